@@ -1,0 +1,50 @@
+# The commands of the project. Each makes .venv by itself, from any Python 3.11 to 3.13.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup demo test lint format bench lock clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(READY)  ## make .venv with everything that the project needs
+
+$(READY): requirements/dev.txt setup.cfg pyproject.toml
+	@python=; for candidate in $${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do \
+	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	  then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	  echo "ratesflow needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv);" >&2; \
+	  echo "name yours with: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; fi; \
+	echo "Making .venv with $$("$$python" --version); the first time takes a minute or two."; \
+	rm -rf .venv; "$$python" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## the main job, start to end, on the embedded stack
+	@$(BIN)/python -m local.demo
+
+test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY)  ## let ruff rewrite what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(READY)  ## pin every dependency anew, with hashes (needs the package index)
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,test; do \
+	  extras=; for extra in $$(tr , ' ' <<<"$${lock#*:}"); do extras+=" --extra $$extra"; done; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-emit-package ratesflow $$extras setup.cfg --output-file requirements/$${lock%%:*}.txt $(LOCKFLAGS); done
+
+clean:  ## remove .venv and everything that the tools left
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,17 @@
+"""The first schema."""
+
+from pathlib import Path
+
+from alembic import op
+
+from database.scripts import run_script
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Build everything that stands in the file of SQL beside this one."""
+    run_script(op.get_bind(), Path(__file__).with_suffix(".sql"))

@@ -1,0 +1,236 @@
+-- Reference data: ports in a tree of regions.
+CREATE TABLE regions (
+    slug text COLLATE "C",
+    name text NOT NULL,
+    parent_slug text COLLATE "C",
+    CONSTRAINT regions_pkey PRIMARY KEY (slug),
+    CONSTRAINT regions_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES regions (slug)
+        DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT regions_slug_check CHECK (slug ~ '^[a-z0-9][a-z0-9_-]*$')
+);
+COMMENT ON COLUMN regions.parent_slug IS 'the region that contains this one; null at the top';
+
+CREATE TABLE ports (
+    code text COLLATE "C",
+    name text NOT NULL,
+    parent_slug text COLLATE "C" NOT NULL,
+    CONSTRAINT ports_pkey PRIMARY KEY (code),
+    CONSTRAINT ports_parent_slug_fkey FOREIGN KEY (parent_slug) REFERENCES regions (slug)
+        DEFERRABLE INITIALLY DEFERRED,
+    CONSTRAINT ports_code_check CHECK (code ~ '^[A-Z]{2}[A-Z2-9]{3}$')
+);
+COMMENT ON COLUMN ports.parent_slug IS 'the region that contains the port';
+
+CREATE TABLE reference_version (
+    only_row boolean DEFAULT true,
+    version bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT reference_version_pkey PRIMARY KEY (only_row),
+    CONSTRAINT reference_version_only_row_check CHECK (only_row)
+);
+INSERT INTO reference_version (version) VALUES (0);
+
+-- The ledger, and what each shard of a task has done.
+CREATE TABLE batches (
+    batch_no bigint GENERATED ALWAYS AS IDENTITY,
+    batch_id text NOT NULL,
+    state text NOT NULL DEFAULT 'open',
+    bucket text NOT NULL,
+    key text NOT NULL,
+    version text NOT NULL,
+    bytes bigint,
+    digest text,
+    forced boolean NOT NULL DEFAULT false,
+    rows bigint,
+    rejected_rows bigint,
+    duplicate_of bigint,
+    reference_version bigint,
+    report text,
+    execution_arn text,
+    message text,
+    seconds jsonb NOT NULL DEFAULT '{}'::jsonb,
+    opened_at timestamptz NOT NULL DEFAULT now(),
+    closed_at timestamptz,
+    CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
+    CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
+    CONSTRAINT batches_duplicate_of_fkey FOREIGN KEY (duplicate_of) REFERENCES batches (batch_no),
+    CONSTRAINT batches_state_check
+        CHECK (state IN ('open', 'committed', 'rejected', 'duplicate', 'failed', 'undone'))
+);
+COMMENT ON COLUMN batches.batch_id IS 'the name of its execution';
+COMMENT ON COLUMN batches.version IS 'the object''s version in S3';
+COMMENT ON COLUMN batches.digest IS 'SHA-256 over the SHA-256s of its parts of 8 MiB';
+COMMENT ON COLUMN batches.reference_version IS 'of the ports and regions it was validated with';
+COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
+COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
+COMMENT ON COLUMN batches.seconds IS 'by step';
+COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
+CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
+CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
+
+CREATE TABLE shards (
+    batch_no bigint,
+    task text,
+    shard integer,
+    pid integer,
+    backend_start timestamptz,
+    done_at timestamptz,
+    rows bigint,
+    result jsonb,
+    CONSTRAINT shards_pkey PRIMARY KEY (batch_no, task, shard),
+    CONSTRAINT shards_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES batches (batch_no),
+    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load'))
+);
+COMMENT ON COLUMN shards.pid IS 'of the backend that works on it';
+COMMENT ON COLUMN shards.result IS 'what the merge of the shards needs';
+
+-- The record of every price. The fixed-width columns come first, so that no padding is stored.
+CREATE TABLE prices (
+    batch_no bigint NOT NULL,
+    day date NOT NULL,
+    price integer NOT NULL,
+    orig_code text COLLATE "C" NOT NULL,
+    dest_code text COLLATE "C" NOT NULL,
+    CONSTRAINT prices_price_check CHECK (price > 0)
+) PARTITION BY RANGE (batch_no);
+COMMENT ON COLUMN prices.price IS 'whole US dollars';
+CREATE INDEX prices_batch_no ON prices USING brin (batch_no);
+
+-- What the API reads.
+CREATE TABLE rates (
+    batch_no bigint NOT NULL,
+    month date NOT NULL,
+    orig_code text COLLATE "C" NOT NULL,
+    dest_code text COLLATE "C" NOT NULL,
+    counts integer[] NOT NULL,
+    sums bigint[] NOT NULL
+) WITH (vacuum_truncate = off);
+COMMENT ON COLUMN rates.month IS 'its first day';
+COMMENT ON COLUMN rates.orig_code IS 'a port''s code, or a region''s slug';
+COMMENT ON COLUMN rates.dest_code IS 'of the same kind as orig_code';
+COMMENT ON COLUMN rates.counts IS 'prices on each day of the month';
+COMMENT ON COLUMN rates.sums IS 'their sum on each day, in US dollars';
+CREATE INDEX rates_lane_month ON rates (orig_code, dest_code, month);
+CREATE INDEX rates_batch_no ON rates (batch_no) WHERE batch_no <> 0;
+
+CREATE TABLE open_batches (
+    batch_no bigint,
+    CONSTRAINT open_batches_pkey PRIMARY KEY (batch_no)
+);
+INSERT INTO open_batches VALUES (0);  -- merged rates, always visible
+
+CREATE TABLE data_version (
+    only_row boolean DEFAULT true,
+    epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+    version bigint NOT NULL,
+    changed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT data_version_pkey PRIMARY KEY (only_row),
+    CONSTRAINT data_version_only_row_check CHECK (only_row)
+);
+INSERT INTO data_version (version) VALUES (0);
+
+-- Every region that contains a port, at any depth.
+CREATE VIEW port_regions AS
+WITH RECURSIVE up (code, slug) AS (
+    SELECT code, parent_slug FROM ports
+    UNION ALL
+    SELECT up.code, regions.parent_slug
+    FROM up JOIN regions ON regions.slug = up.slug
+    WHERE regions.parent_slug IS NOT NULL
+)
+SELECT code, slug FROM up;
+
+-- For people who use SQL: one row a lane and day, as the API answers it.
+CREATE VIEW daily_rates AS
+SELECT
+    orig_code,
+    dest_code,
+    month + (nth - 1)::integer AS day,
+    sum(count)::bigint AS count,
+    CASE WHEN sum(count) >= 3 THEN (sum(sum) / sum(count))::double precision END AS price
+FROM rates
+CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
+WHERE batch_no IN (SELECT batch_no FROM open_batches)
+GROUP BY orig_code, dest_code, month, nth
+HAVING sum(count) > 0;
+
+-- The prices of batches that count. Reading prices itself would show batches that are still loading.
+CREATE VIEW committed_prices AS
+SELECT prices.*
+FROM prices JOIN batches USING (batch_no)
+WHERE batches.state = 'committed';
+
+-- The loader owns no table. These three are all that it may do to the schema, and each asks the ledger.
+CREATE FUNCTION stage_batch(wanted bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF to_regclass(format('public.staging_%s', wanted)) IS NOT NULL THEN
+        RETURN;
+    END IF;
+    -- The constraint and the NOT NULLs spare the attachment its scan of the table.
+    EXECUTE format(
+        'CREATE TABLE public.staging_%1$s (
+             LIKE public.prices INCLUDING CONSTRAINTS,
+             CONSTRAINT staging_%1$s_batch_no_check CHECK (batch_no = %1$s)
+         )', wanted);
+    EXECUTE format('ALTER TABLE public.staging_%1$s ALTER COLUMN batch_no SET DEFAULT %1$s', wanted);
+    EXECUTE format('GRANT SELECT, INSERT ON public.staging_%1$s TO ratesflow_loader', wanted);
+END
+$$;
+COMMENT ON FUNCTION stage_batch IS 'makes the staging table of an open batch, unless it is there';
+
+CREATE FUNCTION attach_batch(wanted bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+BEGIN
+    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = format('public.staging_%s', wanted)::regclass) THEN
+        RETURN;
+    END IF;
+    EXECUTE format('CREATE INDEX ON public.staging_%s USING brin (batch_no)', wanted);
+    EXECUTE format(
+        'ALTER TABLE public.prices ATTACH PARTITION public.staging_%s FOR VALUES FROM (%s) TO (%s)',
+        wanted, wanted, wanted + 1);
+END
+$$;
+COMMENT ON FUNCTION attach_batch IS 'makes the staging table of an open batch a partition of prices, still hidden';
+
+CREATE FUNCTION drop_batch(wanted bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    staging regclass := to_regclass(format('public.staging_%s', wanted));
+BEGIN
+    PERFORM FROM batches
+    WHERE batch_no = wanted AND state IN ('rejected', 'duplicate', 'failed', 'undone') FOR UPDATE;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'batch % is open or committed: its prices stay', wanted
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    IF staging IS NULL THEN
+        RETURN;
+    END IF;
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = staging) THEN
+        EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', staging);
+    END IF;
+    EXECUTE format('DROP TABLE %s', staging);
+END
+$$;
+COMMENT ON FUNCTION drop_batch IS 'drops the staging table, attached or not, of a batch that does not count';
+
+REVOKE ALL ON FUNCTION stage_batch, attach_batch, drop_batch FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch TO ratesflow_loader;
+
+-- The loader: rows, but no definitions; nothing of the ledger is ever deleted.
+GRANT SELECT, INSERT, UPDATE ON regions, ports, batches, shards TO ratesflow_loader;
+GRANT SELECT, UPDATE ON reference_version, data_version TO ratesflow_loader;
+GRANT SELECT, INSERT, DELETE ON rates, open_batches TO ratesflow_loader;
+GRANT SELECT ON prices, port_regions, daily_rates, committed_prices TO ratesflow_loader;
+
+-- The API: what an answer needs, and nothing else.
+GRANT SELECT ON rates, open_batches, data_version, ports, regions, port_regions TO ratesflow_reader;

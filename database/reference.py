@@ -1,0 +1,233 @@
+"""Reference data: ports in a tree of regions, read from two CSV files and kept in the database.
+
+Loading adds and updates; nothing is ever removed, since prices name the ports. A port or region that
+moves changes which prices a region's averages hold, so the rates of the regions it left and entered are
+built anew in the same transaction.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from database.region_rates import rebuild_regions
+from database.versions import move_data_version, move_reference_version
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+# UN/LOCODE: two letters of the country, three of letters or the digits 2 to 9 (UNECE Recommendation 16).
+PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}")
+BUILTIN = Path(__file__).parent / "builtin"
+REGION_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+
+Row = TypeVar("Row", "Port", "Region")
+
+
+class ReferenceDataError(Exception):
+    """Ports or regions that cannot be loaded: says which file and line, what is wrong, and what to do."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A named set of ports and smaller regions; `parent_slug` is None at the top of the tree."""
+
+    slug: str
+    name: str
+    parent_slug: str | None
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port by its UN/LOCODE, and the smallest region that contains it."""
+
+    code: str
+    name: str
+    parent_slug: str
+
+
+@dataclass(frozen=True)
+class Reference:
+    """All ports by code and all regions by slug."""
+
+    ports: Mapping[str, Port]
+    regions: Mapping[str, Region]
+
+    @cached_property
+    def regions_of(self) -> dict[str, tuple[str, ...]]:
+        """For each port the regions that contain it, from the smallest up."""
+        return {code: self.line(port.parent_slug) for code, port in self.ports.items()}
+
+    @cached_property
+    def members(self) -> dict[str, frozenset[str]]:
+        """For each region the codes of the ports in it, at any depth."""
+        found: dict[str, set[str]] = {slug: set() for slug in self.regions}
+        for code, slugs in self.regions_of.items():
+            for slug in slugs:
+                found[slug].add(code)
+        return {slug: frozenset(codes) for slug, codes in found.items()}
+
+    def line(self, slug: str | None) -> tuple[str, ...]:
+        """Return `slug` and all regions above it. Raises ReferenceDataError on an orphan or a cycle."""
+        path: list[str] = []
+        while slug is not None:
+            if slug in path:
+                circle = " -> ".join([*path[path.index(slug) :], slug])
+                raise ReferenceDataError(f"regions contain one another in a circle: {circle}")
+            if slug not in self.regions:
+                raise ReferenceDataError(f"there is no region {slug!r}: add it to the file of regions")
+            path.append(slug)
+            slug = self.regions[slug].parent_slug
+        return tuple(path)
+
+
+@dataclass(frozen=True)
+class ReferenceChange:
+    """What a load did. Counts of rows; `rebuilt` are the regions whose rates were built anew."""
+
+    ports: int
+    regions: int
+    added: int
+    changed: int
+    kept: int
+    version: int
+    rebuilt: tuple[str, ...] = field(default=())
+
+
+def builtin() -> Reference:
+    """Return the ports and regions that an empty database of the embedded stack is filled with."""
+    return read_files(BUILTIN / "ports.csv", BUILTIN / "regions.csv")
+
+
+def read_files(ports: Path, regions: Path) -> Reference:
+    """Read the two files at these paths, as `read_reference` does."""
+    with (
+        ports.open(encoding="utf-8", newline="") as first,
+        regions.open(encoding="utf-8", newline="") as second,
+    ):
+        return read_reference(first, second)
+
+
+def read_reference(ports: TextIO, regions: TextIO) -> Reference:
+    """Read `code,name,parent_slug` and `slug,name,parent_slug`, each with a header, columns in any order.
+
+    Raises ReferenceDataError naming the line for a malformed or repeated row. Whether the tree holds together
+    is not checked here but by `check`, since a parent may be in the database already.
+    """
+    return Reference(
+        ports={
+            row["code"]: Port(row["code"], row["name"], row["parent_slug"])
+            for row in _rows(ports, "ports", "code", PORT_CODE, "five characters such as CNSHA (UN/LOCODE)")
+        },
+        regions={
+            row["slug"]: Region(row["slug"], row["name"], row["parent_slug"] or None)
+            for row in _rows(regions, "regions", "slug", REGION_SLUG, "lower case such as china_main")
+        },
+    )
+
+
+def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str) -> Iterable[dict[str, str]]:
+    reader = csv.DictReader((line.removeprefix("\ufeff") for line in file), strict=True)
+    wanted = {key, "name", "parent_slug"}
+    if set(reader.fieldnames or ()) != wanted:
+        raise ReferenceDataError(
+            f"{what}: the first line must name the columns {key},name,parent_slug, "
+            f"but is {','.join(reader.fieldnames or ['empty'])}"
+        )
+    seen: dict[str, int] = {}
+    try:
+        for row in reader:
+            at = f"{what}, line {reader.line_num}"
+            if None in row or None in row.values():
+                raise ReferenceDataError(f"{at}: there must be three fields: {key},name,parent_slug")
+            if not pattern.fullmatch(row[key]):
+                raise ReferenceDataError(f"{at}: {key} {row[key]!r} is not {form}")
+            if not row["name"].strip():
+                raise ReferenceDataError(f"{at}: {row[key]} has no name")
+            if row[key] in seen:
+                raise ReferenceDataError(f"{at}: {row[key]} stands on line {seen[row[key]]} already")
+            if key == "code" and not row["parent_slug"]:
+                raise ReferenceDataError(f"{at}: port {row[key]} has no region: fill in parent_slug")
+            seen[row[key]] = reader.line_num
+            yield row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ReferenceDataError(f"{what}, after line {reader.line_num}: {error}") from None
+
+
+def check(reference: Reference) -> None:
+    """Raise ReferenceDataError unless every parent exists and no region contains itself."""
+    for kind, rows in (("region", reference.regions.values()), ("port", reference.ports.values())):
+        for row in rows:
+            try:
+                reference.line(row.parent_slug if isinstance(row, Port) else row.slug)
+            except ReferenceDataError as error:
+                name = row.code if isinstance(row, Port) else row.slug
+                raise ReferenceDataError(f"{kind} {name}: {error}") from None
+
+
+def stored(cursor: "Cursor") -> tuple[Reference, int]:
+    """Return what the database holds, and the version of it, as of one moment."""
+    cursor.execute(
+        "SELECT (SELECT version FROM reference_version),"
+        " (SELECT coalesce(json_agg(ARRAY[code, name, parent_slug]), '[]') FROM ports),"
+        " (SELECT coalesce(json_agg(ARRAY[slug, name, parent_slug]), '[]') FROM regions)"
+    )
+    row = cursor.fetchone()
+    assert row is not None
+    version, ports, regions = row
+    return Reference(
+        ports={code: Port(code, *rest) for code, *rest in ports},
+        regions={slug: Region(slug, *rest) for slug, *rest in regions},
+    ), version
+
+
+def load(connection: "Connection", new: Reference) -> ReferenceChange:
+    """Add and update ports and regions, and the rates of the regions that change, in one transaction.
+
+    Raises ReferenceDataError, with nothing changed, when the result would hold an orphan or a circle.
+    """
+    with connection, connection.cursor() as cursor:
+        # Held to the end: loads of batches that are counted with the old tree wait, and then count again.
+        version = move_reference_version(cursor)
+        old, _ = stored(cursor)
+        merged = Reference({**old.ports, **new.ports}, {**old.regions, **new.regions})
+        check(merged)
+        added = _store(cursor, "regions", "slug", old.regions, new.regions)
+        added += _store(cursor, "ports", "code", old.ports, new.ports)
+        changed = _changed(old.regions, new.regions) + _changed(old.ports, new.ports)
+        rebuilt = _regrouped(old, merged)
+        rebuild_regions(cursor, rebuilt)
+        if added or changed:
+            move_data_version(cursor)
+        else:
+            connection.rollback()
+            version -= 1
+    kept = len(old.regions.keys() - new.regions.keys()) + len(old.ports.keys() - new.ports.keys())
+    return ReferenceChange(len(new.ports), len(new.regions), added, changed, kept, version, tuple(rebuilt))
+
+
+def _changed(old: Mapping[str, Row], new: Mapping[str, Row]) -> int:
+    return sum(key in old and old[key] != row for key, row in new.items())
+
+
+def _regrouped(old: Reference, merged: Reference) -> list[str]:
+    """Return the regions that now hold other ports; ports that are new have no prices yet."""
+    known = old.ports.keys()
+    nothing: frozenset[str] = frozenset()
+    return sorted(
+        slug for slug, codes in merged.members.items() if codes & known != old.members.get(slug, nothing)
+    )
+
+
+def _store(cursor: "Cursor", table: str, key: str, old: Mapping[str, Row], new: Mapping[str, Row]) -> int:
+    changed = [row for name, row in new.items() if old.get(name) != row]
+    cursor.executemany(
+        f"INSERT INTO {table} ({key}, name, parent_slug) VALUES (%s, %s, %s)"  # noqa: S608
+        f" ON CONFLICT ({key}) DO UPDATE SET name = excluded.name, parent_slug = excluded.parent_slug",
+        [(getattr(row, key), row.name, row.parent_slug) for row in changed],
+    )
+    return sum(getattr(row, key) not in old for row in changed)

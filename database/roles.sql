@@ -1,0 +1,22 @@
+-- The three roles, made before the first migration since everything belongs to the first of them.
+-- People and services log in as users that are members of one: two users a role can be rotated in turn.
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY['ratesflow_owner', 'ratesflow_loader', 'ratesflow_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+            BEGIN
+                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL;  -- another migration on this server was first
+            END;
+        END IF;
+    END LOOP;
+    IF NOT pg_has_role(current_user, 'ratesflow_owner', 'MEMBER') THEN
+        EXECUTE format('GRANT ratesflow_owner TO %I', current_user);
+    END IF;
+END
+$$;
+GRANT USAGE, CREATE ON SCHEMA public TO ratesflow_owner;
+GRANT USAGE ON SCHEMA public TO ratesflow_loader, ratesflow_reader;
