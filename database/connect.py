@@ -15,7 +15,7 @@ the writer's and the readers' endpoints. TLS with a verified certificate is aske
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import psycopg2
@@ -77,11 +77,6 @@ def _from_secret(text: str, environ: Mapping[str, str], name: str) -> str:
 
 def connect(url: str, application_name: str, *, connect_timeout_seconds: int = 10) -> "Connection":
     """Open a connection that notices when its other end is gone. Raises psycopg2.OperationalError."""
-    connection: Connection = psycopg2.connect(
-        url,
-        application_name=application_name,
-        connect_timeout=connect_timeout_seconds,
-        options=SESSION,
-        **KEEPALIVES,
-    )
+    settings: dict[str, Any] = {"application_name": application_name, "options": SESSION, **KEEPALIVES}
+    connection: Connection = psycopg2.connect(url, connect_timeout=connect_timeout_seconds, **settings)
     return connection

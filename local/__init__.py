@@ -1,1 +1,1 @@
-"""local."""
+"""The embedded stack: the same state machine, tasks and API on a laptop, with no account, Docker or network."""

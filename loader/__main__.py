@@ -1,0 +1,203 @@
+"""`python -m loader TASK …`: arguments and environment in, a result document and an exit code out.
+
+Exit codes: 0 done (a refusal is done), 64 usage, 65 the batch was closed or its object changed, 70 a defect,
+75 a passing fault: try again. Logs are lines of JSON on standard output.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loader.batch import Batch
+from loader.errors import TaskError, TransientError, UsageError
+from loader.log import log
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+    from loader.results import Result
+
+BATCH_TASKS = ("validate", "load", "commit", "discard")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one task and return its exit code."""
+    # As the first process of a container nothing ends on SIGTERM by default. The database rolls back by itself.
+    # Exit code 75: whoever took the machine away wants the task tried elsewhere.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(TransientError.exit_code))
+    options = _parser().parse_args(arguments)
+    log.bind(task=options.task, batch_id=getattr(options, "run", None) or getattr(options, "batch_id", None))
+    try:
+        if getattr(options, "file", None):
+            return _validate_file(options)
+        return _run(options)
+    except TaskError as error:
+        log.error(str(error), exit_code=error.exit_code)
+        _last_words(options, str(error))
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001 the one place where everything ends as a line and a code
+        log.exception(f"a defect: {type(error).__name__}: {error}")
+        _last_words(options, f"a defect: {type(error).__name__}: {error}")
+        return TaskError.exit_code
+
+
+def _run(options: argparse.Namespace) -> int:
+    from loader.results import write_result
+
+    began = time.monotonic()
+    log.info("started", attempt=int(os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1")))
+    result = _task(options)
+    result = replace(result, seconds=round(time.monotonic() - began, 3))
+    write_result(result, _bucket(options))
+    log.info(result.outcome, **_figures(result))
+    return 0
+
+
+def _task(options: argparse.Namespace) -> "Result":
+    from loader.database import connected
+
+    if options.task == "migrate":
+        from database.connect import database_url
+        from loader.maintenance import migrate
+
+        return migrate(database_url(), options.run)
+    with connected(options.task) as connection:
+        if options.task in BATCH_TASKS:
+            return _batch_task(options.task)(connection, _batch(options))
+        from loader import maintenance
+
+        if options.task == "reference":
+            return maintenance.load_reference(connection, options.run, _bucket(options), options.ports, options.regions)
+        return maintenance.list_ledger(connection, options.run, _bucket(options), options.limit, options.state)
+
+
+def _batch_task(name: str) -> "Callable[[Connection, Batch], Result]":
+    """Import only what one task needs: pandas costs a load half a second."""
+    if name == "validate":
+        from loader.validate import validate
+
+        return validate
+    if name == "load":
+        from loader.load import load
+
+        return load
+    if name == "commit":
+        from loader.commit import commit
+
+        return commit
+    from loader.discard import discard
+
+    return discard
+
+
+def _batch(options: argparse.Namespace) -> Batch:
+    index = os.environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "0")
+    return Batch(
+        batch_id=options.batch_id,
+        bucket=options.bucket,
+        key=options.key,
+        version=options.version,
+        execution_arn=options.execution,
+        shard=int(index),
+        shards=options.shards,
+    )
+
+
+def _bucket(options: argparse.Namespace) -> str:
+    bucket = getattr(options, "bucket", None) or os.environ.get("RATESFLOW_BUCKET")
+    if not bucket:
+        raise UsageError("no bucket is named: set RATESFLOW_BUCKET")
+    return str(bucket)
+
+
+def _validate_file(options: argparse.Namespace) -> int:
+    """Check a local file against the reference data in a folder, in the database, or built in; print the report."""
+    from database import reference
+    from loader.validate import validate_file
+
+    try:
+        if options.reference:
+            folder = Path(options.reference)
+            known = reference.read_files(folder / "ports.csv", folder / "regions.csv")
+            reference.check(known)
+        elif os.environ.get("DATABASE_URL"):
+            from loader.database import connected
+
+            with connected("validate") as connection, connection.cursor() as cursor:
+                known, _ = reference.stored(cursor)
+        else:
+            known = reference.builtin()
+        report = validate_file(Path(options.file), known)
+    except (OSError, reference.ReferenceDataError) as error:
+        print(f"cannot validate {options.file}: {error}", file=sys.stderr)
+        return UsageError.exit_code
+    print(report.to_json())
+    return 0 if report.accepted else 3
+
+
+def _last_words(options: argparse.Namespace, message: str) -> None:
+    """Leave the reason where discard finds it; a task that cannot even do that has said it in its log."""
+    from loader.objects import put_json
+
+    run = getattr(options, "run", None) or getattr(options, "batch_id", None)
+    try:
+        put_json(_bucket(options), f"results/{run}/{options.task}.error.json", {"message": message})
+    except Exception as error:  # noqa: BLE001 the first failure is the one that counts
+        log.error(f"could not store the reason: {error}")
+
+
+def _figures(result: "Result") -> dict[str, object]:
+    said = asdict(result)
+    kept = {name: said[name] for name in ("rows", "rejected_rows", "report", "seconds") if said[name] is not None}
+    if result.message:
+        kept["reason"] = result.message
+    return {**kept, "peak_mb": _peak_mb()}
+
+
+def _peak_mb() -> float:
+    """Return the most memory that this process had, in MB of 2**20 bytes."""
+    try:
+        # The kernel's own mark; getrusage's would count the process that started this one.
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        kib = int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError, ValueError):
+        import resource
+
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(kib / 1024, 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m loader", description=__doc__.splitlines()[0])
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name in BATCH_TASKS:
+        task = tasks.add_parser(name, help=f"{name} one batch")
+        task.add_argument("--bucket", help="the bucket of the batch's object")
+        task.add_argument("--key", help="its key")
+        task.add_argument("--version", default="null", help="its version")
+        task.add_argument("--batch-id", help="the name of the execution")
+        task.add_argument("--execution", default="", help="the ARN of the execution")
+        task.add_argument("--shards", type=int, default=1, help="how many children the array job has")
+        if name == "validate":
+            task.add_argument("--file", help="a local file to check instead; prints the report")
+            task.add_argument("--reference", help="with --file: a folder with ports.csv and regions.csv")
+    reference = tasks.add_parser("reference", help="load ports and regions")
+    reference.add_argument("--ports", required=True, help="key of the CSV of ports")
+    reference.add_argument("--regions", required=True, help="key of the CSV of regions")
+    ledger = tasks.add_parser("ledger", help="list batches, newest first")
+    ledger.add_argument("--limit", type=int, default=100, help="how many at most")
+    ledger.add_argument("--state", default="all", help="only those in this state")
+    migrate = tasks.add_parser("migrate", help="bring the schema up to date")
+    for task in (reference, ledger, migrate):
+        task.add_argument("--run", required=True, help="the name under which the result is stored")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

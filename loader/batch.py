@@ -1,0 +1,32 @@
+"""One batch, as the tasks are told of it."""
+
+from dataclasses import dataclass
+
+# The parts whose SHA-256s make the digest. Shards begin and end at whole parts.
+PART_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One object in S3 and its execution; `shard` of `shards` is the piece that this process works on."""
+
+    batch_id: str
+    bucket: str
+    key: str
+    version: str
+    execution_arn: str = ""
+    shard: int = 0
+    shards: int = 1
+
+    @property
+    def url(self) -> str:
+        """The object's address, for messages."""
+        return f"s3://{self.bucket}/{self.key}"
+
+    def result_key(self, name: str) -> str:
+        """Return the key of a result of this batch, such as `validate.json`."""
+        return f"results/{self.batch_id}/{name}"
+
+    def report_key(self, name: str) -> str:
+        """Return the key of a part of this batch's validation report."""
+        return f"reports/{self.batch_id}/{name}"

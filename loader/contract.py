@@ -1,0 +1,132 @@
+"""The contract of a row of prices, and what is wrong with a line that breaks it.
+
+This is the plain form, one line at a time. `loader.chunks` says the same of millions of lines by looking at
+each distinct value once; a test holds the two against one another, and both against PostgreSQL's COPY.
+Every rule is at least as strict as COPY, so that what is accepted here is accepted there, with the same
+value: `+5`, `1_000` and `٣` are numbers to Python, and ` 5` is one to PostgreSQL, but none is to us.
+"""
+
+import csv
+import re
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+COLUMNS = ("orig_code", "dest_code", "day", "price")
+# The largest price: PostgreSQL's integer.
+MAX_PRICE = 2_147_483_647
+# Longest line, in bytes: four columns need 35. It bounds what a file without line ends can cost.
+MAX_LINE_BYTES = 65_536
+# Characters of a value that a report repeats.
+SHOWN = 100
+
+_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_PRICE = re.compile(r"[0-9]+", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with one line: which column, its value, a reason to count by, and the words."""
+
+    column: str
+    value: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """One row; `day` counts from 0001-01-01 as 1, `price` is in whole US dollars."""
+
+    orig_code: str
+    dest_code: str
+    day: int
+    price: int
+
+
+def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Problem]:
+    """Return the row that `line` (without its line end) holds, or everything that is wrong with it."""
+    if problem := _unreadable(line):
+        return [problem]
+    text = line.decode()
+    fields = text.split(",") if '"' not in text else next(csv.reader([text]), [])
+    if len(fields) != len(columns) or not text:
+        shown = f"{len(fields)} fields instead of {len(columns)}" if text else "an empty line"
+        return [_problem("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
+    problems = [
+        problem for column, value in zip(columns, fields, strict=True) if (problem := check_value(column, value, ports))
+    ]
+    if problems:
+        return problems
+    row = dict(zip(columns, fields, strict=True))
+    return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
+
+
+def _unreadable(line: bytes) -> Problem | None:
+    shown = line[:SHOWN].decode(errors="replace")
+    if len(line) > MAX_LINE_BYTES:
+        return _problem("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
+    if b"\0" in line:
+        return _problem("", shown, "nul_byte", f"a NUL byte at byte {line.index(0) + 1} of the line")
+    if b"\r" in line:
+        return _problem("", shown, "line_end", "a carriage return inside a line; all lines must end alike")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return _problem("", shown, "invalid_utf8", f"not UTF-8 at byte {error.start + 1} of the line")
+    if line.count(b'"') % 2:
+        return _problem("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
+    return None
+
+
+def check_value(column: str, value: str, ports: Container[str]) -> Problem | None:
+    """Return what is wrong with `value` in `column`, or None."""
+    if not value:
+        return _problem(column, value, "missing_value", f"{column} is empty")
+    if column == "day":
+        return None if parse_day(value) else _wrong_day(value)
+    if column == "price":
+        return None if parse_price(value) else _wrong_price(value)
+    if not _CODE.fullmatch(value):
+        return _problem(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
+    if value not in ports:
+        return _problem(column, value, "unknown_port", f"there is no port {value}; load it with `reference load`")
+    return None
+
+
+def parse_day(value: str) -> int:
+    """Return the number of a day written YYYY-MM-DD (0001-01-01 is 1), or 0 if it is none."""
+    if not _DAY.fullmatch(value):
+        return 0
+    try:
+        return date(int(value[:4]), int(value[5:7]), int(value[8:])).toordinal()
+    except ValueError:
+        return 0
+
+
+def parse_price(value: str) -> int:
+    """Return a price in whole US dollars, or 0 if `value` is none."""
+    if not _PRICE.fullmatch(value):
+        return 0
+    digits = value.lstrip("0")
+    # Ten digits at most, before Python makes a number of a million of them.
+    return number if 0 < len(digits) <= 10 and (number := int(digits)) <= MAX_PRICE else 0
+
+
+def _wrong_day(value: str) -> Problem:
+    if _DAY.fullmatch(value):
+        return _problem("day", value, "impossible_day", "there is no such day in the calendar")
+    return _problem("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
+
+
+def _wrong_price(value: str) -> Problem:
+    if _PRICE.fullmatch(value) and value.strip("0"):
+        return _problem("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
+    if _PRICE.fullmatch(value) or re.fullmatch(r"-[0-9]+", value, re.ASCII):
+        return _problem("price", value, "price_not_positive", "price must be more than 0")
+    return _problem("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")
+
+
+def _problem(column: str, value: str, reason: str, message: str) -> Problem:
+    return Problem(column, value if len(value) <= SHOWN else value[:SHOWN] + "…", reason, message)

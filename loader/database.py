@@ -1,0 +1,56 @@
+"""The loader's connection, and what PostgreSQL's errors mean for a task."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import psycopg2
+from psycopg2 import errors
+
+from database.connect import NoDatabaseError, connect, database_url
+from loader.errors import TaskError, TransientError, UsageError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+# Waiting longer for a lock than this means that something is wrong: try again, with a fresh look.
+LOCK_TIMEOUT_SECONDS = 15
+
+_PASSING = (
+    psycopg2.OperationalError,  # no connection, server shut down, out of memory or disk
+    psycopg2.InterfaceError,  # connection already closed
+    errors.LockNotAvailable,
+    errors.DeadlockDetected,
+    errors.SerializationFailure,
+    errors.QueryCanceled,
+)
+
+
+@contextmanager
+def connected(task: str) -> Iterator["Connection"]:
+    """Open the task's connection and close it after.
+
+    Raises UsageError when no database is named, TransientError for everything that may pass, TaskError for
+    what the database refuses for good.
+    """
+    try:
+        connection = connect(database_url(), f"ratesflow-{task}")
+    except NoDatabaseError as error:
+        raise UsageError(str(error)) from error
+    except psycopg2.OperationalError as error:
+        raise TransientError(f"the database does not answer: {_words(error)}") from error
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = %s", (f"{LOCK_TIMEOUT_SECONDS}s",))
+        connection.commit()
+        yield connection
+    except _PASSING as error:
+        raise TransientError(f"the database did not finish the work: {_words(error)}") from error
+    except psycopg2.Error as error:
+        raise TaskError(f"the database refused: {_words(error)}") from error
+    finally:
+        connection.close()
+
+
+def _words(error: psycopg2.Error) -> str:
+    return (error.diag.message_primary or str(error)).strip() or type(error).__name__

@@ -1,0 +1,92 @@
+"""Discard: close the ledger's row first, so that nothing can be loaded or committed any more; then drop the rows."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from loader import objects
+from loader.batch import Batch
+from loader.ledger import COMMITTED, FAILED, OPEN, close_entry, find_entry, open_entry
+from loader.results import Result
+from loader.shards import end_backends
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+
+def discard(connection: "Connection", batch: Batch) -> Result:
+    """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
+
+    The outcome is `discarded`, or the state that the batch had already: a commit whose answer was lost is
+    still a commit.
+    """
+    message = cause_in_words(batch)
+    with connection, connection.cursor() as cursor:
+        entry = open_entry(cursor, batch, state=FAILED, message=message)
+        if entry.state == OPEN:
+            # A load that is still at work holds the row; it must not make this wait.
+            end_backends(cursor, entry.batch_no)
+    with connection, connection.cursor() as cursor:
+        entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
+        if entry.state == OPEN:
+            close_entry(cursor, entry.batch_no, FAILED, message=message)
+            entry = find_entry(cursor, batch.batch_id) or entry
+    if entry.state != COMMITTED:
+        drop_rows(connection, entry.batch_no)
+    outcome = "discarded" if entry.state == FAILED else entry.state
+    return Result(
+        "discard", batch.batch_id, outcome, entry.rows, entry.rejected_rows, entry.report, entry.message or ""
+    )
+
+
+def drop_rows(connection: "Connection", batch_no: int) -> None:
+    """Drop the rates and the staging table of a batch that is closed and does not count."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM rates WHERE batch_no = %s", (batch_no,))
+        cursor.execute("SELECT drop_batch(%s)", (batch_no,))
+
+
+def cause_in_words(batch: Batch) -> str:
+    """Say what failed, from the error that the state machine recorded and from what the task itself said."""
+    try:
+        error = json.loads(objects.get(batch.bucket, batch.result_key("error.json")))
+    except (KeyError, ValueError):
+        return "the execution did not finish, and left no word why"
+    job = _job(error.get("Cause"))
+    if job is None:
+        return f"{error.get('Error', 'an unknown error')}: {error.get('Cause') or 'no cause was given'}"
+    name = str(job.get("JobName", "")).partition("-")[0] or "a task"
+    container = job.get("Container") or {}
+    words = [f"{name} failed", f"after {len(job.get('Attempts') or [])} attempts"]
+    if (code := container.get("ExitCode")) is not None:
+        words.append(f"with exit code {code}{_meaning(code)}")
+    said = _said(batch, name)
+    reason = said or container.get("Reason") or job.get("StatusReason") or "no reason was given"
+    where = f" (log stream {container['LogStreamName']})" if container.get("LogStreamName") else ""
+    return f"{' '.join(words)}: {reason}{where}"
+
+
+def _job(cause: object) -> dict[str, Any] | None:
+    """Return the description of a failed job, which Step Functions passes on as text, None for other causes."""
+    try:
+        job = json.loads(cause) if isinstance(cause, str) else cause
+    except ValueError:
+        return None
+    return job if isinstance(job, dict) and "JobId" in job else None
+
+
+def _said(batch: Batch, task: str) -> str | None:
+    """Return the last words of the task, if it could still write them."""
+    try:
+        words = json.loads(objects.get(batch.bucket, batch.result_key(f"{task}.error.json")))["message"]
+    except (KeyError, ValueError):
+        return None
+    return str(words)
+
+
+def _meaning(code: object) -> str:
+    return {
+        137: " (killed: out of memory, or from outside)",
+        143: " (terminated)",
+        75: " (a passing fault, at every attempt)",
+        65: " (the batch was closed or changed)",
+    }.get(code if isinstance(code, int) else -1, "")

@@ -1,0 +1,98 @@
+"""The ledger's row of a batch: opened once, closed once, and locked by whatever must not overlap its closing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from loader.batch import Batch
+from loader.errors import ClosedError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+OPEN, COMMITTED, REJECTED, DUPLICATE, FAILED = "open", "committed", "rejected", "duplicate", "failed"
+
+_COLUMNS = "batch_no, state, digest, forced, rows, rejected_rows, report, message, reference_version"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the ledger. Counts are None until validation has counted."""
+
+    batch_no: int
+    state: str
+    digest: str | None
+    forced: bool
+    rows: int | None
+    rejected_rows: int | None
+    report: str | None
+    message: str | None
+    reference_version: int | None
+
+
+def open_entry(cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None) -> Entry:
+    """Return the batch's row, made if it was not there; the row of an earlier attempt is the same row."""
+    cursor.execute(
+        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, closed_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
+        " ON CONFLICT (batch_id) DO NOTHING",
+        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, state),
+    )
+    entry = find_entry(cursor, batch.batch_id)
+    assert entry is not None
+    return entry
+
+
+def find_entry(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry | None:
+    """Return a batch's row, or None. `lock` is "FOR SHARE" or "FOR UPDATE", held to the transaction's end."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM batches WHERE batch_id = %s {lock}", (batch_id,))  # noqa: S608
+    row = cursor.fetchone()
+    return Entry(*row) if row else None
+
+
+def require_open(cursor: "Cursor", batch_id: str, lock: str) -> Entry:
+    """Lock the batch's row and return it. Raises ClosedError unless it is open.
+
+    Loading takes FOR SHARE and closing takes FOR UPDATE, so that neither happens inside the other.
+    """
+    entry = find_entry(cursor, batch_id, lock)
+    if entry is None:
+        raise ClosedError(f"batch {batch_id} is not in the ledger: it was never validated")
+    if entry.state != OPEN:
+        raise ClosedError(f"batch {batch_id} is {entry.state}, not open: this task came too late and changed nothing")
+    return entry
+
+
+def update_entry(cursor: "Cursor", batch_no: int, **values: Any) -> None:
+    """Set columns of a row that is still open. Raises ClosedError if it is not."""
+    assignments = ", ".join(f"{column} = %({column})s" for column in values)
+    cursor.execute(
+        f"UPDATE batches SET {assignments} WHERE batch_no = %(batch_no)s AND state = 'open'",  # noqa: S608
+        {**values, "batch_no": batch_no},
+    )
+    if cursor.rowcount != 1:
+        raise ClosedError(f"batch number {batch_no} is no longer open")
+
+
+def close_entry(cursor: "Cursor", batch_no: int, state: str, **values: Any) -> None:
+    """Take a row from open to its end. Raises ClosedError if something else closed it."""
+    update_entry(cursor, batch_no, state=state, **values)
+    cursor.execute("UPDATE batches SET closed_at = now() WHERE batch_no = %s", (batch_no,))
+
+
+def add_seconds(cursor: "Cursor", batch_no: int, step: str, seconds: float) -> None:
+    """Note how many seconds a step took."""
+    cursor.execute(
+        "UPDATE batches SET seconds = seconds || jsonb_build_object(%s, %s) WHERE batch_no = %s",
+        (step, round(seconds, 3), batch_no),
+    )
+
+
+def committed_twin(cursor: "Cursor", entry: Entry, digest: str | None) -> tuple[int, str] | None:
+    """Return number and id of another batch with the same bytes that is committed, None if there is none."""
+    cursor.execute(
+        "SELECT batch_no, batch_id FROM batches"
+        " WHERE digest = %s AND state = 'committed' AND NOT forced AND batch_no <> %s",
+        (digest, entry.batch_no),
+    )
+    row: tuple[int, str] | None = cursor.fetchone()
+    return row

@@ -1,0 +1,140 @@
+"""Objects in S3: a batch's bytes in parts, read ahead in bounded memory, and small documents."""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loader.batch import PART_BYTES, Batch
+from loader.errors import ClosedError, TransientError
+
+# Parts that are fetched while one is worked on: each waits about as long as its work takes.
+AHEAD = 2
+ATTEMPTS = 4
+GONE = {"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed", "405"}
+
+
+@dataclass(frozen=True)
+class ObjectHead:
+    """Size in bytes of an object, and whether its sender asked to load it even if it was loaded before."""
+
+    bytes: int
+    forced: bool
+
+
+@lru_cache(maxsize=1)
+def client() -> Any:
+    """Return the S3 client of this process, which retries what passes."""
+    return boto3.client(
+        "s3",
+        config=Config(retries={"mode": "standard", "max_attempts": ATTEMPTS}, read_timeout=60, connect_timeout=10),
+    )
+
+
+def head(batch: Batch) -> ObjectHead:
+    """Look at the batch's object. Raises ClosedError when that version is gone."""
+    try:
+        answer = client().head_object(**_object(batch))
+    except ClientError as error:
+        raise _explained(batch, error) from error
+    except BotoCoreError as error:
+        raise TransientError(f"cannot reach {batch.url}: {error}") from error
+    forced = answer["Metadata"].get("ratesflow-force", "").lower() == "true"
+    return ObjectHead(answer["ContentLength"], forced)
+
+
+def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes from `start` to `stop` in parts of 8 MiB, the last one shorter, reading ahead.
+
+    Each part is one request, so that a connection that breaks costs one part. Raises ClosedError when the
+    version is gone, TransientError when it cannot be read.
+    """
+    ranges = iter(range(start, stop, PART_BYTES))
+    waiting: deque[Future[bytes]] = deque()
+    with ThreadPoolExecutor(AHEAD, thread_name_prefix="part") as pool:
+        try:
+            for first in ranges:
+                waiting.append(pool.submit(_part, batch, first, min(first + PART_BYTES, stop)))
+                if len(waiting) > AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _part(batch: Batch, start: int, stop: int) -> bytes:
+    failure: Exception | None = None
+    for _ in range(ATTEMPTS):  # the client retries requests, but not a body that breaks off
+        try:
+            answer = client().get_object(**_object(batch), Range=f"bytes={start}-{stop - 1}")
+            data: bytes = answer["Body"].read()
+            if len(data) == stop - start:
+                return data
+            failure = OSError(f"{len(data)} bytes of {stop - start}")
+        except ClientError as error:
+            raise _explained(batch, error) from error
+        except (BotoCoreError, OSError) as error:
+            failure = error
+    raise TransientError(f"cannot read {batch.url} from byte {start}: {failure}") from failure
+
+
+def _object(batch: Batch) -> dict[str, str]:
+    where = {"Bucket": batch.bucket, "Key": batch.key}
+    return where if batch.version in ("", "null") else {**where, "VersionId": batch.version}
+
+
+def _explained(batch: Batch, error: ClientError) -> Exception:
+    code = error.response["Error"]["Code"]
+    if code in GONE:
+        return ClosedError(f"version {batch.version} of {batch.url} is gone: send the file again")
+    return TransientError(f"cannot read {batch.url}: {error}")
+
+
+def put_json(bucket: str, key: str, document: Any) -> None:
+    """Store a document. Raises TransientError when S3 does not take it."""
+    put(
+        bucket,
+        key,
+        json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
+        "application/json",
+    )
+
+
+def put(bucket: str, key: str, data: bytes, content_type: str) -> None:
+    """Store bytes. Raises TransientError when S3 does not take them."""
+    try:
+        client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+    except (BotoCoreError, ClientError) as error:
+        raise TransientError(f"cannot write s3://{bucket}/{key}: {error}") from error
+
+
+def put_file(bucket: str, key: str, path: Path, content_type: str) -> None:
+    """Store a file of any size. Raises TransientError when S3 does not take it."""
+    try:
+        client().upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
+    except (BotoCoreError, ClientError, boto3.exceptions.S3UploadFailedError) as error:
+        raise TransientError(f"cannot write s3://{bucket}/{key}: {error}") from error
+
+
+def get(bucket: str, key: str) -> bytes:
+    """Fetch a small object whole. Raises KeyError when there is none, TransientError when S3 is away."""
+    try:
+        data: bytes = client().get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError as error:
+        # Without the right to list the bucket, a key that does not exist looks forbidden.
+        if error.response["Error"]["Code"] in GONE | {"AccessDenied"}:
+            raise KeyError(f"s3://{bucket}/{key}") from error
+        raise TransientError(f"cannot read s3://{bucket}/{key}: {error}") from error
+    except (BotoCoreError, OSError) as error:
+        raise TransientError(f"cannot read s3://{bucket}/{key}: {error}") from error
+    return data

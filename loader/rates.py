@@ -1,0 +1,149 @@
+"""Counts and sums the prices of a batch by lane and month, and adds them up over the tree of regions."""
+
+import hashlib
+from calendar import monthrange
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from database.reference import Reference
+from loader.chunks import Integers, Rows
+
+DAYS = 31
+# A lane-month as one number: two ports of 21 bits each, and the months since year 0 in 20 bits.
+PORT_BITS, MONTH_BITS = 21, 20
+
+Table = npt.NDArray[np.int64]
+
+
+class RateCounts:
+    """Counts and sums of prices, one row a lane and month, one column a day of the month."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, int] = {}
+        self._counts = np.zeros((1024, DAYS), dtype=np.int64)
+        self._sums = np.zeros((1024, DAYS), dtype=np.int64)
+
+    def add(self, rows: Rows) -> None:
+        """Count rows that passed the check."""
+        if not len(rows):
+            return
+        months, days = _calendar(rows.days)
+        keys = (rows.origs << (PORT_BITS + MONTH_BITS)) | (rows.dests << MONTH_BITS) | months
+        codes, found = pd.factorize(keys)
+        cells = codes * DAYS + days
+        size = len(found) * DAYS
+        # As doubles these sums are exact: a piece has far fewer than 2**22 rows of at most 2**31 dollars.
+        sums = np.bincount(cells, weights=rows.prices, minlength=size).astype(np.int64)
+        at = [self._rows.setdefault(key, len(self._rows)) for key in found.tolist()]
+        self._grow()
+        self._counts[at] += np.bincount(cells, minlength=size).reshape(-1, DAYS)
+        self._sums[at] += sums.reshape(-1, DAYS)
+
+    def _grow(self) -> None:
+        while len(self._rows) > len(self._counts):
+            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+            self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+
+    def lanes(self) -> tuple[Integers, Integers, Integers, Table, Table]:
+        """Return numbers of origins, of destinations, months since year 0, counts and sums, as counted."""
+        keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
+        origs = keys >> (PORT_BITS + MONTH_BITS)
+        dests = (keys >> MONTH_BITS) & ((1 << PORT_BITS) - 1)
+        months = keys & ((1 << MONTH_BITS) - 1)
+        return origs, dests, months, self._counts[: len(keys)], self._sums[: len(keys)]
+
+
+def _calendar(days: Integers) -> tuple[Integers, Integers]:
+    """Return months since year 0 and days of the month from 0, for days since 0001-01-01 as 1."""
+    distinct, back = np.unique(days, return_inverse=True)
+    dates = [date.fromordinal(day) for day in distinct.tolist()]
+    months = np.array([day.year * 12 + day.month - 1 for day in dates], dtype=np.int64)
+    of_month = np.array([day.day - 1 for day in dates], dtype=np.int64)
+    return months[back], of_month[back]
+
+
+def copy_rows(counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference) -> Iterator[bytes]:
+    """Yield lines for COPY rates (batch_no, month, orig_code, dest_code, counts, sums): ports, then regions.
+
+    `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
+    of a region above its origin and a region above its destination.
+    """
+    origs, dests, months, table, sums = counts.lanes()
+    yield from _packed(batch_no, months, origs - 1, dests - 1, ports, table, sums)
+    slugs = list(reference.regions)
+    numbers = {slug: number for number, slug in enumerate(slugs)}
+    above = [[numbers[slug] for slug in reference.regions_of[code]] for code in ports]
+    # First to the direct parents, which shrinks the table, then up the tree from there.
+    parent = np.array([line[0] for line in above], dtype=np.int64)
+    direct = _grouped(parent[origs - 1], parent[dests - 1], months, table, sums)
+    lines = {line[0]: line for line in above}
+    depth = max(map(len, above), default=0)
+    climb = np.full((len(slugs), depth), -1, dtype=np.int64)
+    for slug, line in lines.items():
+        climb[slug, : len(line)] = line
+    origs, dests, months, table, sums = _climbed(climb, *direct)
+    yield from _packed(batch_no, months, origs, dests, slugs, table, sums)
+
+
+def _climbed(
+    climb: Table, origs: Integers, dests: Integers, months: Integers, counts: Table, sums: Table
+) -> tuple[Integers, Integers, Integers, Table, Table]:
+    pieces = []
+    for up in climb.T:
+        for across in climb.T:
+            there = (up[origs] >= 0) & (across[dests] >= 0)
+            pieces.append((up[origs][there], across[dests][there], months[there], counts[there], sums[there]))
+    if not pieces:
+        return origs, dests, months, counts, sums
+    columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+    return _grouped(*columns)
+
+
+def _grouped(
+    origs: Integers, dests: Integers, months: Integers, counts: Table, sums: Table
+) -> tuple[Integers, Integers, Integers, Table, Table]:
+    """Add up rows of the same lane and month."""
+    keys = (origs << (PORT_BITS + MONTH_BITS)) | (dests << MONTH_BITS) | months
+    codes, found = pd.factorize(keys)
+    grouped_counts = np.zeros((len(found), DAYS), dtype=np.int64)
+    grouped_sums = np.zeros((len(found), DAYS), dtype=np.int64)
+    np.add.at(grouped_counts, codes, counts)
+    np.add.at(grouped_sums, codes, sums)
+    found = np.asarray(found, dtype=np.int64)
+    return (
+        found >> (PORT_BITS + MONTH_BITS),
+        (found >> MONTH_BITS) & ((1 << PORT_BITS) - 1),
+        found & ((1 << MONTH_BITS) - 1),
+        grouped_counts,
+        grouped_sums,
+    )
+
+
+def _packed(
+    batch_no: int,
+    months: Integers,
+    origs: Integers,
+    dests: Integers,
+    names: Sequence[str],
+    counts: Table,
+    sums: Table,
+) -> Iterator[bytes]:
+    # In the order of the index that reads them.
+    order = sorted(range(len(months)), key=lambda at: (names[int(origs[at])], names[int(dests[at])], months[at]))
+    for at in order:
+        orig, dest = names[int(origs[at])], names[int(dests[at])]
+        year, month = divmod(int(months[at]), 12)
+        length = monthrange(year, month + 1)[1]
+        day_counts = ",".join(map(str, counts[at, :length].tolist()))
+        day_sums = ",".join(map(str, sums[at, :length].tolist()))
+        yield (f"{batch_no}\t{year:04}-{month + 1:02}-01\t{orig}\t{dest}\t{{{day_counts}}}\t{{{day_sums}}}\n").encode()
+
+
+def digest(lines: Iterable[bytes]) -> tuple[bytes, str]:
+    """Join lines; return them and their SHA-256 in hexadecimal."""
+    data = b"".join(lines)
+    return data, hashlib.sha256(data).hexdigest()

@@ -1,0 +1,121 @@
+"""The validation report: what was refused, where and why; the first hundred in JSON, all of it in CSV."""
+
+import csv
+import json
+import tempfile
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from loader.contract import Problem
+from loader.header import RefusedFileError
+
+FIRST_ERRORS = 100
+# Beyond this many, problems are counted but no longer listed: the file is broken, not a line of it.
+LISTED_ERRORS = 1_000_000
+COLUMNS = ("line", "column", "value", "reason", "message")
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """The report as it is stored. `reasons` counts problems; a row with two counts once in rejected_rows."""
+
+    accepted: bool
+    rows: int
+    rejected_rows: int
+    reasons: dict[str, int]
+    errors: list[dict[str, Any]]
+    full_report: str | None = None
+    listed_errors: int = 0
+    schema: str = field(default="ratesflow.report/1")
+
+    def to_json(self) -> str:
+        """Return the report as JSON that people can read."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+
+    @property
+    def summary(self) -> str:
+        """One sentence for the ledger and the notification."""
+        if self.accepted:
+            return ""
+        if not self.errors:
+            return "refused"
+        first = self.errors[0]
+        where = f"line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
+        return f"{self.rejected_rows:,} of {self.rows:,} rows refused; the first: {where}: {first['message']}"
+
+
+class ReportWriter:
+    """Collects problems in bounded memory; the full list goes to a temporary file on disk."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.rejected_rows = 0
+        self.reasons: Counter[str] = Counter()
+        self.errors: list[dict[str, Any]] = []
+        self.listed = 0
+        self._file: IO[str] | None = None
+
+    def __enter__(self) -> "ReportWriter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            Path(self._file.name).unlink(missing_ok=True)
+
+    def count(self, rows: int) -> None:
+        """Count rows that were read, good or bad."""
+        self.rows += rows
+
+    def refuse(self, line: int, problems: list[Problem]) -> None:
+        """Note what is wrong with one row."""
+        self.rejected_rows += 1
+        for problem in problems:
+            self._note(line, problem)
+
+    def refuse_file(self, error: RefusedFileError) -> None:
+        """Note why nothing more of the file is read."""
+        self._note(error.line, Problem("", error.value, error.reason, str(error)))
+
+    def _note(self, line: int, problem: Problem) -> None:
+        self.reasons[problem.reason] += 1
+        entry = {"line": line, **asdict(problem)}
+        if len(self.errors) < FIRST_ERRORS:
+            self.errors.append(entry)
+        if self.listed < LISTED_ERRORS:
+            self.listed += 1
+            self._list(entry)
+
+    def _list(self, entry: dict[str, Any]) -> None:
+        if self._file is None:
+            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115
+                "w", encoding="utf-8", newline="", suffix=".csv", delete=False
+            )
+            csv.writer(self._file).writerow(COLUMNS)
+        csv.writer(self._file).writerow([harmless(entry[column]) for column in COLUMNS])
+
+    def full_report(self) -> Path | None:
+        """Return the file with every problem, None if there was none."""
+        if self._file is None:
+            return None
+        self._file.flush()
+        return Path(self._file.name)
+
+    def finish(self, full_report: str | None = None) -> ValidationReport:
+        """Return the report; `full_report` is where the CSV was put."""
+        return ValidationReport(
+            accepted=not self.reasons,
+            rows=self.rows,
+            rejected_rows=self.rejected_rows,
+            reasons=dict(self.reasons.most_common()),
+            errors=self.errors,
+            full_report=full_report,
+            listed_errors=self.listed,
+        )
+
+
+def harmless(value: Any) -> Any:
+    """Return a value that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,0 +1,29 @@
+"""`python -m local --home DIR`: one embedded stack in the foreground, as `ratesflow up` starts it."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from local.processes import StackError
+from local.supervisor import Ports, run
+
+
+def main() -> int:
+    """Run a stack until SIGTERM; the exit code is 69 when it cannot start."""
+    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument("--home", type=Path, required=True, help="the folder of the stack")
+    parser.add_argument("--api-port", type=int, default=Ports.api, help="of the rates API (3000)")
+    parser.add_argument("--aws-port", type=int, default=Ports.aws, help="of the embedded AWS (4566)")
+    parser.add_argument("--console-port", type=int, default=Ports.console, help="of the console (8080)")
+    options = parser.parse_args()
+    ports = Ports(options.api_port, options.aws_port, options.console_port)
+    try:
+        run(options.home.resolve(), ports, lambda _: print("up", flush=True))
+    except StackError as error:
+        print(f"ratesflow: {error}", file=sys.stderr)
+        return 69
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""Deploys into the embedded AWS what Terraform deploys into the real one: bucket, queues, jobs, state machine.
+
+Everything is safe to do again: names that are there stay, job definitions get a new revision, and the state
+machine a new definition, while executions under way keep the old ones.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from workflow.asl import definition_text, fill_places
+from workflow.jobs import JobSettings, job_definitions
+
+REGION = "eu-west-1"
+ACCOUNT = "123456789012"  # the one account of moto
+BUCKET = "ratesflow-local"
+PREFIX = "ratesflow"
+ENVIRONMENT = "local"
+LOG_GROUP = "/aws/batch/job"
+INBOX = "incoming/"
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
+
+
+@dataclass(frozen=True)
+class Databases:
+    """The addresses of the database for the owner, who migrates, and for the loader."""
+
+    owner: str
+    loader: str
+
+
+def clients(endpoint: str) -> "Clients":
+    """Return clients of the embedded AWS, untouched by the user's own configuration."""
+    return Clients(endpoint)
+
+
+class Clients:
+    """Clients of one endpoint, made when they are asked for."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.session: Any = boto3.Session(
+            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            region_name=REGION,
+        )
+        self.endpoint = endpoint
+
+    def __call__(self, service: str) -> Any:
+        """Return a client of a service."""
+        config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=65)
+        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+
+
+def deploy(endpoint: str, databases: Databases) -> dict[str, str]:
+    """Deploy everything, and return the environment that names it (but for the addresses outside AWS)."""
+    aws = clients(endpoint)
+    bucket = _bucket(aws)
+    queues = _queues(aws)
+    topic = aws("sns").create_topic(Name=f"{PREFIX}-notifications")["TopicArn"]
+    _subscribe(aws, topic, queues["notifications"])
+    role = _role(aws)
+    job_queue = _job_queue(aws, role)
+    jobs = _job_definitions(aws, databases)
+    machine = _state_machine(aws, role, {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, **jobs})
+    _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        **CREDENTIALS,
+        "RATESFLOW_BUCKET": bucket,
+        "RATESFLOW_INBOX": f"s3://{bucket}/{INBOX}",
+        "RATESFLOW_STATE_MACHINE_ARN": machine,
+        "RATESFLOW_JOB_QUEUE": job_queue,
+        "RATESFLOW_JOB_PREFIX": PREFIX,
+        "RATESFLOW_LOG_GROUP": LOG_GROUP,
+        "RATESFLOW_TOPIC_ARN": topic,
+        "RATESFLOW_QUEUE_URL": queues["arrivals"],
+        "RATESFLOW_DEAD_LETTER_QUEUE_URL": queues["dead-letter"],
+        "RATESFLOW_NOTIFICATIONS_QUEUE_URL": queues["notifications"],
+    }
+
+
+def _ensure(client: Any, operation: str, there: str, **arguments: Any) -> None:
+    """Create something, unless it is there."""
+    try:
+        getattr(client, operation)(**arguments)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != there:
+            raise
+
+
+def _bucket(aws: Clients) -> str:
+    s3 = aws("s3")
+    where = {"LocationConstraint": REGION}
+    _ensure(s3, "create_bucket", "BucketAlreadyOwnedByYou", Bucket=BUCKET, CreateBucketConfiguration=where)
+    s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    return BUCKET
+
+
+def _queues(aws: Clients) -> dict[str, str]:
+    """Make the queues, and the rule that puts the events of the inbox into the first."""
+    sqs, events = aws("sqs"), aws("events")
+    made = {
+        name: sqs.create_queue(QueueName=f"{PREFIX}-{name}")["QueueUrl"]
+        for name in ("arrivals", "dead-letter", "notifications")
+    }
+    redrive = {"deadLetterTargetArn": _arn("sqs", f"{PREFIX}-dead-letter"), "maxReceiveCount": 5}
+    sqs.set_queue_attributes(
+        QueueUrl=made["arrivals"],
+        Attributes={"RedrivePolicy": json.dumps(redrive), "VisibilityTimeout": "60"},
+    )
+    pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [BUCKET]}, "object": {"key": [{"prefix": INBOX}]}},
+    }
+    events.put_rule(Name=f"{PREFIX}-arrivals", EventPattern=json.dumps(pattern), State="ENABLED")
+    target = {"Id": "queue", "Arn": _arn("sqs", f"{PREFIX}-arrivals")}
+    events.put_targets(Rule=f"{PREFIX}-arrivals", Targets=[target])
+    return made
+
+
+def _subscribe(aws: Clients, topic: str, queue: str) -> None:
+    """Send a copy of every notification to a queue, where a person or a test can read it."""
+    sns = aws("sns")
+    if not sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+        name = queue.rsplit("/", 1)[1]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=_arn("sqs", name))
+
+
+def _role(aws: Clients) -> str:
+    name = f"{PREFIX}-local"
+    _ensure(aws("iam"), "create_role", "EntityAlreadyExists", RoleName=name, AssumeRolePolicyDocument="{}")
+    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
+
+
+def _job_queue(aws: Clients, role: str) -> str:
+    batch = aws("batch")
+    name = f"{PREFIX}-local"
+    found = batch.describe_job_queues(jobQueues=[name])["jobQueues"]
+    if found:
+        return str(found[0]["jobQueueArn"])
+    batch.create_compute_environment(computeEnvironmentName=name, type="UNMANAGED", state="ENABLED", serviceRole=role)
+    order = [{"order": 1, "computeEnvironment": name}]
+    made = batch.create_job_queue(jobQueueName=name, state="ENABLED", priority=1, computeEnvironmentOrder=order)
+    return str(made["jobQueueArn"])
+
+
+def _job_definitions(aws: Clients, databases: Databases) -> dict[str, str]:
+    """Register every task; return the state machine's places for those of a batch."""
+    batch = aws("batch")
+    secrets = {role: _secret(aws, role, url) for role, url in vars(databases).items()}
+    places = {}
+    for task in job_definitions(JobSettings(prefix=PREFIX)):
+        name = task["jobDefinitionName"].removeprefix(f"{PREFIX}-")
+        task["containerProperties"]["environment"] = [
+            {"name": "DATABASE_SECRET_ARN", "value": secrets["owner" if name == "migrate" else "loader"]},
+            {"name": "RATESFLOW_BUCKET", "value": BUCKET},
+        ]
+        arn = batch.register_job_definition(**task)["jobDefinitionArn"]
+        if name in ("validate", "load", "commit", "discard"):
+            places[f"{name.capitalize()}JobDefinition"] = arn
+    return places
+
+
+def _secret(aws: Clients, role: str, url: str) -> str:
+    """Keep an address as a secret of the form that RDS writes, so that tasks read it as they do on AWS."""
+    from sqlalchemy import make_url
+
+    parts = make_url(url)
+    text = json.dumps(
+        {
+            "username": parts.username,
+            "password": parts.password,
+            "host": parts.host,
+            "port": parts.port,
+            "dbname": parts.database,
+        }
+    )
+    secrets = aws("secretsmanager")
+    name = f"{PREFIX}/local/{role}"
+    try:
+        return str(secrets.create_secret(Name=name, SecretString=text)["ARN"])
+    except secrets.exceptions.ResourceExistsException:
+        return str(secrets.put_secret_value(SecretId=name, SecretString=text)["ARN"])
+
+
+def _state_machine(aws: Clients, role: str, places: Mapping[str, str]) -> str:
+    states = aws("stepfunctions")
+    definition = fill_places(definition_text(), {"Environment": ENVIRONMENT, **places})
+    name = f"{PREFIX}-ingestion"
+    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
+    try:
+        states.create_state_machine(name=name, definition=definition, roleArn=role)
+    except states.exceptions.StateMachineAlreadyExists:
+        states.update_state_machine(stateMachineArn=arn, definition=definition, roleArn=role)
+    return arn
+
+
+def _arn(service: str, name: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"

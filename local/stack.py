@@ -1,0 +1,119 @@
+"""`ratesflow up` and `down`: the embedded stack in the foreground or on its own, and its end."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+from local.home import Home
+from local.processes import StackError, last_lines, python
+
+__all__ = ["StackError", "down", "up"]
+
+# The first start makes a database and compiles what it imports; on a slow machine that takes its time.
+UP_SECONDS = 120
+DOWN_SECONDS = 60
+
+
+def up(home: Path, *, api_port: int, aws_port: int, console_port: int, detach: bool) -> dict[str, str]:
+    """Start a stack, or find it running, and return its environment.
+
+    With `detach` it goes on by itself after this returns; without, this returns when it is told to end, by
+    Ctrl-C or `down`. Raises StackError with words when it cannot start.
+    """
+    there = Home(home.resolve())
+    if environment := _running(there):
+        return environment
+    there.prepare()
+    command = python("local", "--home", str(there.folder))
+    command += ["--api-port", str(api_port), "--aws-port", str(aws_port), "--console-port", str(console_port)]
+    log = there.logs / "stack.log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+        )
+    environment = _wait_until_up(there, process, log)
+    if not detach:
+        _stay(process)
+    return environment
+
+
+def _running(home: Home) -> dict[str, str] | None:
+    """Return the environment of a stack that runs here, or is about to; None if there is none."""
+    deadline = time.monotonic() + UP_SECONDS
+    while home.pid() is not None and time.monotonic() < deadline:
+        if environment := home.environment():
+            return environment
+        time.sleep(0.1)
+    return None
+
+
+def _wait_until_up(home: Home, process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
+    deadline = time.monotonic() + UP_SECONDS
+    while time.monotonic() < deadline:
+        if environment := home.environment():
+            return environment
+        if process.poll() is not None:
+            raise StackError(_reason(log))
+        time.sleep(0.05)
+    process.terminate()
+    raise StackError(f"the stack was not up after {UP_SECONDS} seconds. The end of {log}:\n{last_lines(log)}")
+
+
+def _reason(log: Path) -> str:
+    """Return why a stack did not start: its own last message, or the end of its log."""
+    lines = last_lines(log, 40).splitlines()
+    for at in range(len(lines) - 1, -1, -1):
+        if lines[at].startswith("ratesflow: "):
+            return "\n".join(lines[at:]).removeprefix("ratesflow: ")
+    return f"the stack did not start. The end of {log}:\n" + "\n".join(lines[-15:])
+
+
+def _stay(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for the stack's end, and bring it about on Ctrl-C."""
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def down(home: Path) -> bool:
+    """Stop the stack that runs in a folder, with every process of it; False if none was running.
+
+    Raises StackError if it does not end within a minute.
+    """
+    there = Home(home.resolve())
+    pid = there.pid()
+    if pid is None:
+        there.environment_file.unlink(missing_ok=True)
+        return _end_strays(there)
+    os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + DOWN_SECONDS
+    while there.pid() is not None:
+        if time.monotonic() > deadline:
+            raise StackError(f"the stack, process {pid}, did not end; end it with: kill -9 {pid}")
+        time.sleep(0.05)
+    _end_strays(there)
+    return True
+
+
+def _end_strays(home: Home) -> bool:
+    """End what a stack that was killed left behind: processes that were started for this very folder."""
+    strays = [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, home.folder)]
+    for process in strays:
+        process.send_signal(signal.SIGINT)
+    _, alive = psutil.wait_procs(strays, timeout=10)
+    for process in alive:
+        process.kill()
+    return bool(strays)
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    command = process.info["cmdline"] or []
+    inside = any(part == str(folder) or part.startswith(f"{folder}/") for part in command)
+    ours = any(part in ("local", "local.aws", "local.events") or part.endswith("/postgres") for part in command[:3])
+    return inside and ours and process.pid != os.getpid()

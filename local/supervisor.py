@@ -1,0 +1,225 @@
+"""Runs one stack: starts its processes in order, starts again what dies, and stops everything at the end."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import psycopg2
+from psycopg2 import sql
+
+from database.migrate import migrate
+from database.reference import builtin, load, stored
+from local.deploy import Databases, deploy
+from local.home import Home
+from local.postgres import Postgres, start_postgres
+from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
+from local.recover import recover
+
+DATABASE = "ratesflow"
+# The users that log in; each is a member of the role of the same word.
+LOGINS = {"loader": "ratesflow_loader", "api": "ratesflow_reader"}
+API_WORKERS = 2
+START_SECONDS = 60
+# What the Lambda handler is told, as on AWS.
+_HANDLER_NEEDS = (
+    "RATESFLOW_STATE_MACHINE_ARN",
+    "RATESFLOW_DEAD_LETTER_QUEUE_URL",
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_DEFAULT_REGION",
+)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the stack listens on 127.0.0.1."""
+
+    api: int = 3000
+    aws: int = 4566
+    console: int = 8080
+
+
+@dataclass
+class Stack:
+    """The processes of a stack that runs."""
+
+    home: Home
+    ports: Ports
+    postgres: Postgres | None = None
+    children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Start everything. Raises StackError, with what was started stopped again."""
+        require_free_port(self.ports.api, "--api-port")
+        require_free_port(self.ports.aws, "--aws-port")
+        self.home.environment_file.unlink(missing_ok=True)
+        try:
+            databases = self._start_database()
+            self._start_aws()
+            self.environment = {
+                **deploy(self._endpoint, databases),
+                "RATESFLOW_API_URL": f"http://127.0.0.1:{self.ports.api}",
+                "RATESFLOW_CONSOLE_URL": f"http://127.0.0.1:{self.ports.console}",
+                "DATABASE_URL": self._url(),
+            }
+            self._start_events()
+            self._start_api()
+            recover(self.environment)
+        except BaseException:
+            self.stop()
+            raise
+        self.home.write_environment(self.environment)
+
+    def watch(self) -> None:
+        """Start again what dies, until SIGTERM or SIGINT."""
+        ended = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.append(True))
+        while not ended:
+            time.sleep(0.2)
+            self._mend()
+
+    def stop(self) -> None:
+        """Stop everything, the database last."""
+        self.home.environment_file.unlink(missing_ok=True)
+        for name in ("events", "api", "aws"):
+            if child := self.children.pop(name, None):
+                stop(child, signal.SIGTERM, grace_seconds=15)
+        if self.postgres:
+            self.postgres.stop()
+
+    def _mend(self) -> None:
+        """Start again whatever is not running any more."""
+        if self.postgres and self.postgres.process.poll() is not None:
+            self._say("PostgreSQL ended; starting it again")
+            self.postgres.restart()
+        if self.children["aws"].poll() is not None:
+            self._say("the embedded AWS ended; starting it again")
+            self._start_aws()
+            deploy(self._endpoint, self._databases())
+            recover(self.environment)
+        for name, begin in (("events", self._start_events), ("api", self._start_api)):
+            if self.children[name].poll() is not None:
+                self._say(f"{name} ended; starting it again")
+                begin()
+
+    def _start_database(self) -> Databases:
+        self.postgres = start_postgres(
+            self.home.database,
+            self._database_port(),
+            self.home.password("postgres"),
+            self.home.logs / "postgres.log",
+            settings={"max_wal_size": "4GB", "max_connections": "200"},
+        )
+        _create_database(self.postgres)
+        migrate(self._url())
+        with psycopg2.connect(self._url()) as connection, connection.cursor() as cursor:
+            for user, role in LOGINS.items():
+                _ensure_login(cursor, user, role, self.home.password(user))
+            known, _ = stored(cursor)
+        if not known.ports:
+            load(connection, builtin())
+        connection.close()
+        return self._databases()
+
+    def _database_port(self) -> int:
+        """Return the port of last time if it is free, so that a client that is set up once stays right."""
+        file = self.home.folder / "postgres.port"
+        before = int(file.read_text()) if file.exists() else 0
+        port = free_port(before)
+        file.write_text(f"{port}\n")
+        return port
+
+    def _databases(self) -> Databases:
+        return Databases(owner=self._url(), loader=self._url("loader"))
+
+    def _url(self, user: str | None = None) -> str:
+        assert self.postgres is not None
+        if user is None:
+            return self.postgres.url(database=DATABASE)
+        return self.postgres.url(user, self.home.password(user), DATABASE)
+
+    @property
+    def _endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.ports.aws}"
+
+    def _start_aws(self) -> None:
+        command = python("local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
+        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/data.json"))
+
+    def _start_events(self) -> None:
+        environment = {name: self.environment[name] for name in _HANDLER_NEEDS}
+        queue = self.environment["RATESFLOW_QUEUE_URL"]
+        command = python("local.events", "--endpoint", self._endpoint, "--queue", queue)
+        self._run("events", command, environment, lambda: True)
+
+    def _start_api(self) -> None:
+        command = python("api", "--host", "127.0.0.1", "--port", str(self.ports.api), "--workers", str(API_WORKERS))
+        url = f"{self.environment['RATESFLOW_API_URL']}/health/ready"
+        self._run("api", command, {"DATABASE_URL": self._url("api")}, lambda: _answers(url))
+
+    def _run(self, name: str, command: list[str], environment: dict[str, str], ready: Callable[[], bool]) -> None:
+        log = self.home.logs / f"{name}.log"
+        child = self.children[name] = start(command, log, environment=environment)
+        deadline = time.monotonic() + START_SECONDS
+        while not ready():
+            if child.poll() is not None or time.monotonic() > deadline:
+                said = last_lines(log)
+                raise StackError(f"{name} did not start. The end of {log}:\n{said}")
+            time.sleep(0.05)
+
+    def _say(self, message: str) -> None:
+        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        with (self.home.logs / "stack.log").open("a", encoding="utf-8") as log:
+            log.write(f"{now} {message}\n")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
+            return bool(answer.status == 200)
+    except (URLError, OSError):
+        return False
+
+
+def _create_database(server: Postgres) -> None:
+    connection = psycopg2.connect(server.url())
+    connection.autocommit = True  # CREATE DATABASE runs in no transaction
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
+        if cursor.fetchone() is None:
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    connection.close()
+
+
+def _ensure_login(cursor: "psycopg2.extensions.cursor", user: str, role: str, password: str) -> None:
+    cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,))
+    verb = "ALTER" if cursor.fetchone() else "CREATE"
+    cursor.execute(sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(sql.Identifier(user), sql.Literal(password)))
+    cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
+
+
+def run(folder: Path, ports: Ports, announce: Callable[[dict[str, str]], None]) -> None:
+    """Run a stack in this process until it is told to end; `announce` is called when it is up.
+
+    Raises StackError when it cannot start, or another stack runs in the same folder.
+    """
+    home = Home(folder)
+    lock = home.lock()
+    if lock is None:
+        raise StackError(f"a stack runs in {folder} already, as process {home.pid()}")
+    with lock:
+        stack = Stack(home, ports)
+        stack.start()
+        try:
+            announce(stack.environment)
+            stack.watch()
+        finally:
+            stack.stop()

@@ -1,0 +1,128 @@
+"""Reference data: what is read, what is refused, and what happens to rates when a port moves."""
+
+import io
+
+import pytest
+
+from database import reference
+from database.reference import Port, Reference, ReferenceDataError, Region
+from tests.fix_database import Database
+
+PORTS = "code,name,parent_slug\nCNSHA,Shanghai,east\nNLRTM,Rotterdam,west\n"
+REGIONS = "slug,name,parent_slug\nworld,World,\neast,East,world\nwest,West,world\n"
+
+
+def read(ports: str = PORTS, regions: str = REGIONS) -> Reference:
+    return reference.read_reference(io.StringIO(ports), io.StringIO(regions))
+
+
+def test_columns_come_in_any_order_with_a_bom_and_crlf() -> None:
+    """A file as spreadsheets write it is read like a plain one."""
+    ports = "\ufeffparent_slug,code,name\r\neast,CNSHA,Shanghai\r\nwest,NLRTM,Rotterdam\r\n"
+    assert read(ports=ports) == read()
+
+
+def test_builtin_reference_holds_together() -> None:
+    """The built-in ports and regions have no orphan and no circle."""
+    known = reference.builtin()
+    reference.check(known)
+    assert len(known.ports) > 50
+    assert known.regions_of["CNSHA"] == ("china_east_main", "china_main", "asia")
+
+
+@pytest.mark.parametrize(
+    ("ports", "regions", "words"),
+    [
+        (PORTS + "cnsha,Shanghai,east\n", REGIONS, "ports, line 4: code 'cnsha' is not"),
+        (PORTS + "CNSHA,Shanghai,east\n", REGIONS, "ports, line 4: CNSHA stands on line 2 already"),
+        (PORTS + "CNNBO,Ningbo,\n", REGIONS, "ports, line 4: port CNNBO has no region"),
+        (PORTS + "CNNBO,Ningbo\n", REGIONS, "ports, line 4: there must be three fields"),
+        (PORTS + "CNNBO,,east\n", REGIONS, "ports, line 4: CNNBO has no name"),
+        (PORTS, REGIONS + "East,East,\n", "regions, line 5: slug 'East' is not"),
+        ("code,name\nCNSHA,Shanghai\n", REGIONS, "must name the columns code,name,parent_slug"),
+        ("", REGIONS, "must name the columns"),
+    ],
+)
+def test_a_malformed_row_is_named_with_its_line(ports: str, regions: str, words: str) -> None:
+    """What cannot be read says which file and line, and what is wrong."""
+    with pytest.raises(ReferenceDataError, match=words):
+        read(ports, regions)
+
+
+@pytest.mark.parametrize(
+    ("ports", "regions", "words"),
+    [
+        (PORTS + "CNNBO,Ningbo,nowhere\n", REGIONS, "port CNNBO: there is no region 'nowhere'"),
+        (PORTS, REGIONS + "isle,Isle,nowhere\n", "region isle: there is no region 'nowhere'"),
+        (PORTS, REGIONS + "a,A,b\nb,B,a\n", "region a: regions contain one another in a circle: a -> b -> a"),
+        (PORTS, REGIONS.replace("world,World,", "world,World,east"), "circle"),
+    ],
+)
+def test_orphans_and_circles_are_refused_and_nothing_changes(
+    database18: Database, ports: str, regions: str, words: str
+) -> None:
+    """A tree that does not hold together is refused, and the database stays as it was."""
+    before = database18.snapshot()
+    connection = database18.connect(database18.loader_url)
+    with pytest.raises(ReferenceDataError, match=words):
+        reference.load(connection, read(ports, regions))
+    connection.close()
+    assert database18.snapshot() == before
+    assert database18.one("SELECT count(*) FROM ports WHERE code = 'CNNBO' AND parent_slug = 'nowhere'") == 0
+
+
+def load(database: Database, new: Reference) -> reference.ReferenceChange:
+    connection = database.connect(database.loader_url)
+    try:
+        return reference.load(connection, new)
+    finally:
+        connection.close()
+
+
+def test_loading_adds_and_updates_and_never_removes(database: Database) -> None:
+    """New rows are added, others updated, and what the files do not name is kept."""
+    change = load(database, read())
+    assert (change.added, change.changed) == (3, 2)  # three regions are new, two ports moved
+    assert database.one("SELECT parent_slug FROM ports WHERE code = 'CNSHA'") == "east"
+    assert database.one("SELECT count(*) FROM ports") == len(reference.builtin().ports)
+
+
+def test_loading_the_same_again_changes_nothing(database: Database) -> None:
+    """Neither version moves when nothing is different."""
+    load(database, read())
+    before = database.ask("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
+    load(database, read())
+    after = database.ask("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
+    assert before == after
+
+
+def _region_rates(database: Database) -> dict[tuple[str, str], list[int]]:
+    return {
+        (orig, dest): counts
+        for orig, dest, counts in database.ask(
+            "SELECT orig_code, dest_code, counts FROM rates WHERE orig_code IN (SELECT slug FROM regions)"
+        )
+    }
+
+
+def test_a_port_that_moves_takes_its_prices_to_its_new_region(database: Database) -> None:
+    """Rates of the regions that a port leaves and enters are built anew, for committed and for hidden batches."""
+    load(database, read())
+    database.ask(
+        "INSERT INTO rates VALUES (7, '2021-02-01', 'CNSHA', 'NLRTM', %s, %s),"
+        " (8, '2021-02-01', 'CNSHA', 'NLRTM', %s, %s)",
+        [1] * 28,
+        [500] * 28,
+        [2] * 28,
+        [900] * 28,
+    )
+    moved = Reference({"CNSHA": Port("CNSHA", "Shanghai", "far")}, {"far": Region("far", "Far East", "east")})
+    change = load(database, moved)
+    assert set(change.rebuilt) == {"far"}
+    lanes = _region_rates(database)
+    assert set(lanes) == {("far", "west"), ("far", "world")}
+    assert all(len(counts) == 28 for counts in lanes.values())
+    back = Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {})
+    change = load(database, back)
+    assert set(change.rebuilt) == {"east", "far", "west"}
+    assert set(_region_rates(database)) == {("west", "west"), ("west", "world"), ("world", "west")}

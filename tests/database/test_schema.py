@@ -1,0 +1,163 @@
+"""The schema: migrations and tables agree, and each role can do its work and no more."""
+
+import psycopg2
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, make_url
+
+from database.migrate import current_revision, migrate
+from database.tables import metadata
+from tests.fix_database import Database, run_alone
+
+CATALOGUE = """
+SELECT 'column' AS kind, table_name::text, column_name::text AS name,
+       concat_ws(' ', ordinal_position, data_type, collation_name, is_nullable, column_default,
+                 identity_generation) AS what
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name = ANY (%(tables)s)
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text = ANY (%(tables)s)
+UNION ALL
+SELECT 'index', tablename::text, indexname::text, indexdef
+FROM pg_indexes WHERE schemaname = 'public' AND tablename = ANY (%(tables)s)
+UNION ALL
+SELECT 'table', relname::text, relkind::text, concat_ws(' ', pg_get_partkeydef(oid), reloptions::text)
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(tables)s)
+UNION ALL
+SELECT 'comment', objoid::regclass::text, objsubid::text, description
+FROM pg_description WHERE classoid = 'pg_class'::regclass AND objoid::regclass::text = ANY (%(tables)s)
+ORDER BY 1, 2, 3
+"""
+
+
+def _engine(url: str):
+    return create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
+
+
+def _catalogue(url: str) -> list[tuple[str, ...]]:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(CATALOGUE, {"tables": list(metadata.tables)})
+        rows = cursor.fetchall()
+    connection.close()
+    return rows
+
+
+def test_migrations_build_exactly_the_tables(database: Database) -> None:
+    """Every column, constraint, index and comment is the same, built by the migrations or from the tables."""
+    name = f"from_tables_{database.name}"
+    run_alone(database.server.url(), f"CREATE DATABASE {name}")
+    url = database.server.url(database=name)
+    try:
+        engine = _engine(url)
+        metadata.create_all(engine)
+        engine.dispose()
+        assert _catalogue(database.url) == _catalogue(url)
+    finally:
+        run_alone(database.server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def test_alembic_finds_nothing_to_migrate(database: Database) -> None:
+    """Alembic itself sees no difference between the database and the tables."""
+    engine = _engine(database.url)
+    with engine.connect() as connection:
+        assert current_revision(connection) is not None
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    """A second run finds the newest revision, and leaves it."""
+    before, after = migrate(database.url)
+    assert before == after is not None
+
+
+FORBIDDEN_TO_READER = [
+    "SELECT * FROM prices",
+    "SELECT * FROM batches",
+    "SELECT * FROM committed_prices",
+    "INSERT INTO rates VALUES (1, '2021-01-01', 'CNSHA', 'NLRTM', '{1}', '{1}')",
+    "UPDATE data_version SET version = 0",
+    "DELETE FROM open_batches",
+    "CREATE TABLE mine (a integer)",
+    "SELECT stage_batch(1)",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN_TO_READER)
+def test_reader_can_only_read(database: Database, statement: str) -> None:
+    """The API's role is refused everything but reading what an answer needs."""
+    connection = database.connect(database.reader_url)
+    with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        cursor.execute(statement)
+    connection.close()
+
+
+def test_reader_reads_what_an_answer_needs(database: Database) -> None:
+    """The API's role reads rates, open batches, ports, regions and the data version."""
+    connection = database.connect(database.reader_url)
+    with connection.cursor() as cursor:
+        for table in ("rates", "open_batches", "ports", "regions", "port_regions", "data_version"):
+            cursor.execute(f"SELECT * FROM {table}")
+    connection.close()
+
+
+FORBIDDEN_TO_LOADER = [
+    "DROP TABLE prices",
+    "ALTER TABLE rates ADD COLUMN mine integer",
+    "CREATE TABLE mine (a integer)",
+    "TRUNCATE rates",
+    "DELETE FROM batches",
+    "DELETE FROM ports",
+    "INSERT INTO prices VALUES (1, '2021-01-01', 1, 'CNSHA', 'NLRTM')",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN_TO_LOADER)
+def test_loader_defines_nothing_and_deletes_no_history(database: Database, statement: str) -> None:
+    """The loader's role is refused definitions, and the deletion of ports or of the ledger."""
+    connection = database.connect(database.loader_url)
+    with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
+        cursor.execute(statement)
+    connection.close()
+
+
+def _open_batch(database: Database, state: str = "open") -> int:
+    return database.one(
+        "INSERT INTO batches (batch_id, bucket, key, version, state)"
+        " VALUES (gen_random_uuid()::text, 'b', 'k', 'v', %s) RETURNING batch_no",
+        state,
+    )
+
+
+@pytest.mark.parametrize("state", ["committed", "rejected", "failed"])
+def test_only_an_open_batch_is_staged(database: Database, state: str) -> None:
+    """The loader cannot make a staging table for a batch that is closed."""
+    number = _open_batch(database, state)
+    with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState):
+        database.ask("SELECT stage_batch(%s)", number)
+
+
+@pytest.mark.parametrize("state", ["committed", "open"])
+def test_prices_that_count_cannot_be_dropped(database: Database, state: str) -> None:
+    """The table of a batch that is open or committed stays, whatever the loader asks."""
+    number = _open_batch(database)
+    database.ask("SELECT stage_batch(%s)", number)
+    database.ask("SELECT attach_batch(%s)", number)
+    database.ask("UPDATE batches SET state = %s WHERE batch_no = %s", state, number)
+    with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState):
+        database.ask("SELECT drop_batch(%s)", number)
+    assert database.one("SELECT to_regclass(%s)::text", f"staging_{number}") == f"staging_{number}"
+
+
+def test_staging_is_made_attached_and_dropped_once(database: Database) -> None:
+    """Each of the loader's three functions does nothing the second time."""
+    number = _open_batch(database)
+    for function in ("stage_batch", "attach_batch"):
+        for _ in range(2):
+            database.ask(f"SELECT {function}(%s)", number)
+    database.ask("UPDATE batches SET state = 'failed' WHERE batch_no = %s", number)
+    for _ in range(2):
+        database.ask("SELECT drop_batch(%s)", number)
+    assert database.one("SELECT count(*) FROM pg_inherits WHERE inhparent = 'prices'::regclass") == 0

@@ -1,0 +1,62 @@
+"""A batch in a real bucket, and a real database, as the tasks find them."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from loader import objects
+from loader.batch import Batch
+from loader.database import connected
+from local.deploy import Clients
+from tests.fix_database import Database
+
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where a test works: its database, a bucket, and the tasks by name."""
+
+    database: Database
+    bucket: str
+    aws: Clients
+
+    def send(self, data: bytes, key: str = "incoming/prices.csv", batch_id: str = "", force: bool = False) -> Batch:
+        """Put a batch into the bucket."""
+        metadata = {"ratesflow-force": "true"} if force else {}
+        version = self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)["VersionId"]
+        return Batch(batch_id or f"batch-{next(_numbers)}", self.bucket, key, version)
+
+    def run(self, task: Callable, batch: Batch):
+        """Run a task as its process would."""
+        with connected(task.__name__) as connection:
+            return task(connection, batch)
+
+    def state(self, batch: Batch) -> str:
+        """Return what the ledger says of a batch."""
+        return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
+
+
+def _desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    bucket = f"desk-{next(_numbers)}"
+    s3 = aws("s3")
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    monkeypatch.setenv("DATABASE_URL", database.loader_url)
+    monkeypatch.setenv("RATESFLOW_BUCKET", bucket)
+    objects.client.cache_clear()
+    return Desk(database, bucket, aws)
+
+
+@pytest.fixture
+def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk on each version of PostgreSQL."""
+    return _desk(database, aws, monkeypatch)
+
+
+@pytest.fixture
+def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk on the newest PostgreSQL alone."""
+    return _desk(database18, aws, monkeypatch)

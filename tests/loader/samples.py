@@ -1,0 +1,37 @@
+"""Batches of prices for tests, made from a seed, and what a plain recount says of them."""
+
+import random
+from collections import defaultdict
+from datetime import date, timedelta
+
+from database.reference import Reference, builtin
+
+Row = tuple[str, str, date, int]
+
+
+def rows(count: int, seed: int = 1, lanes: int = 30, first: date = date(2021, 1, 20), days: int = 25) -> list[Row]:
+    """Return prices on some lanes over two months, several a lane and day."""
+    random.seed(seed)
+    ports = sorted(builtin().ports)
+    pairs = [tuple(random.sample(ports, 2)) for _ in range(lanes)]
+    return [
+        (*random.choice(pairs), first + timedelta(random.randrange(days)), random.randint(300, 9000))
+        for _ in range(count)
+    ]
+
+
+def csv(prices: list[Row], header: str = "orig_code,dest_code,day,price", end: str = "\n") -> bytes:
+    """Return a batch file of these prices."""
+    return end.join([header, *(f"{orig},{dest},{day},{price}" for orig, dest, day, price in prices), ""]).encode()
+
+
+def daily(prices: list[Row], reference: Reference) -> dict[tuple[str, str, date], tuple[int, int]]:
+    """Return count and sum for each lane and day, of ports and of regions, counted one price at a time."""
+    found: dict[tuple[str, str, date], list[int]] = defaultdict(lambda: [0, 0])
+    for orig, dest, day, price in prices:
+        lanes = [(orig, dest)]
+        lanes += [(o, d) for o in reference.regions_of[orig] for d in reference.regions_of[dest]]
+        for lane in lanes:
+            found[(*lane, day)][0] += 1
+            found[(*lane, day)][1] += price
+    return {key: (count, total) for key, (count, total) in found.items()}

@@ -1,0 +1,209 @@
+"""The contract: the fast reading, the plain reading and PostgreSQL's COPY say the same of the same bytes."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from loader.chunks import Checker, whole_lines
+from loader.contract import COLUMNS, Price, parse_day, parse_line, parse_price
+from loader.header import Header, RefusedFileError, read_header
+from tests.fix_database import Database
+
+PORTS = ["CNSHA", "NLRTM", "USNYC"]
+
+codes = st.sampled_from(
+    [*PORTS, *PORTS, *PORTS, "CNXXX", "cnsha", "", " CNSHA", "CNSHA ", "東京", '"CNSHA"', 'CN"SHA', "x,y"]
+)
+days = st.sampled_from(
+    ["2021-01-31", "2021-01-01", "2024-02-29", "2021-02-29", "2021-1-1", "20210101", "0000-01-01", "9999-12-31", ""]
+    + ["2021-01-31", "2021-01-01"] * 3
+)
+numbers = st.sampled_from(
+    ["5", "005", "0", "-5", "+5", " 5", "5 ", "5.0", "1e3", "1_000", "٣", "2147483647", "2147483648", "0x10", "", '"5"']
+    + ["99999999999999999999999", "12", "700"]
+) | st.integers(1, 3_000_000_000).map(str)
+lines = st.tuples(codes, codes, days, numbers).map(",".join) | st.sampled_from(
+    ["", ",", ",,,", ",,,,", "CNSHA,NLRTM,2021-01-31", "CNSHA,NLRTM,2021-01-31,5,", '"CNSHA,NLRTM,2021-01-31,5', "\\."]
+    + ['CNSHA,NLRTM,"2021-01-31","5"', "CNSHA,NLRTM,2021-01-31,5\r", "CNSHA\0,NLRTM,2021-01-31,5", "a\rb,c,d,e"]
+)
+raw_lines = lines.map(str.encode) | st.binary(max_size=40).map(lambda data: data.replace(b"\n", b""))
+files = st.tuples(st.lists(raw_lines, min_size=1, max_size=12), st.booleans(), st.booleans())
+
+
+def _file(parts: tuple[list[bytes], bool, bool]) -> tuple[bytes, bool]:
+    found, crlf, ended = parts
+    end = b"\r\n" if crlf else b"\n"
+    return end.join(found) + (end if ended else b""), crlf
+
+
+def _check(data: bytes, crlf: bool, columns: tuple[str, ...] = COLUMNS) -> tuple[set[tuple[Any, ...]], set[int], int]:
+    checker = Checker(Header(columns, crlf, 0), PORTS)
+    checked = checker.check(data)
+    good = checked.good
+    rows = [
+        (PORTS[orig - 1], PORTS[dest - 1], day, price)
+        for orig, dest, day, price in zip(good.origs, good.dests, good.days, good.prices, strict=True)
+    ]
+    assert len(rows) + len(checked.problems) == checked.lines
+    return rows, set(checked.problems), checked.lines
+
+
+@given(files)
+@settings(max_examples=600, deadline=None)
+def test_fast_and_plain_reading_agree(parts: tuple[list[bytes], bool, bool]) -> None:
+    """Looking at distinct values finds the same rows and the same bad lines as reading line by line."""
+    data, crlf = _file(parts)
+    if not data:
+        return
+    rows, problems, count = _check(data, crlf)
+    plain = Checker(Header(COLUMNS, crlf, 0), PORTS)._line_by_line(data, count)
+    good = zip(plain.good.origs, plain.good.dests, plain.good.days, plain.good.prices, strict=True)
+    assert rows == [(PORTS[orig - 1], PORTS[dest - 1], day, price) for orig, dest, day, price in good]
+    assert problems == set(plain.problems)
+
+
+@pytest.fixture(scope="module")
+def copying(servers: Any) -> Iterator[dict[int, Any]]:
+    """A connection to each version of PostgreSQL with an empty table of prices."""
+    found = {}
+    for version in (16, 18):
+        found[version] = psycopg2.connect(servers(version).url())
+        with found[version].cursor() as cursor:
+            cursor.execute("CREATE TEMP TABLE copied (orig_code text, dest_code text, day date, price integer)")
+        found[version].commit()
+    yield found
+    for connection in found.values():
+        connection.close()
+
+
+@pytest.mark.parametrize("version", [16, 18])
+@given(parts=files)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_accepted_is_copied_with_the_same_values(
+    copying: dict[int, Any], version: int, parts: tuple[list[bytes], bool, bool]
+) -> None:
+    """COPY takes every file without a bad line, and stores the very values that were counted."""
+    data, crlf = _file(parts)
+    if not data:
+        return
+    rows, problems, _ = _check(data, crlf)
+    if problems:
+        return
+    connection = copying[version]
+    with connection.cursor() as cursor:
+        cursor.copy_expert("COPY copied FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')", io.BytesIO(data))
+        cursor.execute("SELECT orig_code, dest_code, day - '0001-01-01'::date + 1, price FROM copied")
+        copied = cursor.fetchall()
+    connection.rollback()
+    assert copied == rows
+
+
+@given(st.permutations(COLUMNS), st.integers(1, 40))
+@settings(max_examples=50, deadline=None)
+def test_columns_in_any_order(columns: list[str], count: int) -> None:
+    """The order of the columns is the header's, and changes nothing else."""
+    values = {"orig_code": "CNSHA", "dest_code": "NLRTM", "day": "2021-01-31", "price": "7"}
+    data = (",".join(values[name] for name in columns) + "\n").encode() * count
+    rows, problems, _ = _check(data, False, tuple(columns))
+    assert rows == [("CNSHA", "NLRTM", 737821, 7)] * count
+    assert not problems
+
+
+@given(st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"x")), max_size=30), st.integers(1, 50))
+def test_pieces_end_at_line_ends_however_the_parts_are_cut(texts: list[bytes], size: int) -> None:
+    """Joined, the pieces are the file; each begins where its line number says."""
+    data = b"\n".join(texts)
+    parts = [data[at : at + size] for at in range(0, len(data), size)]
+    pieces = list(whole_lines(parts, first_line=2))
+    assert b"".join(piece for _, piece in pieces) == data
+    line = 2
+    for first, piece in pieces:
+        assert first == line
+        line += piece.count(b"\n")
+    assert all(piece.endswith(b"\n") for _, piece in pieces[:-1])
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "reason"),
+    [
+        (b"CNXXX,NLRTM,2021-01-31,5", "orig_code", "unknown_port"),
+        (b"CNSHA,nlrtm,2021-01-31,5", "dest_code", "invalid_code"),
+        (b"CNSHA,NLRTM,2021-02-29,5", "day", "impossible_day"),
+        (b"CNSHA,NLRTM,31.01.2021,5", "day", "invalid_day"),
+        (b"CNSHA,NLRTM,2021-01-31,0", "price", "price_not_positive"),
+        (b"CNSHA,NLRTM,2021-01-31,-5", "price", "price_not_positive"),
+        (b"CNSHA,NLRTM,2021-01-31,5.50", "price", "invalid_price"),
+        (b"CNSHA,NLRTM,2021-01-31,1_000", "price", "invalid_price"),
+        (b"CNSHA,NLRTM,2021-01-31,+5", "price", "invalid_price"),
+        ("CNSHA,NLRTM,2021-01-31,٣".encode(), "price", "invalid_price"),
+        (b"CNSHA,NLRTM,2021-01-31,2147483648", "price", "price_too_large"),
+        (b"CNSHA,NLRTM,2021-01-31,", "price", "missing_value"),
+        (b"CNSHA,NLRTM,2021-01-31", "", "wrong_field_count"),
+        (b"CNSHA,NLRTM,2021-01-31,5,6", "", "wrong_field_count"),
+        (b"", "", "wrong_field_count"),
+        (b"CNSHA,NLRTM,2021-01-31,\xff", "", "invalid_utf8"),
+        (b"CNSHA,NLRTM,2021-01-31,5\0", "", "nul_byte"),
+        (b'CNSHA,NLRTM,2021-01-31,"5', "", "open_quote"),
+        (b"x" * 70_000, "", "line_too_long"),
+    ],
+)
+def test_each_fault_has_its_column_and_reason(line: bytes, column: str, reason: str) -> None:
+    """A bad line says which column is at fault and why."""
+    (problem,) = parse_line(line, COLUMNS, PORTS)
+    assert (problem.column, problem.reason) == (column, reason)
+    assert problem.message
+    assert len(problem.value) <= 101
+
+
+def test_a_line_with_two_faults_tells_both() -> None:
+    """Every bad value of a line is told, not only the first."""
+    problems = parse_line(b"CNXXX,NLRTM,2021-13-01,0", COLUMNS, PORTS)
+    assert [problem.column for problem in problems] == ["orig_code", "day", "price"]
+
+
+def test_limits_of_days_and_prices() -> None:
+    """The first and last day and price that PostgreSQL and Python both know are accepted."""
+    assert parse_day("0001-01-01") == 1
+    assert parse_day("9999-12-31") == 3652059
+    assert parse_price("2147483647") == 2147483647
+    assert parse_price("0000000000000000005") == 5
+    assert isinstance(parse_line(b"CNSHA,NLRTM,0001-01-01,1", COLUMNS, PORTS), Price)
+
+
+@pytest.mark.parametrize(
+    ("start", "reason", "words"),
+    [
+        (b"", "empty_file", "empty"),
+        (b"\x1f\x8b\x08\0", "not_csv", "gzip"),
+        (b"PK\x03\x04rest", "not_csv", "workbook"),
+        (b"PAR1rest", "not_csv", "Parquet"),
+        ("orig_code".encode("utf-16"), "not_csv", "UTF-16"),
+        (b"orig_code,dest_code,day\n", "wrong_header", "missing 'price'"),
+        (b"orig_code,dest_code,day,price,price\n", "wrong_header", "twice 'price'"),
+        (b"orig_code,dest_code,day,price,note\n", "wrong_header", "unknown 'note'"),
+        (b"CNSHA,NLRTM,2021-01-31,5\n", "wrong_header", "missing"),
+        (b"x" * 70_000, "line_too_long", "longer"),
+        (b"\xff\xfd,dest_code,day,price\n", "not_csv", "UTF-8"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_in_words(start: bytes, reason: str, words: str) -> None:
+    """The first line tells what a wrong file is, or what its header lacks."""
+    with pytest.raises(RefusedFileError, match=words) as refused:
+        read_header(start)
+    assert refused.value.reason == reason
+
+
+def test_header_with_bom_quotes_and_crlf() -> None:
+    """A header as Excel writes it is read like a plain one."""
+    header = read_header(b'\xef\xbb\xbf"day","price","orig_code","dest_code"\r\n2021')
+    assert header == Header(("day", "price", "orig_code", "dest_code"), True, 42)
+
+
+def test_copy_is_tested_against_both_versions(database: Database) -> None:
+    """The servers of these tests are the versions that their names say."""
+    assert database.one("SELECT current_setting('server_version_num')::integer / 10000") == database.server.version
