@@ -218,9 +218,7 @@ def _regrouped(old: Reference, merged: Reference) -> list[str]:
     """Return the regions that now hold other ports; ports that are new have no prices yet."""
     known = old.ports.keys()
     nothing: frozenset[str] = frozenset()
-    return sorted(
-        slug for slug, codes in merged.members.items() if codes & known != old.members.get(slug, nothing)
-    )
+    return sorted(slug for slug, codes in merged.members.items() if codes & known != old.members.get(slug, nothing))
 
 
 def _store(cursor: "Cursor", table: str, key: str, old: Mapping[str, Row], new: Mapping[str, Row]) -> int:

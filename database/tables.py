@@ -167,6 +167,12 @@ rates = Table(
     Column("dest_code", Key, nullable=False, comment="of the same kind as orig_code"),
     Column("counts", ARRAY(Integer), nullable=False, comment="prices on each day of the month"),
     Column("sums", ARRAY(BigInteger), nullable=False, comment="their sum on each day, in US dollars"),
+    # One element a day, no more and no fewer: batches are added up element by element.
+    CheckConstraint(
+        "cardinality(counts) = extract(day FROM month + '1 mon -1 days'::interval)"
+        " AND cardinality(sums) = cardinality(counts)",
+        name="days",
+    ),
     # Truncation takes an exclusive lock, which readers (and standbys above all) would feel.
     postgresql_with={"vacuum_truncate": "off"},
 )

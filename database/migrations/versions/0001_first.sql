@@ -103,7 +103,11 @@ CREATE TABLE rates (
     orig_code text COLLATE "C" NOT NULL,
     dest_code text COLLATE "C" NOT NULL,
     counts integer[] NOT NULL,
-    sums bigint[] NOT NULL
+    sums bigint[] NOT NULL,
+    CONSTRAINT rates_days_check CHECK (
+        cardinality(counts) = extract(day FROM month + '1 mon -1 days'::interval)
+        AND cardinality(sums) = cardinality(counts)
+    )
 ) WITH (vacuum_truncate = off);
 COMMENT ON COLUMN rates.month IS 'its first day';
 COMMENT ON COLUMN rates.orig_code IS 'a port''s code, or a region''s slug';

@@ -1,0 +1,163 @@
+"""Connections to the database: shared by threads, replaced when lost, never waited for beyond a deadline.
+
+psycopg2 has no time limit of its own for a server that hangs, and libpq's for connecting is at least two
+seconds. So connections are asynchronous ones (psycopg2 documentation, "Asynchronous support"), and every
+wait for the socket ends at the request's deadline. They are always in autocommit: no BEGIN, no ROLLBACK.
+"""
+
+import select
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2 import errorcodes
+from psycopg2.extensions import POLL_OK, POLL_READ
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from database.connect import KEEPALIVES, SESSION
+
+Row = tuple[Any, ...]
+
+# Worth repeating on the same connection: a standby cancelled the query in favour of what it replays.
+CONFLICTS = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED}
+# Worth repeating on a new one: the server ends or changes its role, or the session's statements are gone.
+STALE = {
+    errorcodes.ADMIN_SHUTDOWN,
+    errorcodes.CRASH_SHUTDOWN,
+    errorcodes.CANNOT_CONNECT_NOW,
+    errorcodes.READ_ONLY_SQL_TRANSACTION,
+    errorcodes.INVALID_SQL_STATEMENT_NAME,
+    errorcodes.FEATURE_NOT_SUPPORTED,  # "cached plan must not change result type", after a migration
+}
+
+
+class DatabaseAwayError(Exception):
+    """The database cannot be reached, or does not answer in time."""
+
+
+class OverloadedError(DatabaseAwayError):
+    """Too many requests wait for the database already."""
+
+
+class _Kept(NamedTuple):
+    connection: Connection
+    born: float
+
+
+class Connections:
+    """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
+
+    `session` is the SQL that prepares each new connection. A connection is renewed once it is
+    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found.
+    """
+
+    def __init__(
+        self, url: str, session: str, *, size: int = 8, max_waiting: int = 32, recycle_seconds: float = 300
+    ) -> None:
+        self._url = url
+        self._session = session
+        self._recycle_seconds = recycle_seconds
+        self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
+        self._slots = threading.Semaphore(size)
+        self._places = threading.Semaphore(size + max_waiting)
+
+    def fetch(self, statement: str, parameters: Sequence[object] = (), *, seconds: float) -> list[Row]:
+        """Run one statement that only reads, and return its rows.
+
+        A lost connection is replaced, and the statement repeated once, within the same `seconds`.
+        Raises DatabaseAwayError when they are over, OverloadedError at once when too many wait;
+        psycopg2.Error when the statement itself is wrong.
+        """
+        deadline = time.monotonic() + seconds
+        with self._slot(deadline):
+            try:
+                return self._fetch(statement, parameters, deadline)
+            except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+                raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            self._idle.pop().connection.close()
+
+    @contextmanager
+    def _slot(self, deadline: float) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise OverloadedError("too many requests wait for the database")
+        try:
+            if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                raise OverloadedError("every connection to the database was busy for too long")
+            try:
+                yield
+            finally:
+                self._slots.release()
+        finally:
+            self._places.release()
+
+    def _fetch(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+        kept = self._take() or self._open(deadline)
+        try:
+            try:
+                rows = _execute(kept.connection, statement, parameters, deadline)
+            except psycopg2.Error as error:
+                if kept.connection.closed or error.pgcode in STALE:
+                    kept.connection.close()
+                    kept = self._open(deadline)
+                elif error.pgcode not in CONFLICTS:
+                    raise
+                rows = _execute(kept.connection, statement, parameters, deadline)
+        except BaseException as error:
+            # After an answer from the server the connection is as good as before; else its state is unknown.
+            if not (isinstance(error, psycopg2.Error) and error.pgcode):
+                kept.connection.close()
+            raise
+        finally:
+            if not kept.connection.closed:
+                self._idle.append(kept)
+        return rows
+
+    def _take(self) -> _Kept | None:
+        while True:
+            try:
+                kept = self._idle.pop()
+            except IndexError:
+                return None
+            if time.monotonic() - kept.born < self._recycle_seconds:
+                return kept
+            kept.connection.close()
+
+    def _open(self, deadline: float) -> _Kept:
+        settings: dict[str, Any] = {"application_name": "ratesflow-api", "options": SESSION, **KEEPALIVES}
+        connection: Connection = psycopg2.connect(self._url, async_=True, **settings)
+        try:
+            _wait(connection, deadline)
+            _execute(connection, self._session, (), deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return _Kept(connection, time.monotonic())
+
+
+def _execute(connection: Connection, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters or None)
+        _wait(connection, deadline)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _wait(connection: Connection, deadline: float) -> None:
+    """Wait until the connection has done what it was asked, as psycopg2.extras.wait_select does.
+
+    select.select would fail beyond 1,024 open sockets; select.poll knows no such limit.
+    """
+    while (state := connection.poll()) != POLL_OK:
+        remaining = deadline - time.monotonic()
+        if remaining > 0:
+            poller = select.poll()
+            poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+            if poller.poll(remaining * 1000):
+                continue
+        raise DatabaseAwayError("the database did not answer in time")

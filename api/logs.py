@@ -1,0 +1,51 @@
+"""Logs as JSON lines, of the service and of its server alike."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+EXTRA = ("request_id",)
+
+
+class JsonLines(logging.Formatter):
+    """Writes a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "process": record.process,
+        }
+        line |= {name: getattr(record, name) for name in EXTRA if hasattr(record, name)}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+class IntendedThreads(logging.Filter):
+    """Drops Granian's advice to have few threads: most of ours wait, so that others can be refused."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the record is anything else."""
+        return not record.getMessage().startswith("Configuration allows spawning up to")
+
+
+def configuration() -> dict[str, Any]:
+    """Return what logging.config.dictConfig needs; Granian runs it in every worker."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": {"()": "api.logs.JsonLines"}},
+        "filters": {"intended": {"()": "api.logs.IntendedThreads"}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["intended"]}},
+        "root": {"handlers": ["stderr"], "level": "INFO"},
+        "loggers": {
+            "_granian": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+            "granian.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
+        },
+    }

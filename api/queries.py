@@ -1,0 +1,116 @@
+"""The SQL of the service. Each connection prepares all of it once, and then only executes it.
+
+A request is one statement, so that the data version and the rates come from one snapshot. It returns one
+row a month that has rates (and a single one without month when none has)::
+
+    epoch, version, orig_known, dest_known, month, counts, sums
+
+The lookup of a location is only run when no rates tell that it is known.
+"""
+
+from typing import Literal
+
+Kind = Literal["port", "region"]
+
+# Plans are made once, on tables that may be empty then: without enable_seqscan = off such a plan would
+# read all of a table that has grown since. JIT would compile for longer than these statements run.
+SETTINGS = """
+SET default_transaction_read_only = on;
+SET statement_timeout = {milliseconds};
+SET plan_cache_mode = force_generic_plan;
+SET enable_seqscan = off;
+SET jit = off;
+"""
+
+ANSWER = """
+PREPARE rates_{orig}_{dest} (text, text, date, date) AS
+SELECT
+    epoch::text,
+    version,
+    month IS NOT NULL OR EXISTS (SELECT FROM {orig_table} WHERE {orig_key} = $1) AS orig_known,
+    month IS NOT NULL OR EXISTS (SELECT FROM {dest_table} WHERE {dest_key} = $2) AS dest_known,
+    month,
+    counts,
+    sums
+FROM data_version LEFT JOIN ({months}) AS months ON true;
+"""
+
+# Both are ports, or both are regions: such a lane is stored. A row a month and open batch.
+LANE = """
+    SELECT month, counts, sums
+    FROM rates
+    WHERE orig_code = $1 AND dest_code = $2 AND month BETWEEN $3 AND $4
+        AND batch_no IN (SELECT batch_no FROM open_batches)
+"""
+
+# A port and a region: the lanes of the region's ports, added up. OFFSET 0 keeps the look at open_batches
+# out of the unfolded days.
+LANES = """
+    SELECT month, array_agg(count ORDER BY nth) AS counts, array_agg(sum ORDER BY nth) AS sums
+    FROM (
+        SELECT month, nth, sum(days.count) AS count, sum(days.sum)::bigint AS sum
+        FROM (
+            SELECT month, counts, sums
+            FROM rates
+            WHERE orig_code = {origs} AND dest_code = {dests} AND month BETWEEN $3 AND $4
+                AND batch_no IN (SELECT batch_no FROM open_batches)
+            OFFSET 0
+        ) AS lanes
+        CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
+        GROUP BY month, nth
+    ) AS totals
+    GROUP BY month
+"""
+
+# As an array, the ports are keys of one index scan, whatever the planner believes their number to be.
+PORTS_UNDER = """ANY (ARRAY(
+                WITH RECURSIVE inside (slug) AS (
+                    SELECT {region} COLLATE "C"
+                    UNION
+                    SELECT regions.slug FROM regions JOIN inside ON regions.parent_slug = inside.slug
+                )
+                SELECT code FROM ports WHERE parent_slug IN (SELECT slug FROM inside)
+            ))"""
+
+MONTHS: dict[tuple[Kind, Kind], str] = {
+    ("port", "port"): LANE,
+    ("region", "region"): LANE,
+    ("port", "region"): LANES.format(origs="$1", dests=PORTS_UNDER.format(region="$2")),
+    ("region", "port"): LANES.format(origs=PORTS_UNDER.format(region="$1"), dests="$2"),
+}
+KEYS: dict[Kind, tuple[str, str]] = {"port": ("ports", "code"), "region": ("regions", "slug")}
+
+# Locations that a person who wrote $1 may have meant: every region, and the ports of the same country or
+# with a name that contains it. Only asked for an unknown location.
+ALIKE = """
+PREPARE locations_alike (text) AS
+SELECT location, name, named
+FROM (
+    SELECT code AS location, name, strpos(lower(name), lower($1)) > 0 AS named FROM ports
+    WHERE starts_with(code, upper(left($1, 2))) OR strpos(lower(name), lower($1)) > 0
+    UNION ALL
+    SELECT slug, name, strpos(lower(name), lower($1)) > 0 FROM regions
+) AS alike
+ORDER BY named DESC, location
+LIMIT 500;
+"""
+
+RATES: dict[tuple[Kind, Kind], str] = {
+    (orig, dest): f"EXECUTE rates_{orig}_{dest} (%s, %s, %s, %s)" for orig, dest in MONTHS
+}
+LOCATIONS_ALIKE = "EXECUTE locations_alike (%s)"
+PING = "SELECT 1"
+
+
+def session(timeout_seconds: float) -> str:
+    """Return what a new connection runs first: its settings, and the statements that it prepares."""
+    statements = [SETTINGS.format(milliseconds=max(1, int(timeout_seconds * 1000)))]
+    for (orig, dest), months in MONTHS.items():
+        (orig_table, orig_key), (dest_table, dest_key) = KEYS[orig], KEYS[dest]
+        statements.append(
+            ANSWER.format(
+                orig=orig, dest=dest, months=months,
+                orig_table=orig_table, orig_key=orig_key, dest_table=dest_table, dest_key=dest_key,
+            )
+        )  # fmt: skip
+    return "".join([*statements, ALIKE])

@@ -1,0 +1,89 @@
+"""Reads rates from the database."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from difflib import get_close_matches
+from operator import add
+from typing import Protocol
+
+from api import queries
+from api.answers import Months
+from api.connections import Connections, Row
+from api.parameters import RatesQuery
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one snapshot of the database says: the data version, and counts and sums by month and day."""
+
+    epoch: str
+    version: int
+    orig_known: bool
+    dest_known: bool
+    months: Months
+
+
+class RatesReader(Protocol):
+    """What the service needs to be told; all of these raise DatabaseAwayError."""
+
+    def rates(self, query: RatesQuery) -> Rates:
+        """Return the rates that the query asks for; both its locations must have a kind."""
+
+    def alike(self, text: str) -> list[str]:
+        """Return up to three locations that a person who wrote `text` may have meant."""
+
+    def check(self) -> None:
+        """Ask the database for a sign of life, quickly."""
+
+
+class DatabaseReader:
+    """Reads from PostgreSQL, each time within `timeout_seconds`."""
+
+    def __init__(self, connections: Connections, *, timeout_seconds: float, check_seconds: float = 1.0) -> None:
+        self._connections = connections
+        self._timeout_seconds = timeout_seconds
+        self._check_seconds = check_seconds
+
+    def rates(self, query: RatesQuery) -> Rates:
+        """Return the rates that the query asks for, in one statement."""
+        orig, dest = query.orig, query.dest
+        if orig.kind is None or dest.kind is None:
+            raise ValueError("a location that is neither a port nor a region has no rates")
+        rows = self._connections.fetch(
+            queries.RATES[orig.kind, dest.kind],
+            (orig.text, dest.text, query.date_from.replace(day=1), query.date_to),
+            seconds=self._timeout_seconds,
+        )
+        epoch, version, orig_known, dest_known = rows[0][:4]
+        return Rates(epoch, version, orig_known, dest_known, _add_up(rows))
+
+    def alike(self, text: str) -> list[str]:
+        """Return up to three locations, with their names: those written like it come first."""
+        asked = text.replace("\0", "")[:60]
+        found = self._connections.fetch(queries.LOCATIONS_ALIKE, (asked,), seconds=self._timeout_seconds)
+        names = {location: name for location, name, _ in found}
+        if asked.upper() in names:
+            return [f"{asked.upper()} ({names[asked.upper()]})"]
+        named = [location for location, _, is_named in found if is_named]
+        alike = get_close_matches(asked.upper(), names, n=3) + get_close_matches(asked.lower(), names, n=3)
+        return [f"{location} ({names[location]})" for location in dict.fromkeys([*alike, *named])][:3]
+
+    def check(self) -> None:
+        """Ask the database for a sign of life."""
+        self._connections.fetch(queries.PING, seconds=self._check_seconds)
+
+
+def _add_up(rows: Sequence[Row]) -> Months:
+    """Add up, day by day, the rows of several batches; a row without month says that there is none."""
+    months: dict[date, tuple[list[int], list[int]]] = {}
+    for *_, month, counts, sums in rows:
+        if month is None:
+            continue
+        if month in months:
+            so_far = months[month]
+            # Rows of a month have as many days as the month, so map loses none.
+            months[month] = list(map(add, so_far[0], counts)), list(map(add, so_far[1], sums))
+        else:
+            months[month] = counts, sums
+    return months

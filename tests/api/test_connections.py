@@ -1,0 +1,120 @@
+"""Connections are shared, replaced and given up as they should be."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from api.connections import Connections, DatabaseAwayError, OverloadedError
+
+BACKEND = "SELECT pg_backend_pid()"
+
+
+def test_is_kept(reader_url: str) -> None:
+    """A connection is used again, and again after a statement that was wrong."""
+    connections = Connections(reader_url, "SELECT 1")
+    (pid,) = connections.fetch(BACKEND, seconds=2)
+    with pytest.raises(errors.DivisionByZero):
+        connections.fetch("SELECT 1 / 0", seconds=2)
+    assert connections.fetch(BACKEND, seconds=2) == [pid]
+    connections.close()
+
+
+def test_is_renewed_when_old(reader_url: str) -> None:
+    """A connection that is old enough makes place for a new one."""
+    connections = Connections(reader_url, "SELECT 1", recycle_seconds=0)
+    assert connections.fetch(BACKEND, seconds=2) != connections.fetch(BACKEND, seconds=2)
+    connections.close()
+
+
+def test_terminated_is_replaced(reader_url: str, owner: Connection) -> None:
+    """When the server has ended all connections, the next statement runs on a new one."""
+    connections = Connections(reader_url, "SELECT 1", size=3)
+    with ThreadPoolExecutor(3) as threads:
+        pids = list(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(3)))
+    assert len(set(pids)) == 3
+    with owner, owner.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid, 1000) FROM unnest(%s) AS ours (pid)", (pids,))
+    assert connections.fetch(BACKEND, seconds=2)[0][0] not in pids
+    connections.close()
+
+
+def test_lost_statements_are_prepared_again(reader_url: str) -> None:
+    """A connection whose prepared statements are gone is replaced by one that has them."""
+    connections = Connections(reader_url, "PREPARE one AS SELECT 1")
+    assert connections.fetch("EXECUTE one", seconds=2) == [(1,)]
+    connections.fetch("DISCARD ALL", seconds=2)
+    assert connections.fetch("EXECUTE one", seconds=2) == [(1,)]
+    connections.close()
+
+
+@pytest.mark.parametrize(("conflicts", "answered"), [(1, True), (2, False)])
+def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bool) -> None:
+    """A read that a standby cancels is repeated once; a second refusal counts as away."""
+    connections = Connections(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
+    statement = f"""DO $$ BEGIN IF nextval('attempts') <= {conflicts} THEN
+        RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001'; END IF; END $$"""
+    if answered:
+        connections.fetch(statement, seconds=2)
+    else:
+        with pytest.raises(DatabaseAwayError, match="conflict with recovery"):
+            connections.fetch(statement, seconds=2)
+    assert connections.fetch("SELECT last_value FROM attempts", seconds=2) == [(2,)]
+    connections.close()
+
+
+def test_hanging_server_is_given_up(reader_url: str) -> None:
+    """A statement that takes too long is given up in time, and its connection with it."""
+    connections = Connections(reader_url, "SELECT 1", size=1)
+    started = time.monotonic()
+    with pytest.raises(DatabaseAwayError):
+        connections.fetch("SELECT pg_sleep(5)", seconds=0.3)
+    assert time.monotonic() - started < 1
+    assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
+    connections.close()
+
+
+def test_unreachable_host_is_given_up() -> None:
+    """A server that takes connections and says nothing is given up in time."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        connections = Connections(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x", "SELECT 1")
+        started = time.monotonic()
+        with pytest.raises(DatabaseAwayError):
+            connections.fetch("SELECT 1", seconds=0.3)
+        assert time.monotonic() - started < 1
+
+
+def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
+    """Beyond those at work and those that may wait, a request is refused without waiting."""
+    connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=1)
+    busy = [threading.Thread(target=connections.fetch, args=("SELECT pg_sleep(0.5)",), kwargs={"seconds": 5})
+            for _ in range(2)]  # fmt: skip
+    for thread in busy:
+        thread.start()
+    time.sleep(0.2)
+    started = time.monotonic()
+    with pytest.raises(OverloadedError):
+        connections.fetch("SELECT 1", seconds=5)
+    assert time.monotonic() - started < 0.1
+    for thread in busy:
+        thread.join()
+    assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
+    connections.close()
+
+
+def test_no_needless_transactions(reader_url: str, owner: Connection) -> None:
+    """Between two statements a connection is in no transaction."""
+    connections = Connections(reader_url, "SET application_name = 'watched'")
+    connections.fetch("SELECT 1", seconds=2)
+    watcher = psycopg2.connect(owner.dsn)
+    with watcher.cursor() as cursor:
+        cursor.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'watched'")
+        assert cursor.fetchall() == [("idle",)]
+    watcher.close()
+    connections.close()

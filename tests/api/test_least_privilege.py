@@ -1,0 +1,38 @@
+"""The service can read what an answer needs, and nothing else."""
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from api import queries
+from api.connections import Connections
+
+
+@pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])
+def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
+    """The record of prices and the ledger are closed to the service's user."""
+    connections = Connections(reader_url, queries.session(2))
+    with pytest.raises(errors.InsufficientPrivilege):
+        connections.fetch(f"SELECT FROM {table}", seconds=2)
+    connections.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE data_version SET version = 0", "DELETE FROM rates", "INSERT INTO open_batches VALUES (9)"],
+)
+def test_writes_nothing(reader_url: str, statement: str) -> None:
+    """The service's user may change nothing, even in a session that is not read-only."""
+    connection = psycopg2.connect(reader_url)
+    with pytest.raises(errors.InsufficientPrivilege), connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def test_sessions_are_read_only(postgres_server: object, owner: Connection) -> None:
+    """Even a user who may write cannot through the service's connections."""
+    connections = Connections(owner.dsn, queries.session(2))
+    with pytest.raises(errors.ReadOnlySqlTransaction):
+        connections.fetch("UPDATE data_version SET version = 0", seconds=2)
+    connections.close()

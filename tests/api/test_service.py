@@ -1,0 +1,248 @@
+"""The service as a process: it stays up, comes back, and goes in order."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import psycopg2
+import pytest
+from conftest import READER, ROOT, TREE, Service, wait_until
+from postgres import Server, free_port
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from seed import Price, open_batch, seed_batch, seed_tree
+
+PATH = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=CNGGZ&dest_code=EETLL"
+RATES = {"rates": [{"count": 3, "day": "2021-01-01", "price": 200.33333333333334}]}
+
+
+def seed(owner: Connection) -> None:
+    """Open a batch with one rate."""
+    rows = [Price("CNGGZ", "EETLL", date(2021, 1, 1), price) for price in (100, 200, 301)]
+    open_batch(owner, seed_batch(owner, TREE, rows))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rate(owner: Connection) -> None:
+    seed(owner)
+
+
+@pytest.fixture
+def locked(owner: Connection) -> Iterator[Connection]:
+    """Give a transaction that keeps every reader of rates waiting until it is rolled back."""
+    connection = psycopg2.connect(owner.dsn)
+    with connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE rates")
+    yield connection
+    connection.close()
+
+
+def test_answers(service: Service) -> None:
+    """Over HTTP the service answers rates, its health, errors, and HEAD."""
+    answer = service.get(PATH)
+    assert (answer.status_code, answer.json()) == (200, RATES)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert service.get(PATH, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    assert service.get("/health/ready").status_code == 200
+    assert service.get("/rates").headers["Content-Type"] == "application/problem+json"
+    with socket.create_connection(("127.0.0.1", service.port)) as plain:
+        plain.sendall(f"HEAD {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        head = b"".join(iter(lambda: plain.recv(4096), b""))
+    assert head.startswith(b"HTTP/1.1 200")
+    assert head.endswith(b"\r\n\r\n")
+
+
+def test_terminated_connections(service: Service, owner: Connection) -> None:
+    """When all of its connections are ended at once, no request fails."""
+    with ThreadPoolExecutor(8) as threads:
+        for _ in range(3):
+            answers = list(threads.map(lambda _: service.get(PATH), range(24)))
+            assert {answer.status_code for answer in answers} == {200}
+            with owner, owner.cursor() as cursor:
+                cursor.execute(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE application_name = 'ratesflow-api'"
+                )
+                assert (cursor.fetchone() or (0,))[0] > 0
+
+
+def test_database_away_and_back(own_server: Server) -> None:
+    """While the database is down the answer is 503 within 2 s; when it is back the service is too, by itself."""
+    owner = psycopg2.connect(own_server.url())
+    seed_tree(owner, TREE)
+    seed(owner)
+    owner.close()
+    service = Service(own_server.url(READER))
+    service.start()
+    try:
+        assert service.get(PATH).json() == RATES
+        own_server.stop()
+        for path in (PATH, "/health/ready"):
+            started = time.monotonic()
+            answer = service.get(path)
+            assert time.monotonic() - started < 2
+            assert answer.status_code == 503
+            assert "Retry-After" in answer.headers
+        assert service.get("/health/live").status_code == 200
+        own_server.start()
+        assert service.get(PATH).json() == RATES
+        assert service.get("/health/ready").status_code == 200
+    finally:
+        service.stop()
+
+
+def test_hanging_database(own_server: Server) -> None:
+    """A database that takes requests and does not answer is a 503 within 2 s as well."""
+    service = Service(own_server.url(READER))
+    service.start()
+    assert own_server.process is not None
+    pids = [own_server.process.pid]
+    try:
+        assert service.get("/health/ready").status_code == 200
+        with psycopg2.connect(own_server.url()) as watcher, watcher.cursor() as cursor:
+            cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'ratesflow-api'")
+            pids += [pid for (pid,) in cursor]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for path in (PATH, "/health/ready", PATH):
+            started = time.monotonic()
+            assert service.get(path).status_code == 503
+            assert time.monotonic() - started < 2
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        service.stop()
+
+
+def test_sigterm_finishes_requests(service: Service, locked: Connection) -> None:
+    """SIGTERM lets a request under way be answered, takes no new ones, and leaves no process behind."""
+    workers = service.worker_pids()
+    with ThreadPoolExecutor(1) as threads:
+        under_way = threads.submit(service.get, PATH)
+        time.sleep(0.4)
+        assert service.process is not None
+        service.process.terminate()
+        wait_until(lambda: not _listens(service.port))
+        assert not under_way.done()
+        locked.rollback()
+        assert under_way.result().json() == RATES
+    assert service.process.wait(5) == 0
+    assert not [pid for pid in workers if _alive(pid)]
+
+
+def test_killed_worker_is_replaced(service: Service) -> None:
+    """A worker that is killed is replaced, and the service goes on."""
+    before = service.worker_pids()
+    os.kill(before[0], signal.SIGKILL)
+    wait_until(lambda: len(set(service.worker_pids()) - {before[0]}) == 2)
+    assert service.get(PATH).status_code == 200
+    assert service.process is not None
+    assert service.process.poll() is None
+
+
+def test_killed_main_process(service: Service) -> None:
+    """When the main process is killed, which nobody can handle, its workers end by themselves."""
+    workers = service.worker_pids()
+    assert service.process is not None
+    service.process.kill()
+    service.process.wait()
+    wait_until(lambda: not any(_alive(pid) for pid in workers))
+
+
+def test_idle_and_odd_clients(service: Service) -> None:
+    """A thousand idle connections, a slow one and one with a huge header leave room for everybody else."""
+    clients = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
+    try:
+        clients[0].sendall(b"GET /rates HTTP/1.1\r\nHost:")
+        started = time.monotonic()
+        assert service.get(PATH).status_code == 200
+        assert time.monotonic() - started < 1
+        answer = service.get("/health/live", headers={"X-Big": "x" * 500_000})
+        assert answer.status_code == 431
+        assert service.get("/rates?" + "a" * 50_000).status_code == 400
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_overload(reader_url: str, locked: Connection) -> None:
+    """With more requests than may wait, those beyond are refused at once, and health is still told."""
+    service = Service(reader_url, workers=1)
+    service.start(RATESFLOW_API_CONNECTIONS="2", RATESFLOW_API_MAX_WAITING="2")
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            waiting = [threads.submit(service.get, PATH) for _ in range(4)]
+            time.sleep(0.5)
+            started = time.monotonic()
+            assert service.get(PATH).status_code == 503
+            assert service.get("/health/live").status_code == 200
+            assert time.monotonic() - started < 0.5
+            locked.rollback()
+            assert {answer.result().status_code for answer in waiting} == {200}
+    finally:
+        service.stop()
+
+
+def test_port_in_use(service: Service) -> None:
+    """Started where another listens, even another of its kind, it says so and exits with 1."""
+    ended = run(["--host=127.0.0.1", f"--port={service.port}"], DATABASE_URL=service.database_url)
+    assert ended.returncode == 1
+    assert f"127.0.0.1:{service.port}: Address already in use" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({"DATABASE_URL": ""}, "no database is named"),
+        ({"DATABASE_URL": "user:secret@host"}, "the database's address is not one"),
+        ({"DATABASE_SECRET": "{}", "DATABASE_URL": ""}, "has no key 'username'"),
+        ({"RATESFLOW_API_CONNECTIONS": "many"}, "RATESFLOW_API_CONNECTIONS is 'many'"),
+        ({"PORT": "0.5"}, "PORT is '0.5'"),
+        ({"PORT": "70000"}, "70000 is not a port"),
+    ],
+)
+def test_wrong_setting(environ: dict[str, str], says: str) -> None:
+    """A setting that cannot be used is told in one line, which holds no password."""
+    settings = {"DATABASE_URL": "postgresql://x@127.0.0.1/x", "PORT": str(free_port())} | environ
+    ended = run([], **settings)
+    assert ended.returncode == 1
+    assert says in ended.stderr
+    assert "secret@" not in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_imports_no_more_than_its_image_holds() -> None:
+    """The service needs neither boto3 nor pandas, nor any other package of ours than the database's."""
+    script = (
+        "import sys, api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
+        "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'workflow', 'loader', 'local', 'alembic'})"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "set()\n"
+
+
+def run(arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the service where it should end by itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "api", *arguments],
+        cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False,
+    )  # fmt: skip
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
