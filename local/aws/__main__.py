@@ -1,0 +1,56 @@
+"""Runs the embedded AWS in the foreground: `python -m local.aws --port 4566 --data DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.aws.death import die_with_parent
+from local.aws.server import EX_UNAVAILABLE, StartError, serve
+from local.aws.settings import Settings, default_slots
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; prints `ready` once it answers. Exit 69: it can't start."""
+    # Blocked from the start and in every thread, so that a signal during the start is not lost either.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    die_with_parent(signal.SIGTERM, os.getppid())
+    try:
+        server = serve(_read_settings(arguments))
+    except StartError as error:
+        print(f"local.aws: {error}", file=sys.stderr)
+        return EX_UNAVAILABLE
+    print("ready", flush=True)
+    signal.sigwait(_SIGNALS)
+    server.close()
+    return 0
+
+
+def _read_settings(arguments: Sequence[str] | None) -> Settings:
+    parser = argparse.ArgumentParser(prog="python -m local.aws", description=__doc__)
+    parser.add_argument("--port", type=int, default=4566, help="where to listen on 127.0.0.1 (4566)")
+    parser.add_argument("--data", type=Path, required=True, help="where objects and job records are kept")
+    parser.add_argument("--job-env-file", type=Path, help="JSON of NAME: value, for every job's environment")
+    parser.add_argument("--poll", type=float, default=0.1, help="seconds between two looks at a .sync job (0.1)")
+    parser.add_argument("--slots", type=int, default=default_slots(), help="jobs that run at once (cores)")
+    parser.add_argument("--kill-grace", type=float, default=5.0, help="seconds from SIGTERM to SIGKILL (5)")
+    given = parser.parse_args(arguments)
+    return Settings(
+        port=given.port,
+        data_dir=given.data.resolve(),
+        job_environment=json.loads(given.job_env_file.read_text()) if given.job_env_file else {},
+        poll_seconds=given.poll,
+        slots=given.slots,
+        kill_grace_seconds=given.kill_grace,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

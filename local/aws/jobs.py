@@ -1,0 +1,71 @@
+"""Puts Batch jobs that are processes in the place of moto's, which want Docker; checks what AWS checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from moto.batch import models
+from moto.batch.exceptions import ClientException
+from moto.batch.responses import BatchResponse
+
+from local.aws.job_records import reap_orphans
+from local.aws.job_slots import Slots
+from local.aws.job_spec import check_array, parse_retry_strategy
+from local.aws.process_job import ProcessJob, submitted_retry
+from local.aws.settings import Settings
+
+__all__ = ["install", "reap_orphans"]
+
+
+def install(settings: Settings) -> Slots:
+    """Mends moto's Batch in this process; the slots returned are to be closed at its end."""
+    ProcessJob.slots = Slots(settings)
+    models.Job = ProcessJob  # BatchBackend.submit_job looks the name up at call time
+    models.BatchBackend.cancel_job = _cancel_job
+    BatchResponse.submitjob = _checked_submission(BatchResponse.submitjob)
+    BatchResponse.registerjobdefinition = _checked_definition(BatchResponse.registerjobdefinition)
+    return ProcessJob.slots
+
+
+def _checked_submission(submit: Callable[[Any], str]) -> Callable[[Any], str]:
+    @wraps(submit)
+    def submitjob(response: Any) -> str:
+        raw_retry = response._get_param("retryStrategy")
+        try:
+            check_array(response._get_param("arrayProperties"))
+            retry = parse_retry_strategy(raw_retry) if raw_retry else None
+        except ValueError as error:
+            raise ClientException(str(error)) from error
+        if any(entry.get("type") for entry in response._get_param("dependsOn") or []):
+            raise ClientException("The embedded AWS knows no dependsOn with a type (SEQUENTIAL, N_TO_N)")
+        token = submitted_retry.set(retry)
+        try:
+            return submit(response)
+        finally:
+            submitted_retry.reset(token)
+
+    return submitjob
+
+
+def _checked_definition(register: Callable[[Any], str]) -> Callable[[Any], str]:
+    @wraps(register)
+    def registerjobdefinition(response: Any) -> str:
+        try:
+            parse_retry_strategy(response._get_param("retryStrategy"))
+        except ValueError as error:
+            raise ClientException(str(error)) from error
+        return register(response)
+
+    return registerjobdefinition
+
+
+def _cancel_job(backend: Any, job_id: str, reason: str) -> None:
+    """CancelJob; moto would terminate the running children of an array as well."""
+    for name, value in (("jobId", job_id), ("reason", reason)):
+        if not value:
+            raise ClientException(f"'{name}' is a required field (cannot be an empty string)")
+    job = backend.get_job_by_id(job_id)
+    if job is not None:
+        job.cancel(reason)

@@ -1,0 +1,143 @@
+"""Serves the embedded AWS: moto's server with every mend applied, in this process, on the loopback alone."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import logging
+import os
+import socket
+import tempfile
+import threading
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import IO, Any
+
+from local.aws.settings import HOST, Settings
+
+MOTO_VERSION = "5.2.5"
+EX_UNAVAILABLE = 69
+_STOP_POLL_SECONDS = 0.1
+_M_MMAP_THRESHOLD = -3  # malloc.h
+_LARGE_BYTES = 1024 * 1024
+
+
+class StartError(RuntimeError):
+    """The embedded AWS can't start; the message says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; `close` ends its jobs and stops listening."""
+
+    settings: Settings
+    _listener: Any
+    _slots: Any
+    _lock: IO[str]
+
+    def close(self) -> None:
+        """Ends the jobs that run, with their children, then stops answering."""
+        self._slots.close()
+        self._listener.shutdown()
+        self._lock.close()
+
+
+def serve(settings: Settings) -> Server:
+    """Starts answering and returns; raises StartError.
+
+    It changes moto for the whole process, for good: give it a process of its own.
+    """
+    _require_moto()
+    bound = _bind(settings.port)
+    lock = _lock_directory(settings)
+    _keep_temporary_files_in(settings)
+    _give_memory_back()
+    os.environ["MOTO_PORT"] = str(settings.port)
+    # A profile of the user's, meant for real AWS, has no say here.
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        os.environ.pop(name, None)
+    from local.aws import executions, interpreter, jobs, objects, versions  # they import, and mend, moto
+
+    jobs.reap_orphans(settings.data_dir)
+    interpreter.install(settings)
+    executions.install()
+    versions.install()
+    objects.install(settings)
+    slots = jobs.install(settings)
+    listener = _listen(settings, bound)
+    return Server(settings, listener, slots, lock)
+
+
+def _require_moto() -> None:
+    found = version("moto")
+    if found != MOTO_VERSION:
+        raise StartError(
+            f"The embedded AWS needs moto {MOTO_VERSION}, not {found}: it mends defects of that very version. "
+            f"Install it with: pip install moto=={MOTO_VERSION}"
+        )
+
+
+def _lock_directory(settings: Settings) -> IO[str]:
+    """Two servers on one directory would take each other's jobs for orphans."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    file = (settings.data_dir / "aws.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartError(
+            f"Another embedded AWS uses {settings.data_dir}: stop it, or name another directory with --data"
+        ) from error
+    return file
+
+
+def _keep_temporary_files_in(settings: Settings) -> None:
+    """Parts of uploads wait in temporary files: beside the objects, since /tmp is often memory."""
+    directory = settings.data_dir / "tmp"
+    directory.mkdir(exist_ok=True)
+    tempfile.tempdir = str(directory)
+
+
+def _give_memory_back() -> None:
+    """Makes glibc return large blocks to the system when they are freed; it would keep those of past requests."""
+    allocate = getattr(ctypes.CDLL(None), "mallopt", None)
+    if allocate is not None:
+        allocate(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+def _bind(port: int) -> socket.socket:
+    """Takes the port first, so that a port in use is told at once and costs nothing."""
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+        bound.listen(128)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise StartError(f"Port {port} is in use: stop what listens there, or name another port with --port") from error
+    return bound
+
+
+def _listen(settings: Settings, bound: socket.socket) -> Any:
+    from moto.moto_server.werkzeug_app import (
+        DomainDispatcherApplication,
+        MotoRequestHandler,
+        create_backend_app,
+    )
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    # It logs each failed task with its whole definition; the execution's history says the same in order.
+    logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
+    listener = make_server(
+        HOST,
+        settings.port,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=MotoRequestHandler,
+        fd=bound.fileno(),
+    )
+    bound.close()
+    threading.Thread(target=listener.serve_forever, args=(_STOP_POLL_SECONDS,), name="aws", daemon=True).start()
+    return listener
