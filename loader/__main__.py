@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from loader.results import Result
 
+SHARDED_TASKS = ("validate", "load")
+ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
 BATCH_TASKS = ("validate", "load", "commit", "discard")
 
 
@@ -48,18 +50,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from loader.results import write_result
+    from loader.results import write_result, write_shard
 
     began = time.monotonic()
     log.info("started", attempt=int(os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1")))
     result = _task(options)
-    result = replace(result, seconds=round(time.monotonic() - began, 3))
+    seconds = round(time.monotonic() - began, 3)
+    if options.task in SHARDED_TASKS and options.shards > 1:
+        index = int(os.environ.get(ARRAY_INDEX, "0"))
+        write_shard(options.task, options.batch_id, index, result, seconds, _bucket(options))
+    if result is None:
+        log.info("done; other shards are still at work", seconds=seconds, peak_mb=_peak_mb())
+        return 0
+    result = replace(result, seconds=seconds)
     write_result(result, _bucket(options))
     log.info(result.outcome, **_figures(result))
     return 0
 
 
-def _task(options: argparse.Namespace) -> "Result":
+def _task(options: argparse.Namespace) -> "Result | None":
     from loader.database import connected
 
     if options.task == "migrate":
@@ -77,7 +86,7 @@ def _task(options: argparse.Namespace) -> "Result":
         return maintenance.list_ledger(connection, options.run, _bucket(options), options.limit, options.state)
 
 
-def _batch_task(name: str) -> "Callable[[Connection, Batch], Result]":
+def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
     """Import only what one task needs: pandas costs a load half a second."""
     if name == "validate":
         from loader.validate import validate
@@ -97,14 +106,13 @@ def _batch_task(name: str) -> "Callable[[Connection, Batch], Result]":
 
 
 def _batch(options: argparse.Namespace) -> Batch:
-    index = os.environ.get("AWS_BATCH_JOB_ARRAY_INDEX", "0")
     return Batch(
         batch_id=options.batch_id,
         bucket=options.bucket,
         key=options.key,
         version=options.version,
         execution_arn=options.execution,
-        shard=int(index),
+        shard=int(os.environ.get(ARRAY_INDEX, "0")),
         shards=options.shards,
     )
 
@@ -119,7 +127,7 @@ def _bucket(options: argparse.Namespace) -> str:
 def _validate_file(options: argparse.Namespace) -> int:
     """Check a local file against the reference data in a folder, in the database, or built in; print the report."""
     from database import reference
-    from loader.validate import validate_file
+    from loader.reading import validate_file
 
     try:
         if options.reference:

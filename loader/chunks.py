@@ -6,6 +6,7 @@ in doubt (commas that do not add up, stray line ends, NUL bytes) is read line by
 """
 
 import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -101,18 +102,10 @@ class Checker:
         if not self._regular(data, lines):
             return None
         try:
-            frame = pd.read_csv(
-                io.BytesIO(data),
-                header=None,
-                names=self.header.columns,
-                index_col=False,
-                # As categories, prices would be taken for numbers, and +5 for 5.
-                dtype=_TYPES,
-                na_filter=False,
-                skip_blank_lines=False,
-                low_memory=False,
-                encoding="latin-1",  # never fails: what is not ASCII breaks the contract anyway
-            )
+            with warnings.catch_warnings():
+                # A field too many in the first line; the commas tell of it, and the columns below.
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)
+                frame = self._frame(data)
         except ValueError:  # pandas' parser errors are ValueErrors
             return None
         if len(frame) != lines:
@@ -125,6 +118,20 @@ class Checker:
                 return None
             columns[name] = self._numbers(name, values)[codes]
         return columns
+
+    def _frame(self, data: bytes) -> pd.DataFrame:
+        return pd.read_csv(
+            io.BytesIO(data),
+            header=None,
+            names=self.header.columns,
+            index_col=False,
+            # As categories, prices would be taken for numbers, and +5 for 5.
+            dtype=_TYPES,
+            na_filter=False,
+            skip_blank_lines=False,
+            low_memory=False,
+            encoding="latin-1",  # never fails: what is not ASCII breaks the contract anyway
+        )
 
     def _regular(self, data: bytes, lines: int) -> bool:
         if data.count(b",") != 3 * lines or b"\0" in data:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 OPEN, COMMITTED, REJECTED, DUPLICATE, FAILED = "open", "committed", "rejected", "duplicate", "failed"
 
-_COLUMNS = "batch_no, state, digest, forced, rows, rejected_rows, report, message, reference_version"
+_COLUMNS = "batch_no, state, bytes, digest, forced, rows, rejected_rows, report, message, reference_version"
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Entry:
 
     batch_no: int
     state: str
+    bytes: int | None
     digest: str | None
     forced: bool
     rows: int | None

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from psycopg2 import sql
 
 from database.region_rates import rebuild_batch
@@ -19,6 +20,7 @@ from loader.digest import batch_digest, watched
 from loader.errors import ClosedError, TaskError
 from loader.ledger import Entry, add_seconds, require_open
 from loader.results import Result
+from loader.spans import Span, shard_span
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -28,10 +30,11 @@ _COPY_PRICES = sql.SQL("COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, EN
 _COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
 
 
-def load(connection: "Connection", batch: Batch) -> Result:
+def load(connection: "Connection", batch: Batch) -> Result | None:
     """Stage the batch and attach its table to prices, hidden. Doing it again changes nothing.
 
-    Raises ClosedError when the batch is not open or its bytes are not those that were validated.
+    None means that other shards are still at work. Raises ClosedError when the batch is not open or its bytes
+    are not those that were validated.
     """
     began = time.monotonic()
     with connection, connection.cursor() as cursor:
@@ -45,10 +48,12 @@ def load(connection: "Connection", batch: Batch) -> Result:
             _load_shard(cursor, batch, entry)
     with connection, connection.cursor() as cursor:
         entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-        rows = sum(shard["rows"] for shard in shards.done(cursor, entry.batch_no, "load"))
+        done = shards.done(cursor, entry.batch_no, "load")
+        if len(done) < batch.shards:
+            return None
         cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
         add_seconds(cursor, entry.batch_no, "load", time.monotonic() - began)
-    return Result("load", batch.batch_id, "loaded", rows, report=entry.report)
+    return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
 
 
 def _load_shard(cursor: "Cursor", batch: Batch, entry: Entry) -> None:
@@ -60,25 +65,48 @@ def _load_shard(cursor: "Cursor", batch: Batch, entry: Entry) -> None:
 
 def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
     found = shards.done(cursor, entry.batch_no, "validate")
-    if not found:
-        raise TaskError(f"batch {batch.batch_id} was not validated, so there is nothing to load")
+    if len(found) != batch.shards or entry.digest is None:
+        raise TaskError(
+            f"batch {batch.batch_id} was validated in {len(found)} shards, not {batch.shards}: nothing to load"
+        )
+    parts = [bytes.fromhex(part) for shard in found for part in shard["digests"]]
+    if batch_digest(parts) != entry.digest:
+        raise ClosedError(f"the parts of {batch.url} that were validated do not make its digest")
     return found[batch.shard]
 
 
 def _copy_prices(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> int:
+    if objects.head(batch).bytes != entry.bytes:
+        raise ClosedError(f"{batch.url} has another size than when it was validated: send the file again")
+    span = shard_span(entry.bytes, batch.shard, batch.shards)
+    lines = Span(validated["start"], validated["stop"])
     digests: list[bytes] = []
-    parts = watched(objects.parts(batch, 0, objects.head(batch).bytes), digests)
     statement = _COPY_PRICES.format(
         table=sql.Identifier(f"staging_{entry.batch_no}"),
         columns=sql.SQL(", ").join(map(sql.Identifier, validated["columns"])),
     )
-    cursor.copy_expert(statement, _Stream(_after(parts, validated["offset"])))
+    stream = _Stream(_lines(batch, span, lines, digests))
+    try:
+        cursor.copy_expert(statement, stream)
+    except psycopg2.Error as error:
+        # psycopg2 tells what went wrong in reading as an error of its own.
+        raise stream.failure or error from error
     rows = cursor.rowcount
-    if batch_digest(digests) != entry.digest:
+    if [digest.hex() for digest in digests] != validated["digests"]:
         raise ClosedError(f"the bytes of {batch.url} are not those that were validated: send the file again")
     if rows != validated["rows"]:
         raise TaskError(f"{rows:,} rows staged, but {validated['rows']:,} were validated")
     return rows
+
+
+def _lines(batch: Batch, span: Span, lines: Span, digests: list[bytes]) -> Iterator[bytes]:
+    """Yield the bytes of a shard's lines: its parts, which are digested, less and more at the ends."""
+    at = span.start
+    for part in watched(objects.parts(batch, span.start, span.stop), digests):
+        yield part[max(lines.start - at, 0) : max(lines.stop - at, 0)]
+        at += len(part)
+    if lines.stop > at:
+        yield from objects.parts(batch, at, lines.stop)
 
 
 def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> None:
@@ -92,27 +120,25 @@ def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[st
         rebuild_batch(cursor, entry.batch_no)
 
 
-def _after(parts: Iterator[bytes], offset: int) -> Iterator[bytes]:
-    """Leave out the first `offset` bytes, the header; it is shorter than a part."""
-    yield next(parts, b"")[offset:]
-    yield from parts
-
-
 class _Stream(io.RawIOBase):
     """Parts as the file that COPY reads, without joining them."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._part = memoryview(b"")
+        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         while not self._part:
-            part = next(self._parts, None)
-            if part is None:
+            try:
+                self._part = memoryview(next(self._parts))
+            except StopIteration:
                 return b""
-            self._part = memoryview(part)
+            except Exception as error:
+                self.failure = error
+                raise
         data, self._part = self._part[:size], self._part[size:]
         return bytes(data)

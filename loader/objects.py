@@ -138,3 +138,15 @@ def get(bucket: str, key: str) -> bytes:
     except (BotoCoreError, OSError) as error:
         raise TransientError(f"cannot read s3://{bucket}/{key}: {error}") from error
     return data
+
+
+def text_lines(bucket: str, key: str) -> Iterator[str]:
+    """Yield the lines of a text in UTF-8, line ends included, without holding all of it."""
+    body = client().get_object(Bucket=bucket, Key=key)["Body"]
+    rest = b""
+    for data in body.iter_chunks(1 << 20):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode() + "\n"
+    if rest:
+        yield rest.decode()

@@ -46,8 +46,23 @@ class ValidationReport:
         return f"{self.rejected_rows:,} of {self.rows:,} rows refused; the first: {where}: {first['message']}"
 
 
+@dataclass(frozen=True)
+class ShardReport:
+    """What one shard found. Lines are those of the file, or count from 0 where a later shard begins.
+
+    `refused` says that the shard stopped reading, so that `rows` is not all of them.
+    """
+
+    rows: int
+    rejected_rows: int
+    reasons: dict[str, int]
+    errors: list[dict[str, Any]]
+    listed_errors: int
+    refused: bool
+
+
 class ReportWriter:
-    """Collects problems in bounded memory; the full list goes to a temporary file on disk."""
+    """Collects the problems of one shard in bounded memory; the full list goes to a temporary file on disk."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -55,6 +70,7 @@ class ReportWriter:
         self.reasons: Counter[str] = Counter()
         self.errors: list[dict[str, Any]] = []
         self.listed = 0
+        self.refused = False
         self._file: IO[str] | None = None
 
     def __enter__(self) -> "ReportWriter":
@@ -77,6 +93,7 @@ class ReportWriter:
 
     def refuse_file(self, error: RefusedFileError) -> None:
         """Note why nothing more of the file is read."""
+        self.refused = True
         self._note(error.line, Problem("", error.value, error.reason, str(error)))
 
     def _note(self, line: int, problem: Problem) -> None:
@@ -90,10 +107,7 @@ class ReportWriter:
 
     def _list(self, entry: dict[str, Any]) -> None:
         if self._file is None:
-            self._file = tempfile.NamedTemporaryFile(  # noqa: SIM115
-                "w", encoding="utf-8", newline="", suffix=".csv", delete=False
-            )
-            csv.writer(self._file).writerow(COLUMNS)
+            self._file = listing()
         csv.writer(self._file).writerow([harmless(entry[column]) for column in COLUMNS])
 
     def full_report(self) -> Path | None:
@@ -103,17 +117,58 @@ class ReportWriter:
         self._file.flush()
         return Path(self._file.name)
 
-    def finish(self, full_report: str | None = None) -> ValidationReport:
-        """Return the report; `full_report` is where the CSV was put."""
-        return ValidationReport(
-            accepted=not self.reasons,
-            rows=self.rows,
-            rejected_rows=self.rejected_rows,
-            reasons=dict(self.reasons.most_common()),
-            errors=self.errors,
-            full_report=full_report,
-            listed_errors=self.listed,
-        )
+    def finish(self) -> ShardReport:
+        """Return what was found."""
+        return ShardReport(self.rows, self.rejected_rows, dict(self.reasons), self.errors, self.listed, self.refused)
+
+
+def listing() -> IO[str]:
+    """Open a temporary file for a full list of problems, with its header; the caller removes it."""
+    file = tempfile.NamedTemporaryFile(  # noqa: SIM115
+        "w", encoding="utf-8", newline="", prefix="ratesflow-", suffix=".csv", delete=False
+    )
+    csv.writer(file).writerow(COLUMNS)
+    return file
+
+
+def readable(shards: list[ShardReport]) -> list[tuple[int, ShardReport]]:
+    """Return the shards whose lines can be numbered, each with what is to be added to its line numbers.
+
+    After a shard that stopped reading nobody knows how many lines went before.
+    """
+    found = []
+    before = 0
+    for number, shard in enumerate(shards):
+        # The lines of the first shard are numbered already: its first row stands on line 2.
+        found.append((before + 2 if number else 0, shard))
+        before += shard.rows
+        if shard.refused:
+            break
+    return found
+
+
+def merged(shards: list[ShardReport], full_report: str | None = None) -> ValidationReport:
+    """Return the report of a batch from those of its shards, in order; `full_report` is where the list is."""
+    numbered = readable(shards)
+    reasons: Counter[str] = Counter()
+    errors: list[dict[str, Any]] = []
+    for base, shard in numbered:
+        reasons.update(shard.reasons)
+        errors += [{**error, "line": error["line"] + base} for error in shard.errors]
+    rows = sum(shard.rows for _, shard in numbered)
+    if not rows and not reasons:
+        reasons["no_rows"] = 1
+        problem = Problem("", "", "no_rows", "there is a header, but no row after it")
+        errors = [{"line": 2, **asdict(problem)}]
+    return ValidationReport(
+        accepted=not reasons,
+        rows=rows,
+        rejected_rows=sum(shard.rejected_rows for _, shard in numbered),
+        reasons=dict(reasons.most_common()),
+        errors=errors[:FIRST_ERRORS],
+        full_report=full_report,
+        listed_errors=sum(shard.listed_errors for _, shard in numbered),
+    )
 
 
 def harmless(value: Any) -> Any:

@@ -32,3 +32,16 @@ class Result:
 def write_result(result: Result, bucket: str) -> None:
     """Store the document where the state machine, or who submitted the task, reads it."""
     put_json(bucket, f"results/{result.batch_id}/{result.task}.json", result.document())
+
+
+def write_shard(task: str, batch_id: str, shard: int, result: Result | None, seconds: float, bucket: str) -> None:
+    """Store that one shard is done; `result` is the answer of all, if this was the shard that merged them."""
+    document = {
+        "schema": "ratesflow.shard/1",
+        "task": task,
+        "batch_id": batch_id,
+        "shard": shard,
+        "merged": result is not None,
+        "seconds": seconds,
+    }
+    put_json(bucket, f"results/{batch_id}/{task}/{shard}.json", document)

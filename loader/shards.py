@@ -38,6 +38,15 @@ def end_backends(cursor: "Cursor", batch_no: int) -> None:
     )
 
 
+def is_done(cursor: "Cursor", batch_no: int, task: str, shard: int) -> bool:
+    """Tell whether an earlier attempt has done a shard."""
+    cursor.execute(
+        "SELECT done_at IS NOT NULL FROM shards WHERE batch_no = %s AND task = %s AND shard = %s",
+        (batch_no, task, shard),
+    )
+    return cursor.fetchone() == (True,)
+
+
 def claim(cursor: "Cursor", batch_no: int, task: str, shard: int) -> bool:
     """Mark a shard as done, if this transaction commits. False when it is done already."""
     cursor.execute(

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -180,12 +181,14 @@ def test_commit_refuses_a_batch_that_was_not_loaded(desk: Desk) -> None:
     assert desk.database.snapshot() == before
 
 
-def test_load_refuses_bytes_that_were_not_validated(desk: Desk) -> None:
+@pytest.mark.parametrize("other", [rows(3000, seed=2), [*PRICES[1:], PRICES[0]]], ids=["other size", "other order"])
+def test_load_refuses_bytes_that_were_not_validated(desk: Desk, other: list) -> None:
     """When the digest is another, nothing of the copy stays."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
-    desk.database.ask("UPDATE batches SET digest = 'other' WHERE batch_id = %s", batch.batch_id)
-    with pytest.raises(ClosedError, match="not those that were validated"):
+    version = desk.aws("s3").put_object(Bucket=batch.bucket, Key=batch.key, Body=csv(other))["VersionId"]
+    batch = replace(batch, version=version)
+    with pytest.raises(ClosedError, match="validated: send the file again"):
         desk.run(load, batch)
     assert desk.database.one("SELECT count(*) FROM rates") == 0
 

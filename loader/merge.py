@@ -1,0 +1,89 @@
+"""From the shards of a validation to its answer: digest, totals, line numbers, report, and the ledger's row.
+
+Runs under the lock of the ledger's row, and does the same again if it must.
+"""
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from loader import objects
+from loader.batch import Batch
+from loader.digest import batch_digest
+from loader.ledger import DUPLICATE, REJECTED, Entry, close_entry, committed_twin, update_entry
+from loader.objects import ObjectHead
+from loader.report import ShardReport, ValidationReport, listing, merged, readable
+from loader.results import Result
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+REPORT = "report.json"
+FULL_REPORT = "errors.csv"
+
+
+def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, results: list[dict[str, Any]]) -> Result:
+    """Store the report, and close the batch as duplicate or rejected or note its counts for the load.
+
+    `results` are those of all shards, in order. The caller holds the lock of the ledger's row.
+    """
+    reports = [ShardReport(**result["report"]) for result in results]
+    report = merged(reports, _full_report(batch, results, reports))
+    key = batch.report_key(REPORT)
+    objects.put(batch.bucket, key, report.to_json().encode(), "application/json")
+    refused = any(shard.refused for shard in reports)
+    parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
+    facts = {
+        "bytes": head.bytes,
+        "forced": head.forced,
+        "digest": None if refused else batch_digest(parts),
+        "rows": report.rows,
+        "rejected_rows": report.rejected_rows,
+        "report": f"s3://{batch.bucket}/{key}",
+        # Rates that were counted with different trees of regions are counted again by the load.
+        "reference_version": min(result["reference_version"] for result in results),
+    }
+    outcome, message = _settle(cursor, entry, report, facts)
+    return Result("validate", batch.batch_id, outcome, report.rows, report.rejected_rows, facts["report"], message)
+
+
+def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
+    twin = None if facts["forced"] else committed_twin(cursor, entry, facts["digest"])
+    if twin:
+        message = f"the same bytes were committed already, by batch {twin[1]}"
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin[0], message=message, **facts)
+        return DUPLICATE, message
+    if not report.accepted:
+        close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
+        return REJECTED, report.summary
+    update_entry(cursor, entry.batch_no, **facts)
+    return "accepted", ""
+
+
+def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
+    """Return the address of the list of all problems, joined with the file's own line numbers."""
+    keys = [result["listed"] for result in results]
+    if not any(keys):
+        return None
+    key = batch.report_key(FULL_REPORT)
+    if batch.shards > 1:
+        file = listing()
+        try:
+            write = csv.writer(file).writerow
+            for (base, _), shard_key in zip(readable(reports), keys, strict=False):
+                for line, *rest in _problems(batch, shard_key):
+                    write([int(line) + base, *rest])
+            file.close()
+            objects.put_file(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+    return f"s3://{batch.bucket}/{key}"
+
+
+def _problems(batch: Batch, key: str | None) -> Any:
+    """Return the rows of one shard's list, without its header."""
+    if key is None:
+        return iter(())
+    rows = csv.reader(objects.text_lines(batch.bucket, key))
+    next(rows, None)
+    return rows

@@ -1,0 +1,179 @@
+"""Shards: together they have every line once, and a batch comes out the same however it was split."""
+
+import csv as csv_module
+import io
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from loader import objects, reading, spans
+from loader.batch import Batch
+from loader.commit import commit
+from loader.discard import discard
+from loader.errors import ClosedError, TaskError
+from loader.load import load
+from loader.spans import Span, SpanReader, shard_span
+from loader.validate import validate
+from tests.loader.conftest import Desk
+from tests.loader.samples import csv, rows
+
+HEADER = b"h\n"
+PART = 8192
+
+
+def fetch_from(data: bytes, part: int) -> spans.Fetch:
+    def fetch(start: int, stop: int) -> Iterator[bytes]:
+        for at in range(start, stop, part):
+            yield data[at : min(at + part, stop)]
+
+    return fetch
+
+
+@given(
+    st.lists(st.binary(max_size=12).map(lambda line: line.replace(b"\n", b"")), max_size=20),
+    st.booleans(),
+    st.integers(3, 20),
+    st.integers(1, 9),
+)
+@settings(max_examples=500, deadline=None)
+def test_shards_have_every_line_once(lines: list[bytes], ended: bool, part: int, shards: int) -> None:
+    """Whatever the parts and the number of shards: joined, the shards' lines are the rows of the file."""
+    data = HEADER + b"\n".join(lines) + (b"\n" if ended and lines else b"")
+    found, digests = [], []
+    for shard in range(shards):
+        span = shard_span(len(data), shard, shards, part)
+        reader = SpanReader(fetch_from(data, part), span, len(data), len(HEADER))
+        pieces = b"".join(reader.read())
+        assert pieces == data[reader.lines.start : reader.lines.stop]
+        assert not pieces or data[reader.lines.start - 1 : reader.lines.start] == b"\n"
+        found.append(pieces)
+        digests += reader.digests
+    assert b"".join(found) == data[len(HEADER) :]
+    assert len(digests) == -(-len(data) // part)
+
+
+def test_more_shards_than_parts_leaves_some_empty() -> None:
+    """A small batch in many shards has shards with nothing to do."""
+    found = [shard_span(10, shard, 4, 8) for shard in range(4)]
+    assert sum(span.stop - span.start for span in found) == 10
+    assert Span(0, 0) in found
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 8 KiB, so that a small file has many."""
+    for module in (objects, reading):
+        monkeypatch.setattr(module, "PART_BYTES", PART)
+    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
+
+
+PRICES = rows(6000)
+
+
+def shards_of(batch: Batch, count: int) -> list[Batch]:
+    return [replace(batch, shard=shard, shards=count) for shard in range(count)]
+
+
+def run_all(desk: Desk, task, batch: Batch, count: int) -> list[str]:
+    """Run all shards of a task side by side; return the outcomes of those that merged."""
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda shard: desk.run(task, shard), shards_of(batch, count)))
+    return [result.outcome for result in results if result]
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("count", [2, 4, 16])
+def test_a_batch_comes_out_the_same_however_it_was_split(desk: Desk, count: int) -> None:
+    """Digest, counts, prices and rates of shards that ran side by side are those of one task."""
+    batch = desk.send(csv(PRICES))
+    assert "accepted" in run_all(desk, validate, batch, count)
+    assert "loaded" in run_all(desk, load, batch, count)
+    assert desk.run(commit, replace(batch, shards=count)).outcome == "committed"
+    facts = "SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s"
+    entry = desk.database.ask(facts, batch.batch_id)
+    assert desk.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+        PRICES
+    )
+    visible = desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+    desk.database.ask("UPDATE batches SET forced = true")
+    whole = desk.send(csv(PRICES), key="incoming/whole.csv")
+    desk.run(validate, whole)
+    assert (
+        desk.database.ask("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)
+        == entry
+    )
+    desk.run(load, whole)
+    desk.database.ask("DELETE FROM open_batches WHERE batch_no <> 0")
+    desk.run(commit, whole)
+    assert desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
+
+
+def _report(desk: Desk, result) -> tuple[dict, list[list[str]]]:
+    read = lambda url: desk.aws("s3").get_object(Bucket=desk.bucket, Key=url.split("/", 3)[3])["Body"].read().decode()  # noqa: E731
+    report = json.loads(read(result.report))
+    return report, list(csv_module.reader(io.StringIO(read(report["full_report"]))))
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: Desk, count: int) -> None:
+    """Bad lines anywhere in the file are told by the file's own line numbers."""
+    lines = csv(PRICES).decode().split("\n")
+    bad = [1, 2, 777, 2500, 4321, 5999]
+    for at in bad:
+        lines[at] = lines[at].replace(",", ";")
+    batch = desk18.send("\n".join(lines).encode())
+    with ThreadPoolExecutor(count) as pool:
+        results = list(pool.map(lambda shard: desk18.run(validate, shard), shards_of(batch, count)))
+    result = next(result for result in results if result)
+    assert (result.outcome, result.rows, result.rejected_rows) == ("rejected", 6000, 6)
+    report, full = _report(desk18, result)
+    assert [error["line"] for error in report["errors"]] == [at + 1 for at in bad]
+    assert [int(row[0]) for row in full[1:]] == [at + 1 for at in bad]
+    assert desk18.database.one("SELECT count(*) FROM rates") == 0
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_shard_that_runs_twice_doubles_nothing(desk: Desk) -> None:
+    """Repeated and late attempts of shards find their work done."""
+    batch = desk.send(csv(PRICES))
+    for task in (validate, load):
+        first, second = shards_of(batch, 2)
+        assert desk.run(task, first) is None
+        assert desk.run(task, first) is None
+        assert desk.run(task, second)
+        assert desk.run(task, first)
+    desk.run(commit, batch)
+    assert desk.database.one("SELECT count(*) FROM prices") == 6000
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_batch_without_all_its_shards_is_never_committed(desk: Desk) -> None:
+    """While one shard is not loaded, commit refuses; after the discard nothing is left and late shards give up."""
+    before = desk.database.snapshot()
+    batch = desk.send(csv(PRICES))
+    run_all(desk, validate, batch, 3)
+    first, second, third = shards_of(batch, 3)
+    for shard in (first, third):
+        assert desk.run(load, shard) is None
+    with pytest.raises(TaskError, match="were validated, by shard"):
+        desk.run(commit, batch)
+    assert desk.run(discard, batch).outcome == "discarded"
+    with pytest.raises(ClosedError):
+        desk.run(load, second)
+    assert desk.database.snapshot() == before
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_file_of_another_kind_is_refused_once(desk18: Desk) -> None:
+    """All shards see that the header is wrong, and the report says so one time."""
+    batch = desk18.send(b"a,b\n" + csv(PRICES))
+    results = [desk18.run(validate, shard) for shard in shards_of(batch, 3)]
+    assert [result.outcome if result else None for result in results] == [None, None, "rejected"]
+    report, _ = _report(desk18, results[2])
+    assert report["reasons"] == {"wrong_header": 1}
