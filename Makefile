@@ -12,7 +12,7 @@ help:  ## show this list
 
 setup: $(READY)  ## make .venv with everything that the project needs
 
-$(READY): requirements/dev.txt setup.cfg pyproject.toml
+$(BIN)/python:
 	@python=; for candidate in $${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do \
 	  if "$$candidate" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; \
 	  then python=$$candidate; break; fi; done; \
@@ -21,6 +21,8 @@ $(READY): requirements/dev.txt setup.cfg pyproject.toml
 	  echo "name yours with: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; fi; \
 	echo "Making .venv with $$("$$python" --version); the first time takes a minute or two."; \
 	rm -rf .venv; "$$python" -m venv .venv
+
+$(READY): requirements/dev.txt setup.cfg | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -201,7 +201,7 @@ def _create_database(server: Postgres) -> None:
 
 def _ensure_login(cursor: "psycopg2.extensions.cursor", user: str, role: str, password: str) -> None:
     cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (user,))
-    verb = "ALTER" if cursor.fetchone() else "CREATE"
+    verb = "CREATE" if cursor.fetchone() is None else "ALTER"
     cursor.execute(sql.SQL(f"{verb} ROLE {{}} LOGIN PASSWORD {{}}").format(sql.Identifier(user), sql.Literal(password)))
     cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
 
