@@ -1,0 +1,271 @@
+"""The state machine as it is built and as its file holds it."""
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from state_parameters import wrong_parameters
+
+from workflow.asl import DEFINITION_FILE, definition_text, fill_places, places
+from workflow.jobs import ATTEMPTS, BATCH_TASKS, JobSettings, job_definitions
+from workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
+from workflow.trigger import execution_name
+
+ASL = Path(__file__).with_name("asl")
+CACHE = Path(sys.prefix) / "asl"
+PLACES = {
+    "JobQueue",
+    "ValidateJobDefinition",
+    "LoadJobDefinition",
+    "CommitJobDefinition",
+    "DiscardJobDefinition",
+    "TopicArn",
+    "Bucket",
+    "Environment",
+}
+ANSWERS = ("Committed", "Rejected", "Duplicate", "DuplicateAtCommit", "SettledBefore", "Failed", "NotDiscarded")
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return json.loads(definition_text())
+
+
+@pytest.fixture(scope="module")
+def language_service():
+    """The AWS language service, as a function from a machine to what is wrong in it."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("node and npm, in which the AWS language service is written, are not installed")
+    lock = (ASL / "package-lock.json").read_bytes()
+    if not (CACHE / "installed.json").exists() or (CACHE / "installed.json").read_bytes() != lock:
+        CACHE.mkdir(exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(ASL / name, CACHE)
+        install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+        done = subprocess.run(install, cwd=CACHE, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            pytest.skip(f"npm ci could not install the AWS language service: {done.stderr.strip()[-300:]}")
+        (CACHE / "installed.json").write_bytes(lock)
+    shutil.copy(ASL / "check.mjs", CACHE)
+
+    def check(machine, tmp_path):
+        file = tmp_path / "machine.asl.json"
+        file.write_text(json.dumps(machine))
+        done = subprocess.run(["node", "check.mjs", file], cwd=CACHE, capture_output=True, text=True, check=True)
+        return json.loads(done.stdout)
+
+    return check
+
+
+def jobs_of(machine):
+    return {n: s for n, s in machine["States"].items() if s.get("Resource", "").endswith("submitJob.sync")}
+
+
+def tasks_of(machine):
+    return {n: s for n, s in machine["States"].items() if s["Type"] == "Task"}
+
+
+def ways_from(state):
+    yield from (rule["Next"] for rule in [*state.get("Choices", []), *state.get("Catch", [])])
+    yield from (state[field] for field in ("Next", "Default") if field in state)
+
+
+def test_file_is_what_the_code_makes():
+    """definition.asl.json holds what the code builds; `python -m workflow.definition` rewrites it."""
+    from workflow.definition import definition_json, ingestion_workflow
+
+    assert DEFINITION_FILE.read_text() == definition_json(ingestion_workflow())
+
+
+def test_importing_the_sdk_leaves_the_root_logger_alone():
+    """Building the definition neither prints nor silences the loggers of the program."""
+    code = "import logging, workflow.definition; print(logging.getLogger().level)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), done.stderr) == ("30", "")
+
+
+def test_language_service_finds_nothing(machine, language_service, tmp_path):
+    """The AWS language service accepts the definition."""
+    assert language_service(machine, tmp_path) == []
+
+
+def test_language_service_finds_a_way_to_nowhere(machine, language_service, tmp_path):
+    """The AWS language service finds a state that leads nowhere and an unknown field."""
+    broken = copy.deepcopy(machine)
+    broken["States"]["Commit"]["Next"] = "Nowhere"
+    broken["States"]["Load"]["ResultSelecter"] = {}
+    found = " ".join(language_service(broken, tmp_path))
+    assert "must be the name of an existing state" in found
+    assert "Field is not supported" in found
+
+
+def test_parameters_are_those_of_the_services(machine):
+    """The Parameters of every Batch, S3 and SNS state are ones that the service takes."""
+    assert wrong_parameters(machine) == []
+
+
+@pytest.mark.parametrize(
+    ("state", "old", "new", "told"),
+    [
+        ("Load", "JobQueue", "JobQeue", "JobQeue"),
+        ("LoadShards", "ArrayProperties", "arrayProperties", "arrayProperties"),
+        ("Notify", "Subject.$", "Subjekt.$", "Subjekt"),
+        ("ReadLoad", "Key.$", "ObjectKey.$", "ObjectKey"),
+    ],
+)
+def test_misspelt_parameter_is_found(machine, state, old, new, told):
+    """A parameter that the service does not know is found."""
+    broken = copy.deepcopy(machine)
+    parameters = broken["States"][state]["Parameters"]
+    parameters[new] = parameters.pop(old)
+    assert any(told in problem for problem in wrong_parameters(broken))
+
+
+def test_every_state_is_reached(machine):
+    """No state is an orphan, and no way leads to a state that is not there."""
+    reached, ahead = set(), [machine["StartAt"]]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += ways_from(machine["States"][name])
+    assert reached == set(machine["States"])
+
+
+def test_every_task_catches_and_retries(machine):
+    """Every Task state ends in time, catches every error, and retries what its service says for a while."""
+    for name, state in tasks_of(machine).items():
+        assert [c["ErrorEquals"] for c in state["Catch"]] == [["States.ALL"]], name
+        retry = state["Retry"][-1]
+        assert retry["JitterStrategy"] == "FULL", name
+        assert retry["MaxDelaySeconds"] == 60, name
+        assert state["TimeoutSeconds"] > 0, name
+
+
+def test_failed_jobs_are_retried_by_batch_alone(machine):
+    """No retry of the state machine matches a job that failed or timed out, which Batch has retried."""
+    for name, state in jobs_of(machine).items():
+        for retry in state["Retry"]:
+            assert all(error.startswith("Batch.") for error in retry["ErrorEquals"]), name
+
+
+def test_jobs_time_out_after_the_queue_and_all_attempts(machine):
+    """A job's state lasts at most the wait in the queue and the run limit of each attempt."""
+    limits = {d["jobDefinitionName"].split("-")[1]: d["timeout"] for d in job_definitions(JobSettings())}
+    for name, state in jobs_of(machine).items():
+        run = limits[name.removesuffix("Shards").lower()]["attemptDurationSeconds"]
+        assert state["TimeoutSeconds"] == 3600 + ATTEMPTS * run
+
+
+def test_jobs_are_given_what_their_commands_name(machine):
+    """Every `Ref::name` of a job's command is among the parameters that its state passes."""
+    commands = {d["jobDefinitionName"]: d["containerProperties"]["command"] for d in job_definitions(JobSettings())}
+    for name, state in jobs_of(machine).items():
+        command = commands[f"ratesflow-{name.removesuffix('Shards').lower()}"]
+        named = {part.removeprefix("Ref::") for part in command if part.startswith("Ref::")}
+        assert named == {key.removesuffix(".$") for key in state["Parameters"]["Parameters"]}
+
+
+def test_job_descriptions_stay_out_of_the_state(machine):
+    """No job's description enters the state, where it would fill the payload and the console's graph."""
+    assert all(state["ResultPath"] is None for state in jobs_of(machine).values())
+    assert machine["States"]["RecordError"]["ResultPath"] == "$.error"
+
+
+def test_arrays_begin_at_two(machine):
+    """One shard runs as a plain job and more as an array job, in states of their own."""
+    for task in ("Validate", "Load"):
+        choice = machine["States"][f"{task}InShards?"]
+        assert choice["Choices"] == [{"Variable": "$.shards", "NumericLessThanEquals": 1, "Next": task}]
+        assert choice["Default"] == f"{task}Shards"
+        assert machine["States"][f"{task}Shards"]["Parameters"]["ArrayProperties"] == {"Size.$": "$.shards"}
+
+
+def test_every_answer_has_the_same_fields(machine):
+    """However a batch ends, its answer has the same fields."""
+    fields = [{k.removesuffix(".$") for k in machine["States"][name]["Parameters"]} for name in ANSWERS]
+    assert all(found == fields[0] for found in fields)
+    assert {"outcome", "batch_id", "rows", "rejected_rows", "report", "seconds", "message"} <= fields[0]
+
+
+def test_longest_subject_fits(machine):
+    """The longest environment, outcome, count and name make a subject that SNS takes (100 characters)."""
+    name = execution_name("b", "incoming/" + "x" * 200 + ".csv", "v") + "-r999"
+    values = ["e" * LONGEST_ENVIRONMENT, "duplicate", "999999999", name]
+    template = re.fullmatch(r"States\.Format\('(.*)', .*\)", machine["States"]["Notify"]["Parameters"]["Subject.$"])
+    assert template is not None
+    assert len(template[1].replace("{}", "%s") % tuple(values)) <= 100
+
+
+def test_long_environment_is_refused():
+    """The name of an environment that would not fit into a subject is refused with the limit."""
+    with pytest.raises(ValueError, match="at most 12"):
+        WorkflowSettings(environment="a-very-long-name")
+
+
+def test_places_are_filled():
+    """Every place is filled, and a value that is missing or unknown is named."""
+    text = definition_text()
+    assert places(text) == PLACES
+    filled = fill_places(text, {name: f"value-of-{name}" for name in PLACES})
+    assert places(filled) == set()
+    assert json.loads(filled)["States"]["Load"]["Parameters"]["JobQueue"] == "value-of-JobQueue"
+    with pytest.raises(ValueError, match="TopicArn"):
+        fill_places(text, dict.fromkeys(PLACES - {"TopicArn"}, "x"))
+    with pytest.raises(ValueError, match="Colour"):
+        fill_places(text, dict.fromkeys(PLACES | {"Colour"}, "x"))
+
+
+def test_another_team_adds_a_step():
+    """A step of one's own runs between load and commit, and its failure discards the batch."""
+    from workflow.definition import definition_json, ingestion_workflow
+    from workflow.states import BatchJob
+
+    own = BatchJob("Approve", parameters={"JobName": "a", "JobQueue": "q", "JobDefinition": "d"}, result_path=None)
+    settings = WorkflowSettings(job_queue="their-queue", environment="theirs")
+    states = json.loads(definition_json(ingestion_workflow(settings, [own])))["States"]
+    assert states["ReadLoad"]["Next"] == "Approve"
+    assert states["Approve"]["Next"] == "Commit"
+    assert states["Approve"]["Catch"][0]["Next"] == "RecordError"
+    assert states["Load"]["Parameters"]["JobQueue"] == "their-queue"
+
+
+def test_job_definitions_cover_every_task():
+    """There is one job definition a task, and Batch accepts their retry rules: five at most, the last ends all."""
+    definitions = job_definitions(JobSettings(prefix="p"))
+    assert {d["jobDefinitionName"] for d in definitions} > {f"p-{task}" for task in BATCH_TASKS}
+    for definition in definitions:
+        rules = definition["retryStrategy"]["evaluateOnExit"]
+        assert len(rules) <= 5
+        assert rules[-1] == {"action": "EXIT", "onExitCode": "*"}
+        patterns = [v for rule in rules for k, v in rule.items() if k != "action"]
+        assert all("*" not in pattern[:-1] for pattern in patterns)
+        assert all(re.fullmatch(r"[0-9]*\*?", r["onExitCode"]) for r in rules if "onExitCode" in r)
+
+
+@pytest.mark.parametrize(("exit_code", "again"), [(64, False), (65, False), (70, False), (75, True), (137, True)])
+def test_only_transient_exits_are_retried(exit_code, again):
+    """Exit 75 and a SIGKILL are tried again; usage, closed batches and defects are not."""
+    from fnmatch import fnmatch
+
+    rules = job_definitions(JobSettings())[0]["retryStrategy"]["evaluateOnExit"]
+    first = next(r for r in rules if fnmatch(str(exit_code), r.get("onExitCode", "")))
+    assert (first["action"] == "RETRY") is again
+
+
+def test_job_definitions_are_requests_that_batch_takes():
+    """Each job definition is a RegisterJobDefinition request that botocore accepts."""
+    import botocore.session
+    from botocore.validate import ParamValidator
+
+    model = botocore.session.get_session().get_service_model("batch").operation_model("RegisterJobDefinition")
+    everything = JobSettings(
+        environment={"A": "b"}, job_role_arn="r", execution_role_arn="e", log_group="/aws/batch/job"
+    )
+    for definition in job_definitions(everything):
+        assert not ParamValidator().validate(definition, model.input_shape).has_errors()

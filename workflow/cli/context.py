@@ -1,0 +1,89 @@
+"""What every command shares: which stack it speaks to, and how it prints."""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workflow.environment import DEFAULT_HOME, Environment, find_environment
+
+COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK = 0, 1, 2, 3, 4, 69
+"""The exit codes; a command's help says which of them it uses."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The global options: the home of an embedded stack, or the name of an environment on AWS."""
+
+    home: Path | None
+    env: str | None
+
+    def environment(self) -> Environment:
+        """Return the addresses of the stack. Raises EnvironmentMissingError when there is none."""
+        return find_environment(self.home, self.env)
+
+    def home_folder(self) -> Path:
+        """Return the folder of the embedded stack, for `up` and `down`."""
+        return self.home or Path(os.environ.get("RATESFLOW_HOME") or DEFAULT_HOME)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> None:
+    """Print rows under the names of their columns; those in `right` are numbers, set to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(columns), *cells]) for i in range(len(columns))]
+    to_the_right = [name in set(right) for name in columns]
+    for number, line in enumerate([list(columns), *cells]):
+        text = "  ".join(
+            cell.rjust(width) if end else cell.ljust(width)
+            for cell, width, end in zip(line, widths, to_the_right, strict=True)
+        ).rstrip()
+        click.echo(click.style(text, bold=True) if number == 0 else text)
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no part of the data: on standard error."""
+    click.echo(text, err=True)
+
+
+def on_terminal() -> bool:
+    """Tell whether a person watches: only then is anything drawn over."""
+    return sys.stderr.isatty()
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a duration such as `0.42 s` or `3 min 12 s`."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot be printed as JSON")

@@ -1,0 +1,144 @@
+"""What touches the database, run as tasks: the ledger, the clean-up, the schema, the reference data."""
+
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say, seconds_text
+from workflow.environment import Environment
+
+STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone")
+
+
+@click.command()
+@click.option("--limit", default=20, show_default=True, help="How many at most.")
+@click.option("--state", type=click.Choice(STATES), default="all", show_default=True, help="Only those in this state.")
+@json_option
+@click.pass_obj
+def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
+    """List the ledger: every batch ever seen, its outcome and its counts, newest first.
+
+    \b
+    Example:
+      ratesflow batches --state rejected
+
+    Exit codes: 0 listed, 1 the task failed, 69 no stack.
+    """
+    document = _run(where.environment(), "ledger", {"limit": str(limit), "state": state})
+    rows = document["data"] or []
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("no", "state", "rows", "refused", "took", "opened", "batch", "message")
+    cells = [
+        (
+            row["batch_no"],
+            row["state"] + (" (forced)" if row.get("forced") else ""),
+            row["rows"],
+            row["rejected_rows"] or None,
+            seconds_text(sum(row["seconds"].values())) if row["seconds"] else "",
+            str(row["opened_at"] or "")[:19].replace("T", " "),
+            row["batch_id"],
+            (row["message"] or "")[:60],
+        )
+        for row in rows
+    ]
+    print_table(columns, cells, right=("no", "rows", "refused", "took"))
+
+
+@click.command()
+@click.option("--batch", default="all", show_default=True, help="Only this batch.")
+@json_option
+@click.pass_obj
+def gc(where: Where, batch: str, as_json: bool) -> None:
+    """Close what stopped or timed-out executions left open, and start objects that nobody saw.
+
+    It also runs by schedule; running it twice does no harm.
+
+    \b
+    Example:
+      ratesflow gc
+
+    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    """
+    _tell(_run(where.environment(), "gc", {"batch": batch}), as_json)
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def migrate(where: Where, as_json: bool) -> None:
+    """Bring the database's schema up to date; running it twice does no harm.
+
+    \b
+    Example:
+      ratesflow --env prod migrate
+
+    Exit codes: 0 up to date, 1 the task failed, 69 no stack.
+    """
+    _tell(_run(where.environment(), "migrate", {}), as_json)
+
+
+@click.group()
+def reference() -> None:
+    """The ports and regions that prices are checked against.
+
+    \b
+    Example:
+      ratesflow reference load ports.csv regions.csv
+
+    Exit codes: those of the command.
+    """
+
+
+@reference.command()
+@click.argument("ports", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="PORTS.csv")
+@click.argument("regions", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REGIONS.csv")
+@json_option
+@click.pass_obj
+def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
+    """Load or update ports (code,name,parent_slug) and regions (slug,name,parent_slug).
+
+    A cycle or an orphan is refused, and then nothing changes. Rates of regions that change are built anew.
+
+    \b
+    Example:
+      ratesflow reference load ports.csv regions.csv
+
+    Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack.
+    """
+    environment = where.environment()
+    s3, folder = environment.client("s3"), f"reference/{uuid.uuid4()}"
+    keys = {"ports": f"{folder}/ports.csv", "regions": f"{folder}/regions.csv"}
+    for file, key in ((ports, keys["ports"]), (regions, keys["regions"])):
+        s3.upload_file(str(file), environment.bucket, key)
+    document = _run(environment, "reference", keys)
+    if document["outcome"] == "rejected" and not as_json:
+        raise click.ClickException(f"refused, nothing has changed: {document['message']}")
+    _tell(document, as_json)
+    sys.exit(FAILED if document["outcome"] == "rejected" else 0)
+
+
+def _run(environment: Environment, task: str, arguments: dict[str, str]) -> dict[str, Any]:
+    from workflow.cli.progress import Progress
+    from workflow.tasks import run_task
+
+    with Progress() as progress:
+        return run_task(
+            environment, task, arguments, progress=lambda status: progress.now(f"{task}: {status.lower()} …")
+        )
+
+
+def _tell(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+        return
+    click.echo(document.get("message") or document["outcome"])
+    if document.get("seconds"):
+        say(f"took {seconds_text(document['seconds'])}")
+
+
+COMMANDS = (batches, gc, migrate, reference)

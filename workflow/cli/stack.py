@@ -1,0 +1,96 @@
+"""The stack itself: up, down, env, definition."""
+
+import shlex
+
+import click
+
+from workflow.cli.context import Where, json_option, print_json, say
+
+API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
+
+
+@click.command()
+@click.option("--detach", is_flag=True, help="Return as soon as it is up; stop it with `ratesflow down`.")
+@click.option("--api-port", default=API_PORT, show_default=True, help="Where the API listens.")
+@click.option("--aws-port", default=AWS_PORT, show_default=True, help="Where the embedded AWS listens.")
+@click.option("--console-port", default=CONSOLE_PORT, show_default=True, help="Where the console listens.")
+@click.pass_obj
+def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: int) -> None:
+    """Start the embedded stack: PostgreSQL, AWS, the API, the console; no account, no Docker, no network.
+
+    Its data stay in the home. A stack that is up already is left as it is.
+
+    \b
+    Example:
+      ratesflow up --detach
+
+    Exit codes: 0 it is up, 1 it could not start (the message says why).
+    """
+    from local.stack import up as start
+
+    ports = {"api_port": api_port, "aws_port": aws_port, "console_port": console_port}
+    if not detach:
+        say(f"Starting the stack here, with the API on port {api_port} and AWS on {aws_port}; Ctrl-C stops it.")
+    environment = start(where.home_folder(), **ports, detach=detach)
+    if detach:
+        say(f"The stack is up in {where.home_folder()}.")
+        for label, name in (("API", "RATESFLOW_API_URL"), ("console", "RATESFLOW_CONSOLE_URL")):
+            if name in environment:
+                say(f"  {label:<8} {environment[name]}")
+        say(f"  inbox    {environment['RATESFLOW_INBOX']}")
+
+
+@click.command()
+@click.pass_obj
+def down(where: Where) -> None:
+    """Stop the embedded stack and all of its processes; its data stay.
+
+    \b
+    Example:
+      ratesflow down
+
+    Exit codes: 0 nothing runs any more, 1 it could not be stopped.
+    """
+    from local.stack import down as stop
+
+    running = stop(where.home_folder())
+    say("The stack is down." if running else f"No stack was running in {where.home_folder()}.")
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def env(where: Where, as_json: bool) -> None:
+    """Print the stack's addresses as export lines, so that any AWS client works against it.
+
+    \b
+    Example:
+      eval "$(ratesflow env)"
+      aws s3 cp prices.csv "$RATESFLOW_INBOX"
+
+    Exit codes: 0 printed, 69 no stack.
+    """
+    values = where.environment().values
+    if as_json:
+        print_json(values)
+        return
+    for name, value in values.items():
+        click.echo(f"export {name}='{value}'" if "'" not in value else f"export {name}={shlex.quote(value)}")
+
+
+@click.command()
+def definition() -> None:
+    """Print the state machine in the Amazon States Language, with ${…} where a deployment fills names in.
+
+    \b
+    Example:
+      ratesflow definition > machine.asl.json
+
+    Exit codes: 0 printed.
+    """
+    from workflow.asl import definition_text
+
+    click.echo(definition_text(), nl=False)
+
+
+COMMANDS = (up, down, env, definition)

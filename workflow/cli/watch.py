@@ -1,0 +1,212 @@
+"""Executions: list them, look at one, start, stop, redo, and start what the trigger put aside."""
+
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say, seconds_text
+from workflow.cli.progress import Progress, line_text
+from workflow.environment import Environment
+from workflow.executions import TERMINAL, Execution, JobLog, get_execution, get_steps, job_log, wait_for_end
+from workflow.history import Step, story_of
+
+
+@click.command()
+@click.option("--limit", default=20, show_default=True, help="How many at most.")
+@json_option
+@click.pass_obj
+def executions(where: Where, limit: int, as_json: bool) -> None:
+    """List the latest executions: one a batch, newest first.
+
+    \b
+    Example:
+      ratesflow executions --limit 5
+
+    Exit codes: 0 listed, 69 no stack.
+    """
+    from workflow.executions import list_executions
+
+    found = list_executions(where.environment(), limit)
+    if as_json:
+        print_json([_as_json(execution) for execution in found])
+        return
+    rows = [
+        (e.started, e.outcome, e.answer.get("rows"), seconds_text(e.seconds), e.name, e.input.get("key")) for e in found
+    ]
+    print_table(("started", "outcome", "rows", "took", "execution", "key"), rows, right=("rows", "took"))
+
+
+@click.command()
+@click.argument("execution")
+@click.option("--follow", is_flag=True, help="Watch it until it ends.")
+@click.option("--lines", default=10, show_default=True, help="Lines of the log of a failed job.")
+@json_option
+@click.pass_obj
+def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) -> None:
+    """Show one execution, by its name or ARN: its steps, what each said, why it failed, what to do.
+
+    \b
+    Example:
+      ratesflow show prices-2021-01-0123456789abcdef
+
+    Exit codes: 0 shown, 1 there is none of that name, 69 no stack.
+    """
+    environment = where.environment()
+    if follow:
+        with Progress() as progress:
+            wait_for_end(environment, execution, progress.steps)
+    steps, found = get_steps(environment, execution), get_execution(environment, execution)
+    logs = {step.name: job_log(environment, step, lines) for step in steps if step.job_id and (step.error or as_json)}
+    if as_json:
+        print_json(_as_json(found) | {"input": found.input, "steps": [_step_json(step, logs) for step in steps]})
+        return
+    _tell(environment, found, steps, logs)
+
+
+def _tell(environment: Environment, found: Execution, steps: list[Step], logs: dict[str, JobLog | None]) -> None:
+    from workflow.starting import console_url
+
+    click.echo(click.style(f"{found.name}: {found.outcome}", bold=True))
+    address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
+    click.echo(f"  of        {address} (version {found.input.get('version')})")
+    click.echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_text(found.seconds) or '…'}")
+    for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
+        if value is not None:
+            click.echo(f"  {label:<9} {value:,}" if isinstance(value, int) else f"  {label:<9} {value}")
+    if found.words:
+        click.echo(f"  says      {found.words}")
+    if place := console_url(environment, found.name):
+        click.echo(f"  console   {place}")
+    click.echo("")
+    for line in story_of(steps):
+        click.echo(line_text(line))
+        log = next((one for one in logs.values() if one and line.job_id and one.job_id.startswith(line.job_id)), None)
+        if line.status == "failed" and log:
+            click.echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
+            click.echo("\n".join(f"    | {text}" for text in log.lines))
+    if found.outcome == "failed":
+        click.echo(f"\nRun it again with: ratesflow redo {found.name}")
+
+
+def _as_json(execution: Execution) -> dict[str, Any]:
+    return {
+        "batch_id": execution.name,
+        "outcome": execution.outcome,
+        "status": execution.status,
+        "rows": execution.answer.get("rows"),
+        "rejected_rows": execution.answer.get("rejected_rows"),
+        "report": execution.answer.get("report"),
+        "execution_arn": execution.arn,
+        "key": execution.input.get("key"),
+        "started": execution.started,
+        "stopped": execution.stopped,
+        "seconds": execution.seconds,
+        "message": execution.words,
+    }
+
+
+def _step_json(step: Step, logs: dict[str, JobLog | None]) -> dict[str, Any]:
+    fields = asdict(step)
+    log = logs.get(step.name)
+    del fields["input"], fields["cause"]
+    return fields | {"words": step.words, "retries": step.retries, "log": asdict(log) if log else None}
+
+
+@click.command()
+@click.argument("address", metavar="s3://BUCKET/KEY")
+@click.pass_obj
+def start(where: Where, address: str) -> None:
+    """Start the execution of an object that lies in the bucket, as its own event would have done.
+
+    One that exists already is left as it is; see redo. Add ?versionId=… for an older version.
+
+    \b
+    Example:
+      ratesflow start s3://my-bucket/incoming/prices.csv
+
+    Exit codes: 0 started (or started before), 1 there is no such object, 69 no stack.
+    """
+    from workflow.starting import start_object
+
+    _started(start_object(where.environment(), address))
+
+
+@click.command()
+@click.argument("execution")
+@click.pass_obj
+def stop(where: Where, execution: str) -> None:
+    """Stop an execution and discard what it has loaded; a batch that is committed stays committed.
+
+    \b
+    Example:
+      ratesflow stop prices-2021-01-0123456789abcdef
+
+    Exit codes: 0 stopped and discarded, or ended already, 1 there is none of that name, or it could not be
+    discarded, 69 no stack.
+    """
+    from workflow.executions import stop_execution
+    from workflow.tasks import run_task
+
+    environment = where.environment()
+    found = get_execution(environment, execution)
+    if found.status in TERMINAL:
+        click.echo(f"{found.name} has ended already: {found.outcome}")
+        return
+    stop_execution(environment, found.arn)
+    say(f"stopped {found.name}; discarding …")
+    document = run_task(environment, "gc", {"batch": found.name})
+    click.echo(document.get("message") or document.get("outcome"))
+
+
+@click.command()
+@click.argument("execution")
+@click.pass_obj
+def redo(where: Where, execution: str) -> None:
+    """Run an execution that has ended again, under a new name, linked to the first by `redo_of`.
+
+    \b
+    Example:
+      ratesflow redo prices-2021-01-0123456789abcdef
+
+    Exit codes: 0 started, 1 there is none of that name or it still runs, 69 no stack.
+    """
+    from workflow.starting import redo as start_again
+
+    _started(start_again(where.environment(), execution))
+
+
+@click.command()
+@json_option
+@click.pass_obj
+def redrive(where: Where, as_json: bool) -> None:
+    """Start what lies in the dead-letter queue; what still cannot be handled stays there, with its reason.
+
+    \b
+    Example:
+      ratesflow redrive
+
+    Exit codes: 0 nothing is left, 1 something is left, 69 no stack.
+    """
+    from workflow.starting import redrive as start_dead_letters
+
+    left = 0
+    for message in start_dead_letters(where.environment()):
+        left += not message.handled
+        if as_json:
+            print_json(asdict(message))
+        else:
+            click.echo(
+                f"started {message.execution}" if message.execution else f"{message.message_id}: {message.reason}"
+            )
+    say(f"{left} messages are left in the dead-letter queue." if left else "The dead-letter queue is empty.")
+    sys.exit(FAILED if left else 0)
+
+
+def _started(name: str) -> None:
+    click.echo(name)
+    say(f"Watch it with: ratesflow show --follow {name}")
+
+
+COMMANDS = (executions, show, start, stop, redo, redrive)

@@ -1,0 +1,185 @@
+"""The Lambda function that starts one execution for each object that arrives: S3, EventBridge, SQS, here.
+
+This file is the whole function: it needs boto3 and nothing else. What is started is a pure function of the
+event and of the settings below, so that an event delivered twenty times, at once or out of order, starts one
+execution. Nothing is lost: what fails for a while is handed back to the queue, item by item; what can never
+be handled goes to the dead-letter queue with its `reason` as a message attribute.
+
+Settings, from the environment of the function:
+
+- RATESFLOW_STATE_MACHINE_ARN: what to start (or its alias)
+- RATESFLOW_DEAD_LETTER_QUEUE_URL: where poison goes; without it, poison is handed back to the queue, whose own
+  redrive policy then moves it, without a reason
+- RATESFLOW_INBOX_PREFIX: keys that do not begin with it are passed over (default `incoming/`)
+- RATESFLOW_SUFFIXES: endings, separated by commas, that alone are started; by default all are, so that a file
+  of a wrong kind gets a refusal that says so instead of silence
+- RATESFLOW_SHARD_BYTES and RATESFLOW_MAX_SHARDS: a file of lines that is larger than the first is split into
+  that many bytes a shard, up to the second (default: never split)
+
+Keys that end with a slash are folders and passed over. An empty file is started: validation refuses it.
+"""
+
+import functools
+import hashlib
+import json
+import logging
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+LONGEST_START = 38
+"""Characters of a file's name in the name of its execution; a hyphen and 16 hexadecimal digits follow."""
+
+LARGEST_ARRAY = 10_000
+SPLITTABLE = (".csv", ".jsonl", ".ndjson")
+UNVERSIONED = "null"
+NEVER_STARTED = ("InvalidName", "InvalidExecutionInput", "ValidationException")
+
+log = logging.getLogger("ratesflow.trigger")
+
+
+class PoisonError(Exception):
+    """A message that no later attempt can handle; its text is the reason."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One object that arrived: the input of its execution."""
+
+    bucket: str
+    key: str
+    version: str
+    etag: str
+    bytes: int
+    shards: int = 1
+
+    @property
+    def execution_name(self) -> str:
+        """Return the name of its execution. Without versions, the ETag tells one upload from the next."""
+        return execution_name(self.bucket, self.key, self.etag if self.version == UNVERSIONED else self.version)
+
+    @property
+    def execution_input(self) -> str:
+        """Return the input of its execution, always the same text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def execution_name(bucket: str, key: str, version: str) -> str:
+    """Return the name of the execution of one version of an object; give the ETag when it has none.
+
+    It begins with the file's name, has at most 55 characters of A-Z, a-z, 0-9, `-` and `_`, and ends with 16
+    hexadecimal digits of the SHA-256 of all three, so that it is a name on AWS and no two objects share it.
+    """
+    digest = hashlib.sha256("\0".join((bucket, key, version)).encode("utf-8", "surrogatepass")).hexdigest()
+    stem = PurePosixPath(PurePosixPath(key).name.removesuffix(".gz")).stem
+    start = re.sub(r"[^A-Za-z0-9_]+", "-", stem).strip("-")[:LONGEST_START]
+    return f"{start.rstrip('-') or 'batch'}-{digest[:16]}"
+
+
+def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | None:
+    """Return what an `Object Created` event of S3 says, or None when it is to be passed over.
+
+    Raises PoisonError when it is no such event. Keys come raw through EventBridge and are never unquoted.
+    """
+    if event.get("source") != "aws.s3" or event.get("detail-type") != "Object Created":
+        raise PoisonError(f"not an Object Created event of S3, but {event.get('detail-type')!r}")
+    try:
+        bucket, found = event["detail"]["bucket"]["name"], event["detail"]["object"]
+        key, size = found["key"], int(found["size"])
+        etag = found.get("etag") or found["eTag"]  # moto says eTag
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PoisonError(f"an event of S3 without its {error}") from error
+    prefix = settings.get("RATESFLOW_INBOX_PREFIX", "incoming/")
+    suffixes = tuple(s.strip() for s in settings.get("RATESFLOW_SUFFIXES", "").split(",") if s.strip())
+    if not key.startswith(prefix) or key.endswith("/") or (suffixes and not key.lower().endswith(suffixes)):
+        return None
+    version = found.get("version-id") or UNVERSIONED
+    return Arrival(bucket, key, version, etag, size, shard_count(key, size, settings))
+
+
+def shard_count(key: str, size: int, settings: Mapping[str, str]) -> int:
+    """Return how many shards a file of `size` bytes is worth: more than one only for plain lines."""
+    shard_bytes = int(settings.get("RATESFLOW_SHARD_BYTES", "0"))
+    most = min(int(settings.get("RATESFLOW_MAX_SHARDS", "1")), LARGEST_ARRAY)
+    if shard_bytes <= 0 or not key.lower().endswith(SPLITTABLE):
+        return 1
+    return max(1, min(most, -(-size // shard_bytes)))
+
+
+def start(stepfunctions: Any, state_machine_arn: str, found: Arrival) -> str:
+    """Start the execution of an object and return its name; one that exists already is as good.
+
+    Raises PoisonError when AWS can never accept it, and botocore's errors when a later attempt may do.
+    """
+    name = found.execution_name
+    try:
+        stepfunctions.start_execution(stateMachineArn=state_machine_arn, name=name, input=found.execution_input)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in NEVER_STARTED:
+            raise PoisonError(f"Step Functions refuses to start it: {error}") from error
+        if code != "ExecutionAlreadyExists":
+            raise
+    return name
+
+
+def start_message(stepfunctions: Any, body: str, settings: Mapping[str, str]) -> str | None:
+    """Start what the body of a queue's message asks for and return the execution's name, if any.
+
+    Raises PoisonError when it can never be handled, and botocore's errors when a later attempt may do.
+    """
+    try:
+        event = json.loads(body)
+    except ValueError as error:
+        raise PoisonError(f"not JSON: {error}") from error
+    if not isinstance(event, dict):
+        raise PoisonError(f"not an event, but {body[:80]!r}")
+    found = arrival(event, settings)
+    return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
+
+
+def handler(event: Mapping[str, Any], context: object) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001
+    """Handle a batch of SQS messages; those in `batchItemFailures` stay in the queue."""
+    log.setLevel(logging.INFO)
+    return handle(event, os.environ, *_clients())
+
+
+@functools.cache
+def _clients() -> tuple[Any, Any]:
+    return boto3.client("stepfunctions"), boto3.client("sqs")
+
+
+def handle(
+    event: Mapping[str, Any], settings: Mapping[str, str], stepfunctions: Any, sqs: Any
+) -> dict[str, list[dict[str, str]]]:
+    """Do what `handler` does, with the clients and settings given."""
+    failures = []
+    for record in event["Records"]:
+        try:
+            _handle_record(record, settings, stepfunctions, sqs)
+        except (ClientError, BotoCoreError, PoisonError) as error:
+            log.warning("message %s stays in the queue: %s", record["messageId"], error)
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures}
+
+
+def _handle_record(record: Mapping[str, Any], settings: Mapping[str, str], stepfunctions: Any, sqs: Any) -> None:
+    try:
+        name = start_message(stepfunctions, record["body"], settings)
+        log.info("message %s: %s", record["messageId"], f"started {name}" if name else "passed over")
+    except PoisonError as poison:
+        dead_letters = settings.get("RATESFLOW_DEAD_LETTER_QUEUE_URL")
+        if not dead_letters:
+            raise
+        sqs.send_message(
+            QueueUrl=dead_letters,
+            MessageBody=record["body"] or "(empty)",
+            MessageAttributes={"reason": {"DataType": "String", "StringValue": str(poison)[:500]}},
+        )
+        log.warning("message %s went to the dead-letter queue: %s", record["messageId"], poison)
