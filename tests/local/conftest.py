@@ -1,0 +1,102 @@
+"""A whole embedded stack, started and stopped as a person does it, with the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+import psycopg2
+import pytest
+
+from local.deploy import Clients, clients
+from local.processes import free_port
+
+RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
+
+
+@dataclass
+class Stack:
+    """A stack's folder and ports, and ways to use it."""
+
+    home: Path
+    api_port: int
+    aws_port: int
+
+    def run(self, *arguments: str, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `ratesflow`; any exit code will do when `code` is None."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DATABASE_"))}
+        command = [RATESFLOW, "--home", str(self.home), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment)
+        assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def up(self, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
+        """Start the stack on its ports."""
+        ports = ("--api-port", str(self.api_port), "--aws-port", str(self.aws_port))
+        return self.run("up", "--detach", *ports, "--console-port", "0", code=code)
+
+    def ingest(self, path: Path, code: int = 0) -> dict[str, Any]:
+        """Ingest a file and return what is said of it."""
+        return json.loads(self.run("ingest", str(path), "--json", code=code).stdout)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What `ratesflow env` prints."""
+        return json.loads((self.home / "environment.json").read_text())
+
+    @property
+    def aws(self) -> Clients:
+        """Clients of its AWS."""
+        return clients(self.environment["AWS_ENDPOINT_URL"])
+
+    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Ask its database."""
+        connection = psycopg2.connect(self.environment["DATABASE_URL"])
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(query, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            connection.close()
+
+    def rates(self, **query: str) -> list[dict[str, Any]]:
+        """Ask its API."""
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        with urlopen(f"{self.environment['RATESFLOW_API_URL']}/rates?{text}", timeout=10) as answer:
+            return json.load(answer)["rates"]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that was started for this folder or by one that was."""
+        found: dict[int, psutil.Process] = {}
+        for process in psutil.process_iter(["cmdline"]):
+            command = process.info["cmdline"] or []
+            if process.pid != os.getpid() and any(str(self.home) in part for part in command):
+                found |= {each.pid: each for each in (process, *process.children(recursive=True))}
+        return list(found.values())
+
+    def definition_of(self, name: str) -> Any:
+        """Describe an execution by its name."""
+        machine = self.environment["RATESFLOW_STATE_MACHINE_ARN"]
+        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        return self.aws("stepfunctions").describe_execution(executionArn=arn)
+
+
+def new_stack(folder: Path) -> Stack:
+    """Return a stack that is not up, on free ports."""
+    return Stack(folder, free_port(), free_port())
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """One stack for the tests that leave it up."""
+    found = new_stack(tmp_path_factory.mktemp("stack") / "home")
+    found.up()
+    yield found
+    found.run("down")
+    assert not found.processes()

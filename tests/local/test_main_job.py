@@ -1,0 +1,225 @@
+"""The main job, from the outside: files go in by upload, rows come out of the API, and refusals explain themselves."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.loader.samples import csv, daily, rows
+from tests.local.conftest import Stack
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_a_batch_is_committed_and_answered(stack: Stack, tmp_path: Path) -> None:
+    """50,000 rows go through the real state machine; the API then answers with their exact averages."""
+    prices = rows(50_000, seed=11, lanes=300)
+    said = stack.ingest(write(tmp_path / "a.csv", csv(prices)))
+    assert (said["outcome"], said["rows"], said["rejected_rows"]) == ("committed", 50_000, 0)
+    (orig, dest, *_) = prices[0]
+    counts = {day: values for (o, d, day), values in daily(prices, _reference()).items() if (o, d) == (orig, dest)}
+    answer = stack.rates(date_from="2021-01-20", date_to="2021-02-13", orig_code=orig, dest_code=dest)
+    assert [rate["day"] for rate in answer] == sorted((rate["day"] for rate in answer), reverse=True)
+    for rate in answer:
+        count, total = counts.get(date.fromisoformat(rate["day"]), (0, 0))
+        assert rate["count"] == (count or None)
+        assert rate["price"] == (pytest.approx(total / count) if count >= 3 else None)
+
+
+def _reference() -> Any:
+    from database.reference import builtin
+
+    return builtin()
+
+
+def test_no_task_needs_more_than_its_memory(stack: Stack, tmp_path: Path) -> None:
+    """The peak of every task of 50,000 rows stays under 250 MB."""
+    said = stack.ingest(write(tmp_path / "memory.csv", csv(rows(50_000, seed=12, lanes=500))))
+    records = [json.loads(path.read_text()) for path in (stack.home / "aws" / "jobs").glob("*.json")]
+    peaks = {record["command"][3]: record["peak_mb"] for record in records if said["batch_id"] in record["command"]}
+    assert set(peaks) == {"validate", "load", "commit"}
+    assert all(0 < peak < 250 for peak in peaks.values()), peaks
+
+
+def test_the_same_file_again_changes_nothing(stack: Stack, tmp_path: Path) -> None:
+    """A second delivery ends with exit code 4, and no reader could tell."""
+    path = write(tmp_path / "twice.csv", csv(rows(2000, seed=13)))
+    stack.ingest(path)
+    before = stack.ask("SELECT version FROM data_version")
+    assert stack.ingest(path, code=4)["outcome"] == "duplicate"
+    assert stack.ask("SELECT version FROM data_version") == before
+
+
+def test_one_bad_line_refuses_the_file(stack: Stack, tmp_path: Path) -> None:
+    """Exit code 3; the line, the column and the reason; nothing in the database."""
+    lines = csv(rows(2000, seed=14)).split(b"\n")
+    lines[700] = lines[700].rsplit(b",", 1)[0] + b",12.5"
+    path = write(tmp_path / "bad.csv", b"\n".join(lines))
+    said = stack.ingest(path, code=3)
+    assert (said["outcome"], said["rows"], said["rejected_rows"]) == ("rejected", 2000, 1)
+    key = said["report"].split("/", 3)[3]
+    body = stack.aws("s3").get_object(Bucket=stack.environment["RATESFLOW_BUCKET"], Key=key)["Body"].read()
+    (error,) = json.loads(body)["errors"]
+    assert (error["line"], error["column"], error["value"], error["reason"]) == (701, "price", "12.5", "invalid_price")
+    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", said["batch_id"])
+    assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
+    assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
+    shown = stack.run("ingest", str(path), code=3).stdout
+    assert "701" in shown
+    assert "price" in shown
+    assert stack.run("validate", str(path), code=3).stdout.count("701")
+
+
+def aws(stack: Stack, *arguments: str) -> Any:
+    """Run the real `aws` command with what `ratesflow env` prints, and nothing else of this machine's."""
+    lines = stack.run("env").stdout.splitlines()
+    environment = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    environment = {name: value.strip("'") for name, value in environment.items()}
+    command = [str(Path(sys.executable).with_name("aws")), "--output", "json", *arguments]
+    path = {"PATH": os.environ["PATH"], "HOME": str(stack.home)}
+    done = subprocess.run(command, capture_output=True, text=True, env={**path, **environment}, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def test_the_aws_command_sends_and_sees_a_batch(stack: Stack, tmp_path: Path) -> None:
+    """`aws s3 cp` starts an execution by itself, and the other commands show it."""
+    path = write(tmp_path / "by-aws.csv", csv(rows(500, seed=15)))
+    environment = stack.environment
+    aws(stack, "s3", "cp", "--quiet", str(path), f"{environment['RATESFLOW_INBOX']}by-aws.csv")
+    machine = environment["RATESFLOW_STATE_MACHINE_ARN"]
+
+    def ended() -> Any:
+        found = aws(stack, "stepfunctions", "list-executions", "--state-machine-arn", machine)["executions"]
+        return [e for e in found if e["name"].startswith("by-aws-") and e["status"] == "SUCCEEDED"]
+
+    (execution,) = wait_for(ended)
+    arn = execution["executionArn"]
+    described = aws(stack, "stepfunctions", "describe-execution", "--execution-arn", arn)
+    assert json.loads(described["output"])["outcome"] == "committed"
+    history = aws(stack, "stepfunctions", "get-execution-history", "--execution-arn", arn)["events"]
+    assert history[0]["type"] == "ExecutionStarted"
+    queue = environment["RATESFLOW_JOB_QUEUE"]
+    jobs = aws(stack, "batch", "list-jobs", "--job-queue", queue, "--job-status", "SUCCEEDED")["jobSummaryList"]
+    (validate,) = [job for job in jobs if job["jobName"] == f"validate-{execution['name']}"]
+    job = aws(stack, "batch", "describe-jobs", "--jobs", validate["jobId"])["jobs"][0]
+    stream = job["container"]["logStreamName"]
+    group = environment["RATESFLOW_LOG_GROUP"]
+    events = aws(stack, "logs", "get-log-events", "--log-group-name", group, "--log-stream-name", stream)["events"]
+    assert json.loads(events[-1]["message"])["message"] == "accepted"
+
+
+def loads_of(batch: str) -> list[psutil.Process]:
+    """Return the processes that load a batch whose name begins so."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if command[1:4] == ["-m", "loader", "load"] and any(part.startswith(batch) for part in command):
+            found.append(process)
+    return found
+
+
+def copying(stack: Stack) -> bool:
+    """Tell whether a COPY into a staging table is under way, with rows in it."""
+    query = "SELECT 1 FROM pg_stat_progress_copy WHERE relid::regclass::text LIKE %s AND tuples_processed > 0"
+    return bool(stack.ask(query, "staging_%"))
+
+
+def test_a_load_that_is_killed_is_tried_again_and_commits_once(stack: Stack, tmp_path: Path) -> None:
+    """SIGKILL in the middle of the COPY: Batch runs the load again, and every row is there once."""
+    path = write(tmp_path / "killed-once.csv", csv(rows(400_000, seed=16, lanes=200)))
+    stack.run("ingest", str(path), "--no-wait")
+    wait_for(lambda: loads_of("killed-once-") and copying(stack))
+    for process in loads_of("killed-once-"):
+        process.kill()
+    row = wait_for(
+        lambda: stack.ask(
+            "SELECT batch_no, state FROM batches WHERE batch_id LIKE 'killed-once-%%' AND state <> 'open'"
+        )
+    )
+    assert row[0][1] == "committed"
+    assert stack.ask("SELECT count(*) FROM prices WHERE batch_no = %s", row[0][0]) == [(400_000,)]
+    jobs = stack.aws("batch").list_jobs(
+        jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],
+        filters=[{"name": "JOB_NAME", "values": ["load-killed-once-*"]}],
+    )["jobSummaryList"]
+    (load,) = stack.aws("batch").describe_jobs(jobs=[job["jobId"] for job in jobs])["jobs"]
+    assert [attempt["container"]["exitCode"] for attempt in load["attempts"]] == [137, 0]
+
+
+def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp_path: Path) -> None:
+    """The execution fails with a cause in words, staging is gone, readers saw nothing; sent again, it commits."""
+    path = write(tmp_path / "killed-always.csv", csv(rows(100_000, seed=17, lanes=200)))
+    before = stack.ask("SELECT version FROM data_version")
+    stack.run("ingest", str(path), "--no-wait")
+    key = "%killed-always.csv"
+
+    def closed() -> Any:
+        for process in loads_of("killed-always-"):
+            process.kill()
+        return stack.ask("SELECT batch_id, batch_no, message FROM batches WHERE key LIKE %s AND state = 'failed'", key)
+
+    ((batch_id, number, message),) = wait_for(closed)
+    assert "load failed after 3 attempts with exit code 137" in message
+    execution = wait_for(lambda: (e := stack.definition_of(batch_id))["status"] != "RUNNING" and e)
+    assert (execution["status"], execution["error"], execution["cause"]) == ("FAILED", "BatchFailed", message)
+    assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
+    assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
+    assert stack.ask("SELECT version FROM data_version") == before
+    assert "exit code 137" in stack.run("show", batch_id).stdout
+    assert stack.ingest(path)["outcome"] == "committed"
+    assert stack.ask("SELECT version FROM data_version")[0][0] == before[0][0] + 1
+
+
+def test_every_outcome_is_notified(stack: Stack, tmp_path: Path) -> None:
+    """One notification an outcome, with attributes to filter by and a body that a program can read."""
+    sqs, queue = stack.aws("sqs"), stack.environment["RATESFLOW_NOTIFICATIONS_QUEUE_URL"]
+    path = write(tmp_path / "notified.csv", csv(rows(300, seed=18)))
+    said = [stack.ingest(path), stack.ingest(path, code=4)]
+    bodies = []
+
+    def received() -> bool:
+        for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            bodies.append(json.loads(message["Body"]))
+        return {"committed", "duplicate"} <= {
+            body["MessageAttributes"]["outcome"]["Value"] for body in bodies if "notified-" in body["Message"]
+        }
+
+    wait_for(received)
+    told = [json.loads(body["Message"]) for body in bodies if "notified-" in body["Message"]]
+    assert [(t["batch_id"], t["outcome"]) for t in told] == [(s["batch_id"], s["outcome"]) for s in said]
+    assert len({t["notification_id"] for t in told}) == 2
+
+
+def test_reference_data_is_loaded_by_a_command(stack: Stack, tmp_path: Path) -> None:
+    """`reference load` says what it did; an orphan is refused with its line and exit code 3, and nothing changes."""
+    ports = write(tmp_path / "ports.csv", b"code,name,parent_slug\nISREY,Reykjavik,iceland\n")
+    regions = write(tmp_path / "regions.csv", b"slug,name,parent_slug\niceland,Iceland,northern_europe\n")
+    assert "2 added" in stack.run("reference", "load", str(ports), str(regions)).stdout
+    assert stack.ask("SELECT name FROM ports WHERE code = 'ISREY'") == [("Reykjavik",)]
+    orphan = write(tmp_path / "orphan.csv", b"code,name,parent_slug\nISAKU,Akureyri,nowhere\n")
+    refused = stack.run("reference", "load", str(orphan), str(regions), code=None)
+    assert refused.returncode != 0
+    assert "nowhere" in refused.stdout + refused.stderr
+    assert stack.ask("SELECT count(*) FROM ports WHERE code = 'ISAKU'") == [(0,)]

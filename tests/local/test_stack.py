@@ -1,0 +1,91 @@
+"""Starting and stopping: twice, after a crash, with a port in use; nothing is left running, nothing is lost."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack, new_stack
+from tests.local.test_main_job import wait_for
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of one test's own, which ends with it however it went."""
+    found = new_stack(tmp_path / "home")
+    yield found
+    found.run("down", code=None)
+    for process in found.processes():
+        process.kill()
+
+
+def test_up_twice_and_down_twice_are_harmless(own_stack: Stack) -> None:
+    """The second `up` finds the first; after `down` no process is left, and a second `down` says so."""
+    own_stack.up()
+    before = own_stack.environment
+    own_stack.up()
+    assert own_stack.environment == before
+    own_stack.run("down")
+    assert own_stack.processes() == []
+    own_stack.run("down")
+    assert own_stack.run("env", code=69).stderr
+
+
+def test_up_after_kill_9_finds_everything(own_stack: Stack, tmp_path: Path) -> None:
+    """After SIGKILL of the stack its processes are gone; `up` brings back ledger, objects and rates."""
+    own_stack.up()
+    path = tmp_path / "prices.csv"
+    path.write_bytes(csv(rows(2000, seed=21)))
+    said = own_stack.ingest(path)
+    pid = int((own_stack.home / "stack.pid").read_text())
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not own_stack.processes())
+    own_stack.up()
+    assert own_stack.ask("SELECT state FROM batches WHERE batch_id = %s", said["batch_id"]) == [("committed",)]
+    bucket = own_stack.environment["RATESFLOW_BUCKET"]
+    assert own_stack.aws("s3").get_object(Bucket=bucket, Key="incoming/prices.csv")["Body"].read() == path.read_bytes()
+    assert own_stack.ingest(path, code=4)["outcome"] == "duplicate"
+
+
+def test_a_batch_that_a_crash_interrupted_ends_committed_once(own_stack: Stack, tmp_path: Path) -> None:
+    """SIGKILL of the whole stack while a batch loads: after `up` it is taken up again by its name."""
+    own_stack.up()
+    path = tmp_path / "interrupted.csv"
+    path.write_bytes(csv(rows(200_000, seed=22, lanes=100)))
+    own_stack.run("ingest", str(path), "--no-wait")
+    wait_for(lambda: own_stack.ask("SELECT 1 FROM batches WHERE state = 'open' AND rows > 0"))
+    os.kill(int((own_stack.home / "stack.pid").read_text()), signal.SIGKILL)
+    wait_for(lambda: not own_stack.processes())
+    own_stack.up()
+    wait_for(lambda: own_stack.ask("SELECT 1 FROM batches WHERE state = 'committed'"))
+    assert own_stack.ask("SELECT count(*), count(DISTINCT batch_no) FROM prices") == [(200_000, 1)]
+
+
+@pytest.mark.parametrize("option", ["api_port", "aws_port"])
+def test_a_port_in_use_is_named(own_stack: Stack, option: str) -> None:
+    """`up` says which port is taken and which option chooses another, and leaves nothing running."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        setattr(own_stack, option, taken.getsockname()[1])
+        refused = own_stack.up(code=None)
+    assert refused.returncode != 0
+    assert f"port {getattr(own_stack, option)} is in use" in refused.stderr
+    assert f"--{option.replace('_', '-')}" in refused.stderr
+    assert own_stack.processes() == []
+
+
+def test_a_process_that_dies_is_started_again(own_stack: Stack, tmp_path: Path) -> None:
+    """PostgreSQL killed under the stack comes back by itself, and a batch then commits."""
+    own_stack.up()
+    pid_file = own_stack.home / "postgres" / "postmaster.pid"
+    before = int(pid_file.read_text().split()[0])
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: pid_file.exists() and int(pid_file.read_text().split()[0]) != before)
+    path = tmp_path / "after.csv"
+    path.write_bytes(csv(rows(200, seed=23)))
+    assert own_stack.ingest(path)["outcome"] == "committed"
