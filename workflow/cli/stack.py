@@ -16,7 +16,7 @@ API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
 @click.option("--console-port", default=CONSOLE_PORT, show_default=True, help="Where the console listens.")
 @click.pass_obj
 def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: int) -> None:
-    """Start the embedded stack: PostgreSQL, AWS, the API, the console; no account, no Docker, no network.
+    """Start the embedded stack: PostgreSQL, AWS and the API; no account, no Docker, no network.
 
     Its data stay in the home. A stack that is up already is left as it is.
 
@@ -34,10 +34,8 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
     environment = start(where.home_folder(), **ports, detach=detach)
     if detach:
         say(f"The stack is up in {where.home_folder()}.")
-        for label, name in (("API", "RATESFLOW_API_URL"), ("console", "RATESFLOW_CONSOLE_URL")):
-            if name in environment:
-                say(f"  {label:<8} {environment[name]}")
-        say(f"  inbox    {environment['RATESFLOW_INBOX']}")
+        say(f"  API    {environment['RATESFLOW_API_URL']}")
+        say(f"  inbox  {environment['RATESFLOW_INBOX']}")
 
 
 @click.command()
