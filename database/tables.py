@@ -122,6 +122,7 @@ Index(
     unique=True,
     postgresql_where=text("state = 'committed' AND NOT forced"),
 )
+Index("batches_key", batches.c.key)
 Index("batches_open", batches.c.opened_at, postgresql_where=text("state = 'open'"))
 
 # What each shard of a task has done; a task that is not split is shard 0 of 1.

@@ -79,11 +79,28 @@ def _task(options: argparse.Namespace) -> "Result | None":
     with connected(options.task) as connection:
         if options.task in BATCH_TASKS:
             return _batch_task(options.task)(connection, _batch(options))
-        from loader import maintenance
+        return _maintenance_task(connection, options)
 
-        if options.task == "reference":
-            return maintenance.load_reference(connection, options.run, _bucket(options), options.ports, options.regions)
-        return maintenance.list_ledger(connection, options.run, _bucket(options), options.limit, options.state)
+
+def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> "Result":
+    bucket = _bucket(options)
+    if options.task == "gc":
+        from loader.gc import gc
+
+        return gc(connection, options.run, bucket, options.batch)
+    if options.task == "undo":
+        from loader.undo import undo
+
+        return undo(connection, options.run, options.batch)
+    if options.task == "compact":
+        from loader.compact import compact
+
+        return compact(connection, options.run, options.least)
+    from loader import maintenance
+
+    if options.task == "reference":
+        return maintenance.load_reference(connection, options.run, bucket, options.ports, options.regions)
+    return maintenance.list_ledger(connection, options.run, bucket, options.limit, options.state)
 
 
 def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
@@ -155,7 +172,9 @@ def _last_words(options: argparse.Namespace, message: str) -> None:
 
     run = getattr(options, "run", None) or getattr(options, "batch_id", None)
     try:
-        put_json(_bucket(options), f"results/{run}/{options.task}.error.json", {"message": message})
+        index = os.environ.get(ARRAY_INDEX)
+        words = message if index is None else f"shard {index}: {message}"
+        put_json(_bucket(options), f"results/{run}/{options.task}.error.json", {"message": words})
     except Exception as error:  # noqa: BLE001 the first failure is the one that counts
         log.error(f"could not store the reason: {error}")
 
@@ -202,7 +221,13 @@ def _parser() -> argparse.ArgumentParser:
     ledger.add_argument("--limit", type=int, default=100, help="how many at most")
     ledger.add_argument("--state", default="all", help="only those in this state")
     migrate = tasks.add_parser("migrate", help="bring the schema up to date")
-    for task in (reference, ledger, migrate):
+    gc = tasks.add_parser("gc", help="close abandoned batches, drop leftovers, start lost objects")
+    gc.add_argument("--batch", default="all", help="only this batch")
+    undo = tasks.add_parser("undo", help="take one committed batch out again")
+    undo.add_argument("--batch", required=True, help="its id")
+    compact = tasks.add_parser("compact", help="merge the rates of open batches")
+    compact.add_argument("--least", type=int, default=1, help="only if so many batches are open")
+    for task in (reference, ledger, migrate, gc, undo, compact):
         task.add_argument("--run", required=True, help="the name under which the result is stored")
     return parser
 

@@ -8,6 +8,7 @@ import psycopg2
 from psycopg2 import errors
 
 from database.connect import NoDatabaseError, connect, database_url
+from loader import faults
 from loader.errors import TaskError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def connected(task: str) -> Iterator["Connection"]:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = %s", (f"{LOCK_TIMEOUT_SECONDS}s",))
         connection.commit()
+        if counting := faults.cursor_factory():
+            connection.cursor_factory = counting
         yield connection
     except _PASSING as error:
         raise TransientError(f"the database did not finish the work: {_words(error)}") from error

@@ -7,22 +7,23 @@ from loader import objects
 from loader.batch import Batch
 from loader.ledger import COMMITTED, FAILED, OPEN, close_entry, find_entry, open_entry
 from loader.results import Result
-from loader.shards import end_backends
+from loader.shards import end_backends, undone
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 
-def discard(connection: "Connection", batch: Batch) -> Result:
+def discard(connection: "Connection", batch: Batch, why: str | None = None) -> Result:
     """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
 
-    The outcome is `discarded`, or the state that the batch had already: a commit whose answer was lost is
-    still a commit.
+    `why` is the cause in words; by default it is read from what the state machine recorded. The outcome is
+    `discarded`, or the state that the batch had already: a commit whose answer was lost is still a commit.
     """
-    message = cause_in_words(batch)
+    message = why or cause_in_words(batch)
     with connection, connection.cursor() as cursor:
         entry = open_entry(cursor, batch, state=FAILED, message=message)
         if entry.state == OPEN:
+            message += _shards_in_words(undone(cursor, entry.batch_no))
             # A load that is still at work holds the row; it must not make this wait.
             end_backends(cursor, entry.batch_no)
     with connection, connection.cursor() as cursor:
@@ -49,6 +50,8 @@ def cause_in_words(batch: Batch) -> str:
     """Say what failed, from the error that the state machine recorded and from what the task itself said."""
     try:
         error = json.loads(objects.get(batch.bucket, batch.result_key("error.json")))
+        if isinstance(error, str):  # text that was encoded twice
+            error = json.loads(error)
     except (KeyError, ValueError):
         return "the execution did not finish, and left no word why"
     job = _job(error.get("Cause"))
@@ -56,7 +59,9 @@ def cause_in_words(batch: Batch) -> str:
         return f"{error.get('Error', 'an unknown error')}: {error.get('Cause') or 'no cause was given'}"
     name = str(job.get("JobName", "")).partition("-")[0] or "a task"
     container = job.get("Container") or {}
-    words = [f"{name} failed", f"after {len(job.get('Attempts') or [])} attempts"]
+    words = [f"{name} failed"]
+    if attempts := len(job.get("Attempts") or []):  # the parent of an array job has none
+        words.append(f"after {attempts} attempt{'s' if attempts > 1 else ''}")
     if (code := container.get("ExitCode")) is not None:
         words.append(f"with exit code {code}{_meaning(code)}")
     said = _said(batch, name)
@@ -81,6 +86,13 @@ def _said(batch: Batch, task: str) -> str | None:
     except (KeyError, ValueError):
         return None
     return str(words)
+
+
+def _shards_in_words(undone: list[int]) -> str:
+    if not undone:
+        return ""
+    some = ", ".join(map(str, undone[:10])) + (", …" if len(undone) > 10 else "")
+    return f"; not done: shard {some}"
 
 
 def _meaning(code: object) -> str:

@@ -9,7 +9,8 @@ from loader.errors import ClosedError
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-OPEN, COMMITTED, REJECTED, DUPLICATE, FAILED = "open", "committed", "rejected", "duplicate", "failed"
+OPEN, COMMITTED, REJECTED = "open", "committed", "rejected"
+DUPLICATE, FAILED, UNDONE = "duplicate", "failed", "undone"
 
 _COLUMNS = "batch_no, state, bytes, digest, forced, rows, rejected_rows, report, message, reference_version"
 

@@ -71,3 +71,14 @@ def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
         (batch_no, task),
     )
     return [{"rows": rows, **result} for rows, result in cursor.fetchall()]
+
+
+def undone(cursor: "Cursor", batch_no: int) -> list[int]:
+    """Return the shards of an array job that began and did not end; none for a batch of one shard."""
+    cursor.execute(
+        "SELECT shard FROM shards WHERE batch_no = %s AND done_at IS NULL"
+        " AND task IN (SELECT task FROM shards WHERE batch_no = %s GROUP BY task HAVING count(*) > 1)"
+        " ORDER BY shard",
+        (batch_no, batch_no),
+    )
+    return [shard for (shard,) in cursor.fetchall()]

@@ -65,7 +65,13 @@ def deploy(endpoint: str, databases: Databases) -> dict[str, str]:
     _subscribe(aws, topic, queues["notifications"])
     role = _role(aws)
     job_queue = _job_queue(aws, role)
-    jobs = _job_definitions(aws, databases)
+    told = {
+        "RATESFLOW_BUCKET": bucket,
+        "RATESFLOW_TOPIC_ARN": topic,
+        "RATESFLOW_QUEUE_URL": queues["arrivals"],
+        "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
+    }
+    jobs = _job_definitions(aws, databases, told)
     machine = _state_machine(aws, role, {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, **jobs})
     _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
     return {
@@ -151,17 +157,15 @@ def _job_queue(aws: Clients, role: str) -> str:
     return str(made["jobQueueArn"])
 
 
-def _job_definitions(aws: Clients, databases: Databases) -> dict[str, str]:
+def _job_definitions(aws: Clients, databases: Databases, told: Mapping[str, str]) -> dict[str, str]:
     """Register every task; return the state machine's places for those of a batch."""
     batch = aws("batch")
     secrets = {role: _secret(aws, role, url) for role, url in vars(databases).items()}
     places = {}
-    for task in job_definitions(JobSettings(prefix=PREFIX)):
+    for task in job_definitions(JobSettings(prefix=PREFIX, environment=told)):
         name = task["jobDefinitionName"].removeprefix(f"{PREFIX}-")
-        task["containerProperties"]["environment"] = [
-            {"name": "DATABASE_SECRET_ARN", "value": secrets["owner" if name == "migrate" else "loader"]},
-            {"name": "RATESFLOW_BUCKET", "value": BUCKET},
-        ]
+        secret = secrets["owner" if name == "migrate" else "loader"]
+        task["containerProperties"]["environment"].append({"name": "DATABASE_SECRET_ARN", "value": secret})
         arn = batch.register_job_definition(**task)["jobDefinitionArn"]
         if name in ("validate", "load", "commit", "discard"):
             places[f"{name.capitalize()}JobDefinition"] = arn

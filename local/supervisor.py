@@ -19,6 +19,7 @@ from local.home import Home
 from local.postgres import Postgres, start_postgres
 from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
 from local.recover import recover
+from local.schedule import Schedule
 
 DATABASE = "ratesflow"
 # The users that log in; each is a member of the role of the same word.
@@ -82,9 +83,11 @@ class Stack:
         ended = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.append(True))
+        schedule = Schedule(self.environment)
         while not ended:
             time.sleep(0.2)
             self._mend()
+            schedule.tick()
 
     def stop(self) -> None:
         """Stop everything, the database last."""

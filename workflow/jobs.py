@@ -36,12 +36,13 @@ MAINTENANCE_TASKS: dict[str, dict[str, str]] = {
     "ledger": {"limit": "100", "state": "all"},
     "migrate": {},
     "gc": {"batch": "all"},
-    "compact": {"batch": "all"},
+    "compact": {"least": "1"},
     "undo": {"batch": ""},
 }
 """The tasks that `workflow.tasks` runs by themselves, with the arguments of each and their defaults.
 
-An empty default is an argument that must be given. `all` means every batch that is due.
+An empty default is an argument that must be given. `all` means every batch; `least` is how many batches must be
+open for a compaction to be worth it.
 """
 
 RUN_SECONDS: dict[str, int] = {

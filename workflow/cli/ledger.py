@@ -68,6 +68,42 @@ def gc(where: Where, batch: str, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("batch")
+@json_option
+@click.pass_obj
+def undo(where: Where, batch: str, as_json: bool) -> None:
+    """Take one committed batch out again, exactly and all at once; its file may then be sent again.
+
+    Undoing a batch that is undone already does no harm.
+
+    \b
+    Example:
+      ratesflow undo prices-2021-01-0123456789abcdef
+
+    Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack.
+    """
+    _tell(_run(where.environment(), "undo", {"batch": batch}), as_json)
+
+
+@click.command()
+@click.option("--least", default=1, show_default=True, help="Only if so many batches are waiting to be merged.")
+@json_option
+@click.pass_obj
+def compact(where: Where, least: int, as_json: bool) -> None:
+    """Merge the rates of committed batches, so that reads stay as fast as with one batch.
+
+    It also runs by schedule, when 16 batches are waiting. Readers see no difference, and wait for nothing.
+
+    \b
+    Example:
+      ratesflow compact
+
+    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    """
+    _tell(_run(where.environment(), "compact", {"least": str(least)}), as_json)
+
+
+@click.command()
 @json_option
 @click.pass_obj
 def migrate(where: Where, as_json: bool) -> None:
@@ -141,4 +177,4 @@ def _tell(document: dict[str, Any], as_json: bool) -> None:
         say(f"took {seconds_text(document['seconds'])}")
 
 
-COMMANDS = (batches, gc, migrate, reference)
+COMMANDS = (batches, compact, gc, migrate, reference, undo)

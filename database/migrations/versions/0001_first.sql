@@ -66,6 +66,7 @@ COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
 COMMENT ON COLUMN batches.seconds IS 'by step';
 COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
+CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
 
 CREATE TABLE shards (

@@ -1,0 +1,150 @@
+"""gc: close what executions left open when they were stopped or timed out, and start what nobody saw.
+
+A stopped or timed-out execution runs no Catch, so no discard. This closes its batch, drops what it staged and
+notifies, as the state machine would have done. It runs by schedule, after `ratesflow stop`, and as often as
+one likes: every step asks the ledger first.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from loader import notification, objects
+from loader.batch import Batch
+from loader.discard import discard, drop_rows
+from loader.errors import TransientError
+from loader.results import Result
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+ALL = "all"
+INBOX = "incoming/"
+# An object younger than this may still be on its way through events and queues; one older was given up.
+LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
+
+_OPEN = """
+SELECT batch_id, bucket, key, version, execution_arn, seconds FROM batches
+WHERE state = 'open' AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""
+# Closed batches that do not count, of which a table or rates are left; a discard was killed in between.
+_LEFT = """
+SELECT batch_no FROM batches
+WHERE state IN ('rejected', 'duplicate', 'failed')
+  AND (to_regclass('staging_' || batch_no) IS NOT NULL
+       OR EXISTS (SELECT FROM rates WHERE rates.batch_no = batches.batch_no AND rates.batch_no <> 0))
+"""
+# The prices of an undone batch are not needed once its negative counts; its rates are, until they are merged.
+_UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND to_regclass('staging_' || batch_no) IS NOT NULL"
+_SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
+
+
+def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
+    """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many."""
+    closed = [found.batch_id for found in _abandoned(connection, batch)]
+    dropped = _drop_leftovers(connection)
+    started = _start_lost(connection, bucket) if batch == ALL else []
+    words = f"{len(closed)} closed, {dropped} leftovers dropped, {len(started)} lost objects started"
+    key = f"results/{run}/gc.data.json"
+    objects.put_json(bucket, key, {"closed": closed, "leftovers": dropped, "started": started})
+    return Result("gc", run, "done", len(closed), message=words, data=key)
+
+
+def _abandoned(connection: "Connection", batch: str) -> Iterator[Batch]:
+    """Discard and notify batches that are open although their execution is over; yield them."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_OPEN, {"batch": batch})
+        rows = cursor.fetchall()
+    for batch_id, bucket, key, version, arn, seconds in rows:
+        end = _end_in_words(arn)
+        if end is None:
+            continue
+        found = Batch(batch_id, bucket, key, version, arn or "")
+        closed = discard(connection, found, end)
+        if closed.outcome == "discarded":
+            notification.publish(notification.failed(found, closed, seconds))
+            yield found
+
+
+def _end_in_words(arn: str | None) -> str | None:
+    """Say how an execution ended, None if it still runs. One that nobody knows any more is over."""
+    if not arn:
+        return "it was started without an execution, and nothing finished it"
+    try:
+        execution = boto3.client("stepfunctions").describe_execution(executionArn=arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            return "its execution is not known any more"
+        raise TransientError(f"cannot look at {arn}: {error}") from error
+    except BotoCoreError as error:
+        raise TransientError(f"cannot look at {arn}: {error}") from error
+    ends = {
+        "ABORTED": "the execution was stopped",
+        "TIMED_OUT": "the execution ran out of time",
+        "FAILED": "the execution failed before it could discard",
+        "SUCCEEDED": "the execution ended without closing it",
+    }
+    end = ends.get(execution["status"])
+    why = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
+    return f"{end}: {why}" if end and why else end
+
+
+def _drop_leftovers(connection: "Connection") -> int:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_LEFT)
+        left = [number for (number,) in cursor.fetchall()]
+        cursor.execute(_UNDONE)
+        undone = [number for (number,) in cursor.fetchall()]
+    for number in left:
+        drop_rows(connection, number)
+    for number in undone:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT drop_batch(%s)", (number,))
+    return len(left) + len(undone)
+
+
+def _start_lost(connection: "Connection", bucket: str) -> list[str]:
+    """Send objects that no execution has opened to the queue of arrivals again; the trigger starts them once."""
+    queue = os.environ.get("RATESFLOW_QUEUE_URL")
+    if not queue:
+        return []
+    started = []
+    sqs = boto3.client("sqs")
+    for page in _inbox(bucket):
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_SEEN, (bucket, [version["Key"] for version in page]))
+            seen = set(cursor.fetchall())
+        for version in page:
+            if (version["Key"], version["VersionId"]) not in seen:
+                sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(bucket, version)))
+                started.append(f"s3://{bucket}/{version['Key']}")
+    return started
+
+
+def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
+    """Yield pages of the versions in the inbox that are old enough to be lost."""
+    now = datetime.now(UTC)
+    pages = objects.client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
+    for page in pages:
+        yield [
+            version
+            for version in page.get("Versions", [])
+            if LOST_AFTER < now - version["LastModified"] < GIVEN_UP_AFTER and not version["Key"].endswith("/")
+        ]
+
+
+def _event(bucket: str, version: dict[str, Any]) -> dict[str, Any]:
+    """Return the event of an object's arrival, as EventBridge would have sent it."""
+    found = {
+        "key": version["Key"],
+        "size": version["Size"],
+        "etag": version["ETag"].strip('"'),
+        "version-id": version["VersionId"],
+    }
+    detail = {"bucket": {"name": bucket}, "object": found, "reason": "found by gc"}
+    return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}

@@ -1,0 +1,192 @@
+"""Undo and compaction: exact, in any order, and invisible where they should be."""
+
+import threading
+
+import pytest
+
+from database import reference
+from loader.commit import commit
+from loader.compact import compact
+from loader.errors import ClosedError, UsageError
+from loader.gc import gc
+from loader.load import load
+from loader.undo import undo
+from loader.validate import validate
+from tests.loader.conftest import Desk
+from tests.loader.samples import csv, daily, rows
+
+
+def committed(desk: Desk, prices: list, name: str = "a"):
+    batch = desk.send(csv(prices), key=f"incoming/{name}.csv")
+    for task in (validate, load, commit):
+        desk.run(task, batch)
+    return batch
+
+
+def run(desk: Desk, task, *arguments):
+    """Run a task that belongs to no batch."""
+    from loader.database import connected
+
+    with connected("test") as connection:
+        return task(connection, "run-1", *arguments)
+
+
+def visible(desk: Desk) -> list[tuple]:
+    return desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+
+
+def expected(*batches: list) -> dict:
+    return {
+        key: count
+        for key, (count, _) in daily([price for batch in batches for price in batch], reference.builtin()).items()
+    }
+
+
+def counts(desk: Desk) -> dict:
+    return {(orig, dest, day): count for orig, dest, day, count, _ in visible(desk)}
+
+
+A, B = rows(2500, seed=41), rows(2500, seed=42)
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["open", "merged"])
+def test_undo_removes_exactly_one_batch(desk: Desk, before: bool) -> None:
+    """After an undo readers see the other batches alone, whether the rates were merged before or are after."""
+    committed(desk, A, "a")
+    only_a = visible(desk)
+    batch = committed(desk, B, "b")
+    if before:
+        run(desk, compact)
+    version = desk.database.one("SELECT version FROM data_version")
+    assert run(desk, undo, batch.batch_id).outcome == "undone"
+    assert visible(desk) == only_a
+    assert desk.database.one("SELECT version FROM data_version") == version + 1
+    assert desk.state(batch) == "undone"
+    assert desk.database.one("SELECT count(*) FROM committed_prices") == len(A)
+    run(desk, compact)
+    assert visible(desk) == only_a
+    assert desk.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+
+
+def test_undo_of_everything_leaves_no_row(desk: Desk) -> None:
+    """Merged rows that come to zero are gone, not kept as zeros."""
+    batch = committed(desk, A)
+    run(desk, undo, batch.batch_id)
+    run(desk, compact)
+    assert desk.database.one("SELECT count(*) FROM rates") == 0
+    assert desk.database.ask("SELECT batch_no FROM open_batches") == [(0,)]
+
+
+def test_undo_twice_is_once(desk: Desk) -> None:
+    """A second undo changes nothing and says so."""
+    batch = committed(desk, A)
+    run(desk, undo, batch.batch_id)
+    before = desk.database.snapshot()
+    assert "before" in run(desk, undo, batch.batch_id).message
+    assert desk.database.snapshot() == before
+
+
+def test_the_same_file_loads_again_after_an_undo(desk: Desk) -> None:
+    """The bytes of an undone batch are no duplicate."""
+    batch = committed(desk, A)
+    before = visible(desk)
+    run(desk, undo, batch.batch_id)
+    committed(desk, A, "again")
+    assert visible(desk) == before
+
+
+def test_what_was_never_committed_cannot_be_undone(desk18: Desk) -> None:
+    """An unknown batch and an open one are told apart, in words."""
+    batch = desk18.send(csv(A))
+    desk18.run(validate, batch)
+    with pytest.raises(ClosedError, match="is open, not committed"):
+        run(desk18, undo, batch.batch_id)
+    with pytest.raises(UsageError, match="there is no batch nothing"):
+        run(desk18, undo, "nothing")
+
+
+def test_undo_after_a_port_moved_is_exact(desk: Desk) -> None:
+    """A port that moved between commit and undo leaves nothing behind in its old or new regions."""
+    committed(desk, A, "a")
+    batch = committed(desk, B, "b")
+    run(desk, compact)
+    moved = reference.Reference({"CNSHA": reference.Port("CNSHA", "Shanghai", "europe")}, {})
+    connection = desk.database.connect()
+    reference.load(connection, moved)
+    connection.close()
+    run(desk, undo, batch.batch_id)
+    tree = reference.builtin()
+    merged = reference.Reference({**tree.ports, **moved.ports}, tree.regions)
+    assert counts(desk) == {key: count for key, (count, _) in daily(A, merged).items()}
+
+
+def test_gc_drops_the_prices_of_an_undone_batch(desk: Desk) -> None:
+    """The partition of an undone batch is dropped later; nothing that a reader sees changes."""
+    committed(desk, A, "a")
+    batch = committed(desk, B, "b")
+    run(desk, undo, batch.batch_id)
+    before = visible(desk)
+    run(desk, gc, desk.bucket)
+    assert desk.database.one("SELECT count(*) FROM prices") == len(A)
+    assert visible(desk) == before
+
+
+def test_compaction_changes_nothing_that_is_visible(desk: Desk) -> None:
+    """Rates of open batches become rows under number 0 with the same sums; the data version stays."""
+    for name, prices in (("a", A), ("b", B)):
+        committed(desk, prices, name)
+    before, version = visible(desk), desk.database.one("SELECT version FROM data_version")
+    assert run(desk, compact).rows == 2
+    assert visible(desk) == before
+    assert desk.database.one("SELECT version FROM data_version") == version
+    assert desk.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert desk.database.ask("SELECT batch_no FROM open_batches") == [(0,)]
+    assert run(desk, compact).rows == 0
+
+
+def test_compaction_leaves_hidden_batches_hidden(desk: Desk) -> None:
+    """Rates of a batch that is not committed are not merged, and count after its commit."""
+    committed(desk, A, "a")
+    batch = desk.send(csv(B), key="incoming/b.csv")
+    desk.run(validate, batch)
+    desk.run(load, batch)
+    run(desk, compact)
+    assert counts(desk) == expected(A)
+    desk.run(commit, batch)
+    assert counts(desk) == expected(A, B)
+
+
+def test_compaction_waits_until_it_is_due(desk18: Desk) -> None:
+    """With fewer open batches than asked for nothing happens."""
+    committed(desk18, A)
+    assert "due at 16" in run(desk18, compact, 16).message
+    assert desk18.database.one("SELECT count(*) FROM rates WHERE batch_no = 0") == 0
+
+
+def test_readers_see_whole_batches_during_compaction_and_undo(desk: Desk) -> None:
+    """A reader that sums everything all the time sees only sums of whole batches."""
+    total = "SELECT coalesce(sum(count), 0)::bigint FROM daily_rates WHERE orig_code IN (SELECT code FROM ports)"
+    seen, stop = set(), threading.Event()
+
+    def read() -> None:
+        connection = desk.database.connect()
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            while not stop.is_set():
+                cursor.execute(total)
+                seen.add(cursor.fetchone()[0])
+        connection.close()
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    committed(desk, A, "a")
+    batch = committed(desk, B, "b")
+    run(desk, compact)
+    run(desk, undo, batch.batch_id)
+    run(desk, compact)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert seen <= {0, len(A), len(A) + len(B)}
+    assert desk.database.one(total) == len(A)
