@@ -1,0 +1,163 @@
+"""Every task is killed at every point between its statements: what it did is wholly in or wholly out."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from loader import faults, objects
+from loader.batch import Batch
+from loader.commit import commit
+from loader.compact import compact
+from loader.database import connected
+from loader.discard import discard
+from loader.load import load
+from loader.undo import undo
+from loader.validate import validate
+from tests.loader.conftest import Desk
+from tests.loader.samples import csv, rows
+
+ROWS = 40
+TOTAL = "SELECT coalesce(sum(count), 0)::bigint FROM daily_rates WHERE orig_code IN (SELECT code FROM ports)"
+
+
+def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
+    """Run a task in a process that dies at its first point, then at its second…; False at last, when it did not.
+
+    The caller prepares the task's work before each step.
+    """
+    for number in range(1, 200):
+        process = multiprocessing.get_context("fork").Process(target=_run, args=(number, task, *arguments))
+        process.start()
+        process.join(60)
+        assert process.exitcode in (-signal.SIGKILL, 0), f"ended with {process.exitcode} at point {number}"
+        yield process.exitcode != 0
+        if process.exitcode == 0:
+            return
+    raise AssertionError("it passed 200 points and did not end")
+
+
+def _run(number: int, task: Callable[..., Any], *arguments: Any) -> None:
+    os.environ[faults.VARIABLE] = f"die:{number}"
+    objects.client.cache_clear()  # the connections of the process that this one was forked from are not ours
+    with connected(task.__name__) as connection:
+        task(connection, *(argument() if callable(argument) else argument for argument in arguments))
+
+
+class Work:
+    """One batch after another, each with other prices, prepared up to the task that is to die."""
+
+    def __init__(self, desk: Desk, *before: Callable[..., Any]) -> None:
+        self.desk, self.before, self.count = desk, before, 0
+        self.batch: Batch | None = None
+        self.total = 0
+        self.next()
+
+    def next(self) -> None:
+        """Prepare the next batch."""
+        self.count += 1
+        self.batch = self.desk.send(csv(rows(ROWS, seed=self.count)), key=f"incoming/{self.count}.csv")
+        for task in self.before:
+            self.desk.run(task, self.batch)
+        self.total = self.visible()
+
+    def current(self) -> Batch:
+        """Return the batch that is prepared now."""
+        assert self.batch is not None
+        return self.batch
+
+    def visible(self) -> int:
+        """Return how many prices between ports a reader sees."""
+        return int(self.desk.database.one(TOTAL))
+
+    def state(self) -> str | None:
+        """Return what the ledger says of the batch, None if it knows nothing of it."""
+        found = self.desk.database.ask("SELECT state FROM batches WHERE batch_id = %s", self.current().batch_id)
+        return found[0][0] if found else None
+
+
+@pytest.mark.parametrize(("task", "before"), [(validate, ()), (load, (validate,))], ids=["validate", "load"])
+def test_validate_and_load_show_nothing_and_can_be_done_again(
+    desk18: Desk, task: Callable[..., Any], before: tuple[Callable[..., Any], ...]
+) -> None:
+    """Killed anywhere, nothing becomes visible; the next attempt does the rest, and the batch commits once."""
+    work = Work(desk18, *before)
+    points = 0
+    for died in until_dead(task, work.current):
+        points += 1
+        assert work.visible() == work.total
+        assert work.state() in (None, "open")
+        for again in (validate, load, commit):
+            desk18.run(again, work.current())
+        assert work.visible() == work.total + ROWS
+        if died:
+            work.next()
+    assert points > 10
+    assert desk18.database.one("SELECT count(*) FROM prices") == ROWS * work.count
+
+
+def test_commit_is_wholly_in_or_wholly_out(desk: Desk) -> None:
+    """Killed anywhere, ledger and rates agree on whether the batch exists; the next attempt says committed."""
+    work = Work(desk, validate, load)
+    both = set()
+    for died in until_dead(commit, work.current):
+        committed = work.state() == "committed"
+        both.add(committed)
+        assert work.visible() == work.total + ROWS * committed
+        assert desk.run(commit, work.current()).outcome == "committed"
+        assert work.visible() == work.total + ROWS
+        if died:
+            work.next()
+    assert both == {True, False}
+
+
+def test_discard_is_finished_by_the_next_one(desk18: Desk) -> None:
+    """Killed anywhere, nothing is visible or can be committed once the row is closed; the next one drops the rest."""
+    work = Work(desk18, validate, load)
+    states = set()
+    for died in until_dead(discard, work.current):
+        states.add(work.state())
+        assert work.visible() == 0
+        assert desk18.run(discard, work.current()).outcome == "discarded"
+        assert desk18.database.one("SELECT count(*) FROM rates") == 0
+        assert desk18.database.one("SELECT count(*) FROM pg_inherits WHERE inhparent = 'prices'::regclass") == 0
+        if died:
+            work.next()
+    assert states == {"open", "failed"}
+
+
+def test_undo_is_wholly_in_or_wholly_out(desk: Desk) -> None:
+    """Killed anywhere, the batch is all there or all gone, as the ledger says."""
+    work = Work(desk, validate, load, commit)
+    both = set()
+    for died in until_dead(undo, "run", lambda: work.current().batch_id):
+        undone = work.state() == "undone"
+        both.add(undone)
+        assert work.visible() == work.total - ROWS * undone
+        with connected("undo") as connection:
+            undo(connection, "run", work.current().batch_id)
+        assert work.visible() == work.total - ROWS
+        if died:
+            work.next()
+    assert both == {True, False}
+
+
+def test_compaction_never_changes_what_is_visible(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed anywhere, sums stay; the next run finishes, and only merged rows are left."""
+    monkeypatch.setattr("loader.compact.LANES", 60)
+    work = Work(desk18, validate, load, commit)
+    before = None
+    for died in until_dead(compact, "run"):
+        assert work.visible() == work.total
+        assert before is None or desk18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == before
+        with connected("compact") as connection:
+            compact(connection, "run")
+        assert work.visible() == work.total
+        assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+        if died:
+            work.next()
+            before = desk18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+    assert work.count > 10
