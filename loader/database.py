@@ -9,7 +9,7 @@ from psycopg2 import errors
 
 from database.connect import NoDatabaseError, connect, database_url
 from loader import faults
-from loader.errors import TaskError, TransientError, UsageError
+from loader.errors import ClosedError, TaskError, TransientError, UsageError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -31,8 +31,8 @@ _PASSING = (
 def connected(task: str) -> Iterator["Connection"]:
     """Open the task's connection and close it after.
 
-    Raises UsageError when no database is named, TransientError for everything that may pass, TaskError for
-    what the database refuses for good.
+    Raises UsageError when no database is named, TransientError for everything that may pass, ClosedError when
+    the batch was closed meanwhile, TaskError for what else the database refuses for good.
     """
     try:
         connection = connect(database_url(), f"ratesflow-{task}")
@@ -49,6 +49,8 @@ def connected(task: str) -> Iterator["Connection"]:
         yield connection
     except _PASSING as error:
         raise TransientError(f"the database did not finish the work: {_words(error)}") from error
+    except errors.ObjectNotInPrerequisiteState as error:  # what the functions say of a batch that was closed
+        raise ClosedError(f"the database refused: {_words(error)}") from error
     except psycopg2.Error as error:
         raise TaskError(f"the database refused: {_words(error)}") from error
     finally:

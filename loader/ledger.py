@@ -51,8 +51,8 @@ def find_entry(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry | None:
     return Entry(*row) if row else None
 
 
-def require_open(cursor: "Cursor", batch_id: str, lock: str) -> Entry:
-    """Lock the batch's row and return it. Raises ClosedError unless it is open.
+def require_open(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
+    """Lock the batch's row, if `lock` says how, and return it. Raises ClosedError unless it is open.
 
     Loading takes FOR SHARE and closing takes FOR UPDATE, so that neither happens inside the other.
     """

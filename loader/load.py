@@ -38,19 +38,22 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
     """
     began = time.monotonic()
     with connection, connection.cursor() as cursor:
-        entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-        cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
-    with connection, connection.cursor() as cursor:
+        # First of all, and without a lock: an earlier attempt that hangs may hold every lock that comes.
+        entry = require_open(cursor, batch.batch_id)
         shards.announce(cursor, entry.batch_no, "load", batch.shard)
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
     with connection, connection.cursor() as cursor:
         entry = require_open(cursor, batch.batch_id, "FOR SHARE")
         if shards.claim(cursor, entry.batch_no, "load", batch.shard):
             _load_shard(cursor, batch, entry)
     with connection, connection.cursor() as cursor:
-        entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
+        # Without a lock, which would wait for the shards that still copy. Of the shards that are done last, at
+        # least one sees all of them here.
         done = shards.done(cursor, entry.batch_no, "load")
         if len(done) < batch.shards:
             return None
+        entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
         cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
         add_seconds(cursor, entry.batch_no, "load", time.monotonic() - began)
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)

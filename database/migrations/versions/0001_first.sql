@@ -169,10 +169,12 @@ WHERE batches.state = 'committed';
 CREATE FUNCTION stage_batch(wanted bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR UPDATE;
+    -- Shared, since other shards hold it so for as long as they copy; it keeps the batch from being closed.
+    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR SHARE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
+    PERFORM pg_advisory_xact_lock(7283731, (wanted % 2147483647)::integer);  -- one shard makes the table
     IF to_regclass(format('public.staging_%s', wanted)) IS NOT NULL THEN
         RETURN;
     END IF;
