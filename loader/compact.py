@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from database.versions import hold_reference_version
 from loader.results import Result
+from loader.tables import merge_tables
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -57,21 +58,14 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
             return Result("compact", run, "done", 0, message="another compaction is at work")
         cursor.execute("SELECT batch_no FROM open_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
-    if len(batches) < max(least, 1):
-        return Result("compact", run, "done", 0, message=f"{len(batches)} open batches; due at {least}")
-    _merge(connection, batches)
-    with connection, connection.cursor() as cursor:
-        # Batches of which a row is left, should there be any, simply stay open.
-        cursor.execute(
-            "DELETE FROM open_batches WHERE batch_no = ANY (%s)"
-            " AND NOT EXISTS (SELECT FROM rates WHERE rates.batch_no = open_batches.batch_no AND batch_no <> 0)",
-            (batches,),
-        )
-        merged = cursor.rowcount
-    return Result("compact", run, "done", merged, message=f"merged the rates of {merged} batches")
+    merged = _merge(connection, batches) if len(batches) >= max(least, 1) else 0
+    away = merge_tables(connection)
+    words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {least}"
+    return Result("compact", run, "done", merged, message=words + (f"; {away} tables of prices fewer" if away else ""))
 
 
-def _merge(connection: "Connection", batches: list[int]) -> None:
+def _merge(connection: "Connection", batches: list[int]) -> int:
+    """Merge the rates of these batches; return of how many no row of its own is left."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_LANES, {"batches": batches})
         lanes = cursor.fetchall()
@@ -82,6 +76,13 @@ def _merge(connection: "Connection", batches: list[int]) -> None:
             origs, dests = zip(*some, strict=True)
             cursor.execute(_MERGE, {"batches": batches, "origs": list(origs), "dests": list(dests)})
         time.sleep((time.monotonic() - began) * REST)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM open_batches WHERE batch_no = ANY (%s)"
+            " AND NOT EXISTS (SELECT FROM rates WHERE rates.batch_no = open_batches.batch_no AND batch_no <> 0)",
+            (batches,),
+        )
+        return cursor.rowcount
 
 
 def _pieces(lanes: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:

@@ -40,7 +40,10 @@ WHERE state IN ('rejected', 'duplicate', 'failed')
        OR EXISTS (SELECT FROM rates WHERE rates.batch_no = batches.batch_no AND rates.batch_no <> 0))
 """
 # The prices of an undone batch are not needed once its negative counts; its rates are, until they are merged.
-_UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND to_regclass('staging_' || batch_no) IS NOT NULL"
+_UNDONE = """
+SELECT batch_no FROM batches
+WHERE state = 'undone' AND EXISTS (SELECT FROM prices WHERE prices.batch_no = batches.batch_no)
+"""
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 

@@ -26,14 +26,15 @@ INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
 SELECT -{number}, month, orig_code, dest_code,
        array_agg(-coalesce(count, 0) ORDER BY day), array_agg(-coalesce(sum, 0) ORDER BY day)
 FROM (
-    SELECT DISTINCT orig_code, dest_code, date_trunc('month', day)::date AS month FROM {staging}
+    SELECT DISTINCT orig_code, dest_code, date_trunc('month', day)::date AS month
+    FROM prices WHERE batch_no = {number}
 ) AS lanes
 CROSS JOIN LATERAL (
     SELECT each::date AS day FROM generate_series(month, month + '1 mon -1 days'::interval, '1 day') AS each
 ) AS calendar
 LEFT JOIN (
     SELECT orig_code, dest_code, day, count(*)::integer AS count, sum(price)::bigint AS sum
-    FROM {staging} GROUP BY orig_code, dest_code, day
+    FROM prices WHERE batch_no = {number} GROUP BY orig_code, dest_code, day
 ) AS counted USING (orig_code, dest_code, day)
 GROUP BY month, orig_code, dest_code
 """)
@@ -64,7 +65,6 @@ def undo(connection: "Connection", run: str, batch_id: str) -> Result:
 def _open_negative(cursor: "Cursor", entry: Entry) -> None:
     # The tree of regions stands still until this is visible, as it does for the rates that are stored.
     hold_reference_version(cursor)
-    staging = sql.Identifier(f"staging_{entry.batch_no}")
-    cursor.execute(_NEGATIVE.format(number=sql.Literal(entry.batch_no), staging=staging))
+    cursor.execute(_NEGATIVE.format(number=sql.Literal(entry.batch_no)))
     rebuild_batch(cursor, -entry.batch_no)
     cursor.execute("INSERT INTO open_batches (batch_no) VALUES (%s)", (-entry.batch_no,))

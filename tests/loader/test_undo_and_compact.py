@@ -2,14 +2,17 @@
 
 import threading
 
+import psycopg2
 import pytest
 
 from database import reference
 from loader.commit import commit
 from loader.compact import compact
+from loader.database import connected
 from loader.errors import ClosedError, UsageError
 from loader.gc import gc
 from loader.load import load
+from loader.tables import merge_tables
 from loader.undo import undo
 from loader.validate import validate
 from tests.loader.conftest import Desk
@@ -25,8 +28,6 @@ def committed(desk: Desk, prices: list, name: str = "a"):
 
 def run(desk: Desk, task, *arguments):
     """Run a task that belongs to no batch."""
-    from loader.database import connected
-
     with connected("test") as connection:
         return task(connection, "run-1", *arguments)
 
@@ -190,3 +191,51 @@ def test_readers_see_whole_batches_during_compaction_and_undo(desk: Desk) -> Non
         reader.join()
     assert seen <= {0, len(A), len(A) + len(B)}
     assert desk.database.one(total) == len(A)
+
+
+def tables(desk: Desk) -> list[str]:
+    query = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'prices'::regclass"
+    return [name for (name,) in desk.database.ask(query)]
+
+
+def test_old_tables_of_prices_become_one(desk: Desk) -> None:
+    """Tables of closed batches are merged with every row kept; an open batch and its neighbours are left alone."""
+    batches = [committed(desk, rows(200, seed=number), str(number)) for number in range(4)]
+    run(desk, undo, batches[1].batch_id)
+    waiting = desk.send(csv(B), key="incoming/waiting.csv")
+    desk.run(validate, waiting)
+    desk.run(load, waiting)
+    prices = "SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4"
+    before, seen = desk.database.ask(prices), visible(desk)
+    with connected("compact") as connection:
+        assert merge_tables(connection, most=2) == 0  # the batches are too young
+        desk.database.ask("UPDATE batches SET opened_at = opened_at - interval '1 day' WHERE state <> 'open'")
+        assert merge_tables(connection, most=2) == 3
+    assert len(tables(desk)) == 2
+    assert desk.database.ask(prices) == before
+    assert visible(desk) == seen
+    desk.run(commit, waiting)
+    assert desk.database.one("SELECT count(*) FROM committed_prices") == len(before) + len(B)
+
+
+def test_a_batch_in_a_merged_table_can_be_undone(desk: Desk) -> None:
+    """Undo and gc work the same when the prices lie among those of others."""
+    batches = [committed(desk, rows(200, seed=number), str(number)) for number in range(3)]
+    desk.database.ask("UPDATE batches SET opened_at = opened_at - interval '1 day'")
+    with connected("compact") as connection:
+        merge_tables(connection, most=1)
+    assert len(tables(desk)) == 1
+    run(desk, undo, batches[1].batch_id)
+    assert counts(desk) == expected(rows(200, seed=0), rows(200, seed=2))
+    run(desk, gc, desk.bucket)
+    assert desk.database.one("SELECT count(*) FROM prices") == 400
+    assert counts(desk) == expected(rows(200, seed=0), rows(200, seed=2))
+
+
+def test_tables_of_an_open_batch_are_never_merged(desk18: Desk) -> None:
+    """The database itself refuses to merge a range that an open batch lies in."""
+    committed(desk18, A)
+    waiting = desk18.send(csv(B), key="incoming/b.csv")
+    desk18.run(validate, waiting)
+    with pytest.raises(psycopg2.errors.ObjectNotInPrerequisiteState, match="is open"):
+        desk18.database.ask("SELECT merge_prices(1, 100)")

@@ -165,7 +165,7 @@ SELECT prices.*
 FROM prices JOIN batches USING (batch_no)
 WHERE batches.state = 'committed';
 
--- The loader owns no table. These three are all that it may do to the schema, and each asks the ledger.
+-- The loader owns no table. These four are all that it may do to the schema, and each asks the ledger.
 CREATE FUNCTION stage_batch(wanted bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
@@ -220,6 +220,7 @@ BEGIN
             USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     IF staging IS NULL THEN
+        DELETE FROM public.prices WHERE batch_no = wanted;  -- its rows in a table of many batches, if any
         RETURN;
     END IF;
     IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = staging) THEN
@@ -228,10 +229,55 @@ BEGIN
     EXECUTE format('DROP TABLE %s', staging);
 END
 $$;
-COMMENT ON FUNCTION drop_batch IS 'drops the staging table, attached or not, of a batch that does not count';
+COMMENT ON FUNCTION drop_batch IS 'drops the prices of a batch that does not count, attached or not';
 
-REVOKE ALL ON FUNCTION stage_batch, attach_batch, drop_batch FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch TO ratesflow_loader;
+CREATE FUNCTION merge_prices(first bigint, last bigint) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE
+    merged text := format('public.prices_%s_%s', first, last);
+    part regclass;
+    parts regclass[];
+    moved bigint;
+    rows bigint := 0;
+BEGIN
+    PERFORM FROM batches WHERE batch_no BETWEEN first AND last AND state = 'open';
+    IF FOUND THEN
+        RAISE EXCEPTION 'a batch from % to % is open: its prices are still to come', first, last
+            USING ERRCODE = 'object_not_in_prerequisite_state';
+    END IF;
+    -- The names tell the numbers: staging_7 holds batch 7, prices_3_9 the batches 3 to 9.
+    SELECT coalesce(array_agg(oid::regclass ORDER BY oid), '{}') INTO parts
+    FROM pg_inherits JOIN pg_class ON oid = inhrelid
+    WHERE inhparent = 'public.prices'::regclass
+      AND split_part(relname, '_', 2)::bigint >= first
+      AND coalesce(nullif(split_part(relname, '_', 3), ''), split_part(relname, '_', 2))::bigint <= last;
+    EXECUTE format(
+        'CREATE TABLE %1$s (
+             LIKE public.prices INCLUDING CONSTRAINTS,
+             CONSTRAINT prices_%2$s_%3$s_batch_no_check CHECK (batch_no >= %2$s AND batch_no < %4$s)
+         )', merged, first, last, last + 1);
+    FOREACH part IN ARRAY parts LOOP
+        EXECUTE format(
+            'INSERT INTO %s SELECT prices.* FROM %s AS prices JOIN public.batches USING (batch_no)
+             WHERE state = %L', merged, part, 'committed');
+        GET DIAGNOSTICS moved = ROW_COUNT;
+        rows := rows + moved;
+    END LOOP;
+    EXECUTE format('CREATE INDEX ON %s USING brin (batch_no)', merged);
+    -- Only from here on is prices locked, for as long as changing the catalogue takes.
+    FOREACH part IN ARRAY parts LOOP
+        EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', part);
+        EXECUTE format('DROP TABLE %s', part);
+    END LOOP;
+    EXECUTE format(
+        'ALTER TABLE public.prices ATTACH PARTITION %s FOR VALUES FROM (%s) TO (%s)', merged, first, last + 1);
+    RETURN rows;
+END
+$$;
+COMMENT ON FUNCTION merge_prices IS 'makes one table of the prices of the closed batches of a range of numbers';
+
+REVOKE ALL ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices TO ratesflow_loader;
 
 -- The loader: rows, but no definitions; nothing of the ledger is ever deleted.
 GRANT SELECT, INSERT, UPDATE ON regions, ports, batches, shards TO ratesflow_loader;

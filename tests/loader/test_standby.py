@@ -1,0 +1,112 @@
+"""Readers on a streaming hot standby, where those of the API live, see whole batches only, and none fails."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from api.connections import CONFLICTS
+from loader.commit import commit
+from loader.compact import compact
+from loader.database import connected
+from loader.load import load
+from loader.undo import undo
+from loader.validate import validate
+from local.postgres import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
+from local.processes import free_port, identity
+from tests.fix_database import PASSWORD
+from tests.loader.conftest import Desk
+from tests.loader.samples import csv, rows
+from tests.loader.test_concurrency import TOTAL
+
+ROWS = 400
+
+
+@pytest.fixture
+def standby(servers: Callable[[int], Postgres]) -> Iterator[Postgres]:
+    """A hot standby of the newest server, streaming from it."""
+    primary = servers(VERSION)
+    folder = Path(tempfile.mkdtemp(prefix="ratesflow-standby-"))
+    data = folder / "data"
+    owner = primary.data.owner()
+    if os.geteuid() == 0:
+        shutil.chown(folder, owner)
+    command = [str(POSTGRES_VERSIONS[VERSION] / "pg_basebackup"), "--pgdata", str(data), "--write-recovery-conf"]
+    command += ["--dbname", primary.url(), "--checkpoint", "fast", "--wal-method", "stream"]
+    subprocess.run(command, check=True, cwd="/", **identity(owner if os.geteuid() == 0 else None))
+    settings = {**primary.settings, "hot_standby": "on"}
+    server = start_postgres(data, free_port(), PASSWORD, folder / "log", version=VERSION, settings=settings)
+    yield server
+    server.stop()
+    shutil.rmtree(folder)
+
+
+class StandbyReader(threading.Thread):
+    """Sums up everything all the time; a query that replay cancelled is asked once more, as the API does."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.url, self.seen, self.failures = url, set(), []
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        """Read until told to stop."""
+        connection = psycopg2.connect(self.url)
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                while not self.stop.is_set():
+                    try:
+                        cursor.execute(TOTAL)
+                    except psycopg2.Error as error:
+                        if error.pgcode not in CONFLICTS:
+                            raise
+                        cursor.execute(TOTAL)
+                    self.seen.add(cursor.fetchone()[0])
+        except psycopg2.Error as error:
+            self.failures.append(error)
+        finally:
+            connection.close()
+
+
+def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(desk18: Desk, standby: Postgres) -> None:
+    """Every sum that a reader of the standby sees is one of whole batches, and the last one arrives there."""
+    url = standby.url("api", PASSWORD, desk18.database.name)
+    reader = StandbyReader(url)
+    reader.start()
+    batches = []
+    for number in range(4):
+        batch = desk18.send(csv(rows(ROWS, seed=700 + number)), key=f"incoming/{number}.csv")
+        for task in (validate, load, commit):
+            desk18.run(task, batch)
+        batches.append(replace(batch))
+        with connected("compact") as connection:
+            compact(connection, "run")
+    with connected("undo") as connection:
+        undo(connection, "run", batches[1].batch_id)
+        compact(connection, "run")
+    deadline = time.monotonic() + 30
+    while _total(url) != 3 * ROWS and time.monotonic() < deadline:
+        time.sleep(0.1)
+    reader.stop.set()
+    reader.join()
+    assert reader.failures == []
+    assert all(total % ROWS == 0 for total in reader.seen)
+    assert _total(url) == 3 * ROWS
+
+
+def _total(url: str) -> int:
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(TOTAL)
+        (total,) = cursor.fetchone()
+    connection.close()
+    return total
