@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests wait more than they compute: a few more at once than a small machine has cores.
+WORKERS := 3
 
 .PHONY: help setup demo test lint format bench lock clean
 
@@ -31,7 +33,7 @@ demo: $(READY)  ## the main job, start to end, on the embedded stack
 	@$(BIN)/python -m local.demo
 
 test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -47,6 +49,9 @@ lock: $(READY)  ## pin every dependency anew, with hashes (needs the package ind
 	  extras=; for extra in $$(tr , ' ' <<<"$${lock#*:}"); do extras+=" --extra $$extra"; done; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-package ratesflow $$extras setup.cfg --output-file requirements/$${lock%%:*}.txt $(LOCKFLAGS); done
+
+bench: $(READY)  ## the measurements, side by side with what one would pick instead
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean:  ## remove .venv and everything that the tools left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
