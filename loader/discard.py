@@ -11,6 +11,7 @@ from loader.shards import end_backends, undone
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
 def discard(connection: "Connection", batch: Batch, why: str | None = None) -> Result:
@@ -23,7 +24,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None) -> R
     with connection, connection.cursor() as cursor:
         entry = open_entry(cursor, batch, state=FAILED, message=message)
         if entry.state == OPEN:
-            message += _shards_in_words(undone(cursor, entry.batch_no))
+            message += _shards_in_words(cursor, batch, entry.batch_no, message)
             # A load that is still at work holds the row; it must not make this wait.
             end_backends(cursor, entry.batch_no)
     with connection, connection.cursor() as cursor:
@@ -88,11 +89,14 @@ def _said(batch: Batch, task: str) -> str | None:
     return str(words)
 
 
-def _shards_in_words(undone: list[int]) -> str:
-    if not undone:
+def _shards_in_words(cursor: "Cursor", batch: Batch, batch_no: int, message: str) -> str:
+    """Say which shards of an array job that failed are not done; Step Functions only knows that some are not."""
+    task = message.partition(" failed")[0]
+    if batch.shards == 1 or task not in ("validate", "load"):
         return ""
-    some = ", ".join(map(str, undone[:10])) + (", …" if len(undone) > 10 else "")
-    return f"; not done: shard {some}"
+    missing = undone(cursor, batch_no, task, batch.shards)
+    some = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+    return f"; of {batch.shards} shards these are not done: {some}"
 
 
 def _meaning(code: object) -> str:

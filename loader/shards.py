@@ -73,12 +73,11 @@ def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
     return [{"rows": rows, **result} for rows, result in cursor.fetchall()]
 
 
-def undone(cursor: "Cursor", batch_no: int) -> list[int]:
-    """Return the shards of an array job that began and did not end; none for a batch of one shard."""
+def undone(cursor: "Cursor", batch_no: int, task: str, count: int) -> list[int]:
+    """Return which of the `count` shards of an array job are not done; some may never have begun."""
     cursor.execute(
-        "SELECT shard FROM shards WHERE batch_no = %s AND done_at IS NULL"
-        " AND task IN (SELECT task FROM shards WHERE batch_no = %s GROUP BY task HAVING count(*) > 1)"
-        " ORDER BY shard",
-        (batch_no, batch_no),
+        "SELECT shard FROM generate_series(0, %s - 1) AS shard WHERE shard NOT IN"
+        " (SELECT shard FROM shards WHERE batch_no = %s AND task = %s AND done_at IS NOT NULL) ORDER BY shard",
+        (count, batch_no, task),
     )
     return [shard for (shard,) in cursor.fetchall()]

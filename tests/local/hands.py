@@ -1,0 +1,132 @@
+"""What a test does to a running batch from outside: find its tasks, end or stop them, and see how it ended."""
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.local.conftest import Stack
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    """Return the first true answer of a condition."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError("it did not happen in time")
+
+
+def tasks_of(task: str, batch: str) -> list[psutil.Process]:
+    """Return the processes of a task of the batch whose name begins so."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        command = process.info["cmdline"] or []
+        if command[1:4] == ["-m", "loader", task] and any(part.startswith(batch) for part in command):
+            found.append(process)
+    return found
+
+
+class Hand(threading.Thread):
+    """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most."""
+
+    def __init__(self, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
+        super().__init__(daemon=True)
+        self.task, self.batch, self.number, self.left = task, batch, number, times
+        self.hit: set[int] = set()
+        self._end = threading.Event()
+
+    def __enter__(self) -> "Hand":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self.join()
+
+    def run(self) -> None:
+        """Look for processes until told to end."""
+        while not self._end.is_set() and self.left > 0:
+            for process in tasks_of(self.task, self.batch):
+                if process.pid not in self.hit and self.left > 0:
+                    self.hit.add(process.pid)
+                    self.left -= 1
+                    process.send_signal(self.number)
+            time.sleep(0.005)
+
+
+def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
+    """Upload a file and return the name of the execution that its arrival starts."""
+    from workflow.trigger import execution_name
+
+    path = path / f"{name}.csv"
+    path.write_bytes(data)
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], f"incoming/{path.name}"
+    with path.open("rb") as body:
+        version = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=body)["VersionId"]
+    return execution_name(bucket, key, version)
+
+
+def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None = None) -> str:
+    """Start an execution of a file that does not lie in the inbox; return its name."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], f"elsewhere/{name}.csv"
+    version = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=data)["VersionId"]
+    found = {"bucket": bucket, "key": key, "version": version, "etag": "", "bytes": len(data), "shards": shards}
+    stack.aws("stepfunctions").start_execution(
+        stateMachineArn=machine or stack.environment["RATESFLOW_STATE_MACHINE_ARN"], name=name, input=json.dumps(found)
+    )
+    return name
+
+
+def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflow-ingestion") -> dict[str, Any]:
+    """Wait until an execution is over, and describe it."""
+    states = stack.aws("stepfunctions")
+    arn = stack.environment["RATESFLOW_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+    arn = f"{arn.rpartition(':')[0]}:{machine}:{name}"
+
+    def over() -> Any:
+        try:
+            found = states.describe_execution(executionArn=arn)
+        except states.exceptions.ExecutionDoesNotExist:
+            return None
+        return found if found["status"] != "RUNNING" else None
+
+    return wait_for(over, seconds)
+
+
+def state(stack: Stack, name: str) -> tuple[str, str | None]:
+    """Return what the ledger says of a batch: its state and its message."""
+    ((found, message),) = stack.ask("SELECT state, message FROM batches WHERE batch_id = %s", name)
+    return found, message
+
+
+def left(stack: Stack, name: str) -> list[Any]:
+    """Return what is left of a batch that does not count; nothing, if all is well."""
+    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", name)
+    table = stack.ask("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
+    rates = stack.ask("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
+    opened = stack.ask("SELECT 1 FROM open_batches WHERE batch_no = %s", number)
+    running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(task, name)]
+    return [*table, *rates, *opened, *running]
+
+
+class Mailbox:
+    """The notifications of a stack, read from the queue that is subscribed to them, kept by batch."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._sqs, self._queue = stack.aws("sqs"), stack.environment["RATESFLOW_NOTIFICATIONS_QUEUE_URL"]
+        self._kept: list[dict[str, Any]] = []
+
+    def of(self, name: str) -> list[dict[str, Any]]:
+        """Return the notifications of a batch so far."""
+        while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                self._kept.append(json.loads(json.loads(message["Body"])["Message"]))
+        return [message for message in self._kept if message["batch_id"] == name]

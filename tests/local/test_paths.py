@@ -1,0 +1,227 @@
+"""Every way that a batch can end, each seen in a real execution: status, ledger, notification, and what is left."""
+
+import json
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import Hand, Mailbox, ended, left, send, start, state, tasks_of, wait_for
+
+
+@pytest.fixture(scope="module")
+def mailbox(stack: Stack) -> Mailbox:
+    """The notifications of the shared stack."""
+    return Mailbox(stack)
+
+
+@pytest.mark.parametrize("task", ["validate", "load", "commit"])
+def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, tmp_path: Path, task: str) -> None:
+    """The execution fails with the step and the exit code in words; nothing is left, and one notification says so."""
+    with Hand(task, f"kill-{task}-", signal.SIGKILL) as hand:
+        name = send(stack, tmp_path, csv(rows(500, seed=801)), f"kill-{task}")
+        execution = ended(stack, name)
+    assert len(hand.hit) == 3
+    assert (execution["status"], execution["error"]) == ("FAILED", "BatchFailed")
+    assert f"{task} failed after 3 attempts with exit code 137" in execution["cause"]
+    assert state(stack, name) == ("failed", execution["cause"])
+    assert left(stack, name) == []
+    (message,) = mailbox.of(name)
+    assert (message["outcome"], message["notification_id"]) == ("failed", f"{name}:failed")
+    assert message["message"] == execution["cause"]
+
+
+def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """When even discard is killed the execution says so; gc then closes the batch, drops all of it and notifies."""
+    with Hand("load", "no-discard-", signal.SIGKILL), Hand("discard", "no-discard-", signal.SIGKILL):
+        name = send(stack, tmp_path, csv(rows(500, seed=802)), "no-discard")
+        execution = ended(stack, name)
+    assert execution["status"] == "FAILED"
+    assert "ratesflow gc" in execution["cause"]
+    assert state(stack, name)[0] == "open"
+    stack.run("gc")
+    assert state(stack, name)[0] == "failed"
+    assert left(stack, name) == []
+    assert {message["notification_id"] for message in mailbox.of(name)} == {f"{name}:failed"}
+
+
+def test_a_passing_fault_is_tried_again(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """SIGTERM, as when a spot machine is taken away, ends a load with code 75; the next attempt commits."""
+    name = send(stack, tmp_path, csv(rows(300_000, seed=803)), "passing")
+    at_work = "SELECT 1 FROM shards JOIN batches USING (batch_no) WHERE batch_id = %s AND task = 'load'"
+    wait_for(lambda: stack.ask(at_work, name))
+    (load,) = tasks_of("load", "passing-")
+    load.send_signal(signal.SIGTERM)
+    execution = ended(stack, name)
+    assert execution["status"] == "SUCCEEDED"
+    assert state(stack, name)[0] == "committed"
+    batch = stack.aws("batch")
+    jobs = batch.list_jobs(
+        jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"], filters=[{"name": "JOB_NAME", "values": [f"load-{name}"]}]
+    )["jobSummaryList"]
+    (job,) = batch.describe_jobs(jobs=[job["jobId"] for job in jobs])["jobs"]
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [75, 0]
+    assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
+
+
+def test_stop_discards_and_notifies_once(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """`ratesflow stop` ends an execution in the middle of a load; the batch is closed, and nothing of it is left."""
+    with Hand("load", "stopped-", signal.SIGSTOP) as hand:
+        name = send(stack, tmp_path, csv(rows(500, seed=804)), "stopped")
+        wait_for(lambda: hand.hit)
+        stack.run("stop", name)
+    assert ended(stack, name)["status"] == "ABORTED"
+    found, message = state(stack, name)
+    assert (found, "stopped" in message) == ("failed", True)
+    wait_for(lambda: left(stack, name) == [])
+    stack.run("gc")
+    (notification,) = mailbox.of(name)
+    assert notification["notification_id"] == f"{name}:failed"
+
+
+def test_an_execution_that_others_stopped_is_closed_by_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """After StopExecution with words of its own the ledger says open until gc runs, which repeats the words."""
+    with Hand("commit", "abandoned-", signal.SIGSTOP) as hand:
+        name = send(stack, tmp_path, csv(rows(500, seed=805)), "abandoned")
+        wait_for(lambda: hand.hit)
+        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
+        stack.aws("stepfunctions").stop_execution(executionArn=arn, error="Tired", cause="of waiting")
+        ended(stack, name)
+    assert state(stack, name)[0] == "open"
+    stack.run("gc")
+    assert state(stack, name) == ("failed", "the execution was stopped: Tired: of waiting")
+    wait_for(lambda: left(stack, name) == [])
+    assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
+
+
+def test_two_that_load_the_same_bytes_commit_once(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """Both are validated and loaded before either commits: one is committed, the other a duplicate, by its commit."""
+    data = csv(rows(700, seed=806))
+    with Hand("load", "twin-", signal.SIGSTOP) as hand:
+        names = [send(stack, tmp_path, data, f"twin-{letter}") for letter in "ab"]
+        wait_for(lambda: len(hand.hit) == 2)
+    for process in tasks_of("load", "twin-"):
+        process.send_signal(signal.SIGCONT)
+    assert {ended(stack, name)["status"] for name in names} == {"SUCCEEDED"}
+    assert sorted(state(stack, name)[0] for name in names) == ["committed", "duplicate"]
+    (loser,) = [name for name in names if state(stack, name)[0] == "duplicate"]
+    assert left(stack, loser) == []
+    assert [message["outcome"] for message in mailbox.of(loser)] == ["duplicate"]
+    assert stack.ask(
+        "SELECT count(*) FROM committed_prices JOIN batches USING (batch_no) WHERE batch_id = ANY (%s)", names
+    ) == [(700,)]
+
+
+def test_twenty_deliveries_of_one_event_start_one_execution(stack: Stack, tmp_path: Path) -> None:
+    """The event of one upload, twenty times and in parallel, is one execution and one commit."""
+    name = send(stack, tmp_path, csv(rows(300, seed=807)), "twenty")
+    bucket = stack.environment["RATESFLOW_BUCKET"]
+    (version,) = stack.aws("s3").list_object_versions(Bucket=bucket, Prefix="incoming/twenty.csv")["Versions"]
+    found = {"key": version["Key"], "size": version["Size"], "etag": version["ETag"].strip('"')}
+    detail = {"bucket": {"name": bucket}, "object": {**found, "version-id": version["VersionId"]}}
+    event = json.dumps({"source": "aws.s3", "detail-type": "Object Created", "detail": detail})
+    sqs, queue = stack.aws("sqs"), stack.environment["RATESFLOW_QUEUE_URL"]
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(lambda _: sqs.send_message(QueueUrl=queue, MessageBody=event), range(20)))
+    assert ended(stack, name)["status"] == "SUCCEEDED"
+    wait_for(lambda: _waiting(stack, queue) == 0)
+    executions = stack.aws("stepfunctions").list_executions(
+        stateMachineArn=stack.environment["RATESFLOW_STATE_MACHINE_ARN"], maxResults=1000
+    )["executions"]
+    assert [each["name"] for each in executions].count(name) == 1
+    assert stack.ask("SELECT count(*) FROM batches WHERE key = 'incoming/twenty.csv'") == [(1,)]
+
+
+def _waiting(stack: Stack, queue: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = stack.aws("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(value) for value in found.values())
+
+
+def test_poison_goes_to_the_dead_letters_with_its_reason(stack: Stack) -> None:
+    """What is no event is set aside with the reason; `redrive` tells what still cannot be handled."""
+    sqs, dead = stack.aws("sqs"), stack.environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
+    sqs.send_message(QueueUrl=stack.environment["RATESFLOW_QUEUE_URL"], MessageBody="no event")
+    (message,) = wait_for(
+        lambda: sqs.receive_message(QueueUrl=dead, MessageAttributeNames=["All"], VisibilityTimeout=0).get("Messages")
+    )
+    assert "not JSON" in message["MessageAttributes"]["reason"]["StringValue"]
+    told = stack.run("redrive", code=1)
+    assert "not JSON" in told.stdout + told.stderr
+    sqs.purge_queue(QueueUrl=dead)
+
+
+BIG = csv(rows(700_000, seed=808, lanes=100))  # three parts of 8 MiB
+
+
+@pytest.mark.parametrize("shards", [2, 4, 16])
+def test_an_array_whose_child_is_killed_once_commits_every_row_once(
+    stack: Stack, mailbox: Mailbox, shards: int
+) -> None:
+    """Of 2, 4 and 16 children one is killed and tried again; digest, rows and report are those of the whole file."""
+    name = f"array-{shards}"
+    data = BIG if shards == 2 else csv(rows(5000, seed=810 + shards))
+    with Hand("load", name, signal.SIGKILL, times=1) as hand:
+        start(stack, data, name, shards)
+        execution = ended(stack, name)
+    assert len(hand.hit) == 1
+    assert execution["status"] == "SUCCEEDED", execution
+    ((number, count),) = stack.ask("SELECT batch_no, rows FROM batches WHERE batch_id = %s", name)
+    assert count == data.count(b"\n") - 1
+    assert stack.ask("SELECT count(*) FROM prices WHERE batch_no = %s", number) == [(count,)]
+    assert json.loads(execution["output"])["rows"] == count
+    assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
+
+
+def test_an_array_whose_child_always_fails_is_discarded(stack: Stack, mailbox: Mailbox) -> None:
+    """One child that never lives fails the batch cleanly, and the cause names the shard."""
+    name = "array-fails"
+
+    def victims() -> list[int]:
+        found = []
+        for process in tasks_of("load", name):
+            environment = process.environ()
+            if environment.get("AWS_BATCH_JOB_ARRAY_INDEX") == "1":
+                process.kill()
+                found.append(process.pid)
+        return found
+
+    start(stack, csv(rows(5000, seed=820)), name, 4)
+    execution = None
+
+    def over() -> bool:
+        nonlocal execution
+        try:
+            victims()
+        except Exception:  # noqa: BLE001 the process ended while it was looked at
+            return False
+        found = stack.definition_of(name)
+        execution = found
+        return found["status"] != "RUNNING"
+
+    wait_for(over)
+    assert execution["status"] == "FAILED"
+    assert execution["cause"].startswith("load failed")
+    assert "these are not done: 1" in execution["cause"]
+    assert state(stack, name)[0] == "failed"
+    assert left(stack, name) == []
+    assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
+
+
+def test_a_late_child_does_no_harm(stack: Stack) -> None:
+    """A child that stood still while its execution was stopped and discarded wakes up, and changes nothing."""
+    name = "array-late"
+    with Hand("load", name, signal.SIGSTOP, times=1) as hand:
+        start(stack, csv(rows(5000, seed=821)), name, 2)
+        wait_for(lambda: hand.hit)
+        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
+        stack.aws("stepfunctions").stop_execution(executionArn=arn)
+        stack.run("gc")
+    for process in tasks_of("load", name):
+        process.send_signal(signal.SIGCONT)
+    wait_for(lambda: not tasks_of("load", name))
+    assert state(stack, name)[0] == "failed"
+    assert left(stack, name) == []
