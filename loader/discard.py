@@ -9,6 +9,8 @@ from loader.ledger import COMMITTED, FAILED, OPEN, close_entry, find_entry, open
 from loader.results import Result
 from loader.shards import end_backends, undone
 
+OUT_OF_TIME = "did not end in time: it waited too long for a place to run, or ran too long"
+
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -22,6 +24,8 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None) -> R
     """
     message = why or cause_in_words(batch)
     with connection, connection.cursor() as cursor:
+        if message == OUT_OF_TIME:
+            message = f"{_step(cursor, batch.batch_id)} {message}"
         entry = open_entry(cursor, batch, state=FAILED, message=message)
         if entry.state == OPEN:
             message += _shards_in_words(cursor, batch, entry.batch_no, message)
@@ -56,6 +60,8 @@ def cause_in_words(batch: Batch) -> str:
     except (KeyError, ValueError):
         return "the execution did not finish, and left no word why"
     job = _job(error.get("Cause"))
+    if error.get("Error") == "States.Timeout":
+        return OUT_OF_TIME
     if job is None:
         return f"{error.get('Error', 'an unknown error')}: {error.get('Cause') or 'no cause was given'}"
     name = str(job.get("JobName", "")).partition("-")[0] or "a task"
@@ -69,6 +75,14 @@ def cause_in_words(batch: Batch) -> str:
     reason = said or container.get("Reason") or job.get("StatusReason") or "no reason was given"
     where = f" (log stream {container['LogStreamName']})" if container.get("LogStreamName") else ""
     return f"{' '.join(words)}: {reason}{where}"
+
+
+def _step(cursor: "Cursor", batch_id: str) -> str:
+    """Return the first step that the ledger does not know to be done."""
+    cursor.execute("SELECT seconds FROM batches WHERE batch_id = %s", (batch_id,))
+    row = cursor.fetchone()
+    done = row[0] if row else {}
+    return next((step for step in ("validate", "load") if step not in done), "commit")
 
 
 def _job(cause: object) -> dict[str, Any] | None:

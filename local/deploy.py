@@ -200,8 +200,10 @@ def _state_machine(aws: Clients, role: str, places: Mapping[str, str]) -> str:
     name = f"{PREFIX}-ingestion"
     arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
     try:
+        states.describe_state_machine(stateMachineArn=arn)
+    except states.exceptions.StateMachineDoesNotExist:
         states.create_state_machine(name=name, definition=definition, roleArn=role)
-    except states.exceptions.StateMachineAlreadyExists:
+    else:  # moto answers a second creation as if it had happened
         states.update_state_machine(stateMachineArn=arn, definition=definition, roleArn=role)
     return arn
 
