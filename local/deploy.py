@@ -16,7 +16,9 @@ from botocore.exceptions import ClientError
 from workflow.asl import definition_text, fill_places
 from workflow.jobs import JobSettings, job_definitions
 
-REGION = "eu-west-1"
+# One of the younger regions: in the older ones version 1 of the `aws` command sends SQS to AWS itself, whatever
+# AWS_ENDPOINT_URL says (awscli/customizations/overridesslcommonname.py).
+REGION = "eu-central-2"
 ACCOUNT = "123456789012"  # the one account of moto
 BUCKET = "ratesflow-local"
 PREFIX = "ratesflow"

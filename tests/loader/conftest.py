@@ -9,7 +9,7 @@ import pytest
 from loader import objects
 from loader.batch import Batch
 from loader.database import connected
-from local.deploy import Clients
+from local.deploy import REGION, Clients
 from tests.fix_database import Database
 
 _numbers = itertools.count(1)
@@ -42,7 +42,7 @@ class Desk:
 def _desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
     bucket = f"desk-{next(_numbers)}"
     s3 = aws("s3")
-    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     monkeypatch.setenv("DATABASE_URL", database.loader_url)
     monkeypatch.setenv("RATESFLOW_BUCKET", bucket)

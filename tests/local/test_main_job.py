@@ -129,6 +129,21 @@ def test_the_aws_command_sends_and_sees_a_batch(stack: Stack, tmp_path: Path) ->
     assert json.loads(events[-1]["message"])["message"] == "accepted"
 
 
+def test_the_aws_command_reaches_every_service(stack: Stack) -> None:
+    """Queues, topics, logs, jobs, parameters: each command finds the stack by the printed environment alone."""
+    environment = stack.environment
+    queue = environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
+    attributes = ["--attribute-names", "ApproximateNumberOfMessages"]
+    found = aws(stack, "sqs", "get-queue-attributes", "--queue-url", queue, *attributes)
+    assert found["Attributes"]["ApproximateNumberOfMessages"].isdigit()
+    topics = aws(stack, "sns", "list-topics")["Topics"]
+    assert {"TopicArn": environment["RATESFLOW_TOPIC_ARN"]} in topics
+    queues = aws(stack, "batch", "describe-job-queues")["jobQueues"]
+    assert environment["RATESFLOW_JOB_QUEUE"] in [each["jobQueueArn"] for each in queues]
+    groups = aws(stack, "logs", "describe-log-groups")["logGroups"]
+    assert environment["RATESFLOW_LOG_GROUP"] in [group["logGroupName"] for group in groups]
+
+
 def loads_of(batch: str) -> list[psutil.Process]:
     """Return the processes that load a batch whose name begins so."""
     found = []

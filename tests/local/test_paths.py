@@ -176,39 +176,29 @@ def test_an_array_whose_child_is_killed_once_commits_every_row_once(
     assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
 
 
-def test_an_array_whose_child_always_fails_is_discarded(stack: Stack, mailbox: Mailbox) -> None:
-    """One child that never lives fails the batch cleanly, and the cause names the shard."""
+def test_an_array_whose_child_fails_is_discarded(stack: Stack, mailbox: Mailbox) -> None:
+    """One child that refuses its work fails the batch cleanly, at once, and the cause names the shard and why."""
     name = "array-fails"
-
-    def victims() -> list[int]:
-        found = []
-        for process in tasks_of("load", name):
-            environment = process.environ()
-            if environment.get("AWS_BATCH_JOB_ARRAY_INDEX") == "1":
-                process.kill()
-                found.append(process.pid)
-        return found
-
-    start(stack, csv(rows(5000, seed=820)), name, 4)
-    execution = None
-
-    def over() -> bool:
-        nonlocal execution
-        try:
-            victims()
-        except Exception:  # noqa: BLE001 the process ended while it was looked at
-            return False
-        found = stack.definition_of(name)
-        execution = found
-        return found["status"] != "RUNNING"
-
-    wait_for(over)
+    with Hand("load", name, signal.SIGSTOP) as hand:
+        start(stack, csv(rows(5000, seed=820)), name, 4)
+        wait_for(lambda: hand.hit)
+        bucket = stack.environment["RATESFLOW_BUCKET"]
+        stack.aws("s3").put_object(Bucket=bucket, Key=f"results/{name}/rates/1.copy", Body=b"something else")
+    wait_for(lambda: _awake(name) or stack.definition_of(name)["status"] != "RUNNING")
+    execution = ended(stack, name)
     assert execution["status"] == "FAILED"
-    assert execution["cause"].startswith("load failed")
-    assert "these are not done: 1" in execution["cause"]
+    assert execution["cause"].startswith("load failed: shard 1: the rates in s3://")
+    assert "of 4 shards these are not done: 1" in execution["cause"]
     assert state(stack, name)[0] == "failed"
     assert left(stack, name) == []
     assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
+
+
+def _awake(name: str) -> bool:
+    """Wake every load of a batch; no further one is stopped any more."""
+    for process in tasks_of("load", name):
+        process.send_signal(signal.SIGCONT)
+    return False
 
 
 def test_a_late_child_does_no_harm(stack: Stack) -> None:
