@@ -1,5 +1,6 @@
 """The loader's connection, and what PostgreSQL's errors mean for a task."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 # Waiting longer for a lock than this means that something is wrong: try again, with a fresh look.
 LOCK_TIMEOUT_SECONDS = 15
+# A restart or a failover takes some seconds; an attempt of a task is dearer than to wait for it.
+CONNECT_SECONDS = 30
 
 _PASSING = (
     psycopg2.OperationalError,  # no connection, server shut down, out of memory or disk
@@ -34,12 +37,7 @@ def connected(task: str) -> Iterator["Connection"]:
     Raises UsageError when no database is named, TransientError for everything that may pass, ClosedError when
     the batch was closed meanwhile, TaskError for what else the database refuses for good.
     """
-    try:
-        connection = connect(database_url(), f"ratesflow-{task}")
-    except NoDatabaseError as error:
-        raise UsageError(str(error)) from error
-    except psycopg2.OperationalError as error:
-        raise TransientError(f"the database does not answer: {_words(error)}") from error
+    connection = _connected(task)
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = %s", (f"{LOCK_TIMEOUT_SECONDS}s",))
@@ -55,6 +53,20 @@ def connected(task: str) -> Iterator["Connection"]:
         raise TaskError(f"the database refused: {_words(error)}") from error
     finally:
         connection.close()
+
+
+def _connected(task: str) -> "Connection":
+    """Connect, and wait a while for a database that restarts or fails over."""
+    deadline = time.monotonic() + CONNECT_SECONDS
+    while True:
+        try:
+            return connect(database_url(), f"ratesflow-{task}")
+        except NoDatabaseError as error:
+            raise UsageError(str(error)) from error
+        except psycopg2.OperationalError as error:
+            if time.monotonic() > deadline:
+                raise TransientError(f"the database does not answer: {_words(error)}") from error
+            time.sleep(CONNECT_SECONDS / 30)
 
 
 def _words(error: psycopg2.Error) -> str:

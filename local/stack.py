@@ -115,5 +115,8 @@ def _end_strays(home: Home) -> bool:
 def _belongs(process: psutil.Process, folder: Path) -> bool:
     command = process.info["cmdline"] or []
     inside = any(part == str(folder) or part.startswith(f"{folder}/") for part in command)
-    ours = any(part in ("local", "local.aws", "local.events") or part.endswith("/postgres") for part in command[:3])
+    ours = any(
+        part in ("local", "local.aws", "local.events", "local.console") or part.endswith("/postgres")
+        for part in command[:3]
+    )
     return inside and ours and process.pid != os.getpid()

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -60,6 +60,8 @@ class Stack:
         """Start everything. Raises StackError, with what was started stopped again."""
         require_free_port(self.ports.api, "--api-port")
         require_free_port(self.ports.aws, "--aws-port")
+        require_free_port(self.ports.console, "--console-port")
+        self.ports = replace(self.ports, console=self.ports.console or free_port())
         self.home.environment_file.unlink(missing_ok=True)
         try:
             databases = self._start_database()
@@ -72,6 +74,7 @@ class Stack:
             }
             self._start_events()
             self._start_api()
+            self._start_console()
             recover(self.environment)
         except BaseException:
             self.stop()
@@ -92,7 +95,7 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, the database last."""
         self.home.environment_file.unlink(missing_ok=True)
-        for name in ("events", "api", "aws"):
+        for name in ("events", "console", "api", "aws"):
             if child := self.children.pop(name, None):
                 stop(child, signal.SIGTERM, grace_seconds=15)
         if self.postgres:
@@ -108,7 +111,8 @@ class Stack:
             self._start_aws()
             deploy(self._endpoint, self._databases())
             recover(self.environment)
-        for name, begin in (("events", self._start_events), ("api", self._start_api)):
+        starts = {"events": self._start_events, "api": self._start_api, "console": self._start_console}
+        for name, begin in starts.items():
             if self.children[name].poll() is not None:
                 self._say(f"{name} ended; starting it again")
                 begin()
@@ -167,6 +171,11 @@ class Stack:
         command = python("api", "--host", "127.0.0.1", "--port", str(self.ports.api), "--workers", str(API_WORKERS))
         url = f"{self.environment['RATESFLOW_API_URL']}/health/ready"
         self._run("api", command, {"DATABASE_URL": self._url("api")}, lambda: _answers(url))
+
+    def _start_console(self) -> None:
+        command = python("local.console", "--home", str(self.home.folder), "--port", str(self.ports.console))
+        url = f"http://127.0.0.1:{self.ports.console}/health"
+        self._run("console", command, {}, lambda: _answers(url))
 
     def _run(self, name: str, command: list[str], environment: dict[str, str], ready: Callable[[], bool]) -> None:
         log = self.home.logs / f"{name}.log"

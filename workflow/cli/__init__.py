@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from workflow.cli import ingest, ledger, rates, sample, stack, watch
+from workflow.cli import graph, ingest, ledger, rates, sample, stack, watch
 from workflow.cli.context import FAILED, NO_STACK, Where
 
 UNREACHABLE = ("EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError")
@@ -91,6 +91,6 @@ def main(ctx: click.Context, home: Path | None, env: str | None) -> None:
     ctx.obj = Where(home, env)
 
 
-for family in (stack, ingest, watch, ledger, rates, sample):
+for family in (stack, ingest, watch, graph, ledger, rates, sample):
     for command in family.COMMANDS:
         main.add_command(command)

@@ -36,6 +36,7 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
         say(f"The stack is up in {where.home_folder()}.")
         say(f"  API    {environment['RATESFLOW_API_URL']}")
         say(f"  inbox  {environment['RATESFLOW_INBOX']}")
+        say(f"  page   {environment['RATESFLOW_CONSOLE_URL']}")
 
 
 @click.command()

@@ -1,0 +1,35 @@
+// Looks again while something may change: asks for the same page and takes over what its <main> holds.
+"use strict";
+async function look() {
+  const main = document.querySelector("main");
+  if (!main.dataset.again) return;
+  const busy = document.hidden || main.querySelector("[data-keep]:focus-within, details[open]");
+  if (!busy) {
+    try {
+      const answer = await fetch(location.href, { credentials: "same-origin" });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("main");
+      if (answer.redirected && new URL(answer.url).pathname !== location.pathname) { location.replace(answer.url); return; }
+      if (answer.ok && fresh) take(main, fresh, page.title);
+    } catch { /* the stack is starting again: look once more later */ }
+  }
+  if (main.dataset.again) setTimeout(look, 1000 * Number(main.dataset.again));
+}
+function take(main, fresh, title) {
+  if (fresh.innerHTML === main.innerHTML && fresh.dataset.again === main.dataset.again) return;
+  const places = [...main.querySelectorAll(".picture, .wide")].map((part) => [part.scrollLeft, part.scrollTop]);
+  const focus = [...main.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement);
+  main.replaceChildren(...fresh.childNodes);
+  if (fresh.dataset.again) main.dataset.again = fresh.dataset.again; else delete main.dataset.again;
+  [...main.querySelectorAll(".picture, .wide")].forEach((part, i) => places[i] && part.scrollTo(...places[i]));
+  if (focus >= 0) [...main.querySelectorAll("a, button, [tabindex]")][focus]?.focus({ preventScroll: true });
+  document.title = title;
+}
+document.addEventListener("dragover", (event) => { if (document.getElementById("file")) event.preventDefault(); });
+document.addEventListener("drop", (event) => {
+  const input = document.getElementById("file");
+  if (!input || !event.dataTransfer.files.length) return;
+  event.preventDefault();
+  input.files = event.dataTransfer.files;
+});
+setTimeout(look, 1000 * Number(document.querySelector("main").dataset.again || 0));

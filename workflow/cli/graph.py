@@ -1,0 +1,115 @@
+"""The picture of the state machine and of an execution on it, and the console's address."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workflow.cli.context import Where, say
+
+
+@click.command()
+@click.argument("execution", required=False)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="FILE.svg or FILE.mmd."
+)
+@click.pass_obj
+def graph(where: Where, execution: str | None, output: Path | None) -> None:
+    """Draw the state machine, or an execution on it: what each state came to, its time, retries and rows.
+
+    The suffix of FILE chooses SVG (.svg) or Mermaid (.mmd); without FILE Mermaid is printed. The machine alone
+    needs no stack.
+
+    \b
+    Example:
+      ratesflow graph prices-2021-01-0123456789abcdef -o prices.svg
+
+    Exit codes: 0 drawn, 1 there is no execution of that name, 2 another suffix, 69 no stack.
+    """
+    if output is not None and output.suffix not in (".svg", ".mmd"):
+        raise click.BadParameter(f"{output} must end in .svg or .mmd", param_hint="-o")
+    drawn = _graph(where, execution)
+    if output is None or output.suffix == ".mmd":
+        from workflow.graph import mermaid
+
+        text = mermaid(drawn)
+    else:
+        from workflow.layout import LayoutMissingError
+        from workflow.svg import svg
+
+        try:
+            text = svg(drawn)
+        except LayoutMissingError as error:
+            raise click.ClickException(str(error)) from error
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        say(f"{output}: {len(drawn.nodes)} states")
+
+
+def _graph(where: Where, execution: str | None) -> Any:
+    import json
+
+    from workflow.asl import definition_text
+    from workflow.graph import machine_graph
+
+    if execution is None:
+        return machine_graph(json.loads(definition_text()))
+    from workflow.drawing import draw_execution
+
+    return draw_execution(where.environment(), execution)
+
+
+@click.command()
+@click.option("--open", "open_page", is_flag=True, help="Open it in the browser, too.")
+@click.option("--port", default=8081, show_default=True, help="With --env: where to listen on this machine.")
+@click.pass_obj
+def console(where: Where, open_page: bool, port: int) -> None:
+    """Print the address of the console: batches, their steps, logs and reports, the ledger, in a browser.
+
+    The embedded stack serves its own while it is up. For an environment on AWS this command serves one here, on
+    this machine alone and with your own credentials, until Ctrl-C.
+
+    \b
+    Example:
+      ratesflow --env prod console
+
+    Exit codes: 0 printed, or served and ended, 1 the port is in use, 69 no stack.
+    """
+    environment = where.environment()
+    if not environment.is_local:
+        _serve(environment, port, open_page)
+        return
+    address = environment.values.get("RATESFLOW_CONSOLE_URL", "")
+    click.echo(address)
+    if open_page:
+        click.launch(address)
+
+
+def _serve(environment: Any, port: int, open_page: bool) -> None:
+    try:
+        from local.console.serving import new_key, serve
+    except ImportError as error:
+        raise click.ClickException(
+            f"the console needs the extra `local`: pip install 'ratesflow[local]' ({error})"
+        ) from error
+
+    key = new_key()
+
+    def tell(address: str) -> None:
+        click.echo(f"{address}?key={key}")
+        say("This address lets its reader act with your credentials: keep it to yourself. Ctrl-C ends the console.")
+        if open_page:
+            click.launch(f"{address}?key={key}")
+
+    try:
+        serve(lambda: environment, port, key=key, tell=tell)
+    except OSError as error:
+        raise click.ClickException(f"port {port} cannot be used ({error}): choose another with --port") from error
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+COMMANDS = (graph, console)
