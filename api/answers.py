@@ -1,21 +1,30 @@
 """From counts and sums to what a client reads: every day of the range, with its average."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date
 
 import orjson
 
 MIN_PRICES = 3  # with fewer prices a day has a count, but no average
 
-# Changes whenever the same rates are written differently: part of the ETag.
-JSON_FORMAT = "json1"
-
 Months = Mapping[date, tuple[list[int], list[int]]]
 
 
 def rates_json(first: date, last: date, months: Months) -> bytes:
     """Write every day from `first` to `last`, newest first; `months` holds counts and sums by day."""
-    rates: list[dict[str, object]] = []
+    rates = [{"count": count, "day": day, "price": price} for day, count, price in _days(first, last, months)]
+    return orjson.dumps({"rates": rates})
+
+
+def rates_csv(first: date, last: date, months: Months) -> bytes:
+    """Write the same as a table with a header; what is null in JSON is empty here."""
+    lines = ["day,count,price"]
+    for day, count, price in _days(first, last, months):
+        lines.append(f"{day},{count or ''},{'' if price is None else repr(price)}")
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def _days(first: date, last: date, months: Months) -> Iterator[tuple[date, int | None, float | None]]:
     at: date | None = None
     counts: list[int] = []
     sums: list[int] = []
@@ -26,8 +35,7 @@ def rates_json(first: date, last: date, months: Months) -> bytes:
             counts, sums = months.get(at, ([], []))
         count = counts[day.day - 1] if counts else 0
         price = average(sums[day.day - 1], count) if count >= MIN_PRICES else None
-        rates.append({"count": count or None, "day": day, "price": price})
-    return orjson.dumps({"rates": rates})
+        yield day, count or None, price
 
 
 def average(total: int, count: int) -> float:

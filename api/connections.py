@@ -63,6 +63,15 @@ class Connections:
         self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
         self._slots = threading.Semaphore(size)
         self._places = threading.Semaphore(size + max_waiting)
+        self._size = size
+        self._present = self._most = 0  # requests at work or waiting; told by most_present alone
+        self._counting = threading.Lock()
+
+    def most_present(self) -> tuple[int, int]:
+        """Return how many connections were busy, and how many requests waited, at worst since last asked."""
+        with self._counting:
+            most, self._most = self._most, self._present
+        return min(most, self._size), max(0, most - self._size)
 
     def fetch(self, statement: str, parameters: Sequence[object] = (), *, seconds: float) -> list[Row]:
         """Run one statement that only reads, and return its rows.
@@ -87,6 +96,9 @@ class Connections:
     def _slot(self, deadline: float) -> Iterator[None]:
         if not self._places.acquire(blocking=False):
             raise OverloadedError("too many requests wait for the database")
+        with self._counting:
+            self._present += 1
+            self._most = max(self._most, self._present)
         try:
             if not self._slots.acquire(timeout=max(0.0, deadline - time.monotonic())):
                 raise OverloadedError("every connection to the database was busy for too long")
@@ -95,6 +107,8 @@ class Connections:
             finally:
                 self._slots.release()
         finally:
+            with self._counting:
+                self._present -= 1
             self._places.release()
 
     def _fetch(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:

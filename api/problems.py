@@ -5,8 +5,6 @@ where the status says everything.
 """
 
 import logging
-import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -19,8 +17,15 @@ CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
 log = logging.getLogger("ratesflow.api")
+# Where the front leaves the request's number, for the log and for the answer.
+REQUEST_ID = "ratesflow.request_id"
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}", re.ASCII)
+KINDS = {
+    "invalid-parameters": "A parameter is missing, malformed, repeated, or does not go with another.",
+    "unknown-location": "orig_code or dest_code is neither a port's code nor a region's slug.",
+    "unavailable": "The database cannot be reached, or there is too much to do: ask again after Retry-After.",
+    "internal": "Something went wrong on our side.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,8 @@ def install(app: "falcon.App[falcon.Request, falcon.Response]") -> None:
 
 
 def request_id(request: falcon.Request) -> str:
-    """Return the request's X-Request-Id if it has a sane one, else a new one, the same for all calls."""
-    if "id" not in request.context:
-        given = request.get_header("X-Request-Id") or ""
-        request.context["id"] = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-    return str(request.context["id"])
+    """Return the number under which the log and the answer speak of this request."""
+    return str(request.env.get(REQUEST_ID, "none"))
 
 
 def _serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
@@ -88,11 +90,9 @@ def _plain_detail(request: falcon.Request, response: falcon.Response, error: fal
 
 
 def _database_away(
-    request: falcon.Request, response: falcon.Response, error: DatabaseAwayError, _parameters: object
+    request: falcon.Request, _response: falcon.Response, error: DatabaseAwayError, _parameters: object
 ) -> None:
-    identity = request_id(request)
-    response.set_header("X-Request-Id", identity)
-    log.warning("%s %s: %s", request.method, request.path, error, extra={"request_id": identity})
+    log.warning("%s %s: %s", request.method, request.path, error, extra={"request_id": request_id(request)})
     if isinstance(error, OverloadedError):
         detail = "the service has too much to do at the moment; ask again in a few seconds"
     else:
@@ -100,9 +100,8 @@ def _database_away(
     raise ProblemError(503, "unavailable", "Service unavailable", detail, retry=True)
 
 
-def _unexpected(request: falcon.Request, response: falcon.Response, error: Exception, _parameters: object) -> None:
+def _unexpected(request: falcon.Request, _response: falcon.Response, error: Exception, _parameters: object) -> None:
     identity = request_id(request)
-    response.set_header("X-Request-Id", identity)
     log.error("%s %s failed", request.method, request.path, exc_info=error, extra={"request_id": identity})
     detail = f"something went wrong on our side; if it stays so, report this request's number: {identity}"
     raise ProblemError(500, "internal", "Internal error", detail)

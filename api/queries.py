@@ -99,6 +99,15 @@ RATES: dict[tuple[Kind, Kind], str] = {
     (orig, dest): f"EXECUTE rates_{orig}_{dest} (%s, %s, %s, %s)" for orig, dest in MONTHS
 }
 LOCATIONS_ALIKE = "EXECUTE locations_alike (%s)"
+VERSION = "SELECT epoch::text, version FROM data_version"
+PLACES = """
+SELECT
+    epoch::text,
+    version,
+    (SELECT coalesce(json_agg(json_build_array(code, name, parent_slug) ORDER BY code), '[]') FROM ports),
+    (SELECT coalesce(json_agg(json_build_array(slug, name, parent_slug) ORDER BY slug), '[]') FROM regions)
+FROM data_version
+"""
 PING = "SELECT 1"
 
 

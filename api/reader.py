@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from operator import add
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from api import queries
 from api.answers import Months
@@ -13,15 +13,38 @@ from api.connections import Connections, Row
 from api.parameters import RatesQuery
 
 
+class Version(NamedTuple):
+    """The state of the data: `number` grows with each change; a database restored has another `epoch`."""
+
+    epoch: str
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """What one snapshot of the database says: the data version, and counts and sums by month and day."""
 
-    epoch: str
-    version: int
+    version: Version
     orig_known: bool
     dest_known: bool
     months: Months
+
+
+class Place(NamedTuple):
+    """A port (`key` is its code) or a region (its slug), and the region that contains it."""
+
+    key: str
+    name: str
+    parent_slug: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """All ports by code, and all regions by slug, as of one snapshot."""
+
+    version: Version
+    ports: tuple[Place, ...]
+    regions: tuple[Place, ...]
 
 
 class RatesReader(Protocol):
@@ -29,6 +52,9 @@ class RatesReader(Protocol):
 
     def rates(self, query: RatesQuery) -> Rates:
         """Return the rates that the query asks for; both its locations must have a kind."""
+
+    def places(self) -> Places:
+        """Return all ports and regions."""
 
     def alike(self, text: str) -> list[str]:
         """Return up to three locations that a person who wrote `text` may have meant."""
@@ -56,7 +82,19 @@ class DatabaseReader:
             seconds=self._timeout_seconds,
         )
         epoch, version, orig_known, dest_known = rows[0][:4]
-        return Rates(epoch, version, orig_known, dest_known, _add_up(rows))
+        return Rates(Version(epoch, version), orig_known, dest_known, _add_up(rows))
+
+    def places(self) -> Places:
+        """Return all ports and regions, in one statement."""
+        ((epoch, version, ports, regions),) = self._connections.fetch(queries.PLACES, seconds=self._timeout_seconds)
+        return Places(
+            Version(epoch, version), tuple(Place(*row) for row in ports), tuple(Place(*row) for row in regions)
+        )
+
+    def version(self) -> Version:
+        """Return the data version."""
+        ((epoch, version),) = self._connections.fetch(queries.VERSION, seconds=self._check_seconds)
+        return Version(epoch, version)
 
     def alike(self, text: str) -> list[str]:
         """Return up to three locations, with their names: those written like it come first."""

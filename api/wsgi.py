@@ -5,11 +5,25 @@
 ``RATESFLOW_API_TIMEOUT_SECONDS``
     within which a request has its answer from the database or becomes a 503; 1.8
 ``RATESFLOW_API_CONNECTIONS``
-    to the database, at most, from each worker; 8
+    to the database, at most, from each worker; 8 (and one more, which looks for new data)
 ``RATESFLOW_API_MAX_WAITING``
     requests in each worker that may wait for one of them, before others are refused at once; 32
+``RATESFLOW_API_CACHE_MB``
+    of known answers that each worker keeps; 64; 0 reads the database for every request
+``RATESFLOW_API_POLL_SECONDS``
+    between two looks for a new data version: how old an answer may be, ordinarily; 1
+``RATESFLOW_API_MAX_STALE_SECONDS``
+    for which known answers are given while the database cannot be reached; 30
+``RATESFLOW_API_IDLE_SECONDS``
+    without a request, after which nothing is polled until the next one; 300
 ``RATESFLOW_API_MAX_AGE_SECONDS``
     for which a client or a CDN may keep an answer without asking again; 5
+``RATESFLOW_API_CORS_ORIGINS``
+    whose pages may read answers, separated by spaces, or ``*``; none
+``RATESFLOW_API_ACCESS_LOG``
+    a line of JSON a request, if set to 1; 0
+``RATESFLOW_API_METRICS_SECONDS``
+    between two lines of metrics for CloudWatch on standard output; 60; 0 writes none
 """
 
 import os
@@ -19,11 +33,21 @@ from typing import TypeVar
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from api.app import App, create_app
+from api.app import create_app
 from api.connections import Connections
+from api.cors import Cors
+from api.front import Front
+from api.known import KnownAnswers
+from api.metrics import Metrics, Reporter
 from api.queries import session
 from api.reader import DatabaseReader
+from api.versions import ForwardReader, Newest
+from api.watch import Watch
 from database.connect import NoDatabaseError, database_url
+
+# Requests in each worker that may wait for the same answer, which takes no connection.
+MAX_JOINED = 100
+POLL_TIMEOUT_SECONDS = 1.0
 
 T = TypeVar("T", int, float)
 
@@ -32,21 +56,27 @@ class SettingsError(Exception):
     """A setting in the environment cannot be used."""
 
 
-def get_app(environ: Mapping[str, str] = os.environ) -> App:
+def get_app(environ: Mapping[str, str] = os.environ) -> Front:
     """Return the service as the environment describes it; no connection is opened yet.
 
     Raises SettingsError.
     """
-    timeout_seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
-    connections = Connections(
-        _checked_url(environ),
-        session(timeout_seconds),
-        size=_size(environ),
-        max_waiting=_max_waiting(environ),
-    )
-    return create_app(
-        DatabaseReader(connections, timeout_seconds=timeout_seconds),
-        max_age_seconds=setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0),
+    url = _checked_url(environ)
+    seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
+    connections = Connections(url, session(seconds), size=_size(environ), max_waiting=_max_waiting(environ))
+    newest = Newest()
+    reader = ForwardReader(DatabaseReader(connections, timeout_seconds=seconds), newest, patience_seconds=seconds / 2)
+    watch = _watch(environ, url, newest)
+    known = _known(environ, newest, watch, seconds)
+    metrics = Metrics(lambda: _gauges(connections, known, watch))
+    every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
+    origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
+    return Front(
+        create_app(reader, known),
+        known,
+        cors=Cors(origins) if origins else None,
+        reporter=Reporter(metrics, seconds=every) if every else None,
+        access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,
     )
 
 
@@ -55,7 +85,7 @@ def threads(environ: Mapping[str, str] = os.environ) -> int:
 
     Raises SettingsError.
     """
-    return _size(environ) + _max_waiting(environ) + 8
+    return _size(environ) + _max_waiting(environ) + MAX_JOINED + 8
 
 
 def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[str], T], least: float = 0.1) -> T:
@@ -78,6 +108,45 @@ def _size(environ: Mapping[str, str]) -> int:
 
 def _max_waiting(environ: Mapping[str, str]) -> int:
     return setting(environ, "RATESFLOW_API_MAX_WAITING", 32, int, least=0)
+
+
+def _watch(environ: Mapping[str, str], url: str, newest: Newest) -> Watch:
+    # A connection of its own: when all others are busy, the news still comes in.
+    connections = Connections(url, session(POLL_TIMEOUT_SECONDS), size=1)
+    reader = DatabaseReader(connections, timeout_seconds=POLL_TIMEOUT_SECONDS, check_seconds=POLL_TIMEOUT_SECONDS)
+    return Watch(
+        reader,
+        newest,
+        interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, least=0.01),
+        max_stale_seconds=setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0),
+        idle_seconds=setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01),
+    )
+
+
+def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, seconds: float) -> KnownAnswers:
+    max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0)
+    max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0)
+    return KnownAnswers(
+        newest,
+        watch,
+        cache_control=f"public, max-age={max_age}, stale-if-error={int(max_stale)}",
+        max_bytes=int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000),
+        max_waiting=MAX_JOINED,
+        seconds=seconds,
+    )
+
+
+def _gauges(connections: Connections, known: KnownAnswers, watch: Watch) -> dict[str, float]:
+    busy, waited = connections.most_present()
+    answers, size = known.size()
+    gauges: dict[str, float] = {
+        "ConnectionsBusy": busy,
+        "ConnectionsWaited": waited,
+        "KnownAnswers": answers,
+        "KnownBytes": size,
+    }
+    age = watch.age()
+    return gauges if age is None else {**gauges, "DataAge": round(age, 3)}
 
 
 def _checked_url(environ: Mapping[str, str]) -> str:

@@ -39,9 +39,32 @@ class Tree:
         return {port for port in self.ports if location == port or location in self.above(port)}
 
 
+# Ports at every depth, a region without ports, and one inside another inside a third.
+TREE = Tree(
+    ports={
+        "CNGGZ": "china_south",
+        "CNSGH": "china_east",
+        "CNHKG": "china",
+        "EETLL": "baltic",
+        "FIHEL": "finland",
+        "NLRTM": "europe",
+    },
+    regions={
+        "china": None,
+        "china_south": "china",
+        "china_east": "china",
+        "europe": None,
+        "baltic": "europe",
+        "finland": "baltic",
+        "nowhere": None,
+    },
+)
+
+
 def seed_tree(connection: Connection, tree: Tree) -> None:
-    """Insert ports and regions, and move the data version."""
+    """Put ports and regions in the place of those that are there, and move the data version."""
     with connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM ports; DELETE FROM regions")
         regions = [(slug, slug.replace("_", " ").title(), parent) for slug, parent in tree.regions.items()]
         ports = [(code, f"Port of {code}", parent) for code, parent in tree.ports.items()]
         execute_values(cursor, "INSERT INTO regions VALUES %s", regions)

@@ -108,11 +108,11 @@ def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> Non
     connections.close()
 
 
-def test_no_needless_transactions(reader_url: str, owner: Connection) -> None:
+def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
     """Between two statements a connection is in no transaction."""
     connections = Connections(reader_url, "SET application_name = 'watched'")
     connections.fetch("SELECT 1", seconds=2)
-    watcher = psycopg2.connect(owner.dsn)
+    watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
         cursor.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'watched'")
         assert cursor.fetchall() == [("idle",)]

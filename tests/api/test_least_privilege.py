@@ -30,9 +30,9 @@ def test_writes_nothing(reader_url: str, statement: str) -> None:
     connection.close()
 
 
-def test_sessions_are_read_only(postgres_server: object, owner: Connection) -> None:
+def test_sessions_are_read_only(owner_url: str) -> None:
     """Even a user who may write cannot through the service's connections."""
-    connections = Connections(owner.dsn, queries.session(2))
+    connections = Connections(owner_url, queries.session(2))
     with pytest.raises(errors.ReadOnlySqlTransaction):
         connections.fetch("UPDATE data_version SET version = 0", seconds=2)
     connections.close()

@@ -3,10 +3,10 @@
 import pytest
 from falcon import testing
 
-from api.app import create_app
 from api.connections import DatabaseAwayError, OverloadedError
 from api.parameters import RatesQuery
-from api.reader import Rates
+from api.reader import Places, Rates, Version
+from tests.api.service import uncached
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "baltic"}
 
@@ -20,7 +20,11 @@ class Reader:
         """Answer without rates."""
         if self.error:
             raise self.error
-        return Rates("e", 7, query.orig.text == "CNGGZ", query.dest.text == "baltic", {})
+        return Rates(Version("e", 7), query.orig.text == "CNGGZ", query.dest.text == "baltic", {})
+
+    def places(self) -> Places:
+        """Know none by name."""
+        return Places(Version("e", 7), (), ())
 
     def alike(self, text: str) -> list[str]:
         """Recognise one slip."""
@@ -39,7 +43,7 @@ def reader() -> Reader:
 
 @pytest.fixture
 def client(reader: Reader) -> testing.TestClient:
-    return testing.TestClient(create_app(reader))
+    return testing.TestClient(uncached(reader))
 
 
 def problem(answer: testing.Result) -> dict[str, object]:

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 import pytest
-from conftest import TREE
 from falcon import testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from seed import Price, averages, open_batch, seed_batch
+
+from tests.api.seed import TREE, Price, averages, open_batch, seed_batch
 
 JANUARY = (date(2021, 1, 1), date(2021, 1, 31))
 LOCATIONS = [*TREE.ports, *TREE.regions]

@@ -12,10 +12,13 @@ from datetime import date
 
 import psycopg2
 import pytest
-from conftest import READER, ROOT, TREE, Service, wait_until
-from postgres import Server, free_port
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from seed import Price, open_batch, seed_batch, seed_tree
+
+from local.postgres import Postgres
+from local.processes import free_port
+from tests.api.seed import TREE, Price, open_batch, seed_batch
+from tests.api.service import ROOT, Service, wait_until
+from tests.fix_database import PASSWORD
 
 PATH = "/rates?date_from=2021-01-01&date_to=2021-01-01&orig_code=CNGGZ&dest_code=EETLL"
 RATES = {"rates": [{"count": 3, "day": "2021-01-01", "price": 200.33333333333334}]}
@@ -33,9 +36,9 @@ def rate(owner: Connection) -> None:
 
 
 @pytest.fixture
-def locked(owner: Connection) -> Iterator[Connection]:
+def locked(owner: Connection, owner_url: str) -> Iterator[Connection]:
     """Give a transaction that keeps every reader of rates waiting until it is rolled back."""
-    connection = psycopg2.connect(owner.dsn)
+    connection = psycopg2.connect(owner_url)
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE rates")
     yield connection
@@ -57,8 +60,10 @@ def test_answers(service: Service) -> None:
     assert head.endswith(b"\r\n\r\n")
 
 
-def test_terminated_connections(service: Service, owner: Connection) -> None:
+def test_terminated_connections(reader_url: str, owner: Connection) -> None:
     """When all of its connections are ended at once, no request fails."""
+    service = Service(reader_url)
+    service.start(RATESFLOW_API_CACHE_MB="0")
     with ThreadPoolExecutor(8) as threads:
         for _ in range(3):
             answers = list(threads.map(lambda _: service.get(PATH), range(24)))
@@ -69,36 +74,39 @@ def test_terminated_connections(service: Service, owner: Connection) -> None:
                     " WHERE application_name = 'ratesflow-api'"
                 )
                 assert (cursor.fetchone() or (0,))[0] > 0
+    service.stop()
 
 
-def test_database_away_and_back(own_server: Server) -> None:
-    """While the database is down the answer is 503 within 2 s; when it is back the service is too, by itself."""
+def test_database_away_and_back(own_server: Postgres) -> None:
+    """While the database is down what is known is answered, for a time; all else is a 503 within 2 s, with
+    Retry-After; when it is back the service is too, by itself."""
     owner = psycopg2.connect(own_server.url())
-    seed_tree(owner, TREE)
     seed(owner)
     owner.close()
-    service = Service(own_server.url(READER))
-    service.start()
+    service = Service(own_server.url("api", PASSWORD), workers=1)
+    service.start(RATESFLOW_API_MAX_STALE_SECONDS="3", RATESFLOW_API_POLL_SECONDS="0.2")
     try:
         assert service.get(PATH).json() == RATES
         own_server.stop()
-        for path in (PATH, "/health/ready"):
+        for path in (f"{PATH}&another", "/health/ready"):
             started = time.monotonic()
             answer = service.get(path)
             assert time.monotonic() - started < 2
             assert answer.status_code == 503
             assert "Retry-After" in answer.headers
+        assert service.get(PATH).json() == RATES
+        wait_until(lambda: service.get(PATH).status_code == 503)
         assert service.get("/health/live").status_code == 200
-        own_server.start()
+        own_server.restart()
         assert service.get(PATH).json() == RATES
         assert service.get("/health/ready").status_code == 200
     finally:
         service.stop()
 
 
-def test_hanging_database(own_server: Server) -> None:
+def test_hanging_database(own_server: Postgres) -> None:
     """A database that takes requests and does not answer is a 503 within 2 s as well."""
-    service = Service(own_server.url(READER))
+    service = Service(own_server.url("api", PASSWORD))
     service.start()
     assert own_server.process is not None
     pids = [own_server.process.pid]
@@ -109,7 +117,7 @@ def test_hanging_database(own_server: Server) -> None:
             pids += [pid for (pid,) in cursor]
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        for path in (PATH, "/health/ready", PATH):
+        for path in (PATH, "/health/ready", f"{PATH}&another"):
             started = time.monotonic()
             assert service.get(path).status_code == 503
             assert time.monotonic() - started < 2
@@ -176,10 +184,10 @@ def test_overload(reader_url: str, locked: Connection) -> None:
     service.start(RATESFLOW_API_CONNECTIONS="2", RATESFLOW_API_MAX_WAITING="2")
     try:
         with ThreadPoolExecutor(4) as threads:
-            waiting = [threads.submit(service.get, PATH) for _ in range(4)]
+            waiting = [threads.submit(service.get, f"{PATH}&{number}") for number in range(4)]
             time.sleep(0.5)
             started = time.monotonic()
-            assert service.get(PATH).status_code == 503
+            assert service.get(f"{PATH}&more").status_code == 503
             assert service.get("/health/live").status_code == 200
             assert time.monotonic() - started < 0.5
             locked.rollback()
@@ -218,10 +226,11 @@ def test_wrong_setting(environ: dict[str, str], says: str) -> None:
 
 
 def test_imports_no_more_than_its_image_holds() -> None:
-    """The service needs neither boto3 nor pandas, nor any other package of ours than the database's."""
+    """The service needs neither boto3, pandas nor SQLAlchemy, nor any other package of ours than the database's."""
     script = (
         "import sys, api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
-        "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'workflow', 'loader', 'local', 'alembic'})"
+        "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'sqlalchemy', 'alembic', 'workflow',"
+        " 'loader', 'local'})"
     )
     ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"

@@ -1,0 +1,52 @@
+"""``GET /rates``: the rates between two locations, day by day."""
+
+import falcon
+
+from api.answers import rates_csv, rates_json
+from api.conditional import respond
+from api.known import Content, KnownAnswers
+from api.parameters import Location, RatesQuery, quoted, rates_query
+from api.problems import Fault, ProblemError
+from api.reader import Rates, RatesReader
+from api.variants import CSV, JSON, rates_key, variant
+
+
+class RatesResource:
+    """Every day of a range, newest first."""
+
+    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+        self._reader = reader
+        self._known = known
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with every day of the range, or with 304 if the client has that answer already."""
+        query = rates_query(request.params)
+        media_type = variant(request.get_header("Accept"))
+        key = rates_key(request.query_string, media_type)
+        respond(request, response, self._known, key, lambda: self._load(query, media_type))
+
+    on_head = on_get
+
+    def _load(self, query: RatesQuery, media_type: str) -> Content:
+        found = self._reader.rates(query) if query.orig.kind and query.dest.kind else None
+        if found is None or not (found.orig_known and found.dest_known):
+            raise self._unknown(query.orig, query.dest, found)
+        if media_type == JSON:
+            return Content(found.version, JSON, rates_json(query.date_from, query.date_to, found.months))
+        return Content(found.version, CSV, rates_csv(query.date_from, query.date_to, found.months))
+
+    def _unknown(self, orig: Location, dest: Location, found: Rates | None) -> ProblemError:
+        """Return the error that names each location that is not known, and what may have been meant."""
+        known = (found.orig_known, found.dest_known) if found else (orig.kind is not None, dest.kind is not None)
+        faults = [
+            Fault(parameter, self._unknown_detail(parameter, location.text))
+            for parameter, location, is_known in zip(("orig_code", "dest_code"), (orig, dest), known, strict=True)
+            if not is_known
+        ]
+        return ProblemError.of_parameters(404, "unknown-location", "Unknown location", faults)
+
+    def _unknown_detail(self, parameter: str, text: str) -> str:
+        detail = f"{parameter} is {quoted(text)}, which is neither a port's code nor a region's slug"
+        if alike := self._reader.alike(text):
+            return f"{detail}; perhaps you mean {' or '.join(alike)}"
+        return f"{detail}; codes are such as CNGGZ, in capitals, slugs such as china_main"

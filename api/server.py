@@ -1,0 +1,119 @@
+"""Granian, so that workers can be replaced without a connection being lost.
+
+Granian lets each worker listen by itself (SO_REUSEPORT): when one ends, what waits in its queue is reset.
+Here the main process makes the listening sockets, one a worker, and keeps them: a worker and its successor
+accept from the same queue, which outlives both. Before a worker ends it drains: it accepts nothing more,
+and asks each client that it answers to connect anew. A client whose request is on its way to an idle
+connection at the moment at which the server closes it would see that connection reset; so nothing is
+closed before ``DRAIN_SECONDS`` are over.
+
+This overrides parts of Granian that it does not promise to keep: ``tests/api/test_restarts.py`` would tell.
+"""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from granian._granian import SocketHolder
+from granian.server.mp import MPServer
+
+DRAIN = signal.SIGUSR1
+DRAIN_SECONDS = 2.0
+BACKLOG = 2048
+OPEN_FILES = Path("/dev/fd")  # of this process, on Linux and macOS
+
+
+class RatesServer(MPServer):
+    """A Granian whose workers take over from one another. `sockets` are one for each worker, listening."""
+
+    def __init__(self, target: str, *, sockets: Sequence[socket.socket], **options: Any) -> None:
+        self._sockets = list(sockets)
+        super().__init__(target, **options, workers=len(self._sockets), backlog=BACKLOG)
+
+    def _init_shared_socket(self) -> None:
+        self._ssp = self._sso = None
+
+    def _drop_shared_socket(self) -> None:
+        for each in self._sockets:
+            each.close()
+
+    def _spawn_worker(  # type: ignore[override]
+        self, idx: int, target: Any, callback_loader: Callable[[socket.socket], Any]
+    ) -> Any:
+        ours = self._sockets[idx]
+        self._shd = SocketHolder(ours.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
+
+        def load() -> Any:
+            for each in self._sockets:
+                if each is not ours:
+                    each.close()  # or it would seem that somebody listens there, when nobody does any more
+            return callback_loader(ours)
+
+        return super()._spawn_worker(idx, target, load)
+
+    def _respawn_workers(self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
+        """Replace workers, one after the other; `delay` is what a new one may need to start, in seconds."""
+        for index in workers:
+            old = self.wrks[index]
+            self.respawned_wrks[index] = time.monotonic()
+            new = self._spawn_worker(idx=index, target=spawn_target, callback_loader=target_loader)
+            new.start()
+            self.wrks[index] = new
+            if old.is_alive():
+                time.sleep(delay)
+                os.kill(old._id(), DRAIN)
+                time.sleep(DRAIN_SECONDS)
+            old.terminate()
+            old.join(self.workers_kill_timeout)
+            if old.is_alive():
+                old.kill()
+                old.join()
+
+
+def listen(host: str, port: int, count: int) -> list[socket.socket]:
+    """Return `count` sockets that listen at the same address; the kernel shares connections out among them.
+
+    Raises OSError, with what to do about it, if that cannot be.
+    """
+    if not 0 < port < 65_536:
+        raise OSError(f"{port} is not a port: they run from 1 to 65535")
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        with socket.socket(family, kind, protocol) as probe:  # alone: nobody else may listen there
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+        sockets = []
+        for _ in range(count):
+            each = socket.socket(family, kind, protocol)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            each.bind(address)
+            each.listen(BACKLOG)
+            each.setblocking(False)
+            sockets.append(each)
+    except OSError as error:
+        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}; --port or PORT names another") from None
+    return sockets
+
+
+def stop_accepting(listener: socket.socket) -> None:
+    """Let this process accept no more from `listener`, which goes on listening for others.
+
+    Every descriptor of it here, Granian's copies too, is turned into one of a socket that nobody knows.
+    """
+    identity = os.fstat(listener.fileno()).st_ino
+    nobody = socket.socket(listener.family)
+    nobody.bind(("::1" if listener.family == socket.AF_INET6 else "127.0.0.1", 0))
+    nobody.listen(1)
+    nobody.setblocking(False)
+    for name in os.listdir(OPEN_FILES):  # noqa: PTH208, these are numbers
+        try:
+            if os.fstat(int(name)).st_ino == identity:
+                os.dup2(nobody.fileno(), int(name), inheritable=False)
+        except OSError:
+            continue  # closed meanwhile

@@ -1,0 +1,97 @@
+"""``python -m api`` as a process, and a service without a server of HTTP."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import requests
+
+from api.app import create_app
+from api.connections import Connections
+from api.front import Front
+from api.known import KnownAnswers
+from api.queries import session
+from api.reader import DatabaseReader, RatesReader
+from api.versions import ForwardReader, Newest
+from api.watch import Watch
+from local.processes import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass
+class Service:
+    """``python -m api`` as a process of its own."""
+
+    database_url: str
+    port: int = field(default_factory=free_port)
+    workers: int = 2
+    process: subprocess.Popen[str] | None = None
+
+    def start(self, **environ: str) -> None:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "api", "--host", "127.0.0.1", f"--port={self.port}", f"--workers={self.workers}"],
+            cwd=ROOT, env=os.environ | {"DATABASE_URL": self.database_url} | environ,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        wait_until(lambda: self.get("/health/live").status_code == 200)
+
+    def get(self, path: str, **options: object) -> requests.Response:
+        """Send a request of its own connection."""
+        return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
+
+    def worker_pids(self) -> list[int]:
+        """Return the processes that answer requests."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def stop(self) -> tuple[str, str]:
+        """Send SIGTERM, wait for the end, and return its metrics and what it logged."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.communicate(timeout=30)
+
+
+class NeverSeen:
+    """A reader of versions that has none: no answer is ever taken for good."""
+
+    def version(self) -> object:
+        """Fail."""
+        raise AssertionError("nobody should ask")
+
+
+def uncached(reader: RatesReader, **options: object) -> Front:
+    """Return the service on a reader; it keeps no answers, so that each is of the moment."""
+    newest = Newest()
+    known = KnownAnswers(newest, Watch(NeverSeen(), newest), max_bytes=0)  # type: ignore[arg-type]
+    return Front(create_app(reader, known), known, **options)  # type: ignore[arg-type]
+
+
+def database_reader(connections: Connections) -> ForwardReader:
+    """Return the reader that the service has, with time enough for a busy machine."""
+    return ForwardReader(DatabaseReader(connections, timeout_seconds=5), Newest())
+
+
+def connections_to(url: str) -> Connections:
+    """Return connections as the service opens them."""
+    return Connections(url, session(5))
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait until a condition holds; a refused connection means that it does not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except requests.ConnectionError:
+            pass
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.05)

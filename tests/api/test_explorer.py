@@ -1,0 +1,237 @@
+"""The explorer in a real browser: choose, see, copy, err, and all of it with the keyboard alone."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+import requests
+
+from tests.api.seed import TREE, Price, open_batch, seed_batch
+from tests.api.service import Service
+from tests.fix_database import Database
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+
+FIRST = date(2021, 1, 1)
+LINK = "/?orig_code=CNGGZ&dest_code=EETLL&date_from=2021-01-01&date_to=2021-01-31"
+SECONDS = 10_000  # milliseconds within which a busy machine shows what is expected
+
+
+@pytest.fixture(scope="module")
+def explored(module_database: Database) -> Iterator[Service]:
+    """The service on January 2021: no prices on five days, too few on three, and dear ones at the end."""
+    counts = [0 if 9 <= day < 14 else 2 if 20 <= day < 23 else 3 + day % 3 for day in range(31)]
+    prices = [
+        Price("CNGGZ", "EETLL", FIRST + timedelta(days=day), 1400 + 10 * day)
+        for day, count in enumerate(counts)
+        for _ in range(count)
+    ]
+    connection = psycopg2.connect(module_database.url)
+    open_batch(connection, seed_batch(connection, TREE, prices))
+    connection.close()
+    service = Service(module_database.reader_url, workers=1)
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, explored: Service) -> Iterator[Any]:
+    """A page on which nothing may go wrong unnoticed, and which may ask no other host."""
+    context = browser.new_context(base_url=f"http://127.0.0.1:{explored.port}", permissions=["clipboard-read"])
+    page = context.new_page()
+    page.set_default_timeout(SECONDS)
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("request", lambda request: None if request.url.startswith(("http://127.0.0.1", "blob:", "data:"))
+            else wrong.append(request.url))  # fmt: skip
+    page.on("console", lambda message: wrong.append(message.text)
+            if message.type == "error" and "status of 40" not in message.text else None)  # fmt: skip
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def text(page: Any, selector: str) -> str:
+    """Return what a person reads there."""
+    return str(page.locator(selector).inner_text())
+
+
+def seen(page: Any, selector: str, wanted: str) -> None:
+    """Wait until a person can read `wanted` there."""
+    playwright.expect(page.locator(selector)).to_contain_text(wanted, timeout=SECONDS)
+
+
+def test_shared_link(page: Any) -> None:
+    """A link shows what it names: places by name, figures, the curve, and the exact request."""
+    page.goto(LINK)
+    seen(page, "#title", "Port of CNGGZ to Port of EETLL")
+    seen(page, "#figures", "$1,700.00 2021-01-31")
+    assert page.locator("#price-chart canvas").count() == 1
+    assert page.input_value("#orig_code") == "Port of CNGGZ"
+    command = text(page, "#curl")
+    answer = requests.get(command.split("'")[1], timeout=10).json()
+    assert command.startswith("curl 'http://127.0.0.1:")
+    assert len(answer["rates"]) == 31
+    total = sum(rate["count"] or 0 for rate in answer["rates"])
+    assert f"{total} on 26 of 31 days" in text(page, "#figures")
+
+
+def test_gaps_are_gaps(page: Any) -> None:
+    """Where fewer than three prices are there is no line: nothing is drawn between the days around."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    drawn = page.evaluate(
+        """() => {
+            const canvas = document.querySelector('#price-chart canvas');
+            const [red, green, blue] = getComputedStyle(document.documentElement).getPropertyValue('--accent')
+                .match(/[0-9a-f]{2}/gi).map(each => parseInt(each, 16));
+            const {width, height} = canvas;
+            const pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
+            const columns = Array.from({length: width}, (_, x) => Array.from({length: height}, (_, y) =>
+                4 * (y * width + x)).some(at => Math.abs(pixels[at] - red) + Math.abs(pixels[at + 1] - green)
+                    + Math.abs(pixels[at + 2] - blue) < 60 && pixels[at + 3] > 200));
+            return columns.map(Number).join('').replace(/^0+|0+$/g, '').split(/0{8,}/).length;
+        }"""
+    )
+    assert drawn == 3
+
+
+def test_choose_by_name(page: Any) -> None:
+    """Typing a part of a name finds ports and regions; the choice is shown, and the address becomes its link."""
+    page.goto(LINK)
+    seen(page, "#title", "Port of CNGGZ")
+    page.locator("#orig_code").click()
+    page.keyboard.type("china so")
+    page.get_by_role("option", name="china_south").first.click()
+    seen(page, "#title", "China South to Port of EETLL")
+    assert "orig_code=china_south" in page.url
+    page.locator("#swap").click()
+    seen(page, "#title", "Port of EETLL to China South")
+    seen(page, "#status", "no prices from here to there")
+    page.go_back()
+    seen(page, "#title", "China South to Port of EETLL")
+
+
+def test_keyboard_only(page: Any) -> None:
+    """Without a pointer one can choose both places, set the dates, read the curve day by day, and copy."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    page.locator("#orig_code").focus()
+    page.keyboard.type("cngg")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "dest_code"
+    page.keyboard.type("balt")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    seen(page, "#title", "Port of CNGGZ to Baltic")
+    for _ in range(30):
+        if page.evaluate("document.activeElement.id") == "charts":
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Home")
+    seen(page, "#reading", "Fri, 1 Jan 2021: $1,400.00, 3 prices")
+    for _ in range(9):
+        page.keyboard.press("ArrowRight")
+    seen(page, "#reading", "Sun, 10 Jan 2021: no average, 0 prices")
+
+
+def test_copy(page: Any) -> None:
+    """The request and the link can be copied with a click each."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    page.locator("#copy-curl").click()
+    seen(page, "#copied", "request is copied")
+    assert page.evaluate("navigator.clipboard.readText()") == text(page, "#curl")
+    page.locator("#copy-link").click()
+    seen(page, "#copied", "link is copied")
+    assert page.evaluate("navigator.clipboard.readText()").endswith(LINK)
+
+
+def test_download(page: Any) -> None:
+    """The same days can be had as a table."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    lines = Path(download.value.path()).read_text().splitlines()
+    assert lines[:2] == ["day,count,price", "2021-01-31,3,1700.0"]
+    assert len(lines) == 32
+
+
+def test_wrong_place(page: Any) -> None:
+    """A place that does not exist is said to be wrong at its field, and no curve of another stays."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    page.locator("#dest_code").click()
+    page.keyboard.type("Atlantis")
+    page.keyboard.press("Tab")
+    seen(page, "#dest_code-error", "No port or region is called “Atlantis”")
+    assert page.get_attribute("#dest_code", "aria-invalid") == "true"
+    assert not page.locator("#charts").is_visible()
+
+
+def test_wrong_dates(page: Any) -> None:
+    """Dates in the wrong order are said to be, in the words of the service, at the field at fault."""
+    page.goto(LINK)
+    seen(page, "#figures", "$1,700.00")
+    page.fill("#date_from", "2021-03-01")
+    page.locator("#date_from").blur()
+    seen(page, "#date_to-error", "before date_from")
+
+
+def test_wrong_link(page: Any) -> None:
+    """A link that names an unknown place tells so, and what may have been meant."""
+    page.goto(LINK.replace("CNGGZ", "cnggz"))
+    seen(page, "#orig_code-error", "perhaps you mean CNGGZ")
+
+
+def test_finds_the_prices(page: Any) -> None:
+    """Where the range has no prices, one click leads to where there are some."""
+    page.goto(LINK.replace("2021-01", "2022-05"))
+    seen(page, "#status", "there are some from 2021-01-01 to 2021-01-31")
+    page.locator("#status button").click()
+    seen(page, "#figures", "$1,700.00")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits(browser: Any, explored: Service, width: int, scheme: str) -> None:
+    """On a phone and on a screen, light and dark, nothing is wider than the page, and text can be told from it."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(f"http://127.0.0.1:{explored.port}{LINK}")
+    seen(page, "#figures", "$1,700.00")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, background[4:-1].split(","))) < 60) == (scheme == "dark")
+    context.close()
+
+
+def test_policy(explored: Service) -> None:
+    """The page may run nothing that is not ours, nor be framed; a program gets a sentence instead of it."""
+    answer = explored.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert "://" not in answer.text.replace("http://www.w3.org", "")
+    assert explored.get("/", headers={"Accept": "*/*"}).json().keys() == {"message"}

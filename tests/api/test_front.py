@@ -1,0 +1,121 @@
+"""What every answer has: a number, permissions for pages of others, a line in the log, a place in the metrics."""
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from api.cors import Cors
+from api.metrics import Metrics, Reporter
+from tests.api.service import uncached
+from tests.api.test_known import PARAMS, Database, get, service
+
+
+def front(**options: Any) -> testing.TestClient:
+    """Return a client of the service with these options of its front."""
+    return testing.TestClient(uncached(Database(), **options))
+
+
+@pytest.mark.parametrize("path", ["/", "/rates", "/ports", "/docs", "/health/live", "/nothing", "/static/explorer.css"])
+def test_every_answer_has_a_number(path: str) -> None:
+    """Each answer, good or bad, has a request id of its own, or the one that the client sent."""
+    client = front()
+    first, second = client.simulate_get(path), client.simulate_get(path)
+    assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
+    assert client.simulate_get(path, headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
+
+
+def test_known_answers_have_numbers_too() -> None:
+    """An answer that is known has the number of its own request, not that of the first."""
+    app = service(Database())
+    get(app)
+    assert get(app, X_Request_Id="abc-2").headers["X-Request-Id"] == "abc-2"
+    assert get(app, X_Request_Id="abc-3").headers["X-Request-Id"] == "abc-3"
+
+
+def test_closed_to_other_origins() -> None:
+    """Unless told otherwise, no page of another origin may read anything."""
+    answer = front().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+    assert answer.headers["Vary"] == "Accept"
+
+
+def test_open_to_named_origins() -> None:
+    """A named origin may read answers and ask before it does; another may not; caches keep them apart."""
+    client = front(cors=Cors(["https://a.example"]))
+    for method in ("GET", "OPTIONS"):
+        answer = client.simulate_request(method, "/rates", params=PARAMS, headers={"Origin": "https://a.example"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+    stranger = client.simulate_get("/rates", params=PARAMS, headers={"Origin": "https://b.example"})
+    assert "access-control-allow-origin" not in stranger.headers
+    assert stranger.headers["Vary"] == "Accept, Origin"
+
+
+def test_open_to_all() -> None:
+    """With * every origin may read, errors too, and a known answer is the same for all."""
+    client = front(cors=Cors(["*"]))
+    assert client.simulate_get("/rates").headers["Access-Control-Allow-Origin"] == "*"
+    assert "origin" not in client.simulate_get("/rates", params=PARAMS).headers["Vary"].lower()
+
+
+def test_table() -> None:
+    """Who prefers text/csv gets a table of the same days; who accepts anything gets JSON."""
+    client = front()
+    table = client.simulate_get("/rates", params=PARAMS, headers={"Accept": "text/csv"})
+    assert table.headers["Content-Type"].startswith("text/csv")
+    assert table.headers["Vary"] == "Accept"
+    assert table.text == "day,count,price\r\n2021-01-02,,\r\n2021-01-01,,\r\n"
+    for accept in ("*/*", "application/json", "text/csv;q=0.1, application/json", "text/html,*/*;q=0.8", "nonsense"):
+        answer = client.simulate_get("/rates", params=PARAMS, headers={"Accept": accept})
+        assert answer.headers["Content-Type"] == "application/json", accept
+
+
+def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The log tells of each request how long it took and whether the answer was known; it is off by default."""
+    caplog.set_level(logging.INFO, "ratesflow.access")
+    app = service(Database())
+    get(app)
+    assert not caplog.records
+    app._access_log = True
+    get(app, X_Request_Id="abc-4")
+    get(app, "&other")
+    get(app, If_None_Match=get(app).headers["ETag"])
+    testing.TestClient(app).simulate_get("/nothing?a=b")
+    told = [(record.status, record.answer) for record in caplog.records]  # type: ignore[attr-defined]
+    assert told == [(200, "known"), (200, "read"), (200, "known"), (304, "unchanged"), (404, "none")]
+    first, last = caplog.records[0], caplog.records[-1]
+    assert (first.request_id, first.path) == ("abc-4", "/rates")  # type: ignore[attr-defined]
+    assert 0 < first.milliseconds < 1000  # type: ignore[attr-defined]
+    assert (last.method, last.path, last.query) == ("GET", "/nothing", "a=b")  # type: ignore[attr-defined]
+
+
+def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line of metrics is one of CloudWatch's embedded format, and counts what happened since the last one."""
+    reporter = Reporter(Metrics(lambda: {"KnownAnswers": 2}), seconds=60)
+    client = front(reporter=reporter)
+    for _ in range(150):
+        client.simulate_get("/rates", params=PARAMS)
+    client.simulate_get("/nothing")
+    reporter.write()
+    reporter.write()
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (first["Requests"], first["Read"], first["ClientErrors"], first["KnownAnswers"]) == (151, 150, 1, 2)
+    assert len(first["Latency"]) == 100
+    assert max(first["Latency"]) <= first["SlowestLatency"]
+    assert second["Requests"] == 0
+    assert "Latency" not in second
+    (directive,) = first["_aws"]["CloudWatchMetrics"]
+    assert all(first[metric["Name"]] is not None for metric in directive["Metrics"])
+    assert all(first[name] for names in directive["Dimensions"] for name in names)
+
+
+def test_refused_is_told_apart() -> None:
+    """A 503 counts as refused, an error of ours as an error of the server."""
+    metrics = Metrics()
+    for status in (200, 304, 404, 500, 503, 503):
+        metrics.observe(0.001, status, "none")
+    line = json.loads(metrics.line())
+    assert (line["ClientErrors"], line["ServerErrors"], line["Refused"]) == (1, 1, 2)

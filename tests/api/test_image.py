@@ -1,0 +1,37 @@
+"""What the image of the service holds: its lock file and its Dockerfile, read as they are."""
+
+import re
+
+from tests.api.service import ROOT
+
+LOCK = (ROOT / "requirements/api.txt").read_text()
+DOCKERFILE = (ROOT / "Dockerfile.api").read_text()
+FORBIDDEN = {"boto3", "botocore", "pandas", "numpy", "stepfunctions", "sagemaker", "starlette", "moto", "alembic"}
+
+
+def test_lock_is_hashed_and_small() -> None:
+    """Every package is pinned with hashes, and none is there that the service does not need."""
+    pins = re.findall(r"^([a-z0-9._-]+)==\S+ \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", LOCK, re.M)
+    assert pins == re.findall(r"^([a-z0-9._-]+)==", LOCK, re.M)
+    assert {"falcon", "granian", "orjson", "psycopg2-binary"} <= set(pins)
+    assert not FORBIDDEN & set(pins)
+
+
+def test_installs_only_the_lock() -> None:
+    """The image installs nothing but the lock file, with its hashes, and copies no package of ours but two."""
+    installs = re.findall(r"pip install[^&]+", DOCKERFILE)
+    assert len(installs) == 1
+    assert "--require-hashes" in installs[0]
+    assert "requirements/api.txt" in DOCKERFILE
+    copied = {source.partition("/")[0] for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
+              for source in line.split()}  # fmt: skip
+    assert copied == {"requirements", "database", "api"}
+
+
+def test_runs_as_nobody() -> None:
+    """The service is no root, has a health check that needs no other program, and is told of the end itself."""
+    final = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER [1-9]\d+", final, re.M)
+    assert "curl" not in final
+    assert re.search(r'HEALTHCHECK .*CMD \["python", "-m", "api.healthcheck"\]', final)
+    assert 'ENTRYPOINT ["python", "-m", "api"]' in final

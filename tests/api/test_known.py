@@ -1,0 +1,275 @@
+"""Known answers: kept under the data version, loaded once, never older than they may be, never backwards."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from falcon import testing
+
+from api.app import create_app
+from api.connections import DatabaseAwayError, OverloadedError
+from api.front import Front
+from api.known import Content, KnownAnswers
+from api.parameters import RatesQuery
+from api.reader import Places, Rates, Version
+from api.versions import ForwardReader, Newest
+from api.watch import Watch
+from tests.api.service import wait_until
+
+PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
+
+
+class Database:
+    """Stands for the database: has a version, may be away, counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.at = Version("e", 1)
+        self.away = False
+        self.seconds = 0.0
+        self.reads = self.polls = 0
+
+    def rates(self, query: RatesQuery) -> Rates:
+        """Answer after some time."""
+        self.reads += 1
+        at = self.at
+        time.sleep(self.seconds)
+        if self.away:
+            raise DatabaseAwayError("away")
+        return Rates(at, True, True, {})
+
+    def version(self) -> Version:
+        """Tell the version."""
+        self.polls += 1
+        if self.away:
+            raise DatabaseAwayError("away")
+        return self.at
+
+    def places(self) -> Places:
+        """Know none."""
+        return Places(self.at, (), ())
+
+    def alike(self, text: str) -> list[str]:
+        """Know none."""
+        return []
+
+    def check(self) -> None:
+        """Live."""
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+def service(database: Database, **options: Any) -> Front:
+    """Return the service on that database; it polls quickly."""
+    newest = Newest()
+    times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
+    watch = Watch(database, newest, interval_seconds=options.pop("interval_seconds", 0.02), **times)
+    known = KnownAnswers(newest, watch, **options)
+    return Front(create_app(ForwardReader(database, newest, patience_seconds=0.2), known), known)
+
+
+def get(app: Front, query: str = "", **headers: str) -> testing.Result:
+    """Ask for rates; header names are written with underscores."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
+    return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
+
+
+def test_second_answer_is_known(database: Database) -> None:
+    """The same request twice reads the database once, and its answers are the same to the byte and header."""
+    app = service(database)
+    first, second = get(app), get(app)
+    assert (first.status_code, first.content) == (second.status_code, second.content)
+    differing = {name for name in first.headers if first.headers[name] != second.headers[name]}
+    assert differing == {"x-request-id"}
+    assert database.reads == 1
+
+
+def test_new_version_is_seen(database: Database) -> None:
+    """When the data version has moved, the answer is read anew within about the interval of the poll."""
+    app = service(database)
+    etag = get(app).headers["ETag"]
+    database.at = Version("e", 2)
+    wait_until(lambda: get(app).headers["ETag"] != etag, 2)
+    assert database.reads == 2
+
+
+def test_restored_database_is_seen(database: Database) -> None:
+    """A database that was restored to an older version has another epoch: its answers replace the known ones."""
+    database.at = Version("e", 9)
+    app = service(database)
+    etag = get(app).headers["ETag"]
+    database.at = Version("f", 3)
+    wait_until(lambda: get(app).headers["ETag"] != etag, 2)
+    assert '"f-3-' in get(app).headers["ETag"]
+
+
+def test_a_hundred_at_once(database: Database) -> None:
+    """A hundred who ask the same at once are answered from one read of the database."""
+    app = service(database)
+    database.seconds = 0.3
+    start = threading.Barrier(100)
+
+    def ask(_: int) -> int:
+        start.wait()
+        return get(app).status_code
+
+    with ThreadPoolExecutor(100) as threads:
+        assert set(threads.map(ask, range(100))) == {200}
+    assert database.reads == 1
+
+
+def test_failure_is_shared_and_forgotten(database: Database) -> None:
+    """When the one read fails, all who wait for it are told; the next request reads again."""
+    app = service(database)
+    database.seconds, database.away = 0.2, True
+    with ThreadPoolExecutor(5) as threads:
+        assert set(threads.map(lambda _: get(app).status_code, range(5))) == {503}
+    assert database.reads == 1
+    database.seconds, database.away = 0, False
+    assert get(app).status_code == 200
+
+
+def test_too_many_for_one_read(database: Database) -> None:
+    """Beyond those who may wait for another's read, requests are refused at once."""
+    newest = Newest()
+    known = KnownAnswers(newest, Watch(database, newest), max_waiting=1)
+    hold = threading.Event()
+
+    def load() -> Content:
+        hold.wait(5)
+        return Content(Version("e", 1), "text/plain", b"x")
+
+    with ThreadPoolExecutor(2) as threads:
+        waiting = [threads.submit(known.answer, "key", load) for _ in range(2)]
+        time.sleep(0.1)
+        started = time.monotonic()
+        with pytest.raises(OverloadedError):
+            known.answer("key", load)
+        assert time.monotonic() - started < 0.1
+        hold.set()
+        assert {each.result()[0].body for each in waiting} == {b"x"}
+
+
+def test_not_modified_without_a_read(database: Database) -> None:
+    """Who shows the ETag of the current version gets 304 without any read, even where the answer is not kept."""
+    app = service(database, max_bytes=10)
+    etag = get(app).headers["ETag"]
+    reads = database.reads
+    for sent in (etag, f"W/{etag}", f'"other", {etag}'):
+        answer = get(app, If_None_Match=sent)
+        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", etag)
+        assert "max-age" in answer.headers["Cache-Control"]
+    assert database.reads == reads
+
+
+def test_etag_is_of_one_request(database: Database) -> None:
+    """The ETag of one request is none of another's: a table is not taken for JSON, nor a lane for another."""
+    app = service(database)
+    tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
+    assert len(set(tags)) == 3
+    assert get(app, If_None_Match=tags[1]).status_code == 200
+
+
+def test_client_that_knows_better(database: Database) -> None:
+    """A client that shows the ETag of a newer version than the last poll saw is not answered with the older."""
+    app = service(database, interval_seconds=60)
+    old = get(app).headers["ETag"]
+    database.at = Version("e", 2)
+    assert get(app).headers["ETag"] == old
+    newer = old.replace("e-1-", "e-2-")
+    assert get(app, If_None_Match=newer).status_code == 304
+    assert get(app).headers["ETag"] == newer
+
+
+def test_never_backwards(database: Database) -> None:
+    """A read that finds an older version than one seen before is repeated, and given up rather than answered."""
+    app = service(database, max_bytes=0)
+    database.at = Version("e", 5)
+    assert '"e-5-' in get(app).headers["ETag"]
+    database.at = Version("e", 4)
+    assert get(app).status_code == 503
+    threading.Timer(0.05, lambda: setattr(database, "at", Version("e", 6))).start()
+    assert '"e-6-' in get(app).headers["ETag"]
+
+
+def test_left_epoch_does_not_return() -> None:
+    """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
+    newest = Newest()
+    assert newest.saw(Version("e", 5))
+    assert newest.saw(Version("f", 1))
+    assert not newest.saw(Version("e", 6))
+    assert newest.current == Version("f", 1)
+
+
+def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
+    """A read that began before a commit and ends after the poll saw it is not given to anyone later."""
+    app = service(database)
+    get(app)
+    database.seconds = 0.2
+    with ThreadPoolExecutor(1) as threads:
+        late = threads.submit(get, app, "&late")
+        time.sleep(0.05)
+        database.at = Version("e", 2)
+        assert '"e-2-' in late.result().headers["ETag"]
+
+
+def test_outage(database: Database) -> None:
+    """While the database is away known answers are given until they are too old, and others are refused."""
+    app = service(database, max_stale_seconds=0.4)
+    get(app)
+    database.away = True
+    began = time.monotonic()
+    assert get(app, "&other").status_code == 503
+    assert get(app).status_code == 200
+    wait_until(lambda: get(app).status_code == 503, 2)
+    assert 0.3 < time.monotonic() - began < 1
+    database.away = False
+    assert get(app).status_code == 200
+
+
+def test_rests_when_idle(database: Database) -> None:
+    """Nobody asks for long: the database is left alone; the next request is read from it."""
+    app = service(database, idle_seconds=0.1)
+    get(app)
+    time.sleep(0.4)
+    polls, reads = database.polls, database.reads
+    time.sleep(0.2)
+    assert database.polls == polls
+    database.at = Version("e", 2)
+    assert '"e-2-' in get(app).headers["ETag"]
+    assert database.reads == reads + 1
+
+
+@pytest.fixture
+def small(database: Database) -> Iterator[KnownAnswers]:
+    newest = Newest()
+    known = KnownAnswers(newest, Watch(database, newest), max_bytes=200_000)
+    newest.saw(database.at)
+    return known
+
+
+def test_memory_is_bounded(small: KnownAnswers, database: Database) -> None:
+    """However many answers there are, no more bytes are kept than may be; what is used often stays."""
+    content = Content(database.at, "text/plain", b"x" * 10_000)
+    small.answer("often", lambda: content)
+    for number in range(100):
+        small.answer(f"key {number}", lambda: content)
+        assert small.recall("often") is not None
+        assert small.size()[1] <= 200_000
+    assert small.recall("key 0") is None
+    assert small.recall("key 99") is not None
+
+
+def test_errors_are_not_kept(database: Database) -> None:
+    """An answer that says what is wrong is made anew each time."""
+    app = service(database)
+    for _ in range(2):
+        answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
+        assert answer.status_code == 404
+        assert answer.headers["Cache-Control"] == "no-store"

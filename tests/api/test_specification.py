@@ -1,0 +1,103 @@
+"""The description of the API is complete, and what it says is true."""
+
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from falcon import testing
+from hypothesis import HealthCheck, given, settings
+
+from api.app import create_app
+from api.known import KnownAnswers
+from api.pages import docs_page
+from api.parameters import MAX_DAYS
+from api.problems import KINDS
+from api.specification import specification
+from api.versions import Newest
+from api.watch import Watch
+from tests.api.seed import TREE
+from tests.api.service import Service
+from tests.api.test_known import Database
+
+
+def test_complete() -> None:
+    """Every address that the service answers is described, but for the files of its own pages."""
+    newest = Newest()
+    app = create_app(Database(), KnownAnswers(newest, Watch(Database(), newest)))
+    described = set(specification()["paths"])
+    for path in described:
+        assert testing.TestClient(app).simulate_get(path).status_code in {200, 400}, path
+    routes: set[str] = set()
+
+    def walk(nodes: list[Any]) -> None:
+        for node in nodes:
+            if node.resource is not None:
+                routes.add(node.uri_template)
+            walk(node.children)
+
+    walk(app._router._roots)
+    assert routes - {"/static/{name}"} == described
+
+
+def test_documentation() -> None:
+    """The page for people holds every path, parameter and kind of problem that programs are told of."""
+    document = specification()
+    page = docs_page(document)
+    for path, item in document["paths"].items():
+        assert f"GET {path}</code>" in page
+        for parameter in item["get"]["parameters"]:
+            assert f"<code>{parameter['name']}</code>" in page
+    for kind in KINDS:
+        assert f'id="{kind}"' in page
+    assert "://" not in page.replace("http://localhost:3000", "").replace("http://www.w3.org", "")
+
+
+def test_problem_types_lead_to_the_page() -> None:
+    """The type of a problem is the address of its description."""
+    newest = Newest()
+    client = testing.TestClient(create_app(Database(), KnownAnswers(newest, Watch(Database(), newest))))
+    path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
+    assert f'id="{anchor}"' in client.simulate_get(path).text
+
+
+def test_schemathesis(service: Service) -> None:
+    """Whatever requests the description allows or forbids, Schemathesis finds no answer that it does not tell of."""
+    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/openapi.json")
+    checked: dict[str, set[int]] = {}
+
+    @schema.hook  # type: ignore[untyped-decorator]
+    def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
+        return _in_order(query)
+
+    for result in schema.get_all_operations():
+        _check(result.ok(), checked, schemathesis.GenerationMode)
+    assert len(checked) == 2 * len(specification()["paths"]) - 1
+    assert checked["GET /rates"] >= {200, 400, 404}
+
+
+def _check(operation: Any, checked: dict[str, set[int]], modes: Any) -> None:
+    """Send requests that the description allows and such that it forbids, and compare the answers with it."""
+
+    def check(case: Any) -> None:
+        checked.setdefault(operation.label, set()).add(case.call_and_validate().status_code)
+
+    strategy = operation.as_strategy(generation_mode=modes.POSITIVE) | operation.as_strategy(
+        generation_mode=modes.NEGATIVE
+    )
+    quick = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    quick(given(case=strategy)(check))()
+
+
+def _in_order(query: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Put dates in order and not too far apart, and name places that exist now and then: a schema cannot say that."""
+    try:
+        first, last = (date.fromisoformat(query[name]) for name in ("date_from", "date_to"))  # type: ignore[index]
+    except (KeyError, TypeError, ValueError):
+        return query
+    assert query is not None
+    first, last = sorted([first, last])
+    query |= {"date_from": str(first), "date_to": str(min(last, first + timedelta(days=MAX_DAYS - 1)))}
+    if (first.toordinal() + last.toordinal()) % 3 == 0:
+        query |= {"orig_code": next(iter(TREE.ports)), "dest_code": "europe"}
+    return query
