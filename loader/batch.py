@@ -4,11 +4,16 @@ from dataclasses import dataclass
 
 # The parts whose SHA-256s make the digest. Shards begin and end at whole parts.
 PART_BYTES = 8 * 1024 * 1024
+# What is in memory at a time: a part is read and worked on in blocks.
+BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One object in S3 and its execution; `shard` of `shards` is the piece that this process works on."""
+    """One object in S3 and its execution; `shard` of `shards` is the piece that this process works on.
+
+    `etag` is that of the object that this process began with, empty when nothing was read yet.
+    """
 
     batch_id: str
     bucket: str
@@ -17,6 +22,7 @@ class Batch:
     execution_arn: str = ""
     shard: int = 0
     shards: int = 1
+    etag: str = ""
 
     @property
     def url(self) -> str:

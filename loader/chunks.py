@@ -8,69 +8,25 @@ in doubt (commas that do not add up, stray line ends, NUL bytes) is read line by
 import io
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from loader.contract import COLUMNS, MAX_LINE_BYTES, Price, Problem, parse_day, parse_line, parse_price
-from loader.header import Header, RefusedFileError
+from loader.contract import COLUMNS, Price, Problem, fault, parse_day, parse_line, parse_price
+from loader.frames import pd
+from loader.header import Header
+from loader.rows import Integers, Rows
 
 _TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
-Integers = npt.NDArray[np.int64]
 # Days and prices by their text, so that a day is parsed once a file; emptied when a file has too many.
-REMEMBERED = 1_000_000
+REMEMBERED = 100_000
+COMMA, LINE_END = ord(","), ord("\n")
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Good rows as four arrays of the same length: numbers of ports, days since 0001-01-01, US dollars."""
-
-    origs: Integers
-    dests: Integers
-    days: Integers
-    prices: Integers
-
-    def __len__(self) -> int:
-        return len(self.prices)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a piece of the file holds: its number of lines, its good rows, and what is wrong, by line."""
-
-    lines: int
-    good: Rows
-    problems: dict[int, list[Problem]]
-
-
-def whole_lines(parts: Iterable[bytes], first_line: int) -> Iterator[tuple[int, bytes]]:
-    """Cut parts of a file at line ends; yield the number of the first line of each piece, and the piece.
-
-    Raises RefusedFileError at a line of more than 64 KiB that a part does not end.
-    """
-    line, rest = first_line, b""
-    for part in parts:
-        data = rest + part
-        end = data.rfind(b"\n") + 1
-        rest = data[end:]
-        if end:
-            yield line, data[:end]
-            line += data.count(b"\n")
-        if len(rest) > MAX_LINE_BYTES:
-            raise RefusedFileError(line, "line_too_long", f"a line of more than {MAX_LINE_BYTES:,} bytes")
-    if rest:
-        yield line, rest
-
-
-def _distinct(column: "pd.Series[Any]") -> tuple[npt.NDArray[Any], list[Any]]:
-    """Return for each row the number of its value, and the distinct values; numbers among them are a bad sign."""
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
-    codes, values = pd.factorize(column)
-    return codes, values.tolist()
+Refuse = Callable[[int, list[Problem]], None]
+"""Takes the number of a line in its piece, counted from 0, and what is wrong with it."""
+ReadLine = Callable[[bytes], Price | list[Problem]]
 
 
 class Checker:
@@ -82,22 +38,39 @@ class Checker:
         self._days: dict[str, int] = {}
         self._prices: dict[str, int] = {}
 
-    def check(self, data: bytes) -> Checked:
-        """Check a piece that ends at a line end, or at the end of the file. Problems are keyed from 0."""
-        lines = data.count(b"\n") + (not data.endswith(b"\n"))
-        columns = self._split(data, lines)
+    def check(self, data: bytes, lines: int, refuse: Refuse) -> Rows:
+        """Return the good rows of a piece of so many lines, the last of which may lack its end."""
+        columns = self.split(data, lines)
         if columns is None:
-            return self._line_by_line(data, lines)
-        bad = np.zeros(lines, dtype=bool)
+            return self.line_by_line(data, refuse, self._read_line)
+        return self.kept(columns, data, refuse, self._read_line)
+
+    def kept(self, columns: dict[str, Integers], data: bytes, refuse: Refuse, read: ReadLine) -> Rows:
+        """Return the rows that have a number in each column, and those of the others that `read` takes."""
+        bad = np.zeros(len(columns["price"]), dtype=bool)
         for values in columns.values():
             bad |= values == 0
         if not bad.any():
-            return Checked(lines, Rows(*(columns[name] for name in COLUMNS)), {})
-        texts = data.split(b"\n")
-        problems = {int(at): self._explain(texts[at]) for at in np.flatnonzero(bad)}
-        return Checked(lines, Rows(*(columns[name][~bad] for name in COLUMNS)), problems)
+            return Rows(*(columns[name] for name in COLUMNS))
+        good = Rows(*(columns[name][~bad] for name in COLUMNS))
+        rest = self.line_by_line(data, refuse, read, bad)
+        return Rows(*(np.concatenate(pair) for pair in zip(good.columns, rest.columns, strict=True)))
 
-    def _split(self, data: bytes, lines: int) -> dict[str, Integers] | None:
+    def line_by_line(
+        self, data: bytes, refuse: Refuse, read: ReadLine, chosen: npt.NDArray[np.bool_] | None = None
+    ) -> Rows:
+        """Read a piece slowly, or the chosen lines of it."""
+        found = []
+        known = lru_cache(maxsize=1000)(read)
+        for at, line in _numbered(data, chosen):
+            row = known(line)
+            if isinstance(row, Price):
+                found.append((self.ports[row.orig_code], self.ports[row.dest_code], row.day, row.price))
+            else:
+                refuse(at, row)
+        return Rows(*np.array(found, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
+
+    def split(self, data: bytes, lines: int) -> dict[str, Integers] | None:
         """Return the four columns as numbers, 0 where a value is bad; None if the structure is in doubt."""
         if not self._regular(data, lines):
             return None
@@ -114,12 +87,12 @@ class Checker:
         for name in COLUMNS:
             codes, values = _distinct(frame[name])
             # An empty value may be a missing field, and then another row has one too many.
-            if codes.min() < 0 or any(not isinstance(value, str) or not value for value in values):
+            if codes.min() < 0 or "" in values or set(map(type, values)) != {str}:
                 return None
             columns[name] = self._numbers(name, values)[codes]
         return columns
 
-    def _frame(self, data: bytes) -> pd.DataFrame:
+    def _frame(self, data: bytes) -> "pd.DataFrame":
         return pd.read_csv(
             io.BytesIO(data),
             header=None,
@@ -134,54 +107,51 @@ class Checker:
         )
 
     def _regular(self, data: bytes, lines: int) -> bool:
-        if data.count(b",") != 3 * lines or b"\0" in data:
+        array = np.frombuffer(data, dtype=np.uint8)
+        if np.count_nonzero(array == COMMA) != 3 * lines or b"\0" in data:
             return False
         if self.header.crlf:
-            return data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r")
+            return bool(data.count(b"\r\n") == np.count_nonzero(array == LINE_END) == data.count(b"\r"))
         return b"\r" not in data
 
-    def _numbers(self, column: str, values: Iterable[str]) -> Integers:
+    def _numbers(self, column: str, values: list[str]) -> Integers:
         if column == "day":
-            return self._parsed(values, self._days, parse_day)
+            return _parsed(values, self._days, parse_day)
         if column == "price":
-            return self._parsed(values, self._prices, parse_price)
+            return _parsed(values, self._prices, parse_price)
         return np.array([self.ports.get(value, 0) for value in values], dtype=np.int64)
 
-    @staticmethod
-    def _parsed(values: Iterable[str], known: dict[str, int], parse: Callable[[str], int]) -> Integers:
-        if len(known) > REMEMBERED:
-            known.clear()
-        numbers = []
+    def _read_line(self, line: bytes) -> Price | list[Problem]:
+        if self.header.crlf and line.endswith(b"\n"):
+            if not line.endswith(b"\r\n"):
+                shown = line[:-1].decode(errors="replace")
+                return [fault("", shown, "line_end", "ends in LF, but the first line ends in CRLF")]
+            line = line[:-1].removesuffix(b"\r")
+        return parse_line(line.removesuffix(b"\n"), self.header.columns, self.ports)
+
+
+def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:
+    """Yield lines with their ends, and their numbers from 0; all of them, or the chosen ones."""
+    for at, line in enumerate(io.BytesIO(data)):
+        if chosen is None or chosen[at]:
+            yield at, line
+
+
+def _distinct(column: "pd.Series[Any]") -> tuple[npt.NDArray[Any], list[Any]]:
+    """Return for each row the number of its value, and the distinct values; numbers among them are a bad sign."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
+    codes, values = pd.factorize(column)
+    return codes, values.tolist()
+
+
+def _parsed(values: list[str], known: dict[str, int], parse: Callable[[str], int]) -> Integers:
+    if len(known) > REMEMBERED:
+        known.clear()
+    try:
+        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)
+    except KeyError:
         for value in values:
-            number = known.get(value)
-            if number is None:
-                number = known[value] = parse(value)
-            numbers.append(number)
-        return np.array(numbers, dtype=np.int64)
-
-    def _explain(self, line: bytes) -> list[Problem]:
-        found = parse_line(line.removesuffix(b"\r"), self.header.columns, self.ports)
-        assert not isinstance(found, Price), f"the two readings of a line differ: {line!r}"
-        return found
-
-    def _line_by_line(self, data: bytes, lines: int) -> Checked:
-        good: list[tuple[int, int, int, int]] = []
-        problems: dict[int, list[Problem]] = {}
-        texts = data.split(b"\n")
-        for at, line in enumerate(texts[:lines]):
-            ended = at < len(texts) - 1
-            found = self._line(line, ended)
-            if isinstance(found, Price):
-                good.append((self.ports[found.orig_code], self.ports[found.dest_code], found.day, found.price))
-            else:
-                problems[at] = found
-        columns = np.array(good, dtype=np.int64).reshape(-1, 4).T
-        return Checked(lines, Rows(*columns), problems)
-
-    def _line(self, line: bytes, ended: bool) -> Price | list[Problem]:
-        if self.header.crlf and ended:
-            if not line.endswith(b"\r"):
-                shown = line[:100].decode(errors="replace")
-                return [Problem("", shown, "line_end", "ends in LF, but the first line ends in CRLF")]
-            line = line.removesuffix(b"\r")
-        return parse_line(line, self.header.columns, self.ports)
+            if value not in known:
+                known[value] = parse(value)
+        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)

@@ -35,6 +35,17 @@ class Problem:
     message: str
 
 
+class RefusedFileError(Exception):
+    """The whole file is refused, at `line`, for a `reason` to count by; the rest of it is not looked at.
+
+    Line 0 stands for the one that is being read.
+    """
+
+    def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
+        super().__init__(message)
+        self.line, self.reason, self.value = line, reason, value
+
+
 @dataclass(frozen=True)
 class Price:
     """One row; `day` counts from 0001-01-01 as 1, `price` is in whole US dollars."""
@@ -47,13 +58,13 @@ class Price:
 
 def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Problem]:
     """Return the row that `line` (without its line end) holds, or everything that is wrong with it."""
-    if problem := _unreadable(line):
+    if problem := unreadable(line) or _unsplittable(line):
         return [problem]
     text = line.decode()
     fields = text.split(",") if '"' not in text else next(csv.reader([text]), [])
     if len(fields) != len(columns) or not text:
         shown = f"{len(fields)} fields instead of {len(columns)}" if text else "an empty line"
-        return [_problem("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
+        return [fault("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
     problems = [
         problem for column, value in zip(columns, fields, strict=True) if (problem := check_value(column, value, ports))
     ]
@@ -63,35 +74,41 @@ def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Pr
     return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
 
 
-def _unreadable(line: bytes) -> Problem | None:
-    shown = line[:SHOWN].decode(errors="replace")
+def unreadable(line: bytes) -> Problem | None:
+    """Return what keeps a line from being text that PostgreSQL can store, or None."""
+    shown = line[: SHOWN + 1].decode(errors="replace")
     if len(line) > MAX_LINE_BYTES:
-        return _problem("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
+        return fault("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
     if b"\0" in line:
-        return _problem("", shown, "nul_byte", f"a NUL byte at byte {line.index(0) + 1} of the line")
-    if b"\r" in line:
-        return _problem("", shown, "line_end", "a carriage return inside a line; all lines must end alike")
+        return fault("", shown, "nul_byte", f"a NUL byte at byte {line.index(0) + 1} of the line")
     try:
         line.decode()
     except UnicodeDecodeError as error:
-        return _problem("", shown, "invalid_utf8", f"not UTF-8 at byte {error.start + 1} of the line")
+        return fault("", shown, "invalid_utf8", f"not UTF-8 at byte {error.start + 1} of the line")
+    return None
+
+
+def _unsplittable(line: bytes) -> Problem | None:
+    shown = line[: SHOWN + 1].decode(errors="replace")
+    if b"\r" in line:
+        return fault("", shown, "line_end", "a carriage return inside a line; all lines must end alike")
     if line.count(b'"') % 2:
-        return _problem("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
+        return fault("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
     return None
 
 
 def check_value(column: str, value: str, ports: Container[str]) -> Problem | None:
     """Return what is wrong with `value` in `column`, or None."""
     if not value:
-        return _problem(column, value, "missing_value", f"{column} is empty")
+        return fault(column, value, "missing_value", f"{column} is empty")
     if column == "day":
         return None if parse_day(value) else _wrong_day(value)
     if column == "price":
         return None if parse_price(value) else _wrong_price(value)
     if not _CODE.fullmatch(value):
-        return _problem(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
+        return fault(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
     if value not in ports:
-        return _problem(column, value, "unknown_port", f"there is no port {value}; load it with `reference load`")
+        return fault(column, value, "unknown_port", f"there is no port {value}; load it with `reference load`")
     return None
 
 
@@ -116,17 +133,22 @@ def parse_price(value: str) -> int:
 
 def _wrong_day(value: str) -> Problem:
     if _DAY.fullmatch(value):
-        return _problem("day", value, "impossible_day", "there is no such day in the calendar")
-    return _problem("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
+        return fault("day", value, "impossible_day", "there is no such day in the calendar")
+    return fault("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
 
 
 def _wrong_price(value: str) -> Problem:
     if _PRICE.fullmatch(value) and value.strip("0"):
-        return _problem("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
+        return fault("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
     if _PRICE.fullmatch(value) or re.fullmatch(r"-[0-9]+", value, re.ASCII):
-        return _problem("price", value, "price_not_positive", "price must be more than 0")
-    return _problem("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")
+        return fault("price", value, "price_not_positive", "price must be more than 0")
+    return fault("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")
 
 
-def _problem(column: str, value: str, reason: str, message: str) -> Problem:
-    return Problem(column, value if len(value) <= SHOWN else value[:SHOWN] + "…", reason, message)
+def fault(column: str, value: str, reason: str, message: str) -> Problem:
+    """Return a problem whose value is cut to what a report repeats, in characters that every reader can show."""
+    shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
+    if not shown.isprintable():
+        # NUL is refused by PostgreSQL's JSON, half a surrogate pair by UTF-8, and others move the cursor.
+        shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
+    return Problem(column, shown, reason, message)

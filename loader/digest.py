@@ -6,10 +6,48 @@ Shards compute the parts side by side, and it comes out the same however the bat
 import hashlib
 from collections.abc import Iterable, Iterator
 
+from loader.batch import PART_BYTES
 
-def part_digest(part: bytes) -> bytes:
-    """Return the SHA-256 of one part."""
-    return hashlib.sha256(part).digest()
+
+class PartDigests:
+    """Takes the bytes of whole parts, in blocks of any size, and has the SHA-256 of each part.
+
+    The last part of a batch may be shorter. More than `most` bytes are not looked at.
+    """
+
+    def __init__(self, most: int, part: int = PART_BYTES) -> None:
+        self.left, self.part = most, part
+        self._open = hashlib.sha256()
+        self._missing = part
+        self._done: list[bytes] = []
+
+    def update(self, block: bytes) -> None:
+        """Take the next bytes."""
+        rest = memoryview(block)[: self.left]
+        self.left -= len(rest)
+        while rest:
+            self._open.update(rest[: self._missing])
+            taken = min(len(rest), self._missing)
+            self._missing -= taken
+            rest = rest[taken:]
+            if not self._missing:
+                self._close()
+
+    def watched(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Pass blocks on, each taken first."""
+        for block in blocks:
+            self.update(block)
+            yield block
+
+    def finish(self) -> list[bytes]:
+        """Return the digests of the parts, in order."""
+        if self._missing < self.part:
+            self._close()
+        return self._done
+
+    def _close(self) -> None:
+        self._done.append(self._open.digest())
+        self._open, self._missing = hashlib.sha256(), self.part
 
 
 def batch_digest(part_digests: Iterable[bytes]) -> str:
@@ -18,10 +56,3 @@ def batch_digest(part_digests: Iterable[bytes]) -> str:
     for digest in part_digests:
         whole.update(digest)
     return whole.hexdigest()
-
-
-def watched(parts: Iterable[bytes], digests: list[bytes]) -> Iterator[bytes]:
-    """Pass parts on, and append the digest of each to `digests`."""
-    for part in parts:
-        digests.append(part_digest(part))
-        yield part

@@ -12,26 +12,21 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
 
 from loader import notification, objects
-from loader.batch import Batch
+from loader.abandoned import ALL, abandoned
 from loader.discard import discard, drop_rows
-from loader.errors import TransientError
+from loader.errors import UsageError
 from loader.results import Result
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-ALL = "all"
 INBOX = "incoming/"
 # An object younger than this may still be on its way through events and queues; one older was given up.
+LOST_MINUTES = "RATESFLOW_LOST_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
 
-_OPEN = """
-SELECT batch_id, bucket, key, version, execution_arn, seconds FROM batches
-WHERE state = 'open' AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
-"""
 # Closed batches that do not count, of which a table or rates are left; a discard was killed in between.
 _LEFT = """
 SELECT batch_no FROM batches
@@ -49,7 +44,7 @@ _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
     """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many."""
-    closed = [found.batch_id for found in _abandoned(connection, batch)]
+    closed = list(_close_abandoned(connection, batch))
     dropped = _drop_leftovers(connection)
     started = _start_lost(connection, bucket) if batch == ALL else []
     words = f"{len(closed)} closed, {dropped} leftovers dropped, {len(started)} lost objects started"
@@ -58,43 +53,13 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     return Result("gc", run, "done", len(closed), message=words, data=key)
 
 
-def _abandoned(connection: "Connection", batch: str) -> Iterator[Batch]:
-    """Discard and notify batches that are open although their execution is over; yield them."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_OPEN, {"batch": batch})
-        rows = cursor.fetchall()
-    for batch_id, bucket, key, version, arn, seconds in rows:
-        end = _end_in_words(arn)
-        if end is None:
-            continue
-        found = Batch(batch_id, bucket, key, version, arn or "")
-        closed = discard(connection, found, end)
+def _close_abandoned(connection: "Connection", batch: str) -> Iterator[str]:
+    """Discard batches whose execution is over, notify, and yield their ids."""
+    for found in abandoned(connection, batch):
+        closed = discard(connection, found.batch, found.end)
         if closed.outcome == "discarded":
-            notification.publish(notification.failed(found, closed, seconds))
-            yield found
-
-
-def _end_in_words(arn: str | None) -> str | None:
-    """Say how an execution ended, None if it still runs. One that nobody knows any more is over."""
-    if not arn:
-        return "it was started without an execution, and nothing finished it"
-    try:
-        execution = boto3.client("stepfunctions").describe_execution(executionArn=arn)
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
-            return "its execution is not known any more"
-        raise TransientError(f"cannot look at {arn}: {error}") from error
-    except BotoCoreError as error:
-        raise TransientError(f"cannot look at {arn}: {error}") from error
-    ends = {
-        "ABORTED": "the execution was stopped",
-        "TIMED_OUT": "the execution ran out of time",
-        "FAILED": "the execution failed before it could discard",
-        "SUCCEEDED": "the execution ended without closing it",
-    }
-    end = ends.get(execution["status"])
-    why = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
-    return f"{end}: {why}" if end and why else end
+            notification.publish(notification.failed(found.batch, closed, found.seconds))
+            yield found.batch.batch_id
 
 
 def _drop_leftovers(connection: "Connection") -> int:
@@ -131,14 +96,23 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
 
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
-    now = datetime.now(UTC)
+    now, lost_after = datetime.now(UTC), _lost_after()
     pages = objects.client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
     for page in pages:
         yield [
             version
             for version in page.get("Versions", [])
-            if LOST_AFTER < now - version["LastModified"] < GIVEN_UP_AFTER and not version["Key"].endswith("/")
+            if lost_after <= now - version["LastModified"] < GIVEN_UP_AFTER and not version["Key"].endswith("/")
         ]
+
+
+def _lost_after() -> timedelta:
+    """Return how old an object must be; an operator may set it. Raises UsageError."""
+    minutes = os.environ.get(LOST_MINUTES)
+    try:
+        return timedelta(minutes=float(minutes)) if minutes else LOST_AFTER
+    except ValueError:
+        raise UsageError(f"{LOST_MINUTES} is {minutes!r}: give a number of minutes") from None
 
 
 def _event(bucket: str, version: dict[str, Any]) -> dict[str, Any]:

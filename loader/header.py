@@ -3,29 +3,9 @@
 import csv
 from dataclasses import dataclass
 
-from loader.contract import COLUMNS, MAX_LINE_BYTES, SHOWN
+from loader.contract import COLUMNS, MAX_LINE_BYTES, SHOWN, RefusedFileError
 
 BOM = b"\xef\xbb\xbf"
-# How other kinds of file begin, for a message that says what it is rather than what it is not.
-FOREIGN = {
-    b"\x1f\x8b": "a gzip file",
-    b"PK\x03\x04": "a zip file or a workbook",
-    b"PAR1": "a Parquet file",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-    b"\xd0\xcf\x11\xe0": "an old Office file",
-    b"%PDF": "a PDF file",
-    b"{": "JSON",
-    b"[": "JSON",
-}
-
-
-class RefusedFileError(Exception):
-    """The whole file is refused, at `line`, for a `reason` to count by; the rest of it is not looked at."""
-
-    def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
-        super().__init__(message)
-        self.line, self.reason, self.value = line, reason, value
 
 
 @dataclass(frozen=True)
@@ -44,9 +24,6 @@ def read_header(start: bytes) -> Header:
     """
     if not start:
         raise RefusedFileError(1, "empty_file", "the file is empty")
-    for magic, kind in FOREIGN.items():
-        if start.startswith(magic):
-            raise RefusedFileError(1, "not_csv", f"this is {kind}; a batch is CSV with a header, in UTF-8")
     line, line_end, _ = start.partition(b"\n")
     if not line_end and len(start) > MAX_LINE_BYTES:
         raise RefusedFileError(1, "line_too_long", f"the first line is longer than {MAX_LINE_BYTES:,} bytes")

@@ -7,6 +7,7 @@ import hashlib
 import io
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -16,7 +17,8 @@ from database.region_rates import rebuild_batch
 from database.versions import hold_reference_version
 from loader import objects, shards
 from loader.batch import Batch
-from loader.digest import batch_digest, watched
+from loader.copying import ChangedError, Source, copied
+from loader.digest import PartDigests, batch_digest
 from loader.errors import ClosedError, TaskError
 from loader.ledger import Entry, add_seconds, require_open
 from loader.results import Result
@@ -79,37 +81,41 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
 
 
 def _copy_prices(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> int:
-    if objects.head(batch).bytes != entry.bytes:
+    head = objects.head(batch)
+    if head.bytes != entry.bytes:
         raise ClosedError(f"{batch.url} has another size than when it was validated: send the file again")
-    span = shard_span(entry.bytes, batch.shard, batch.shards)
-    lines = Span(validated["start"], validated["stop"])
-    digests: list[bytes] = []
+    source = _source(replace(batch, etag=head.etag), head.bytes, validated)
+    digests = PartDigests(source.span.stop - source.span.start)
     statement = _COPY_PRICES.format(
         table=sql.Identifier(f"staging_{entry.batch_no}"),
         columns=sql.SQL(", ").join(map(sql.Identifier, validated["columns"])),
     )
-    stream = _Stream(_lines(batch, span, lines, digests))
+    stream = _Stream(copied(source, digests))
     try:
         cursor.copy_expert(statement, stream)
     except psycopg2.Error as error:
         # psycopg2 tells what went wrong in reading as an error of its own.
+        if isinstance(stream.failure, ChangedError):
+            raise ClosedError(f"{batch.url} is not what was validated: {stream.failure}") from error
         raise stream.failure or error from error
     rows = cursor.rowcount
-    if [digest.hex() for digest in digests] != validated["digests"]:
+    if [digest.hex() for digest in digests.finish()] != validated["digests"]:
         raise ClosedError(f"the bytes of {batch.url} are not those that were validated: send the file again")
     if rows != validated["rows"]:
         raise TaskError(f"{rows:,} rows staged, but {validated['rows']:,} were validated")
     return rows
 
 
-def _lines(batch: Batch, span: Span, lines: Span, digests: list[bytes]) -> Iterator[bytes]:
-    """Yield the bytes of a shard's lines: its parts, which are digested, less and more at the ends."""
-    at = span.start
-    for part in watched(objects.parts(batch, span.start, span.stop), digests):
-        yield part[max(lines.start - at, 0) : max(lines.stop - at, 0)]
-        at += len(part)
-    if lines.stop > at:
-        yield from objects.parts(batch, at, lines.stop)
+def _source(batch: Batch, size: int, validated: dict[str, Any]) -> Source:
+    return Source(
+        lambda start, stop: objects.parts(batch, start, stop),
+        size,
+        shard_span(size, batch.shard, batch.shards),
+        validated["kind"],
+        validated["gzipped"],
+        validated["columns"],
+        Span(validated["start"], validated["stop"]),
+    )
 
 
 def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> None:

@@ -13,21 +13,23 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from loader.batch import PART_BYTES, Batch
+from loader.batch import BLOCK_BYTES, PART_BYTES, Batch
 from loader.errors import ClosedError, TransientError
 
-# Parts that are fetched while one is worked on: each waits about as long as its work takes.
-AHEAD = 2
+# Blocks that are fetched while one is worked on.
+AHEAD = 6
 ATTEMPTS = 4
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed", "405"}
+CHANGED = {"412", "PreconditionFailed"}
 
 
 @dataclass(frozen=True)
 class ObjectHead:
-    """Size in bytes of an object, and whether its sender asked to load it even if it was loaded before."""
+    """Size in bytes of an object, its ETag, and whether its sender asked to load it even if it was loaded before."""
 
     bytes: int
     forced: bool
+    etag: str = ""
 
 
 @lru_cache(maxsize=1)
@@ -48,23 +50,25 @@ def head(batch: Batch) -> ObjectHead:
     except BotoCoreError as error:
         raise TransientError(f"cannot reach {batch.url}: {error}") from error
     forced = answer["Metadata"].get("ratesflow-force", "").lower() == "true"
-    return ObjectHead(answer["ContentLength"], forced)
+    return ObjectHead(answer["ContentLength"], forced, answer["ETag"])
 
 
 def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop` in parts of 8 MiB, the last one shorter, reading ahead.
+    """Yield the bytes from `start` to `stop` in blocks of 1 MiB, the last one shorter, reading ahead.
 
-    Each part is one request, so that a connection that breaks costs one part. Raises ClosedError when the
-    version is gone, TransientError when it cannot be read.
+    Each part of 8 MiB is one request; that of the next part is sent before the blocks of this one are used up.
+    Raises ClosedError when the version is gone, TransientError when it cannot be read.
     """
-    ranges = iter(range(start, stop, PART_BYTES))
     waiting: deque[Future[bytes]] = deque()
-    with ThreadPoolExecutor(AHEAD, thread_name_prefix="part") as pool:
+    # Two threads, each with the parts of one request after another: a thread reads its blocks in their order.
+    with ThreadPoolExecutor(1, "part") as even, ThreadPoolExecutor(1, "part") as odd:
         try:
-            for first in ranges:
-                waiting.append(pool.submit(_part, batch, first, min(first + PART_BYTES, stop)))
-                if len(waiting) > AHEAD:
-                    yield waiting.popleft().result()
+            for number, first in enumerate(range(start, stop, PART_BYTES)):
+                part = _Part(batch, first, min(first + PART_BYTES, stop))
+                for _ in range(first, part.stop, BLOCK_BYTES):
+                    waiting.append((odd if number % 2 else even).submit(part.read))
+                    if len(waiting) > AHEAD:
+                        yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
@@ -72,31 +76,53 @@ def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
                 future.cancel()
 
 
-def _part(batch: Batch, start: int, stop: int) -> bytes:
-    failure: Exception | None = None
-    for _ in range(ATTEMPTS):  # the client retries requests, but not a body that breaks off
-        try:
-            answer = client().get_object(**_object(batch), Range=f"bytes={start}-{stop - 1}")
-            data: bytes = answer["Body"].read()
-            if len(data) == stop - start:
-                return data
-            failure = OSError(f"{len(data)} bytes of {stop - start}")
-        except ClientError as error:
-            raise _explained(batch, error) from error
-        except (BotoCoreError, OSError) as error:
-            failure = error
-    raise TransientError(f"cannot read {batch.url} from byte {start}: {failure}") from failure
+class _Part:
+    """A range of the object over one request; a body that breaks off is asked for again from there."""
+
+    def __init__(self, batch: Batch, start: int, stop: int) -> None:
+        self.batch, self.at, self.stop = batch, start, stop
+        self._body: Any = None
+
+    def read(self) -> bytes:
+        """Return the next block."""
+        size = min(BLOCK_BYTES, self.stop - self.at)
+        failure: Exception | None = None
+        for _ in range(ATTEMPTS):  # the client retries requests, but not a body that breaks off
+            try:
+                data: bytes = self._open().read(size)
+                if len(data) == size:
+                    self.at += size
+                    return data
+                failure = OSError(f"{len(data)} bytes of {size}")
+            except ClientError as error:
+                raise _explained(self.batch, error) from error
+            except (BotoCoreError, OSError) as error:
+                failure = error
+            self._body = None
+        raise TransientError(f"cannot read {self.batch.url} from byte {self.at}: {failure}") from failure
+
+    def _open(self) -> Any:
+        if self._body is None:
+            wanted = f"bytes={self.at}-{self.stop - 1}"
+            self._body = client().get_object(**_object(self.batch), Range=wanted)["Body"]
+        return self._body
 
 
 def _object(batch: Batch) -> dict[str, str]:
-    where = {"Bucket": batch.bucket, "Key": batch.key}
-    return where if batch.version in ("", "null") else {**where, "VersionId": batch.version}
+    found = {"Bucket": batch.bucket, "Key": batch.key}
+    if batch.version not in ("", "null"):
+        found["VersionId"] = batch.version
+    if batch.etag:
+        found["IfMatch"] = batch.etag
+    return found
 
 
 def _explained(batch: Batch, error: ClientError) -> Exception:
     code = error.response["Error"]["Code"]
     if code in GONE:
         return ClosedError(f"version {batch.version} of {batch.url} is gone: send the file again")
+    if code in CHANGED:
+        return ClosedError(f"{batch.url} changed while it was read: send the file again")
     return TransientError(f"cannot read {batch.url}: {error}")
 
 

@@ -7,14 +7,16 @@ from datetime import date
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from database.reference import Reference
-from loader.chunks import Integers, Rows
+from loader.frames import pd
+from loader.rows import Integers, Rows
 
 DAYS = 31
 # A lane-month as one number: two ports of 21 bits each, and the months since year 0 in 20 bits.
 PORT_BITS, MONTH_BITS = 21, 20
+# Rows that are kept before they are counted: counting looks at each lane-month anew.
+KEPT_ROWS = 1 << 18
 
 Table = npt.NDArray[np.int64]
 
@@ -26,6 +28,8 @@ class RateCounts:
         self._rows: dict[int, int] = {}
         self._counts = np.zeros((1024, DAYS), dtype=np.int64)
         self._sums = np.zeros((1024, DAYS), dtype=np.int64)
+        self._kept: list[tuple[Integers, Integers, Integers]] = []
+        self._kept_rows = 0
 
     def add(self, rows: Rows) -> None:
         """Count rows that passed the check."""
@@ -33,11 +37,21 @@ class RateCounts:
             return
         months, days = _calendar(rows.days)
         keys = (rows.origs << (PORT_BITS + MONTH_BITS)) | (rows.dests << MONTH_BITS) | months
+        self._kept.append((keys, days, rows.prices))
+        self._kept_rows += len(rows)
+        if self._kept_rows >= KEPT_ROWS:
+            self._count()
+
+    def _count(self) -> None:
+        if not self._kept:
+            return
+        keys, days, prices = (np.concatenate(column) for column in zip(*self._kept, strict=True))
+        self._kept, self._kept_rows = [], 0
         codes, found = pd.factorize(keys)
         cells = codes * DAYS + days
         size = len(found) * DAYS
-        # As doubles these sums are exact: a piece has far fewer than 2**22 rows of at most 2**31 dollars.
-        sums = np.bincount(cells, weights=rows.prices, minlength=size).astype(np.int64)
+        # As doubles these sums are exact: far fewer than 2**22 rows are kept, of at most 2**31 dollars.
+        sums = np.bincount(cells, weights=prices, minlength=size).astype(np.int64)
         at = [self._rows.setdefault(key, len(self._rows)) for key in found.tolist()]
         self._grow()
         self._counts[at] += np.bincount(cells, minlength=size).reshape(-1, DAYS)
@@ -50,6 +64,7 @@ class RateCounts:
 
     def lanes(self) -> tuple[Integers, Integers, Integers, Table, Table]:
         """Return numbers of origins, of destinations, months since year 0, counts and sums, as counted."""
+        self._count()
         keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
         origs = keys >> (PORT_BITS + MONTH_BITS)
         dests = (keys >> MONTH_BITS) & ((1 << PORT_BITS) - 1)
@@ -59,7 +74,7 @@ class RateCounts:
 
 def _calendar(days: Integers) -> tuple[Integers, Integers]:
     """Return months since year 0 and days of the month from 0, for days since 0001-01-01 as 1."""
-    distinct, back = np.unique(days, return_inverse=True)
+    back, distinct = pd.factorize(days)
     dates = [date.fromordinal(day) for day in distinct.tolist()]
     months = np.array([day.year * 12 + day.month - 1 for day in dates], dtype=np.int64)
     of_month = np.array([day.day - 1 for day in dates], dtype=np.int64)

@@ -4,12 +4,12 @@ import csv
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from loader.contract import Problem
-from loader.header import RefusedFileError
+from loader.contract import Problem, RefusedFileError, fault
 
 FIRST_ERRORS = 100
 # Beyond this many, problems are counted but no longer listed: the file is broken, not a line of it.
@@ -50,7 +50,8 @@ class ValidationReport:
 class ShardReport:
     """What one shard found. Lines are those of the file, or count from 0 where a later shard begins.
 
-    `refused` says that the shard stopped reading, so that `rows` is not all of them.
+    `refused` says that the shard stopped reading, so that `rows` is not all of them. `first_line` is the number
+    of the file's first row.
     """
 
     rows: int
@@ -59,6 +60,7 @@ class ShardReport:
     errors: list[dict[str, Any]]
     listed_errors: int
     refused: bool
+    first_line: int = 2
 
 
 class ReportWriter:
@@ -71,7 +73,9 @@ class ReportWriter:
         self.errors: list[dict[str, Any]] = []
         self.listed = 0
         self.refused = False
+        self.first_line = 2
         self._file: IO[str] | None = None
+        self._write: Callable[[list[Any]], Any]
 
     def __enter__(self) -> "ReportWriter":
         return self
@@ -91,24 +95,30 @@ class ReportWriter:
         for problem in problems:
             self._note(line, problem)
 
+    def refuser(self, first_line: int) -> Callable[[int, list[Problem]], None]:
+        """Return what notes the problems of the lines of a piece, which are counted from 0."""
+
+        def refuse(at: int, problems: list[Problem]) -> None:
+            self.refuse(first_line + at, problems)
+
+        return refuse
+
     def refuse_file(self, error: RefusedFileError) -> None:
         """Note why nothing more of the file is read."""
         self.refused = True
-        self._note(error.line, Problem("", error.value, error.reason, str(error)))
+        self._note(error.line, fault("", error.value, error.reason, str(error)))
 
     def _note(self, line: int, problem: Problem) -> None:
         self.reasons[problem.reason] += 1
-        entry = {"line": line, **asdict(problem)}
         if len(self.errors) < FIRST_ERRORS:
-            self.errors.append(entry)
+            self.errors.append({"line": line, **asdict(problem)})
         if self.listed < LISTED_ERRORS:
             self.listed += 1
-            self._list(entry)
-
-    def _list(self, entry: dict[str, Any]) -> None:
-        if self._file is None:
-            self._file = listing()
-        csv.writer(self._file).writerow([harmless(entry[column]) for column in COLUMNS])
+            if self._file is None:
+                self._file = listing()
+                self._write = csv.writer(self._file).writerow
+            values = (problem.column, problem.value, problem.reason, problem.message)
+            self._write([line, *map(harmless, values)])
 
     def full_report(self) -> Path | None:
         """Return the file with every problem, None if there was none."""
@@ -119,7 +129,15 @@ class ReportWriter:
 
     def finish(self) -> ShardReport:
         """Return what was found."""
-        return ShardReport(self.rows, self.rejected_rows, dict(self.reasons), self.errors, self.listed, self.refused)
+        return ShardReport(
+            self.rows,
+            self.rejected_rows,
+            dict(self.reasons),
+            self.errors,
+            self.listed,
+            self.refused,
+            self.first_line,
+        )
 
 
 def listing() -> IO[str]:
@@ -139,8 +157,8 @@ def readable(shards: list[ShardReport]) -> list[tuple[int, ShardReport]]:
     found = []
     before = 0
     for number, shard in enumerate(shards):
-        # The lines of the first shard are numbered already: its first row stands on line 2.
-        found.append((before + 2 if number else 0, shard))
+        # The lines of the first shard are numbered already.
+        found.append((before + shard.first_line if number else 0, shard))
         before += shard.rows
         if shard.refused:
             break
@@ -158,8 +176,9 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
     rows = sum(shard.rows for _, shard in numbered)
     if not rows and not reasons:
         reasons["no_rows"] = 1
-        problem = Problem("", "", "no_rows", "there is a header, but no row after it")
-        errors = [{"line": 2, **asdict(problem)}]
+        first_line = numbered[0][1].first_line
+        words = "there is a header, but no row after it" if first_line > 1 else "there is no row"
+        errors = [{"line": first_line, **asdict(Problem("", "", "no_rows", words))}]
     return ValidationReport(
         accepted=not reasons,
         rows=rows,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from loader.batch import PART_BYTES
 from loader.contract import MAX_LINE_BYTES
-from loader.digest import part_digest
+from loader.digest import PartDigests
 
 Fetch = Callable[[int, int], Iterator[bytes]]
-"""Yields the bytes of the batch from one offset to another, in parts of 8 MiB counted from the first."""
+"""Yields the bytes of the batch from one offset to another, in blocks that are read ahead."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,14 @@ def shard_span(size: int, shard: int, shards: int, part: int = PART_BYTES) -> Sp
     return Span(min(first * part, size), min(last * part, size))
 
 
+def shard_groups(count: int, shard: int, shards: int) -> range:
+    """Return which of the row groups of a Parquet file are those of one shard."""
+    return range(count * shard // shards, count * (shard + 1) // shards)
+
+
 @dataclass
 class SpanReader:
-    """Reads the lines that begin in a span. After reading, `digests` are those of its parts, `lines` its bytes.
+    """Reads the lines that begin in a span. After reading, `lines` are their bytes, and `digests` has its parts.
 
     `size` is that of the whole batch; `skip` is where its first row begins, after the header.
     """
@@ -41,7 +46,7 @@ class SpanReader:
     span: Span
     size: int
     skip: int
-    digests: list[bytes] = field(default_factory=list)
+    digests: PartDigests
     lines: Span = field(default=Span(0, 0))
 
     def read(self) -> Iterator[bytes]:
@@ -51,15 +56,14 @@ class SpanReader:
         """
         start = self._first_line()
         at, ended = self.span.start, True
-        for part in self.fetch(self.span.start, self.span.stop):
-            self.digests.append(part_digest(part))
-            begin = part.find(b"\n") + 1 if start is None else min(max(start - at, 0), len(part))
+        for block in self.digests.watched(self.fetch(self.span.start, self.span.stop)):
+            begin = block.find(b"\n") + 1 if start is None else min(max(start - at, 0), len(block))
             if start is None and begin:
                 start = at + begin
-            at += len(part)
+            at += len(block)
             if start is not None:
-                yield part[begin:] if begin else part
-                ended = part.endswith(b"\n")
+                yield block[begin:] if begin else block
+                ended = block.endswith(b"\n")
         if start is None or start >= at:  # all of the span is the inside of a line of the shard before
             self.lines = Span(at, at)
             return

@@ -4,7 +4,7 @@ An array job's children each do a shard; whichever finds that all are done merge
 """
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from database.reference import Reference, stored
@@ -37,7 +37,7 @@ def validate(connection: "Connection", batch: Batch) -> Result | None:
         shards.announce(cursor, entry.batch_no, "validate", batch.shard)
         todo = not shards.is_done(cursor, entry.batch_no, "validate", batch.shard)
     if todo:
-        _check_shard(connection, batch, entry, head.bytes)
+        _check_shard(connection, replace(batch, etag=head.etag), entry, head.bytes)
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
         if entry.state != OPEN:  # another shard, or another attempt, merged all of them in the meantime
@@ -78,16 +78,18 @@ def _facts(
 ) -> dict[str, Any]:
     """Store the rates ready for COPY, so that the load needs no arithmetic; return what it must know."""
     digests = [digest.hex() for digest in reading.digests]
-    if reading.header is None or report.reasons:
+    if reading.layout is None or report.reasons:
         return {"digests": digests}
     data, sha256 = digest(copy_rows(reading.counts, entry.batch_no, ports, reference))
     key = batch.result_key(f"rates/{batch.shard}.copy")
     objects.put(batch.bucket, key, data, "text/plain")
     return {
         "digests": digests,
-        "columns": list(reading.header.columns),
-        "start": reading.lines.start,
-        "stop": reading.lines.stop,
+        "kind": reading.layout.kind,
+        "gzipped": reading.layout.gzipped,
+        "columns": list(reading.layout.header.columns),
+        "start": reading.rows.start,
+        "stop": reading.rows.stop,
         "rates": key,
         "rates_sha256": sha256,
     }

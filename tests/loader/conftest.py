@@ -1,15 +1,18 @@
 """A batch in a real bucket, and a real database, as the tasks find them."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import psycopg2
 import pytest
 
 from loader import objects
 from loader.batch import Batch
 from loader.database import connected
 from local.deploy import REGION, Clients
+from local.postgres import Postgres
 from tests.fix_database import Database
 
 _numbers = itertools.count(1)
@@ -60,3 +63,11 @@ def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> D
 def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk on the newest PostgreSQL alone."""
     return _desk(database18, aws, monkeypatch)
+
+
+@pytest.fixture(scope="module", params=[pytest.param(16, id="pg16"), pytest.param(18, id="pg18")])
+def connection(request: pytest.FixtureRequest, servers: Callable[[int], Postgres]) -> Iterator[Any]:
+    """A connection to an empty database of each version of PostgreSQL, for what leaves nothing behind."""
+    connection = psycopg2.connect(servers(request.param).url())
+    yield connection
+    connection.close()

@@ -1,5 +1,6 @@
 """The contract: the fast reading, the plain reading and PostgreSQL's COPY say the same of the same bytes."""
 
+import gzip
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loader.chunks import Checker, whole_lines
-from loader.contract import COLUMNS, Price, parse_day, parse_line, parse_price
-from loader.header import Header, RefusedFileError, read_header
+from loader.chunks import Checker
+from loader.contract import COLUMNS, Price, RefusedFileError, parse_day, parse_line, parse_price
+from loader.formats import read_layout
+from loader.header import Header, read_header
+from loader.lines import whole_lines
+from loader.rows import Rows
 from tests.fix_database import Database
 
 PORTS = ["CNSHA", "NLRTM", "USNYC"]
@@ -41,16 +45,20 @@ def _file(parts: tuple[list[bytes], bool, bool]) -> tuple[bytes, bool]:
     return end.join(found) + (end if ended else b""), crlf
 
 
-def _check(data: bytes, crlf: bool, columns: tuple[str, ...] = COLUMNS) -> tuple[set[tuple[Any, ...]], set[int], int]:
-    checker = Checker(Header(columns, crlf, 0), PORTS)
-    checked = checker.check(data)
-    good = checked.good
-    rows = [
-        (PORTS[orig - 1], PORTS[dest - 1], day, price)
-        for orig, dest, day, price in zip(good.origs, good.dests, good.days, good.prices, strict=True)
+def unfolded(good: Rows) -> list[tuple[Any, ...]]:
+    """Return good rows with the ports' codes."""
+    return [
+        (PORTS[orig - 1], PORTS[dest - 1], day, price) for orig, dest, day, price in zip(*good.columns, strict=True)
     ]
-    assert len(rows) + len(checked.problems) == checked.lines
-    return rows, set(checked.problems), checked.lines
+
+
+def _check(data: bytes, crlf: bool, columns: tuple[str, ...] = COLUMNS) -> tuple[list[tuple[Any, ...]], set[int], int]:
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    problems = {}
+    good = Checker(Header(columns, crlf, 0), PORTS).check(data, lines, problems.__setitem__)
+    rows = unfolded(good)
+    assert len(rows) + len(problems) == lines
+    return rows, set(problems), lines
 
 
 @given(files)
@@ -60,11 +68,11 @@ def test_fast_and_plain_reading_agree(parts: tuple[list[bytes], bool, bool]) -> 
     data, crlf = _file(parts)
     if not data:
         return
-    rows, problems, count = _check(data, crlf)
-    plain = Checker(Header(COLUMNS, crlf, 0), PORTS)._line_by_line(data, count)
-    good = zip(plain.good.origs, plain.good.dests, plain.good.days, plain.good.prices, strict=True)
-    assert rows == [(PORTS[orig - 1], PORTS[dest - 1], day, price) for orig, dest, day, price in good]
-    assert problems == set(plain.problems)
+    rows, problems, _ = _check(data, crlf)
+    checker, plain_problems = Checker(Header(COLUMNS, crlf, 0), PORTS), {}
+    plain = checker.line_by_line(data, plain_problems.__setitem__, checker._read_line)
+    assert rows == unfolded(plain)
+    assert problems == set(plain_problems)
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +128,12 @@ def test_pieces_end_at_line_ends_however_the_parts_are_cut(texts: list[bytes], s
     data = b"\n".join(texts)
     parts = [data[at : at + size] for at in range(0, len(data), size)]
     pieces = list(whole_lines(parts, first_line=2))
-    assert b"".join(piece for _, piece in pieces) == data
+    assert b"".join(piece for _, _, piece in pieces) == data
     line = 2
-    for first, piece in pieces:
-        assert first == line
-        line += piece.count(b"\n")
-    assert all(piece.endswith(b"\n") for _, piece in pieces[:-1])
+    for first, lines, piece in pieces:
+        assert (first, lines) == (line, piece.count(b"\n") + (not piece.endswith(b"\n")))
+        line += lines
+    assert all(piece.endswith(b"\n") for _, _, piece in pieces[:-1])
 
 
 @pytest.mark.parametrize(
@@ -179,10 +187,15 @@ def test_limits_of_days_and_prices() -> None:
     ("start", "reason", "words"),
     [
         (b"", "empty_file", "empty"),
-        (b"\x1f\x8b\x08\0", "not_csv", "gzip"),
-        (b"PK\x03\x04rest", "not_csv", "workbook"),
-        (b"PAR1rest", "not_csv", "Parquet"),
-        ("orig_code".encode("utf-16"), "not_csv", "UTF-16"),
+        (b"\x1f\x8b\x08\0", "truncated_gzip", "not sent whole"),
+        (gzip.compress(b""), "empty_file", "holds nothing"),
+        (gzip.compress(gzip.compress(b"x")), "unknown_format", "of gzip again"),
+        (gzip.compress(b"PK\x03\x04rest"), "unknown_format", "workbook"),
+        (b"PK\x03\x04rest", "unknown_format", "workbook"),
+        (b"[{}]", "unknown_format", "one object a line"),
+        (b"<html>", "unknown_format", "HTML"),
+        (b"PARErest", "unknown_format", "encrypted"),
+        ("orig_code".encode("utf-16"), "unknown_format", "UTF-16"),
         (b"orig_code,dest_code,day\n", "wrong_header", "missing 'price'"),
         (b"orig_code,dest_code,day,price,price\n", "wrong_header", "twice 'price'"),
         (b"orig_code,dest_code,day,price,note\n", "wrong_header", "unknown 'note'"),
@@ -194,8 +207,8 @@ def test_limits_of_days_and_prices() -> None:
 def test_a_file_of_another_kind_is_refused_in_words(start: bytes, reason: str, words: str) -> None:
     """The first line tells what a wrong file is, or what its header lacks."""
     with pytest.raises(RefusedFileError, match=words) as refused:
-        read_header(start)
-    assert refused.value.reason == reason
+        read_layout(lambda first, last: iter([start[first:last]]), len(start))
+    assert (refused.value.line, refused.value.reason) == (1, reason)
 
 
 def test_header_with_bom_quotes_and_crlf() -> None:

@@ -1,6 +1,7 @@
 """Shards: together they have every line once, and a batch comes out the same however it was split."""
 
 import csv as csv_module
+import hashlib
 import io
 import json
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader import objects, reading, spans
+from loader import digest, objects, reading, spans
 from loader.batch import Batch
 from loader.commit import commit
+from loader.digest import PartDigests
 from loader.discard import discard
 from loader.errors import ClosedError, TaskError
 from loader.load import load
@@ -39,22 +41,24 @@ def fetch_from(data: bytes, part: int) -> spans.Fetch:
     st.booleans(),
     st.integers(3, 20),
     st.integers(1, 9),
+    st.integers(1, 25),
 )
 @settings(max_examples=500, deadline=None)
-def test_shards_have_every_line_once(lines: list[bytes], ended: bool, part: int, shards: int) -> None:
-    """Whatever the parts and the number of shards: joined, the shards' lines are the rows of the file."""
+def test_shards_have_every_line_once(lines: list[bytes], ended: bool, part: int, shards: int, block: int) -> None:
+    """Whatever the parts, blocks and number of shards: joined, the shards' lines are the rows of the file."""
     data = HEADER + b"\n".join(lines) + (b"\n" if ended and lines else b"")
     found, digests = [], []
     for shard in range(shards):
         span = shard_span(len(data), shard, shards, part)
-        reader = SpanReader(fetch_from(data, part), span, len(data), len(HEADER))
+        watching = PartDigests(span.stop - span.start, part)
+        reader = SpanReader(fetch_from(data, block), span, len(data), len(HEADER), watching)
         pieces = b"".join(reader.read())
         assert pieces == data[reader.lines.start : reader.lines.stop]
         assert not pieces or data[reader.lines.start - 1 : reader.lines.start] == b"\n"
         found.append(pieces)
-        digests += reader.digests
+        digests += watching.finish()
     assert b"".join(found) == data[len(HEADER) :]
-    assert len(digests) == -(-len(data) // part)
+    assert digests == [hashlib.sha256(data[at : at + part]).digest() for at in range(0, len(data), part)]
 
 
 def test_more_shards_than_parts_leaves_some_empty() -> None:
@@ -67,9 +71,11 @@ def test_more_shards_than_parts_leaves_some_empty() -> None:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 KiB, so that a small file has many."""
+    monkeypatch.setattr(objects, "PART_BYTES", PART)
     for module in (objects, reading):
-        monkeypatch.setattr(module, "PART_BYTES", PART)
+        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
     monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
+    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 PRICES = rows(6000)

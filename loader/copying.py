@@ -1,0 +1,80 @@
+"""The rows of a validated shard as the text that COPY takes: read as validation read them, digested on the way.
+
+CSV is copied as it stands. JSON Lines and Parquet are turned into CSV piece by piece; pandas is not needed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from loader.contract import RefusedFileError
+from loader.digest import PartDigests
+from loader.formats import CSV, PARQUET
+from loader.gunzip import unpacked
+from loader.lines import from_offset, whole_lines
+from loader.spans import Fetch, Span
+
+
+class ChangedError(Exception):
+    """The bytes cannot be read as they were when they were validated."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a shard's rows are, as validation found them; `span` are the bytes of the object that it digests."""
+
+    fetch: Fetch
+    size: int
+    span: Span
+    kind: str
+    gzipped: bool
+    columns: Sequence[str]
+    rows: Span
+
+
+def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
+    """Yield the rows as CSV, each line with the columns in `source.columns`; all of the span goes to `digests`.
+
+    Raises ChangedError when the file is not what validation accepted.
+    """
+    try:
+        if source.kind == PARQUET:
+            yield from _row_groups(source, digests)
+        elif source.kind == CSV:
+            yield from _text(source, digests)
+        else:
+            yield from _json_lines(source, digests)
+    except (RefusedFileError, ValueError) as error:
+        raise ChangedError(str(error)) from error
+
+
+def _text(source: Source, digests: PartDigests) -> Iterator[bytes]:
+    if source.gzipped and source.rows.stop:
+        blocks = digests.watched(source.fetch(0, source.size))
+        yield from from_offset(unpacked(blocks, source.size), source.rows.start)
+        return
+    at = source.span.start
+    for block in digests.watched(source.fetch(source.span.start, source.span.stop)):
+        wanted = block[max(source.rows.start - at, 0) : max(source.rows.stop - at, 0)]
+        if wanted:
+            yield wanted
+        at += len(block)
+    if source.rows.stop > at:
+        yield from source.fetch(at, source.rows.stop)
+
+
+def _json_lines(source: Source, digests: PartDigests) -> Iterator[bytes]:
+    from loader.jsonlines import rows_as_csv
+
+    for _, lines, piece in whole_lines(_text(source, digests), 1):
+        yield rows_as_csv(piece, lines, source.columns)
+
+
+def _row_groups(source: Source, digests: PartDigests) -> Iterator[bytes]:
+    from loader.parquet import open_parquet, record_batches, rows_as_csv
+
+    for block in source.fetch(source.span.start, source.span.stop):
+        digests.update(block)
+    if source.rows.start < source.rows.stop:
+        file = open_parquet(source.fetch, source.size)
+        for batch in record_batches(file, range(source.rows.start, source.rows.stop), 1):
+            yield rows_as_csv(batch)

@@ -1,0 +1,76 @@
+"""What validation and load make of the bytes of a file, without a database and a bucket."""
+
+import io
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+from loader.copying import Source, copied
+from loader.digest import PartDigests
+from loader.formats import read_layout
+from loader.reading import Reading, read_shard
+from loader.report import ReportWriter, ValidationReport, merged
+from loader.spans import Fetch, Span
+
+Rates = dict[tuple[str, str, int], tuple[int, int]]
+PORTS = ["CNSHA", "NLRTM", "USNYC"]
+
+
+def fetch_from(data: bytes, block: int = 1 << 20) -> Fetch:
+    """Return what reads a file that is in memory."""
+
+    def fetch(start: int, stop: int) -> Iterator[bytes]:
+        for at in range(start, stop, block):
+            yield data[at : min(at + block, stop)]
+
+    return fetch
+
+
+def validated(data: bytes) -> tuple[ValidationReport, Reading]:
+    """Validate a file of prices between three ports."""
+    with ReportWriter() as report:
+        reading = read_shard(fetch_from(data), len(data), PORTS, report)
+        return merged([report.finish()]), reading
+
+
+def counted(reading: Reading) -> Rates:
+    """Return count and sum by lane and day, as validation counted them."""
+    found: Rates = {}
+    for orig, dest, month, counts, sums in zip(*reading.counts.lanes(), strict=True):
+        first = date(month // 12, month % 12 + 1, 1).toordinal()
+        for at in counts.nonzero()[0].tolist():
+            found[PORTS[orig - 1], PORTS[dest - 1], first + at] = (int(counts[at]), int(sums[at]))
+    return found
+
+
+def recounted(rows: Iterable[tuple[str, str, int, int]]) -> Rates:
+    """Return the same for rows, one at a time."""
+    found: Rates = {}
+    for orig, dest, day, price in rows:
+        count, total = found.get((orig, dest, day), (0, 0))
+        found[orig, dest, day] = (count + 1, total + price)
+    return found
+
+
+def text_for_copy(data: bytes, reading: Reading) -> tuple[bytes, tuple[str, ...]]:
+    """Return what load would give to COPY, and the columns it names; the digest of the bytes must be the same."""
+    layout = read_layout(fetch_from(data), len(data))
+    digests = PartDigests(len(data))
+    columns = layout.header.columns
+    source = Source(fetch_from(data), len(data), Span(0, len(data)), layout.kind, layout.gzipped, columns, reading.rows)
+    text = b"".join(copied(source, digests))
+    assert digests.finish() == reading.digests
+    return text, columns
+
+
+def copied_rows(connection: Any, data: bytes, reading: Reading) -> list[tuple[str, str, int, int]]:
+    """Return the rows that PostgreSQL stores, days counted from 0001-01-01 as 1; nothing of them stays."""
+    text, columns = text_for_copy(data, reading)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE copied (orig_code text, dest_code text, day date, price integer)")
+        statement = f"COPY copied ({', '.join(columns)}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')"
+        cursor.copy_expert(statement, io.BytesIO(text))
+        cursor.execute("SELECT orig_code, dest_code, day - '0001-01-01'::date + 1, price FROM copied")
+        rows: list[tuple[str, str, int, int]] = cursor.fetchall()
+    connection.rollback()
+    return rows

@@ -1,0 +1,171 @@
+"""The same prices in every format come out the same; a broken file of any format leaves nothing behind."""
+
+import gzip
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from database import reference
+from loader import digest, objects, parquet, reading, spans
+from loader.commit import commit
+from loader.discard import discard
+from loader.errors import ClosedError
+from loader.load import load
+from loader.validate import validate
+from tests.loader import samples
+from tests.loader.conftest import Desk
+
+PART = 8192
+PRICES = samples.rows(6000, seed=31)
+TABLE = samples.parquet(PRICES, row_group_size=700)
+LINES = samples.json_lines(PRICES)
+FORMATS = {
+    "csv": samples.csv(PRICES),
+    "csv.gz": gzip.compress(samples.csv(PRICES)),
+    "members.gz": gzip.compress(samples.csv(PRICES)[:5000]) + gzip.compress(samples.csv(PRICES)[5000:]),
+    "jsonl": LINES,
+    "spaced.jsonl": LINES.replace(b": ", b" :  ").replace(b"}", b" }\r"),
+    "mixed.jsonl": b"\xef\xbb\xbf" + LINES.replace(b'"CN', b'"\\u0043N'),
+    "jsonl.gz": gzip.compress(LINES),
+    "parquet": TABLE,
+    "text.parquet": samples.parquet(PRICES, {"day": pa.string(), "price": pa.uint16()}, row_group_size=700),
+    "pandas.parquet": samples.parquet(PRICES, {"day": pa.timestamp("ns")}, compression="gzip"),
+}
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
+    monkeypatch.setattr(objects, "PART_BYTES", PART)
+    monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
+    for module in (objects, reading):
+        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
+    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
+    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
+
+
+def run_all(desk: Desk, task: Any, batch: Any, count: int) -> Any:
+    """Run all shards of a task side by side; return what the one answers that merged them."""
+    with ThreadPoolExecutor(count) as pool:
+        shards = [replace(batch, shard=shard, shards=count) for shard in range(count)]
+        results = list(pool.map(lambda shard: desk.run(task, shard), shards))
+    return next(result for result in results if result)
+
+
+def read_report(desk: Desk, result: Any) -> dict[str, Any]:
+    """Return the report of a validation."""
+    key = result.report.removeprefix(f"s3://{desk.bucket}/")
+    return json.loads(desk.aws("s3").get_object(Bucket=desk.bucket, Key=key)["Body"].read())
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_commits_the_same_prices(desk: Desk, name: str, shards: int) -> None:
+    """Prices and rates are those that were sent, in any format and any number of shards, whatever the key says."""
+    batch = desk.send(FORMATS[name], key="incoming/prices.csv")
+    result = run_all(desk, validate, batch, shards)
+    assert (result.outcome, result.rows) == ("accepted", len(PRICES))
+    assert run_all(desk, load, batch, shards).rows == len(PRICES)
+    assert desk.run(commit, replace(batch, shards=shards)).outcome == "committed"
+    stored = desk.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
+    assert stored == sorted(PRICES)
+    counts = desk.database.ask("SELECT orig_code, dest_code, day, count FROM daily_rates")
+    expected = samples.daily(PRICES, reference.builtin())
+    assert {tuple(row[:3]): row[3] for row in counts} == {key: count for key, (count, _) in expected.items()}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("name", ["csv.gz", "jsonl", "parquet"])
+def test_the_digest_is_that_of_the_objects_own_bytes(desk18: Desk, name: str) -> None:
+    """The same object is a duplicate of itself, however many shards read it; its prices in CSV are another batch."""
+    data = FORMATS[name]
+    whole = desk18.send(data)
+    run_all(desk18, validate, whole, 1)
+    split = desk18.send(data, key="incoming/split")
+    run_all(desk18, validate, split, 4)
+    digests = [
+        desk18.database.one("SELECT digest FROM batches WHERE batch_id = %s", batch.batch_id)
+        for batch in (whole, split)
+    ]
+    parts = digest.PartDigests(len(data), PART)
+    parts.update(data)
+    assert digests == [digest.batch_digest(parts.finish())] * 2
+
+
+BROKEN = {
+    "truncated gzip": (FORMATS["csv.gz"][:-700], "truncated_gzip", None),
+    "damaged gzip": (FORMATS["csv.gz"][:-8] + b"\0" * 8, "broken_gzip", None),
+    "gzip and more": (FORMATS["csv.gz"] + b"more", "broken_gzip", len(PRICES) + 2),
+    "truncated Parquet": (TABLE[:-700], "truncated_parquet", 1),
+    "damaged Parquet": (
+        TABLE[: len(TABLE) // 2] + b"\xff" * 99 + TABLE[len(TABLE) // 2 + 99 :],
+        "broken_parquet",
+        None,
+    ),
+    "one bad line of JSON": (LINES.replace(b'"price": ', b'"price": 0', 1), "invalid_json", 1),
+    "one bad price of Parquet": (samples.parquet([*PRICES[:800], (*PRICES[0][:3], -1)]), "price_not_positive", 801),
+    "a column too many": (samples.parquet(PRICES[:9]).replace(b"dest_code", b"dest_kode"), "wrong_header", 1),
+}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_of_any_format_leaves_nothing(desk: Desk, name: str, shards: int) -> None:
+    """It is rejected with its line and reason, nothing of it can be loaded, and no table or rate is left."""
+    data, reason, line = BROKEN[name]
+    before = desk.database.snapshot()
+    batch = desk.send(data)
+    result = run_all(desk, validate, batch, shards)
+    assert result.outcome == "rejected"
+    report = read_report(desk, result)
+    assert report["reasons"][reason] == 1
+    assert line in (None, report["errors"][0]["line"])
+    with pytest.raises(ClosedError, match="rejected, not open"):
+        desk.run(load, batch)
+    assert desk.database.snapshot() == before
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("name", ["jsonl", "parquet"])
+def test_bad_rows_have_the_files_own_numbers_in_every_shard(desk18: Desk, name: str) -> None:
+    """Row n of a Parquet file is told as line n, and so is line n of JSON Lines, whichever shard finds it."""
+    bad = {1, 2, 777, 2500, 4321, 6000}
+    rows = [(*row[:3], -1) if at in bad else row for at, row in enumerate(PRICES, start=1)]
+    make = {"jsonl": samples.json_lines, "parquet": lambda found: samples.parquet(found, row_group_size=700)}[name]
+    result = run_all(desk18, validate, desk18.send(make(rows)), 4)
+    report = read_report(desk18, result)
+    assert (report["rows"], report["rejected_rows"]) == (6000, len(bad))
+    assert {error["line"] for error in report["errors"]} == bad
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl", "parquet"])
+def test_load_refuses_a_file_that_changed(desk: Desk, name: str) -> None:
+    """Another file of the same size in place of the validated one is refused, and nothing of it stays."""
+    data = FORMATS[name]
+    batch = desk.send(data)
+    assert desk.run(validate, batch).outcome == "accepted"
+    middle = len(data) // 2
+    other = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+    version = desk.aws("s3").put_object(Bucket=batch.bucket, Key=batch.key, Body=other)["VersionId"]
+    with pytest.raises(ClosedError, match="validated"):
+        desk.run(load, replace(batch, version=version))
+    assert desk.database.one("SELECT count(*) FROM rates") == 0
+    desk.run(discard, batch)
+
+
+def test_an_object_that_changes_while_it_is_read_is_told(desk18: Desk) -> None:
+    """In a bucket without versions, the rest of another object is never read as the rest of this one."""
+    desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"one")
+    batch = replace(desk18.send(b"x"), key="plain", version="null")
+    batch = replace(batch, etag=objects.head(batch).etag)
+    assert b"".join(objects.parts(batch, 0, 3)) == b"one"
+    desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"two")
+    with pytest.raises(ClosedError, match="changed while it was read"):
+        list(objects.parts(batch, 0, 3))
