@@ -1,0 +1,214 @@
+"""`python -m benchmarks.api [PART…]`: the rates API beside what one would pick instead, side by side in one run.
+
+Parts: `throughput` (from the database and known, against the first version, FastAPI and "hello"), `size`
+(10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.api_alternatives import PACKAGES, all_of_them, ours
+from benchmarks.api_data import busy_lanes, fill, server, wrk_version
+from benchmarks.api_load import Seen, Wrk
+from benchmarks.options import Options
+from benchmarks.results import Measure, median, ratio, record
+from benchmarks.servers import machine, warn_if_busy
+from local.postgres import Postgres
+
+SMALL, LARGE = 56_689, 10_000_000
+MONTH = ("2021-01-01", "2021-01-31")
+YEAR = ("2021-01-01", "2021-12-31")
+LANES = 500
+Found = dict[str, Measure]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the parts named, or all; store each part's figures as soon as it is done."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "parts", nargs="*", metavar="PART", help="throughput, size, region, restarts; all if none is named"
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (5)")
+    parser.add_argument("--large", type=int, default=LARGE, help=f"prices of the large database ({LARGE:,})")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    if shutil.which("wrk") is None:
+        sys.exit("benchmarks.api needs wrk, which is fast enough to ask: apt-get install wrk")
+    warn_if_busy()
+    options = Options(rows=given.large, rounds=given.rounds)
+    folder = Path(tempfile.mkdtemp(prefix="ratesflow-bench-api-"))
+    try:
+        with server(folder) as postgres:
+            bench = Bench(postgres, folder, options)
+            for name in given.parts or PARTS:
+                options.say(f"api {name}: begins")
+                found = PARTS[name](bench)
+                record(found, machine(), _versions(postgres))
+                for measure, figures in found.items():
+                    print(f"{measure:34} {figures.value:10.4g}   [{figures.low:.4g} to {figures.high:.4g}]", flush=True)  # noqa: T201
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+class Bench:
+    """The databases of a run, made when first asked for."""
+
+    def __init__(self, postgres: Postgres, folder: Path, options: Options) -> None:
+        self.postgres, self.folder, self.options = postgres, folder, options
+        self._urls: dict[str, str] = {}
+
+    def small(self) -> str:
+        """Return the address of the database with as many prices as the first version had, in one month."""
+        return self._database("small", SMALL, days=31)
+
+    def large(self) -> str:
+        """Return the address of the large database."""
+        return self._database("large", self.options.rows or LARGE, days=None)
+
+    def _database(self, name: str, rows: int, days: int | None) -> str:
+        if name not in self._urls:
+            self.options.say(f"api: makes a database of {rows:,} prices")
+            self._urls[name] = fill(self.postgres, name, self.folder, rows, days, first=name == "small")
+        return self._urls[name]
+
+    def wrk(self, port: int, paths: list[str], connections: int = 8, seconds: float = 4, *, count: bool = False) -> Wrk:
+        """Begin to ask."""
+        return Wrk(self.folder, port, paths, connections=connections, seconds=seconds, count=count)
+
+    def good(self, port: int, paths: list[str], connections: int = 8) -> Seen:
+        """Ask for some seconds; every answer must be good."""
+        seen = self.wrk(port, paths, connections).seen()
+        if seen.not_good or seen.errors:
+            raise RuntimeError(f"port {port}: {seen.not_good} answers were not good, {seen.errors} had errors")
+        return seen
+
+
+def paths(lanes: list[tuple[str, str]], days: tuple[str, str]) -> list[str]:
+    """Return one request for each lane."""
+    return [f"/rates?date_from={days[0]}&date_to={days[1]}&orig_code={orig}&dest_code={dest}" for orig, dest in lanes]
+
+
+def throughput(bench: Bench) -> Found:
+    """Ask every way in turn, round after round, for a month of one of some hundred lanes."""
+    asked = paths(busy_lanes(bench.small(), LANES), MONTH)
+    rates: dict[str, list[float]] = defaultdict(list)
+    slowest: dict[str, list[float]] = defaultdict(list)
+    with all_of_them(bench.small(), bench.folder) as ports:
+        for port in ports.values():
+            bench.good(port, asked)  # the first time is another matter
+        for number in range(bench.options.rounds):
+            bench.options.say(f"api throughput: round {number + 1} of {bench.options.rounds}")
+            for name, port in ports.items():
+                seen = bench.good(port, asked)
+                rates[name].append(seen.rate)
+                slowest[name].append(seen.p99)
+    found = {f"api_{name}_per_s": median(samples) for name, samples in rates.items()}
+    found |= {f"api_{name}_p99_ms": median(samples) for name, samples in slowest.items()}
+    found |= {
+        "api_cold_vs_first": ratio(rates["cold"], rates["first"]),
+        "api_cold_vs_first_two_workers": ratio(rates["cold"], rates["first_2"]),
+        "api_cold_vs_fastapi": ratio(rates["cold"], rates["fastapi"]),
+        "api_known_vs_hello": ratio(rates["known"], rates["hello"]),
+    }
+    return found
+
+
+def size(bench: Bench) -> Found:
+    """Ask for a month of a lane, from many prices and from few, with no answer kept."""
+    urls = {"56k": bench.small(), "10m": bench.large()}
+    samples: dict[str, list[float]] = defaultdict(list)
+    with (
+        ours(urls["56k"], bench.folder / "small.log", RATESFLOW_API_CACHE_MB="0") as (few, _),
+        ours(urls["10m"], bench.folder / "large.log", RATESFLOW_API_CACHE_MB="0") as (many, _),
+    ):
+        ways = {"56k": (few, paths(busy_lanes(urls["56k"], LANES), MONTH)),
+                "10m": (many, paths(busy_lanes(urls["10m"], LANES), MONTH))}  # fmt: skip
+        for number in range(-1, bench.options.rounds):
+            for name, (port, asked) in ways.items():
+                seen = bench.good(port, asked, connections=4)
+                if number >= 0:
+                    samples[name].append(seen.p99)
+    found = {f"api_p99_{name}_ms": median(values) for name, values in samples.items()}
+    return found | {"api_p99_10m_vs_56k": ratio(samples["10m"], samples["56k"])}
+
+
+def region(bench: Bench) -> Found:
+    """Ask for a year between regions and for a month between ports, one at a time, with no answer kept."""
+    url = bench.large()
+    samples: dict[str, list[float]] = defaultdict(list)
+    with ours(url, bench.folder / "region.log", RATESFLOW_API_CACHE_MB="0") as (port, _):
+        ways = {"region_year": paths(busy_lanes(url, LANES, regions=True), YEAR),
+                "port_month": paths(busy_lanes(url, LANES), MONTH)}  # fmt: skip
+        for number in range(-1, bench.options.rounds):
+            for name, asked in ways.items():
+                seen = bench.good(port, asked, connections=1)
+                if number >= 0:
+                    samples[name].append(1000 / seen.rate)
+    found = {f"api_{name}_ms": median(values) for name, values in samples.items()}
+    return found | {"region_year_vs_port_month": ratio(samples["region_year"], samples["port_month"])}
+
+
+def restarts(bench: Bench) -> Found:
+    """Replace every worker under load, several times; then restart the database under load."""
+    asked = paths(busy_lanes(bench.small(), LANES), MONTH)
+    with ours(bench.small(), bench.folder / "restarts.log") as (port, pid):
+        load = bench.wrk(port, asked, connections=32, seconds=24, count=True)
+        for _ in range(3):
+            time.sleep(0.5)
+            os.kill(pid, signal.SIGHUP)
+            time.sleep(7)
+        reloads = load.seen()
+    with ours(bench.small(), bench.folder / "away.log", RATESFLOW_API_CACHE_MB="0") as (port, _):
+        load = bench.wrk(port, asked, connections=16, seconds=10, count=True)
+        time.sleep(2)
+        bench.postgres.stop()
+        time.sleep(1)
+        bench.postgres.restart()
+        back = bench.wrk(port, asked, connections=4, seconds=4, count=True).seen()
+        away = load.seen()
+    failed = reloads.failed + reloads.statuses[503] + away.failed + back.failed + back.statuses[503]
+    return {
+        "api_failed_in_restarts": _count(failed),
+        "api_requests_in_restarts": _count(sum((reloads.statuses + away.statuses + back.statuses).values())),
+        "api_503_while_database_restarts": _count(away.statuses[503]),
+        "api_503_after_it_is_back": _count(back.statuses[503]),
+    }
+
+
+def _count(number: int) -> Measure:
+    return Measure(number, number, number)
+
+
+def _versions(postgres: Postgres) -> dict[str, str]:
+    theirs = dict(package.split("==") for package in PACKAGES)
+    found = {name: version(name) for name in ("falcon", "granian", "orjson", "psycopg2-binary")}
+    return {
+        "postgresql": str(postgres.version),
+        "python": platform.python_version(),
+        "wrk": wrk_version(),
+        **theirs,
+        **found,
+    }
+
+
+PARTS: dict[str, Callable[[Bench], Found]] = {
+    "throughput": throughput,
+    "size": size,
+    "region": region,
+    "restarts": restarts,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

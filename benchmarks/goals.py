@@ -1,0 +1,47 @@
+"""What the figures are to show: the goals that issues 5 and 6 set, by the names of their measures."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A measure must be at most this much, or at least; `words` say what it is."""
+
+    name: str
+    bound: float
+    words: str
+    unit: str = "×"
+    at_least: bool = False
+
+    def met(self, value: float) -> bool:
+        """Tell whether a figure is good enough."""
+        return value >= self.bound if self.at_least else value <= self.bound
+
+    @property
+    def wanted(self) -> str:
+        """The bound, in words."""
+        return f"at {'least' if self.at_least else 'most'} {self.bound:g}{self.unit}"
+
+
+GOALS = (
+    Goal("load_1m_vs_bare_copy", 3, "1,000,000 rows, the work of validate, load and commit, over a bare `\\copy`"),
+    Goal("load_1m_whole_vs_bare_copy", 5, "the same with the start-up of all processes, over a bare `\\copy`"),
+    Goal("load_1m_vs_first_schema", 0.10, "the whole, over `\\copy` into the first version's schema"),
+    Goal("load_1m_vs_dlt", 0.40, "the whole, over dlt's append (`pipeline.run` alone, in a warm process)"),
+    Goal("commit_ms_10m", 10, "the commit of 10,000,000 rows", " ms"),
+    Goal("commit_10m_vs_10k", 2, "the commit of 10,000,000 rows, over that of 10,000"),
+    Goal("peak_mb_10m", 200, "most memory of any task, 10,000,000 rows", " MB"),
+    Goal("peak_10m_vs_100k", 1.1, "the same, over that with 100,000 rows"),
+    Goal("two_shards_validate_vs_one", 0.65, "validate 4,000,000 rows in two shards, over one"),
+    Goal("reader_p99_commit_vs_idle", 1.5, "a reader's p99 while batches commit, over idle"),
+    Goal("reader_p99_compact_vs_idle", 1.5, "a reader's p99 during a compaction, over idle"),
+    Goal("read_after_2000_vs_one", 1.5, "a read after 2,000 batches and compaction, over one after one batch"),
+    Goal("api_cold_vs_first", 8, "answers a second from the database, over the first version's", at_least=True),
+    Goal(
+        "api_cold_vs_fastapi", 3.5, "the same, over FastAPI and asyncpg with the first version's query", at_least=True
+    ),
+    Goal("api_known_vs_hello", 0.65, 'known answers a second, over "hello" on the same server', at_least=True),
+    Goal("api_p99_10m_vs_56k", 1.5, "the API's p99 at 10,000,000 prices, over that at 56,689"),
+    Goal("api_failed_in_restarts", 0, "requests failed while workers and database restart", ""),
+    Goal("region_year_vs_port_month", 5, "region to region for a year, over port to port for a month"),
+)

@@ -1,0 +1,112 @@
+"""Our own way: a batch is sent to the bucket, then the real tasks run, as processes or in one that is warm."""
+
+import itertools
+import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.servers import BUCKET, Servers
+
+STEPS = ("validate", "load", "commit")
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A batch that lies in the bucket, and the database that it goes into."""
+
+    batch_id: str
+    key: str
+    version: str
+    database: str
+
+    def arguments(self, task: str, shards: int = 1) -> list[str]:
+        """Return the command of one task."""
+        named = {"bucket": BUCKET, "key": self.key, "version": self.version, "batch-id": self.batch_id}
+        options = [part for name, value in named.items() for part in (f"--{name}", value)]
+        return python_task(task, *options, "--shards", str(shards))
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one process of a task did: seconds from its start to its end, peak memory in MB of 2**20 bytes."""
+
+    seconds: float
+    peak_mb: float
+    said: dict[str, Any]
+
+
+def python_task(task: str, *arguments: str) -> list[str]:
+    """Return the command that runs a task of the loader."""
+    return [sys.executable, "-m", "loader", task, *arguments]
+
+
+def send(servers: Servers, path: Path, database: str) -> Sent:
+    """Put a file into the bucket as a new batch."""
+    batch_id = f"batch-{next(_numbers)}"
+    key = f"incoming/{batch_id}.csv"
+    s3 = servers.aws("s3")
+    s3.upload_file(str(path), BUCKET, key)
+    return Sent(batch_id, key, s3.head_object(Bucket=BUCKET, Key=key)["VersionId"], database)
+
+
+def remove(servers: Servers, sent: Sent) -> None:
+    """Delete a batch's file from the bucket, so that the disk does not fill up."""
+    servers.aws("s3").delete_object(Bucket=BUCKET, Key=sent.key, VersionId=sent.version)
+
+
+def run_task(servers: Servers, sent: Sent, task: str) -> Ran:
+    """Run one task as its process. Raises RuntimeError with its log when it fails."""
+    return run_side_by_side(servers, sent, task, 1)[1][0]
+
+
+def run_whole(servers: Servers, sent: Sent) -> dict[str, Ran]:
+    """Run all tasks one after the other, each as its process."""
+    return {task: run_task(servers, sent, task) for task in STEPS}
+
+
+def run_side_by_side(servers: Servers, sent: Sent, task: str, shards: int) -> tuple[float, list[Ran]]:
+    """Run all shards of a task at once, as an array job does; return seconds to the last one's end, and each."""
+    environment = servers.environment(sent.database)
+    began = time.perf_counter()
+    children = [
+        subprocess.Popen(
+            sent.arguments(task, shards),
+            env={**environment, "AWS_BATCH_JOB_ARRAY_INDEX": str(index)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(shards)
+    ]
+    texts = [child.communicate()[0] for child in children]
+    seconds = time.perf_counter() - began
+    for child, text in zip(children, texts, strict=True):
+        if child.returncode:
+            raise RuntimeError(f"{task} of {sent.batch_id} ended with {child.returncode}:\n{text[-3000:]}")
+    last = [_last_line(text) for text in texts]
+    return seconds, [Ran(seconds, float(line["peak_mb"]), line) for line in last]
+
+
+def _last_line(text: str) -> dict[str, Any]:
+    for line in reversed(text.splitlines()):
+        with suppress(ValueError):
+            found: dict[str, Any] = json.loads(line)
+            if "peak_mb" in found:
+                return found
+    raise RuntimeError(f"a task left no figures:\n{text[-3000:]}")
+
+
+def run_warm(servers: Servers, warm_up: Sent, sent: Sent) -> dict[str, float]:
+    """Run all tasks in one process that has done another batch before; return the seconds of each."""
+    command = [sys.executable, "-m", "benchmarks.warm", *(json.dumps(vars(each)) for each in (warm_up, sent))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=servers.environment(sent.database))
+    if done.returncode:
+        raise RuntimeError(f"the tasks failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")
+    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return seconds

@@ -1,0 +1,72 @@
+"""A reader as the API is one: its prepared statement, at a steady pace, each answer timed.
+
+`python -m benchmarks.reader DATABASE_URL FILE READS_A_SECOND SEED` reads until its standard input ends, then
+writes what it saw to FILE: pairs of a moment (of the system's monotonic clock) and milliseconds.
+"""
+
+import gc
+import json
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from api.queries import RATES, session
+from database.connect import connect
+
+READ = RATES["port", "port"]
+# A month of one lane, as a person asks for it; every lane that has prices, whichever batch they came with.
+LANES = "SELECT DISTINCT orig_code, dest_code, month, (month + '1 mon -1 day'::interval)::date FROM rates"
+ONLY_PORTS = " WHERE orig_code IN (SELECT code FROM ports)"
+
+
+def prepared(url: str) -> tuple[Any, list[tuple[Any, ...]]]:
+    """Return a connection on which the API's statements are prepared, and the values of possible reads."""
+    connection = connect(url, "bench-reader")
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(LANES + ONLY_PORTS)
+        reads = cursor.fetchall()
+        cursor.execute(session(timeout_seconds=5))
+    return connection, reads
+
+
+def _end_with_input(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
+
+
+def main(url: str, path: str, pace: str, seed: str) -> None:
+    """Read until standard input ends; a read that fails counts as an error."""
+    ended = threading.Event()
+    threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
+    connection, reads = prepared(url)
+    dice = random.Random(int(seed))  # noqa: S311 made to be repeated
+    gc.disable()  # a pause of this process is none of the database's
+    samples: list[tuple[float, float]] = []
+    errors, step = 0, 1 / float(pace)
+    due = time.monotonic()
+    print("ready", flush=True)  # noqa: T201 the signal to go on
+    with connection.cursor() as cursor:
+        while not ended.is_set():
+            due += step
+            if (wait := due - time.monotonic()) > 0:
+                time.sleep(wait)
+                began = time.monotonic()
+            else:
+                began = due  # the read before took too long: this one waited for it
+            try:
+                cursor.execute(READ, dice.choice(reads))
+                cursor.fetchall()
+            except psycopg2.Error:
+                errors += 1
+            samples.append((began, 1000 * (time.monotonic() - began)))
+    Path(path).write_text(json.dumps({"samples": samples, "errors": errors}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,67 @@
+"""Milliseconds of a read while nothing happens, while batches commit one after another, and while one is loaded."""
+
+import time
+from contextlib import closing
+
+from benchmarks import lanes, ours
+from benchmarks.commits import take_back
+from benchmarks.options import Options
+from benchmarks.reading import Felt, readers
+from benchmarks.results import Measure
+from benchmarks.servers import BUCKET, Servers
+from database.connect import connect
+from loader.batch import Batch
+from loader.commit import commit
+
+READ_ROWS, COMMIT_ROWS, LOAD_ROWS = 1_000_000, 100_000, 1_000_000
+PHASE_SECONDS = 4.0
+SECONDS_BETWEEN_COMMITS = 0.05
+
+
+def measure(servers: Servers, options: Options) -> dict[str, Measure]:
+    """Read a batch of a million rows, idle and beside commits in turn, and beside the tasks of another batch."""
+    database = servers.new_database()
+    options.say("readers: loading")
+    read = _sent(servers, database, options.rows or READ_ROWS, seed=1)
+    ours.run_whole(servers, read)
+    hidden = _sent(servers, database, min(options.rows or COMMIT_ROWS, COMMIT_ROWS), seed=2)
+    for task in ("validate", "load"):
+        ours.run_task(servers, hidden, task)
+    with readers(servers, database) as felt:
+        for number in range(options.rounds):
+            options.say(f"readers: round {number + 1} of {options.rounds}")
+            servers.settle()
+            with felt.phase("idle"):
+                time.sleep(PHASE_SECONDS)
+            _commits(servers, hidden, felt)
+            if number < 3:
+                _load(servers, database, options.rows or LOAD_ROWS, number, felt)
+    servers.drop_database(database)
+    errors = float(felt.errors)
+    return options.named({**felt.figures("reader", "idle"), "reader_errors": Measure(errors, errors, errors)})
+
+
+def _sent(servers: Servers, database: str, rows: int, seed: int) -> ours.Sent:
+    path = lanes.write(servers.folder / "batch.csv", rows, seed)
+    return ours.send(servers, path, database)
+
+
+def _commits(servers: Servers, hidden: ours.Sent, felt: Felt) -> None:
+    """Commit the hidden batch and take it back, twenty times a second."""
+    batch = Batch(hidden.batch_id, BUCKET, hidden.key, hidden.version)
+    with closing(connect(servers.url(hidden.database, "loader"), "bench")) as connection, felt.phase("commit"):
+        end = time.monotonic() + PHASE_SECONDS
+        while time.monotonic() < end:
+            commit(connection, batch)
+            time.sleep(SECONDS_BETWEEN_COMMITS / 2)
+            take_back(servers, hidden)
+            time.sleep(SECONDS_BETWEEN_COMMITS / 2)
+
+
+def _load(servers: Servers, database: str, rows: int, number: int, felt: Felt) -> None:
+    sent = _sent(servers, database, rows, seed=10 + number)
+    servers.settle()
+    for task in ("validate", "load"):
+        with felt.phase(task):
+            ours.run_task(servers, sent, task)
+    ours.remove(servers, sent)

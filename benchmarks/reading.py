@@ -1,0 +1,80 @@
+"""Readers beside a measurement, and what they felt in the phases of it."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.results import Measure, median, percentile, ratio
+from benchmarks.servers import Servers
+
+READERS = 2
+READS_A_SECOND = 200  # each
+ENOUGH = 100  # samples, of which the worst hundredth says something
+
+
+@dataclass
+class Felt:
+    """Milliseconds of every read, by phase and round."""
+
+    phases: list[tuple[str, float, float]] = field(default_factory=list)
+    samples: list[tuple[float, float]] = field(default_factory=list)
+    errors: int = 0
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Reads that begin inside this belong to a round of the phase."""
+        began = time.monotonic()
+        yield
+        self.phases.append((name, began, time.monotonic()))
+
+    def rounds(self, share: float) -> dict[str, list[float]]:
+        """Return for each phase a percentile of each of its rounds that had enough reads."""
+        found: dict[str, list[float]] = defaultdict(list)
+        for name, began, ended in self.phases:
+            seen = [milliseconds for at, milliseconds in self.samples if began <= at < ended]
+            if len(seen) >= ENOUGH:
+                found[name].append(percentile(seen, share))
+        return found
+
+    def figures(self, prefix: str, idle: str) -> dict[str, Measure]:
+        """Return median and 99th percentile by phase, and how many times that of the phase `idle` they are."""
+        found: dict[str, Measure] = {}
+        for share, name in ((0.5, "p50"), (0.99, "p99")):
+            rounds = self.rounds(share)
+            for phase, values in rounds.items():
+                found[f"{prefix}_{name}_{phase}_ms"] = median(values)
+                if phase != idle:
+                    found[f"{prefix}_{name}_{phase}_vs_idle"] = ratio(values, rounds[idle])
+        return found
+
+
+@contextmanager
+def readers(servers: Servers, database: str) -> Iterator[Felt]:
+    """Let readers read at a steady pace; when they have ended, `Felt` holds what they felt."""
+    felt = Felt()
+    files = [servers.folder / f"reader-{number}.json" for number in range(READERS)]
+    children = [_start(servers.url(database, "api"), path, number) for number, path in enumerate(files)]
+    try:
+        for child in children:
+            assert child.stdout is not None
+            child.stdout.readline()
+        time.sleep(1)
+        yield felt
+    finally:
+        for child in children:
+            child.communicate(timeout=30)
+    for path in files:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        felt.samples += [(at, milliseconds) for at, milliseconds in told["samples"]]
+        felt.errors += told["errors"]
+
+
+def _start(url: str, path: Path, seed: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "benchmarks.reader", url, str(path), str(READS_A_SECOND), str(seed)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

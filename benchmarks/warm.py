@@ -1,0 +1,52 @@
+"""Runs all tasks of some batches in one process, and prints the seconds that the last one's tasks took.
+
+`python -m benchmarks.warm BATCH…`, each a JSON object. After the first batch everything is imported and the
+clients are made: what is left is the work, from a new connection to the result document in the bucket.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.servers import BUCKET
+from loader.batch import Batch
+from loader.commit import commit
+from loader.database import connected
+from loader.load import load
+from loader.results import write_result
+from loader.validate import validate
+
+TASKS: dict[str, Callable[..., Any]] = {"validate": validate, "load": load, "commit": commit}
+
+
+def run(batch: Batch) -> dict[str, float]:
+    """Run the tasks as their processes would; return the seconds of each. Raises RuntimeError at a refusal."""
+    seconds = {}
+    for name, task in TASKS.items():
+        began = time.perf_counter()
+        with connected(name) as connection:
+            result = task(connection, batch)
+        if result.outcome not in ("accepted", "loaded", "committed"):
+            raise RuntimeError(f"{name} of {batch.batch_id}: {result.outcome} {result.message}")
+        write_result(result, BUCKET)
+        seconds[name] = time.perf_counter() - began
+    return seconds
+
+
+def batch_of(sent: dict[str, str]) -> Batch:
+    """Return a batch as the tasks are told of it."""
+    return Batch(sent["batch_id"], BUCKET, sent["key"], sent["version"])
+
+
+def main(arguments: list[str]) -> None:
+    """Run the batches given as JSON, and print the figures of the last."""
+    seconds: dict[str, float] = {}
+    for text in arguments:
+        seconds = run(batch_of(json.loads(text)))
+    print(json.dumps(seconds))  # noqa: T201 the answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
