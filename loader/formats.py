@@ -80,7 +80,7 @@ def _first_text(fetch: Fetch, size: int) -> bytes:
                 break
     except RefusedFileError as error:
         # Said again, with its line, when the text up to there is read.
-        if not text:
+        if b"\n" not in text:
             error.line = 1
             raise
     if not text:

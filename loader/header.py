@@ -28,6 +28,8 @@ def read_header(start: bytes) -> Header:
     if not line_end and len(start) > MAX_LINE_BYTES:
         raise RefusedFileError(1, "line_too_long", f"the first line is longer than {MAX_LINE_BYTES:,} bytes")
     crlf = bool(line_end) and line.endswith(b"\r")
+    if b"\r" in line.removesuffix(b"\r"):
+        raise RefusedFileError(1, "line_end", "a carriage return inside the first line; lines must end in LF or CRLF")
     try:
         text = line.removesuffix(b"\r").removeprefix(BOM).decode()
         names = next(csv.reader([text], strict=True), [])

@@ -17,7 +17,7 @@ from loader.batch import BLOCK_BYTES, PART_BYTES, Batch
 from loader.errors import ClosedError, TransientError
 
 # Blocks that are fetched while one is worked on.
-AHEAD = 6
+AHEAD = 2
 ATTEMPTS = 4
 GONE = {"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed", "405"}
 CHANGED = {"412", "PreconditionFailed"}
@@ -56,17 +56,20 @@ def head(batch: Batch) -> ObjectHead:
 def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
     """Yield the bytes from `start` to `stop` in blocks of 1 MiB, the last one shorter, reading ahead.
 
-    Each part of 8 MiB is one request; that of the next part is sent before the blocks of this one are used up.
+    Each part of 8 MiB is one request; while its blocks are used, the request for the next part is answered.
     Raises ClosedError when the version is gone, TransientError when it cannot be read.
     """
     waiting: deque[Future[bytes]] = deque()
     # Two threads, each with the parts of one request after another: a thread reads its blocks in their order.
     with ThreadPoolExecutor(1, "part") as even, ThreadPoolExecutor(1, "part") as odd:
         try:
-            for number, first in enumerate(range(start, stop, PART_BYTES)):
-                part = _Part(batch, first, min(first + PART_BYTES, stop))
-                for _ in range(first, part.stop, BLOCK_BYTES):
-                    waiting.append((odd if number % 2 else even).submit(part.read))
+            requests = [_Part(batch, at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES)]
+            for number, part in enumerate(requests):
+                now, later = (odd, even) if number % 2 else (even, odd)
+                for following in requests[number + 1 : number + 2]:
+                    later.submit(following.open)
+                for _ in range(part.at, part.stop, BLOCK_BYTES):
+                    waiting.append(now.submit(part.read))
                     if len(waiting) > AHEAD:
                         yield waiting.popleft().result()
             while waiting:
@@ -89,9 +92,11 @@ class _Part:
         failure: Exception | None = None
         for _ in range(ATTEMPTS):  # the client retries requests, but not a body that breaks off
             try:
-                data: bytes = self._open().read(size)
+                data: bytes = self.open().read(size)
                 if len(data) == size:
                     self.at += size
+                    if self.at == self.stop:
+                        self._body = None
                     return data
                 failure = OSError(f"{len(data)} bytes of {size}")
             except ClientError as error:
@@ -101,7 +106,8 @@ class _Part:
             self._body = None
         raise TransientError(f"cannot read {self.batch.url} from byte {self.at}: {failure}") from failure
 
-    def _open(self) -> Any:
+    def open(self) -> Any:
+        """Send the request, unless it was sent, and return its body."""
         if self._body is None:
             wanted = f"bytes={self.at}-{self.stop - 1}"
             self._body = client().get_object(**_object(self.batch), Range=wanted)["Body"]

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from loader.chunks import Refuse
-from loader.contract import COLUMNS, MAX_PRICE, SHOWN, Problem, check_value, fault, parse_day
+from loader.contract import COLUMNS, MAX_PRICE, SHOWN, Problem, RefusedFileError, check_value, fault, parse_day
 from loader.parquet import is_text
 from loader.rows import Integers, Rows
 
@@ -19,7 +19,10 @@ _DAY_IN = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86
 
 
 def check(batch: "pa.RecordBatch", ports: Mapping[str, int], refuse: Refuse) -> Rows:
-    """Return the good rows of a batch; `ports` are their numbers from 1 by code. Rows are counted from 0."""
+    """Return the good rows of a batch; `ports` are their numbers from 1 by code. Rows are counted from 0.
+
+    Raises RefusedFileError, without a line, when the batch makes no sense.
+    """
     columns = {name: batch.column(name) for name in COLUMNS}
     numbers = {name: _numbers(name, column, ports) for name, column in columns.items()}
     bad = np.zeros(batch.num_rows, dtype=bool)
@@ -42,8 +45,13 @@ def _numbers(name: str, column: "pa.Array", ports: Mapping[str, int]) -> Integer
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     numbers = [_number(name, value, ports) for value in column.dictionary.cast(pa.large_binary()).to_pylist()]
-    # Rows without a value have the number of one more, which is bad.
-    codes = pc.fill_null(column.indices.cast(pa.int64()), len(numbers)).to_numpy()
+    # Rows without a value point at the last number, which is bad.
+    codes = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy()
+    outside = np.count_nonzero((codes < 0) | (codes >= len(numbers)))
+    if outside != column.null_count:
+        raise RefusedFileError(
+            0, "broken_parquet", f"the Parquet file is damaged: {name} points outside its dictionary"
+        )
     found: Integers = np.array([*numbers, 0], dtype=np.int64)[codes]
     return found
 

@@ -154,7 +154,11 @@ def _row_groups(task: _Task, file: "ParquetFile") -> Span:
     row = task.first_line
     for batch in record_batches(file, groups, row):
         task.report.count(batch.num_rows)
-        task.counts.add(check(batch, numbers, task.report.refuser(row)))
+        try:
+            task.counts.add(check(batch, numbers, task.report.refuser(row)))
+        except RefusedFileError as error:
+            error.line = row
+            raise
         row += batch.num_rows
     return Span(groups.start, groups.stop)
 

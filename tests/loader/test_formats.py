@@ -2,8 +2,11 @@
 
 import gzip
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -169,3 +172,46 @@ def test_an_object_that_changes_while_it_is_read_is_told(desk18: Desk) -> None:
     desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"two")
     with pytest.raises(ClosedError, match="changed while it was read"):
         list(objects.parts(batch, 0, 3))
+
+
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("csv", {"pandas", "numpy", "pyarrow"}),
+        ("csv.gz", {"pandas", "numpy", "pyarrow"}),
+        ("jsonl", {"pandas", "numpy", "pyarrow"}),
+        ("parquet", {"pandas"}),
+    ],
+)
+def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tmp_path: Path) -> None:
+    """The rows of text are copied without pandas and pyarrow, which would cost a start-up of half a second."""
+    code = (
+        "import sys; from pathlib import Path; import loader.load; from loader.formats import read_layout;"
+        "from loader.copying import *; from loader.spans import Span; data = Path(sys.argv[1]).read_bytes();"
+        "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
+        "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size);"
+        "source = Source(fetch, size, Span(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
+        "assert b''.join(copied(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
+    )
+    assert absent.isdisjoint(_modules(code, FORMATS[name], tmp_path))
+
+
+@pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl"])
+def test_validation_of_text_imports_no_pyarrow(name: str, tmp_path: Path) -> None:
+    """pandas would load pyarrow as soon as it is installed, which costs 35 MB."""
+    code = (
+        "import sys; from pathlib import Path; from database.reference import builtin;"
+        "from loader.reading import validate_file; report = validate_file(Path(sys.argv[1]), builtin());"
+        "assert report.accepted, report; print(*sys.modules)"
+    )
+    found = _modules(code, FORMATS[name], tmp_path)
+    assert "pandas" in found
+    assert "pyarrow" not in found
+
+
+def _modules(code: str, data: bytes, folder: Path) -> set[str]:
+    file = folder / "batch"
+    file.write_bytes(data)
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())

@@ -253,25 +253,3 @@ def test_crlf_bom_quotes_and_order_load_the_same_rows(desk: Desk) -> None:
     committed(desk, text.encode())
     stored = desk.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
     assert stored == sorted(PRICES)
-
-
-@pytest.mark.parametrize(
-    ("data", "line", "reason"),
-    [
-        (b"", 1, "empty_file"),
-        (b"orig_code,dest_code,day,price\n", 2, "no_rows"),
-        (b"orig_code,dest_code,day,price", 2, "no_rows"),
-        (b"orig_code,dest_code,day\nCNSHA,NLRTM,2021-01-01\n", 1, "wrong_header"),
-        (b"orig_code,dest_code,day,price\n" + b"x" * 9_000_000, 2, "line_too_long"),
-        (b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,5\n\n", 3, "wrong_field_count"),
-        (b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,5\r\n", 2, "line_end"),
-        (b"orig_code,dest_code,day,price\r\nCNSHA,NLRTM,2021-01-01,5\n", 2, "line_end"),
-    ],
-)
-def test_a_broken_file_is_rejected_with_line_and_reason(desk18: Desk, data: bytes, line: int, reason: str) -> None:
-    """Files that are no batch at all are answers too."""
-    result = desk18.run(validate, desk18.send(data))
-    assert result.outcome == "rejected"
-    key = result.report.removeprefix(f"s3://{desk18.bucket}/")
-    report = json.loads(desk18.aws("s3").get_object(Bucket=desk18.bucket, Key=key)["Body"].read())
-    assert (report["errors"][0]["line"], report["errors"][0]["reason"]) == (line, reason)
