@@ -22,6 +22,7 @@ REGION = "eu-central-2"
 ACCOUNT = "123456789012"  # the one account of moto
 BUCKET = "ratesflow-local"
 PREFIX = "ratesflow"
+ALIAS = "live"
 ENVIRONMENT = "local"
 LOG_GROUP = "/aws/batch/job"
 INBOX = "incoming/"
@@ -58,8 +59,11 @@ class Clients:
         return self.session.client(service, endpoint_url=self.endpoint, config=config)
 
 
-def deploy(endpoint: str, databases: Databases) -> dict[str, str]:
-    """Deploy everything, and return the environment that names it (but for the addresses outside AWS)."""
+def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:
+    """Deploy everything, and return the environment that names it (but for the addresses outside AWS).
+
+    `definition` is another state machine, in the Amazon States Language with `${…}` places.
+    """
     aws = clients(endpoint)
     bucket = _bucket(aws)
     queues = _queues(aws)
@@ -67,14 +71,17 @@ def deploy(endpoint: str, databases: Databases) -> dict[str, str]:
     _subscribe(aws, topic, queues["notifications"])
     role = _role(aws)
     job_queue = _job_queue(aws, role)
+    machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}-ingestion"
     told = {
+        "RATESFLOW_STATE_MACHINE_ARN": machine,
         "RATESFLOW_BUCKET": bucket,
         "RATESFLOW_TOPIC_ARN": topic,
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
     }
     jobs = _job_definitions(aws, databases, told)
-    machine = _state_machine(aws, role, {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, **jobs})
+    places = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
+    alias = _state_machine(aws, role, machine, fill_places(definition or definition_text(), places))
     _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
     return {
         "AWS_ENDPOINT_URL": endpoint,
@@ -82,6 +89,7 @@ def deploy(endpoint: str, databases: Databases) -> dict[str, str]:
         "RATESFLOW_BUCKET": bucket,
         "RATESFLOW_INBOX": f"s3://{bucket}/{INBOX}",
         "RATESFLOW_STATE_MACHINE_ARN": machine,
+        "RATESFLOW_STATE_MACHINE_ALIAS_ARN": alias,
         "RATESFLOW_JOB_QUEUE": job_queue,
         "RATESFLOW_JOB_PREFIX": PREFIX,
         "RATESFLOW_LOG_GROUP": LOG_GROUP,
@@ -196,18 +204,23 @@ def _secret(aws: Clients, role: str, url: str) -> str:
         return str(secrets.put_secret_value(SecretId=name, SecretString=text)["ARN"])
 
 
-def _state_machine(aws: Clients, role: str, places: Mapping[str, str]) -> str:
+def _state_machine(aws: Clients, role: str, machine: str, definition: str) -> str:
+    """Publish the definition as a version, point the alias at it, and return the alias: what is started."""
     states = aws("stepfunctions")
-    definition = fill_places(definition_text(), {"Environment": ENVIRONMENT, **places})
-    name = f"{PREFIX}-ingestion"
-    arn = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{name}"
     try:
-        states.describe_state_machine(stateMachineArn=arn)
+        states.describe_state_machine(stateMachineArn=machine)
     except states.exceptions.StateMachineDoesNotExist:
-        states.create_state_machine(name=name, definition=definition, roleArn=role)
+        states.create_state_machine(name=machine.rpartition(":")[2], definition=definition, roleArn=role)
     else:  # moto answers a second creation as if it had happened
-        states.update_state_machine(stateMachineArn=arn, definition=definition, roleArn=role)
-    return arn
+        states.update_state_machine(stateMachineArn=machine, definition=definition, roleArn=role)
+    version = states.publish_state_machine_version(stateMachineArn=machine)["stateMachineVersionArn"]
+    routes = [{"stateMachineVersionArn": version, "weight": 100}]
+    alias = f"{machine}:{ALIAS}"
+    try:
+        states.create_state_machine_alias(name=ALIAS, routingConfiguration=routes)
+    except states.exceptions.ConflictException:
+        states.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=routes)
+    return alias
 
 
 def _arn(service: str, name: str) -> str:

@@ -29,6 +29,7 @@ with warnings.catch_warnings():
 VERSION = 18
 SUPERUSER = "postgres"
 SYSTEM_USER = "ratesflow-postgres"
+REAPED_SECONDS = 5
 START_SECONDS = 60
 
 
@@ -137,19 +138,35 @@ def _wait(server: Postgres) -> None:
 
 def _end_leftover(data: Path) -> None:
     """Stop a server that a crashed stack left on this data, however it was started."""
+    lock = data / "postmaster.pid"
     try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-        process = psutil.Process(pid)
-        if process.name() != "postgres" or str(data) not in process.cmdline():
-            return
-        process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
+        if process.status() == psutil.STATUS_ZOMBIE:
+            _forget_dead(process, lock)
+        elif process.name() == "postgres" and str(data) in process.cmdline():
+            _end(process)
     except (OSError, ValueError, psutil.NoSuchProcess):
         return
+
+
+def _forget_dead(process: psutil.Process, lock: Path) -> None:
+    """Let PostgreSQL start although its killed predecessor was not reaped: to PostgreSQL it looks alive.
+
+    The first process of a container may reap late, or never. What the dead server started ends by itself when it
+    sees that; the time is for that too.
+    """
+    try:
+        process.wait(REAPED_SECONDS)
     except psutil.TimeoutExpired:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(signal.SIGQUIT)
-            process.wait(10)
+        lock.unlink(missing_ok=True)
+
+
+def _end(process: psutil.Process) -> None:
+    for number, seconds in ((signal.SIGINT, 20), (signal.SIGQUIT, 10)):
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.send_signal(number)
+            process.wait(seconds)
+            return
 
 
 def _system_user() -> str | None:

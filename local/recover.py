@@ -1,42 +1,64 @@
-"""Takes up again what a crash of the embedded stack interrupted.
+"""Takes up again what the end of the embedded stack interrupted, be it `down` or a crash.
 
-The embedded AWS forgets its executions when it ends; the ledger and the objects last. A batch that the
-ledger still calls open gets its execution again, under the same name; its tasks find what was done. An object
-of the inbox that has no row in the ledger never started, and does now.
+Its AWS keeps a record of every execution, and the ledger and the objects last. An execution that was under way
+starts again, under its own name and with its own input; its tasks find what was done. An object of the inbox
+that has neither execution nor row in the ledger never started, since its event was lost, and does now.
 """
+
+from pathlib import Path
+from typing import Any
 
 import psycopg2
 
+from local.aws.execution_records import running
 from local.deploy import INBOX, Clients, clients
-from workflow.trigger import Arrival, start
+from workflow.trigger import Arrival, shard_count, start
 
 
-def recover(environment: dict[str, str]) -> list[str]:
+def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
     """Start what should be running; return the names of the executions that were started."""
     aws = clients(environment["AWS_ENDPOINT_URL"])
-    ledger = _ledger(environment["DATABASE_URL"])
-    states = aws("stepfunctions")
-    machine = environment["RATESFLOW_STATE_MACHINE_ARN"]
-    arrivals = _arrivals(aws, environment["RATESFLOW_BUCKET"])
-    return [start(states, machine, found) for found in arrivals if ledger.get(found.execution_name, "open") == "open"]
+    states, machine = aws("stepfunctions"), environment["RATESFLOW_STATE_MACHINE_ARN"]
+    target = environment.get("RATESFLOW_STATE_MACHINE_ALIAS_ARN", machine)
+    again = _start_again(states, machine, target, aws_folder)
+    known = _ledger(environment["DATABASE_URL"])
+    lost = [found for found in _arrivals(aws, environment) if found.execution_name not in known.union(again)]
+    return again + [start(states, target, found) for found in lost]
 
 
-def _ledger(url: str) -> dict[str, str]:
-    """Return the states of all batches by their id."""
+def _start_again(states: Any, machine: str, target: str, aws_folder: Path) -> list[str]:
+    """Start the executions of our machine that did not end; those of other machines are their owner's."""
+    names = []
+    for unfinished in running(aws_folder):
+        if unfinished.machine_arn == machine:
+            states.start_execution(stateMachineArn=target, name=unfinished.name, input=unfinished.input)
+            names.append(unfinished.name)
+    return names
+
+
+def _ledger(url: str) -> set[str]:
+    """Return the ids of all batches."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT batch_id, state FROM batches")
-        found = dict(cursor.fetchall())
+        cursor.execute("SELECT batch_id FROM batches")
+        found = {batch_id for (batch_id,) in cursor.fetchall()}
     connection.close()
     return found
 
 
-def _arrivals(aws: Clients, bucket: str) -> list[Arrival]:
+def _arrivals(aws: Clients, environment: dict[str, str]) -> list[Arrival]:
     """Return what is in the inbox, every version of it, oldest first."""
-    found = []
+    bucket, found = environment["RATESFLOW_BUCKET"], []
     for page in aws("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX):
         found += page.get("Versions", [])
     return [
-        Arrival(bucket, item["Key"], item["VersionId"], item["ETag"].strip('"'), item["Size"])
+        Arrival(
+            bucket=bucket,
+            key=item["Key"],
+            version=item["VersionId"],
+            etag=item["ETag"].strip('"'),
+            bytes=item["Size"],
+            shards=shard_count(item["Key"], item["Size"], environment),
+        )
         for item in sorted(found, key=lambda item: item["LastModified"])
         if not item["Key"].endswith("/")
     ]

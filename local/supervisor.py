@@ -28,7 +28,6 @@ API_WORKERS = 2
 START_SECONDS = 60
 # What the Lambda handler is told, as on AWS.
 _HANDLER_NEEDS = (
-    "RATESFLOW_STATE_MACHINE_ARN",
     "RATESFLOW_DEAD_LETTER_QUEUE_URL",
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
@@ -75,7 +74,7 @@ class Stack:
             self._start_events()
             self._start_api()
             self._start_console()
-            recover(self.environment)
+            recover(self.environment, self.home.aws)
         except BaseException:
             self.stop()
             raise
@@ -110,7 +109,7 @@ class Stack:
             self._say("the embedded AWS ended; starting it again")
             self._start_aws()
             deploy(self._endpoint, self._databases())
-            recover(self.environment)
+            recover(self.environment, self.home.aws)
         starts = {"events": self._start_events, "api": self._start_api, "console": self._start_console}
         for name, begin in starts.items():
             if self.children[name].poll() is not None:
@@ -163,6 +162,7 @@ class Stack:
 
     def _start_events(self) -> None:
         environment = {name: self.environment[name] for name in _HANDLER_NEEDS}
+        environment["RATESFLOW_STATE_MACHINE_ARN"] = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
         queue = self.environment["RATESFLOW_QUEUE_URL"]
         command = python("local.events", "--endpoint", self._endpoint, "--queue", queue)
         self._run("events", command, environment, lambda: True)

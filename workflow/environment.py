@@ -48,7 +48,12 @@ LOCAL_ONLY = (
 """Names that the embedded stack has beside them; on AWS the caller's own credentials and region are used."""
 
 
-OPTIONAL = ("RATESFLOW_SHARD_BYTES", "RATESFLOW_MAX_SHARDS", "RATESFLOW_SUFFIXES")
+OPTIONAL = (
+    "RATESFLOW_STATE_MACHINE_ALIAS_ARN",
+    "RATESFLOW_SHARD_BYTES",
+    "RATESFLOW_MAX_SHARDS",
+    "RATESFLOW_SUFFIXES",
+)
 """Settings of the trigger, for what the command line starts in its place."""
 
 _KNOWN = (*NEEDED, *LOCAL_ONLY, *OPTIONAL)
@@ -85,8 +90,16 @@ class Environment:
 
     @property
     def state_machine_arn(self) -> str:
-        """Return the ARN of the state machine (or of its alias)."""
+        """Return the ARN of the state machine."""
         return self.values["RATESFLOW_STATE_MACHINE_ARN"]
+
+    @property
+    def start_arn(self) -> str:
+        """Return the ARN to start executions by: the alias, which a deployment moves to its version, if there is one.
+
+        An execution keeps the version that it was started with, and so the job definitions that this names.
+        """
+        return self.values.get("RATESFLOW_STATE_MACHINE_ALIAS_ARN") or self.state_machine_arn
 
     @property
     def api_url(self) -> str:

@@ -59,7 +59,7 @@ def start_object(environment: Environment, address: str) -> str:
         bytes=size,
         shards=shard_count(key, size, environment.values),
     )
-    return start(environment.client("stepfunctions"), environment.state_machine_arn, found)
+    return start(environment.client("stepfunctions"), environment.start_arn, found)
 
 
 def parse_address(address: str) -> tuple[str, str, str | None]:
@@ -83,7 +83,7 @@ def redo(environment: Environment, name: str) -> str:
     request = json.dumps({**old.input, "redo_of": old.arn}, sort_keys=True)
     for new in _redo_names(old):
         try:
-            client.start_execution(stateMachineArn=environment.state_machine_arn, name=new, input=request)
+            client.start_execution(stateMachineArn=environment.start_arn, name=new, input=request)
         except client.exceptions.ExecutionAlreadyExists:
             continue
         return new
@@ -103,7 +103,11 @@ def redrive(environment: Environment) -> Iterator[Redriven]:
 
     sqs, url = environment.client("sqs"), environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
     stepfunctions = environment.client("stepfunctions")
-    settings = {**environment.values, "RATESFLOW_INBOX_PREFIX": environment.inbox_prefix}
+    settings = {
+        **environment.values,
+        "RATESFLOW_INBOX_PREFIX": environment.inbox_prefix,
+        "RATESFLOW_STATE_MACHINE_ARN": environment.start_arn,
+    }
     seen: set[str] = set()
     while messages := _receive(sqs, url, seen):
         for message in messages:

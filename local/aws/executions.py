@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.stepfunctions.exceptions import InvalidToken
+from moto.stepfunctions.exceptions import ExecutionAlreadyExists, InvalidToken
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramStopped
 from moto.stepfunctions.parser.asl.utils.encoding import to_json_str
@@ -20,14 +20,18 @@ from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommu
 from moto.stepfunctions.parser.models import StepFunctionsParserBackend
 from moto.stepfunctions.responses import StepFunctionResponse
 
+from local.aws.execution_records import ExecutionRecords
+from local.aws.settings import Settings
 from local.aws.versions import find_alias
 
-_HISTORY_PAGE = 100  # what AWS returns when maxResults is not given
-_HISTORY_LIMIT = 1000
+_PAGE = 100  # what AWS returns when maxResults is not given
+_LIST_LIMIT = _HISTORY_LIMIT = 1000
 _START_SECONDS = 2.0
 
 # Two requests with the same name at the same time must start one execution.
 _starting = threading.Lock()
+_keeping = threading.Lock()
+_kept: ExecutionRecords
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,10 @@ class _Target:
     alias: Any | None = None
 
 
-def install() -> None:
+def install(settings: Settings) -> None:
     """Mends executions in this process."""
+    global _kept
+    _kept = ExecutionRecords(settings.data_dir)
     StepFunctionsParserBackend.start_execution = _start_execution
     BaseExecutionWorkerCommunication._reflect_execution_status = _keep_first_end(
         BaseExecutionWorkerCommunication._reflect_execution_status
@@ -85,10 +91,13 @@ def _start_execution(
         )
         execution.version_arn = target.version.arn if target.version else None
         execution.alias_arn = target.alias.arn if target.alias else None
+        if _kept.ended(execution.execution_arn):
+            raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.execution_arn}'")
         machine.executions.append(execution)
         if target.version:
             target.version.executions.append(execution)
         execution.start()
+        _keep(execution)
     return execution
 
 
@@ -120,11 +129,20 @@ def _keep_first_end(original: Any) -> Any:
     def reflect(self: Any) -> None:
         if self.execution.exec_status == ExecutionStatus.RUNNING:
             original(self)
+        _keep(self.execution)
 
     return reflect
 
 
+def _keep(execution: Any) -> None:
+    with _keeping:  # the thread that starts an execution may be overtaken by the one that ends it
+        events = execution.to_history_output()["events"]
+        _kept.write(_description(execution), _machine_of(execution), events)
+
+
 def _stop_execution(response: Any) -> Any:
+    if before := _kept.ended(response._get_param("executionArn")):
+        return ActionResult({"stopDate": before["stopDate"]})
     execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
     error, cause = response._get_param("error"), response._get_param("cause")
     if execution.exec_status == ExecutionStatus.RUNNING:
@@ -137,6 +155,7 @@ def _stop_execution(response: Any) -> Any:
             execution.error, execution.cause = error, cause
             execution.stop_date = stop_date
             execution.exec_status = ExecutionStatus.ABORTED
+            _keep(execution)
     return ActionResult({"stopDate": execution.stop_date})
 
 
@@ -157,7 +176,12 @@ def _machine_arns(execution: Any) -> dict[str, str]:
 
 
 def _describe_execution(response: Any) -> Any:
-    execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    arn = response._get_param("executionArn")
+    before = _kept.ended(arn)
+    return ActionResult(before or _description(response.stepfunction_backend.describe_execution(arn)))
+
+
+def _description(execution: Any) -> dict[str, Any]:
     description = {
         "executionArn": execution.execution_arn,
         "name": execution.name,
@@ -173,62 +197,76 @@ def _describe_execution(response: Any) -> Any:
     for name in ("error", "cause"):
         if getattr(execution, name) is not None:
             description[name] = getattr(execution, name)
-    return ActionResult(description)
+    return description
 
 
 def _describe_machine(response: Any) -> Any:
     """DescribeStateMachineForExecution: the machine as it was when the execution started."""
-    execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
+    arn = response._get_param("executionArn")
+    if _kept.ended(arn):
+        return ActionResult(_kept.machine(arn))
+    return ActionResult(_machine_of(response.stepfunction_backend.describe_execution(arn)))
+
+
+def _machine_of(execution: Any) -> dict[str, Any]:
     machine = execution.state_machine
-    return ActionResult(
-        {
-            "stateMachineArn": machine.arn,
-            "name": machine.name,
-            "definition": machine.definition,
-            "roleArn": machine.roleArn,
-            "updateDate": machine.update_date,
-            "loggingConfiguration": machine.loggingConfiguration,
-        }
-    )
+    return {
+        "stateMachineArn": machine.arn,
+        "name": machine.name,
+        "definition": machine.definition,
+        "roleArn": machine.roleArn,
+        "updateDate": machine.update_date,
+        "loggingConfiguration": machine.loggingConfiguration,
+    }
+
+
+_LISTED = (
+    "executionArn",
+    "name",
+    "status",
+    "stateMachineArn",
+    "stateMachineVersionArn",
+    "stateMachineAliasArn",
+    "startDate",
+    "stopDate",
+)
 
 
 def _list_executions(response: Any) -> Any:
-    arn = response._get_param("stateMachineArn")
-    alias = find_alias(response.stepfunction_backend, arn)
-    found, next_token = response.stepfunction_backend.list_executions(
-        alias.statemachine_arn if alias else arn,
-        status_filter=response._get_param("statusFilter"),
-        max_results=response._get_int_param("maxResults"),
-        next_token=response._get_param("nextToken"),
-    )
-    executions = [
-        {
-            "executionArn": execution.execution_arn,
-            "name": execution.name,
-            "status": execution.status,
-            **_machine_arns(execution),
-            **_dates(execution),
-        }
-        for execution in found
-        if alias is None or execution.alias_arn == alias.arn
+    """Newest first, those of earlier runs of the stack too; a token is the ARN of the last one shown."""
+    arn, status = response._get_param("stateMachineArn"), response._get_param("statusFilter")
+    backend = response.stepfunction_backend
+    alias = find_alias(backend, arn)
+    machine = backend.describe_state_machine(alias.statemachine_arn if alias else arn)
+    found = [_description(execution) for execution in list(machine.executions)] + _kept.ended_of(machine.arn)
+    found = [
+        {name: each[name] for name in _LISTED if name in each}
+        for each in sorted(found, key=lambda each: each["startDate"], reverse=True)
+        if status in (None, each["status"]) and (alias is None or each.get("stateMachineAliasArn") == alias.arn)
     ]
-    return ActionResult({"executions": executions, "nextToken": next_token})
+    page, token = _page(response, found, "executionArn", _LIST_LIMIT)
+    return ActionResult({"executions": page, "nextToken": token} if token else {"executions": page})
 
 
 def _get_execution_history(response: Any) -> Any:
     """The events page by page; a token is the id of the last event shown, so that new events move nothing."""
-    backend = response.stepfunction_backend
-    history = backend.get_execution_history(response._get_param("executionArn"))
-    events = list(history["events"])
+    arn = response._get_param("executionArn")
+    if _kept.ended(arn):
+        events = _kept.events(arn)
+    else:
+        events = list(response.stepfunction_backend.get_execution_history(arn)["events"])
     if response._get_bool_param("reverseOrder"):
         events.reverse()
+    page, token = _page(response, events, "id", _HISTORY_LIMIT)
+    return ActionResult({"events": page, "nextToken": token} if token else {"events": page})
+
+
+def _page(response: Any, entries: list[Any], key: str, most: int) -> tuple[list[Any], str | None]:
+    """The page that was asked for and the token of the next one."""
     if token := response._get_param("nextToken"):
-        places = [place for place, event in enumerate(events) if str(event["id"]) == token]
+        places = [place for place, entry in enumerate(entries) if str(entry[key]) == token]
         if not places:
             raise InvalidToken(token)
-        events = events[places[0] + 1 :]
-    size = min(response._get_int_param("maxResults") or _HISTORY_PAGE, _HISTORY_LIMIT)
-    page: dict[str, Any] = {"events": events[:size]}
-    if len(events) > size:
-        page["nextToken"] = str(events[size - 1]["id"])
-    return ActionResult(page)
+        entries = entries[places[0] + 1 :]
+    size = min(response._get_int_param("maxResults") or _PAGE, most)
+    return entries[:size], str(entries[size - 1][key]) if len(entries) > size else None

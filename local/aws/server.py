@@ -61,7 +61,7 @@ def serve(settings: Settings) -> Server:
 
     jobs.reap_orphans(settings.data_dir)
     interpreter.install(settings)
-    executions.install()
+    executions.install(settings)
     versions.install()
     objects.install(settings)
     slots = jobs.install(settings)

@@ -100,3 +100,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield found
     found.run("down")
     assert not found.processes()
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Iterator[Stack]:
+    """A stack of one test's own, which ends with it however it went."""
+    found = new_stack(tmp_path / "home")
+    yield found
+    found.run("down", code=None)
+    for process in found.processes():
+        process.kill()

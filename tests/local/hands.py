@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from local.deploy import Databases
 from tests.local.conftest import Stack
 
 
@@ -73,10 +74,12 @@ def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
     return execution_name(bucket, key, version)
 
 
-def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None = None) -> str:
-    """Start an execution of a file that does not lie in the inbox; return its name."""
+def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None = None, *, gone: bool = False) -> str:
+    """Start an execution of a file that does not lie in the inbox, or does no longer; return its name."""
     bucket, key = stack.environment["RATESFLOW_BUCKET"], f"elsewhere/{name}.csv"
     version = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=data)["VersionId"]
+    if gone:
+        stack.aws("s3").delete_object(Bucket=bucket, Key=key, VersionId=version)
     found = {"bucket": bucket, "key": key, "version": version, "etag": "", "bytes": len(data), "shards": shards}
     stack.aws("stepfunctions").start_execution(
         stateMachineArn=machine or stack.environment["RATESFLOW_STATE_MACHINE_ARN"], name=name, input=json.dumps(found)
@@ -114,6 +117,28 @@ def left(stack: Stack, name: str) -> list[Any]:
     opened = stack.ask("SELECT 1 FROM open_batches WHERE batch_no = %s", number)
     running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(task, name)]
     return [*table, *rates, *opened, *running]
+
+
+def databases(stack: Stack) -> Databases:
+    """Return the addresses with which a stack was deployed."""
+    passwords = json.loads((stack.home / "passwords.json").read_text())
+    owner = stack.environment["DATABASE_URL"]
+    return Databases(
+        owner, owner.replace("postgres:", "loader:", 1).replace(passwords["postgres"], passwords["loader"])
+    )
+
+
+def revisions(stack: Stack, name: str) -> dict[str, str]:
+    """Return the revision of the job definition of each task that an execution ran."""
+    batch = stack.aws("batch")
+    queue = stack.environment["RATESFLOW_JOB_QUEUE"]
+    found = {}
+    for task in ("validate", "load", "commit"):
+        named = [{"name": "JOB_NAME", "values": [f"{task}-{name}"]}]
+        (job,) = batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
+        (described,) = batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
+        found[task] = described["jobDefinition"].rpartition(":")[2]
+    return found
 
 
 class Mailbox:

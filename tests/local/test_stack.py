@@ -3,24 +3,13 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.loader.samples import csv, rows
-from tests.local.conftest import Stack, new_stack
+from tests.local.conftest import Stack
 from tests.local.test_main_job import wait_for
-
-
-@pytest.fixture
-def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack of one test's own, which ends with it however it went."""
-    found = new_stack(tmp_path / "home")
-    yield found
-    found.run("down", code=None)
-    for process in found.processes():
-        process.kill()
 
 
 def test_up_twice_and_down_twice_are_harmless(own_stack: Stack) -> None:

@@ -1,6 +1,5 @@
 """Limits of time, and deployments, while batches are under way."""
 
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -8,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from local.deploy import Databases, deploy
+from local.deploy import deploy
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, left, send, start, state, wait_for
+from tests.local.hands import Hand, Mailbox, databases, ended, left, revisions, send, start, state, wait_for
 from workflow.asl import fill_places
 from workflow.definition import definition_json, ingestion_workflow
 from workflow.settings import WorkflowSettings
@@ -82,34 +81,13 @@ def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[s
     assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
 
 
-def _databases(stack: Stack) -> Databases:
-    passwords = json.loads((stack.home / "passwords.json").read_text())
-    owner = stack.environment["DATABASE_URL"]
-    return Databases(
-        owner, owner.replace("postgres:", "loader:", 1).replace(passwords["postgres"], passwords["loader"])
-    )
-
-
-def _revisions(stack: Stack, name: str) -> dict[str, str]:
-    """Return the revision of the job definition of each task that an execution ran."""
-    batch = stack.aws("batch")
-    queue = stack.environment["RATESFLOW_JOB_QUEUE"]
-    found = {}
-    for task in ("validate", "load", "commit"):
-        named = [{"name": "JOB_NAME", "values": [f"{task}-{name}"]}]
-        (job,) = batch.list_jobs(jobQueue=queue, filters=named)["jobSummaryList"]
-        (described,) = batch.describe_jobs(jobs=[job["jobId"]])["jobs"]
-        found[task] = described["jobDefinition"].rpartition(":")[2]
-    return found
-
-
 def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
     """A batch ends by the definition and the job definitions that it began with; the next one has the new ones."""
     states = stack.aws("stepfunctions")
     with Hand("validate", "deployed-a-", signal.SIGSTOP) as hand:
         first = send(stack, tmp_path, csv(rows(200, seed=903)), "deployed-a")
         wait_for(lambda: hand.hit)
-        deploy(stack.environment["AWS_ENDPOINT_URL"], _databases(stack))
+        deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))
     second = send(stack, tmp_path, csv(rows(200, seed=904)), "deployed-b")
     assert ended(stack, second)["status"] == "SUCCEEDED"
     for pid in hand.hit:
@@ -117,7 +95,7 @@ def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> 
     execution = ended(stack, first)
     assert execution["status"] == "SUCCEEDED"
     assert {state(stack, name)[0] for name in (first, second)} == {"committed"}
-    old, new = _revisions(stack, first), _revisions(stack, second)
+    old, new = revisions(stack, first), revisions(stack, second)
     assert len(set(old.values())) == 1
     assert new == {task: str(int(revision) + 1) for task, revision in old.items()}
     ran = states.describe_state_machine_for_execution(executionArn=execution["executionArn"])["definition"]

@@ -206,6 +206,7 @@ def _tell_failure(environment: Environment, result: Mapping[str, Any], progress:
         progress.say(f"  the log of {failed[0].name} ends with:")
         progress.say("\n".join(f"    {line}" for line in log.lines))
     click.echo("  Nothing of it is visible, unless `ratesflow batches` says committed; ingesting it again is safe.")
+    click.echo(f"  Run it again with: ratesflow redo {result['batch_id']}")
 
 
 @click.command()

@@ -72,6 +72,8 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
     click.echo(f"  of        {address} (version {found.input.get('version')})")
     click.echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_text(found.seconds) or '…'}")
+    if found.input.get("redo_of"):
+        click.echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
     for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
         if value is not None:
             click.echo(f"  {label:<9} {value:,}" if isinstance(value, int) else f"  {label:<9} {value}")

@@ -1,0 +1,142 @@
+"""What no state of the state machine can see: lost events, a trigger that fails, executions that others ended."""
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.aws.settings import default_slots
+from local.events import WAIT_SECONDS
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import Hand, Mailbox, ended, left, send, start, state, wait_for
+from tests.local.test_main_job import aws
+
+
+@pytest.fixture(scope="module")
+def mailbox(stack: Stack) -> Mailbox:
+    """The notifications of the shared stack."""
+    return Mailbox(stack)
+
+
+@contextmanager
+def no_place(stack: Stack) -> Iterator[None]:
+    """Take every place that jobs run in."""
+    batch, queue = stack.aws("batch"), stack.environment["RATESFLOW_JOB_QUEUE"]
+    sleep = {"command": ["sleep", "100"]}
+    jobs = [
+        batch.submit_job(jobName="sleeper", jobQueue=queue, jobDefinition="ratesflow-ledger", containerOverrides=sleep)[
+            "jobId"
+        ]
+        for _ in range(default_slots())
+    ]
+    wait_for(lambda: all(job["status"] == "RUNNING" for job in batch.describe_jobs(jobs=jobs)["jobs"]))
+    yield
+    for job in jobs:
+        batch.terminate_job(jobId=job, reason="the test is over")
+
+
+def test_an_execution_that_is_stopped_before_its_first_task(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """Stopped while its job waits for a place, a batch gets its row, its words and one notification by gc."""
+    states = stack.aws("stepfunctions")
+    with no_place(stack):
+        name = send(stack, tmp_path, csv(rows(100, seed=860)), "in-the-queue")
+        arn = f"{stack.environment['RATESFLOW_STATE_MACHINE_ARN'].replace(':stateMachine:', ':execution:')}:{name}"
+        wait_for(lambda: _has_begun(states, arn, "Validate"))
+        words = ("--error", "Tired", "--cause", "of waiting")
+        aws(stack, "stepfunctions", "stop-execution", "--execution-arn", arn, *words)
+    assert stack.ask("SELECT 1 FROM batches WHERE batch_id = %s", name) == []
+    stack.run("gc")
+    stack.run("gc")
+    assert state(stack, name) == ("failed", "the execution was stopped: Tired: of waiting")
+    assert left(stack, name) == []
+    assert [message["notification_id"] for message in mailbox.of(name)] == [f"{name}:failed"]
+
+
+def _has_begun(states: Any, arn: str, state_name: str) -> bool:
+    try:
+        events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    except states.exceptions.ExecutionDoesNotExist:
+        return False
+    entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+    return state_name in entered and any(event["type"] == "TaskSubmitted" for event in events)
+
+
+def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> None:
+    """An execution that its own TimeoutSeconds ends runs no Catch; gc closes its batch and notifies once."""
+    states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
+    definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
+    role = "arn:aws:iam::123456789012:role/ratesflow-local"
+    hurried = json.dumps(definition | {"TimeoutSeconds": 5})
+    arn = states.create_state_machine(name="hurried", definition=hurried, roleArn=role)["stateMachineArn"]
+    with Hand("validate", "out-of-time", signal.SIGSTOP):
+        name = start(stack, csv(rows(100, seed=861)), "out-of-time", 1, arn)
+        assert ended(stack, name, machine="hurried")["status"] == "TIMED_OUT"
+    stack.run("gc")
+    found = stack.ask("SELECT state FROM batches WHERE batch_id = %s", name)
+    assert found in ([], [("failed",)])  # stopped before or after it made its row
+    if found:
+        assert "ran out of time" in str(state(stack, name)[1])
+        wait_for(lambda: left(stack, name) == [])
+        assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
+    states.delete_state_machine(stateMachineArn=arn)
+
+
+def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """gc finds an object that has waited too long without a row, and starts it by the trigger, once."""
+    events, batch = stack.aws("events"), stack.aws("batch")
+    (target,) = events.list_targets_by_rule(Rule="ratesflow-arrivals")["Targets"]
+    events.remove_targets(Rule="ratesflow-arrivals", Ids=[target["Id"]])
+    name = send(stack, tmp_path, csv(rows(100, seed=862)), "lost")
+    events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
+    assert "0 lost objects started" in stack.run("gc").stdout
+    (usual,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1:]
+    _register(batch, usual, {"RATESFLOW_LOST_MINUTES": "0"})
+    try:
+        assert "1 lost objects started" in stack.run("gc").stdout
+        assert ended(stack, name)["status"] == "SUCCEEDED"
+        assert "0 lost objects started" in stack.run("gc").stdout
+    finally:
+        _register(batch, usual, {})
+    assert state(stack, name)[0] == "committed"
+    assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
+
+
+def _register(batch: Any, usual: dict[str, Any], more: dict[str, str]) -> None:
+    container = usual["containerProperties"]
+    variables = [*container["environment"], *({"name": key, "value": value} for key, value in more.items())]
+    fields = ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")
+    batch.register_job_definition(
+        **{field: usual[field] for field in fields}, containerProperties=container | {"environment": variables}
+    )
+
+
+def test_what_the_trigger_cannot_start_is_redriven(stack: Stack, tmp_path: Path) -> None:
+    """While there is nothing to start, events end in the dead-letter queue, whole; `redrive` starts them later."""
+    states, sqs = stack.aws("stepfunctions"), stack.aws("sqs")
+    arrivals, dead = (stack.environment[f"RATESFLOW_{each}_URL"] for each in ("QUEUE", "DEAD_LETTER_QUEUE"))
+    alias = stack.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
+    routes = states.describe_state_machine_alias(stateMachineAliasArn=alias)["routingConfiguration"]
+    sqs.set_queue_attributes(QueueUrl=arrivals, Attributes={"VisibilityTimeout": "0"})
+    time.sleep(WAIT_SECONDS + 0.2)  # a poll that is under way has the old one
+    states.delete_state_machine_alias(stateMachineAliasArn=alias)
+    try:
+        name = send(stack, tmp_path, csv(rows(100, seed=863)), "redriven")
+        wait_for(lambda: _waiting(sqs, dead) == 1)
+    finally:
+        states.create_state_machine_alias(name=alias.rpartition(":")[2], routingConfiguration=routes)
+        sqs.set_queue_attributes(QueueUrl=arrivals, Attributes={"VisibilityTimeout": "60"})
+    assert f"started {name}" in stack.run("redrive").stdout
+    assert ended(stack, name)["status"] == "SUCCEEDED"
+    assert _waiting(sqs, dead) == 0
+
+
+def _waiting(sqs: Any, queue: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    found = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
+    return sum(int(value) for value in found.values())

@@ -1,0 +1,113 @@
+"""Versions and an alias: what a deployment changes, and for whom. And the machine of another team."""
+
+import json
+import os
+import signal
+import warnings
+from pathlib import Path
+from typing import Any
+
+from local.deploy import CREDENTIALS, deploy
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import Hand, Mailbox, databases, ended, left, revisions, send, start, state, wait_for
+from workflow.asl import definition_text
+from workflow.settings import WorkflowSettings
+
+
+def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
+    """The alias moves to the new version; a batch under way ends by the old one, the next has a new state."""
+    states, alias = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
+    new = json.loads(definition_text())
+    new["States"]["Committed"]["Next"], after = "Greet", new["States"]["Committed"]["Next"]
+    new["States"]["Greet"] = {"Type": "Pass", "Next": after}
+    endpoint, addresses = stack.environment["AWS_ENDPOINT_URL"], databases(stack)
+    before = _version(states, alias)
+    with Hand("load", "released-a-", signal.SIGSTOP) as hand:
+        first = send(stack, tmp_path, csv(rows(200, seed=905)), "released-a")
+        wait_for(lambda: hand.hit)
+        deploy(endpoint, addresses, json.dumps(new))
+    try:
+        second = ended(stack, send(stack, tmp_path, csv(rows(200, seed=906)), "released-b"))
+        for pid in hand.hit:
+            os.kill(pid, signal.SIGCONT)
+        old = ended(stack, first)
+    finally:
+        after_it = _version(states, alias)
+        deploy(endpoint, addresses)
+    assert (old["status"], second["status"]) == ("SUCCEEDED", "SUCCEEDED")
+    assert before != after_it
+    assert [old["stateMachineVersionArn"], second["stateMachineVersionArn"]] == [before, after_it]
+    assert {old["stateMachineAliasArn"], second["stateMachineAliasArn"]} == {alias}
+    assert "Greet" not in _entered(states, old["executionArn"])
+    assert "Greet" in _entered(states, second["executionArn"])
+    kept = stack.aws("batch").describe_job_definitions(jobDefinitionName="ratesflow-commit", status="ACTIVE")
+    assert int(revisions(stack, first)["commit"]) in {each["revision"] for each in kept["jobDefinitions"]}
+
+
+def _version(states: Any, alias: str) -> str:
+    (route,) = states.describe_state_machine_alias(stateMachineAliasArn=alias)["routingConfiguration"]
+    return str(route["stateMachineVersionArn"])
+
+
+def _entered(states: Any, arn: str) -> list[str]:
+    events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
+
+
+def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
+    """Make the workflow of another team with the SDK: their names, their load, a step of their own."""
+    import boto3
+
+    from workflow.definition import ingestion_workflow
+    from workflow.states import BatchJob, Graph
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from stepfunctions.workflow import Workflow
+
+    environment, batch = stack.environment, stack.aws("batch")
+    usual = batch.describe_job_definitions(jobDefinitionName="ratesflow-load", status="ACTIVE")["jobDefinitions"][-1]
+    fields = ("type", "parameters", "containerProperties", "retryStrategy")
+    batch.register_job_definition(jobDefinitionName="their-load", **{field: usual[field] for field in fields})
+    settings = WorkflowSettings(
+        job_queue=environment["RATESFLOW_JOB_QUEUE"],
+        topic_arn=environment["RATESFLOW_TOPIC_ARN"],
+        bucket=environment["RATESFLOW_BUCKET"],
+        environment="theirs",
+        load_job="their-load",
+        **{f"{task}_job": f"ratesflow-{task}" for task in ("validate", "commit", "discard")},
+    )
+    job = {"JobName": "approve", "JobQueue": settings.job_queue, "JobDefinition": "ratesflow-ledger"}
+    own = BatchJob("Approve", parameters={**job, **step}, result_path=None)
+    graph = ingestion_workflow(settings, [own])
+    assert isinstance(graph, Graph)
+    session = boto3.Session(region_name=CREDENTIALS["AWS_DEFAULT_REGION"])
+    client = session.client("stepfunctions", endpoint_url=environment["AWS_ENDPOINT_URL"])
+    role = "arn:aws:iam::123456789012:role/ratesflow-local"
+    return str(Workflow(name=name, definition=graph, role=role, client=client).create())
+
+
+def test_another_team_runs_it_with_its_own_task_and_step(stack: Stack, monkeypatch: Any) -> None:
+    """With their names, their load and a step before the commit, a batch is committed; their failure discards it."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    mailbox = Mailbox(stack)
+    good = _their_machine(stack, "theirs", {"ContainerOverrides": {"Command": ["true"]}})
+    bad = _their_machine(stack, "theirs-refuses", {"ContainerOverrides": {"Command": ["false"]}})
+    data = csv(rows(100, seed=907))
+    refused = start(stack, data, "their-refusal", 1, bad)
+    assert ended(stack, refused, machine="theirs-refuses")["cause"].startswith("approve failed")
+    assert state(stack, refused)[0] == "failed"
+    assert left(stack, refused) == []
+    done = ended(stack, start(stack, data, "their-batch", 1, good), machine="theirs")
+    assert done["status"] == "SUCCEEDED"
+    entered = _entered(stack.aws("stepfunctions"), done["executionArn"])
+    assert entered.index("ReadLoad") < entered.index("Approve") < entered.index("Commit")
+    assert [message["environment"] for message in mailbox.of("their-batch")] == ["theirs"]
+    jobs = stack.aws("batch").list_jobs(
+        jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],
+        filters=[{"name": "JOB_NAME", "values": ["load-their-batch"]}],
+    )["jobSummaryList"]
+    (job,) = stack.aws("batch").describe_jobs(jobs=[job["jobId"] for job in jobs])["jobs"]
+    assert "their-load" in job["jobDefinition"]
