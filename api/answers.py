@@ -1,7 +1,10 @@
 """From counts and sums to what a client reads: every day of the range, with its average."""
 
-from collections.abc import Iterator, Mapping
+from calendar import monthrange
+from collections.abc import Iterable, Mapping
 from datetime import date
+from functools import lru_cache
+from itertools import chain
 
 import orjson
 
@@ -12,30 +15,38 @@ Months = Mapping[date, tuple[list[int], list[int]]]
 
 def rates_json(first: date, last: date, months: Months) -> bytes:
     """Write every day from `first` to `last`, newest first; `months` holds counts and sums by day."""
-    rates = [{"count": count, "day": day, "price": price} for day, count, price in _days(first, last, months)]
+    rates = [
+        {"count": count or None, "day": day, "price": average(total, count) if count >= MIN_PRICES else None}
+        for day, count, total in _days(first, last, months)
+    ]
     return orjson.dumps({"rates": rates})
 
 
 def rates_csv(first: date, last: date, months: Months) -> bytes:
     """Write the same as a table with a header; what is null in JSON is empty here."""
     lines = ["day,count,price"]
-    for day, count, price in _days(first, last, months):
-        lines.append(f"{day},{count or ''},{'' if price is None else repr(price)}")
+    for day, count, total in _days(first, last, months):
+        lines.append(f"{day},{count or ''},{repr(average(total, count)) if count >= MIN_PRICES else ''}")
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
-def _days(first: date, last: date, months: Months) -> Iterator[tuple[date, int | None, float | None]]:
-    at: date | None = None
-    counts: list[int] = []
-    sums: list[int] = []
-    for ordinal in range(last.toordinal(), first.toordinal() - 1, -1):
-        day = date.fromordinal(ordinal)
-        if at is None or day.month != at.month:  # consecutive days: another month has another number
-            at = day.replace(day=1)
-            counts, sums = months.get(at, ([], []))
-        count = counts[day.day - 1] if counts else 0
-        price = average(sums[day.day - 1], count) if count >= MIN_PRICES else None
-        yield day, count or None, price
+def _days(first: date, last: date, months: Months) -> Iterable[tuple[str, int, int]]:
+    """Give day, count and sum, newest first. This is where a request's own time goes: month by month, no date a day."""
+    parts = []
+    year, month = last.year, last.month
+    while (year, month) >= (first.year, first.month):
+        names = _day_names(year, month)
+        counts, sums = months.get(date(year, month, 1), ([0] * len(names), [0] * len(names)))
+        begin = first.day - 1 if (year, month) == (first.year, first.month) else 0
+        end = last.day if (year, month) == (last.year, last.month) else len(names)
+        parts.append(zip(names[begin:end][::-1], counts[begin:end][::-1], sums[begin:end][::-1], strict=True))
+        year, month = (year, month - 1) if month > 1 else (year - 1, 12)
+    return parts[0] if len(parts) == 1 else chain.from_iterable(parts)
+
+
+@lru_cache(maxsize=1200)
+def _day_names(year: int, month: int) -> list[str]:
+    return [f"{year:04}-{month:02}-{day:02}" for day in range(1, monthrange(year, month)[1] + 1)]
 
 
 def average(total: int, count: int) -> float:
