@@ -1,0 +1,60 @@
+"""The batches that are measured with look like those of suppliers, and are the same for the same seed."""
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import lanes
+from database.reference import builtin
+from loader.reading import validate_file
+
+ROWS = 100_000
+
+
+def test_a_batch_is_the_same_for_the_same_seed_and_another_for_another(tmp_path: Path):
+    digests = [
+        hashlib.sha256(lanes.write(tmp_path / "batch.csv", 5_000, seed).read_bytes()).digest() for seed in (1, 1, 2)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_batch_has_so_many_rows_and_all_are_valid(tmp_path: Path):
+    report = validate_file(lanes.write(tmp_path / "batch.csv", 20_001, 1), builtin())
+    assert (report.accepted, report.rows) == (True, 20_001)
+
+
+def test_prices_have_one_to_five_digits_without_zeros_before(tmp_path: Path):
+    prices = lanes.make(1000, 1)
+    lines = b"".join(lanes.csv_pieces(prices)).decode().splitlines()[1:]
+    assert [line.rpartition(",")[2] for line in lines] == [str(price) for price in prices.prices.tolist()]
+
+
+def test_there_are_some_thousand_lanes_with_several_prices_a_day():
+    prices = lanes.make(ROWS, 1, days=6)
+    lane_days = Counter(zip(prices.origs.tolist(), prices.dests.tolist(), prices.days.tolist(), strict=True))
+    busy = sorted(lane_days.values())
+    assert 3_000 < len({lane_day[:2] for lane_day in lane_days}) <= lanes.LANES
+    assert 3 <= np.mean(busy) <= 8
+    assert busy[len(busy) // 10] < 3  # some averages are withheld
+    assert busy[-1] > 20  # and few lanes have much of the trade
+
+
+def test_prices_of_a_lane_are_alike_and_lanes_differ():
+    prices = lanes.make(ROWS, 1)
+    keys = prices.origs * 1000 + prices.dests
+    busiest = [key for key, _ in Counter(keys.tolist()).most_common(50)]
+    within = [prices.prices[keys == key].std() / prices.prices[keys == key].mean() for key in busiest]
+    between = np.std([prices.prices[keys == key].mean() for key in busiest]) / np.mean(prices.prices)
+    assert np.median(within) < 0.2 < between
+
+
+@pytest.mark.parametrize("order", ["arrival", "lane"])
+def test_batches_come_day_after_day_or_lane_after_lane(order: lanes.Order):
+    prices = lanes.make(20_000, 1, order)
+    by_day, by_lane = prices.days, prices.origs * 1000 + prices.dests
+    rising, mixed = (by_day, by_lane) if order == "arrival" else (by_lane, by_day)
+    assert (np.diff(rising) >= 0).all()
+    assert (np.diff(mixed) < 0).mean() > (0.4 if order == "arrival" else 0.1)
