@@ -92,7 +92,7 @@ def _after(servers: Servers, options: Options) -> dict[str, Measure]:
 def _use(servers: Servers, database: str) -> None:
     """Let the tasks in this process find the servers as their own processes would."""
     os.environ.update(servers.environment(database))
-    objects.client.cache_clear()
+    objects.store.cache_clear()
 
 
 def _load(servers: Servers, database: str, batches: int, rows: int, seed: int) -> None:

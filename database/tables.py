@@ -155,7 +155,6 @@ prices = Table(
     CheckConstraint("price > 0", name="price"),
     postgresql_partition_by="RANGE (batch_no)",
 )
-Index("prices_batch_no", prices.c.batch_no, postgresql_using="brin")
 
 # What the API reads: one row a batch, lane and month, with one element a day of the month. A row counts
 # only if its batch is in open_batches. Lanes run from port to port or from region to region.

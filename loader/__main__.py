@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from loader import metrics
 from loader.batch import Batch
 from loader.errors import TaskError, TransientError, UsageError
 from loader.log import log
@@ -61,10 +62,11 @@ def _run(options: argparse.Namespace) -> int:
         write_shard(options.task, options.batch_id, index, result, seconds, _bucket(options))
     if result is None:
         log.info("done; other shards are still at work", seconds=seconds, peak_mb=_peak_mb())
-        return 0
-    result = replace(result, seconds=seconds)
-    write_result(result, _bucket(options))
-    log.info(result.outcome, **_figures(result))
+    else:
+        result = replace(result, seconds=seconds)
+        write_result(result, _bucket(options))
+        log.info(result.outcome, **_figures(result))
+    metrics.write(options.task, seconds, result)
     return 0
 
 

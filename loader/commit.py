@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors
 
 from database.versions import move_data_version
+from loader import metrics
 from loader.batch import Batch
 from loader.discard import drop_rows
 from loader.errors import TaskError
@@ -48,6 +49,8 @@ def commit(connection: "Connection", batch: Batch) -> Result:
             move_data_version(cursor)
     except errors.UniqueViolation:
         return _lost(connection, batch)
+    metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
+    metrics.note_open_batches(connection)
     return Result("commit", batch.batch_id, COMMITTED, entry.rows, entry.rejected_rows, entry.report)
 
 

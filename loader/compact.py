@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from database.versions import hold_reference_version
+from loader import metrics
 from loader.results import Result
 from loader.tables import merge_tables
 
@@ -60,6 +61,7 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
         batches = [number for (number,) in cursor.fetchall()]
     merged = _merge(connection, batches) if len(batches) >= max(least, 1) else 0
     away = merge_tables(connection)
+    metrics.note_open_batches(connection)
     words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {least}"
     return Result("compact", run, "done", merged, message=words + (f"; {away} tables of prices fewer" if away else ""))
 

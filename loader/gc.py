@@ -97,7 +97,7 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
     now, lost_after = datetime.now(UTC), _lost_after()
-    pages = objects.client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
+    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
     for page in pages:
         yield [
             version

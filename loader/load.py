@@ -15,12 +15,13 @@ from psycopg2 import sql
 
 from database.region_rates import rebuild_batch
 from database.versions import hold_reference_version
-from loader import objects, shards
+from loader import metrics, objects, shards
 from loader.batch import Batch
 from loader.copying import ChangedError, Source, copied
 from loader.digest import PartDigests, batch_digest
 from loader.errors import ClosedError, TaskError
 from loader.ledger import Entry, add_seconds, require_open
+from loader.progress import Progress
 from loader.results import Result
 from loader.spans import Span, shard_span
 
@@ -86,11 +87,13 @@ def _copy_prices(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[s
         raise ClosedError(f"{batch.url} has another size than when it was validated: send the file again")
     source = _source(replace(batch, etag=head.etag), head.bytes, validated)
     digests = PartDigests(source.span.stop - source.span.start)
+    metrics.note("Bytes", source.span.stop - source.span.start)
     statement = _COPY_PRICES.format(
         table=sql.Identifier(f"staging_{entry.batch_no}"),
         columns=sql.SQL(", ").join(map(sql.Identifier, validated["columns"])),
     )
-    stream = _Stream(copied(source, digests))
+    progress = Progress()
+    stream = _Stream(copied(source, digests), progress, validated["rows"])
     try:
         cursor.copy_expert(statement, stream)
     except psycopg2.Error as error:
@@ -99,6 +102,7 @@ def _copy_prices(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[s
             raise ClosedError(f"{batch.url} is not what was validated: {stream.failure}") from error
         raise stream.failure or error from error
     rows = cursor.rowcount
+    progress.finish(rows)
     if [digest.hex() for digest in digests.finish()] != validated["digests"]:
         raise ClosedError(f"the bytes of {batch.url} are not those that were validated: send the file again")
     if rows != validated["rows"]:
@@ -130,10 +134,11 @@ def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[st
 
 
 class _Stream(io.RawIOBase):
-    """Parts as the file that COPY reads, without joining them."""
+    """Parts as the file that COPY reads, without joining them; tells how many of the `expected` rows it gave."""
 
-    def __init__(self, parts: Iterator[bytes]) -> None:
+    def __init__(self, parts: Iterator[bytes], progress: Progress, expected: int) -> None:
         self._parts = parts
+        self._progress, self._rows, self._expected = progress, 0, expected
         self._part = memoryview(b"")
         self.failure: Exception | None = None
 
@@ -143,11 +148,14 @@ class _Stream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         while not self._part:
             try:
-                self._part = memoryview(next(self._parts))
+                part = next(self._parts)
+                self._part = memoryview(part)
             except StopIteration:
                 return b""
             except Exception as error:
                 self.failure = error
                 raise
+            self._rows += part.count(b"\n")
+            self._progress.tell(self._rows, self._rows / max(self._expected, 1))
         data, self._part = self._part[:size], self._part[size:]
         return bytes(data)

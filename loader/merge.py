@@ -74,7 +74,7 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
                 for line, *rest in _problems(batch, shard_key):
                     write([int(line) + base, *rest])
             file.close()
-            objects.put_file(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
+            objects.put(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
         finally:
             Path(file.name).unlink(missing_ok=True)
     return f"s3://{batch.bucket}/{key}"

@@ -1,26 +1,37 @@
-"""Objects in S3: a batch's bytes in parts, read ahead in bounded memory, and small documents."""
+"""Objects in S3: a batch's bytes in parts, read ahead in bounded memory, and small documents.
+
+obstore speaks to S3 here, since it starts in 0.02 s; boto3 needs 0.25 s, three times a batch.
+"""
 
 import json
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError
+from obstore.store import S3Store
 
+from loader import odd_keys
 from loader.batch import BLOCK_BYTES, PART_BYTES, Batch
 from loader.errors import ClosedError, TransientError
+
+if TYPE_CHECKING:
+    from obstore import GetOptions, GetResult
+    from obstore.store import ClientConfig, RetryConfig
 
 # Blocks that are fetched while one is worked on.
 AHEAD = 2
 ATTEMPTS = 4
-GONE = {"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed", "405"}
-CHANGED = {"412", "PreconditionFailed"}
+RETRIES: "RetryConfig" = {"max_retries": ATTEMPTS, "retry_timeout": timedelta(seconds=120)}
+# A part is read as fast as the database takes it: the limit is for silence, not for the whole.
+TIMES: "ClientConfig" = {"timeout": "1h", "read_timeout": "60s", "connect_timeout": "10s"}
 
 
 @dataclass(frozen=True)
@@ -32,48 +43,57 @@ class ObjectHead:
     etag: str = ""
 
 
-@lru_cache(maxsize=1)
-def client() -> Any:
-    """Return the S3 client of this process, which retries what passes."""
-    return boto3.client(
-        "s3",
-        config=Config(retries={"mode": "standard", "max_attempts": ATTEMPTS}, read_timeout=60, connect_timeout=10),
+@lru_cache(maxsize=4)
+def store(bucket: str) -> S3Store:
+    """Return a bucket as the environment says how to reach it: region, credentials, AWS_ENDPOINT_URL."""
+    elsewhere = bool(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"))
+    return S3Store(
+        bucket,
+        # A certificate of S3 is for one name before its own.
+        virtual_hosted_style_request=not elsewhere and "." not in bucket,
+        client_options={**TIMES, "allow_http": elsewhere},
+        retry_config=RETRIES,
     )
 
 
 def head(batch: Batch) -> ObjectHead:
     """Look at the batch's object. Raises ClosedError when that version is gone."""
+    if odd_keys.is_odd(batch.key):
+        found = odd_keys.head(batch)
+        return ObjectHead(found["ContentLength"], _forced(found["Metadata"]), found["ETag"])
     try:
-        answer = client().head_object(**_object(batch))
-    except ClientError as error:
+        answer = _ask(batch, {"head": True})
+    except (BaseError, OSError) as error:
         raise _explained(batch, error) from error
-    except BotoCoreError as error:
-        raise TransientError(f"cannot reach {batch.url}: {error}") from error
-    forced = answer["Metadata"].get("ratesflow-force", "").lower() == "true"
-    return ObjectHead(answer["ContentLength"], forced, answer["ETag"])
+    return ObjectHead(answer.meta["size"], _forced(answer.attributes), answer.meta["e_tag"] or "")
+
+
+def _forced(metadata: Any) -> bool:
+    return str(metadata.get("ratesflow-force", "")).lower() == "true"
 
 
 def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop` in blocks of 1 MiB, the last one shorter, reading ahead.
+    """Yield the bytes from `start` to `stop` in blocks of 1 MiB or a bit more, those that end a part shorter.
 
     Each part of 8 MiB is one request; while its blocks are used, the request for the next part is answered.
     Raises ClosedError when the version is gone, TransientError when it cannot be read.
     """
-    waiting: deque[Future[bytes]] = deque()
     # Two threads, each with the parts of one request after another: a thread reads its blocks in their order.
     with ThreadPoolExecutor(1, "part") as even, ThreadPoolExecutor(1, "part") as odd:
+        requests = [_Part(batch, at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES)]
+        waiting: deque[Future[bytes]] = deque()
         try:
-            requests = [_Part(batch, at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES)]
             for number, part in enumerate(requests):
                 now, later = (odd, even) if number % 2 else (even, odd)
                 for following in requests[number + 1 : number + 2]:
                     later.submit(following.open)
                 for _ in range(part.at, part.stop, BLOCK_BYTES):
                     waiting.append(now.submit(part.read))
-                    if len(waiting) > AHEAD:
-                        yield waiting.popleft().result()
+                    if len(waiting) > AHEAD and (block := waiting.popleft().result()):
+                        yield block
             while waiting:
-                yield waiting.popleft().result()
+                if block := waiting.popleft().result():
+                    yield block
         finally:
             for future in waiting:
                 future.cancel()
@@ -84,100 +104,91 @@ class _Part:
 
     def __init__(self, batch: Batch, start: int, stop: int) -> None:
         self.batch, self.at, self.stop = batch, start, stop
-        self._body: Any = None
+        self._body: Iterator[Any] | None = None
 
     def read(self) -> bytes:
-        """Return the next block."""
-        size = min(BLOCK_BYTES, self.stop - self.at)
+        """Return the next block, empty when there is none left."""
+        if self.at == self.stop:
+            return b""
         failure: Exception | None = None
         for _ in range(ATTEMPTS):  # the client retries requests, but not a body that breaks off
             try:
-                data: bytes = self.open().read(size)
-                if len(data) == size:
-                    self.at += size
+                data = bytes(next(self.open(), b""))
+                if len(data) >= BLOCK_BYTES or self.at + len(data) == self.stop:
+                    self.at += len(data)
                     if self.at == self.stop:
                         self._body = None
                     return data
-                failure = OSError(f"{len(data)} bytes of {size}")
-            except ClientError as error:
+                failure = OSError("the answer ended too early")
+            except (FileNotFoundError, PreconditionError) as error:
                 raise _explained(self.batch, error) from error
-            except (BotoCoreError, OSError) as error:
+            except (BaseError, OSError) as error:
                 failure = error
             self._body = None
-        raise TransientError(f"cannot read {self.batch.url} from byte {self.at}: {failure}") from failure
+        raise TransientError(f"cannot read {self.batch.url} from byte {self.at}: {_words(failure)}") from failure
 
-    def open(self) -> Any:
-        """Send the request, unless it was sent, and return its body."""
+    def open(self) -> Iterator[Any]:
+        """Send the request, unless it was sent, and return its body in blocks."""
         if self._body is None:
-            wanted = f"bytes={self.at}-{self.stop - 1}"
-            self._body = client().get_object(**_object(self.batch), Range=wanted)["Body"]
+            if odd_keys.is_odd(self.batch.key):
+                self._body = odd_keys.blocks(self.batch, self.at, self.stop)
+            else:
+                answer = _ask(self.batch, {"range": (self.at, self.stop)})
+                self._body = iter(answer.stream(min_chunk_size=BLOCK_BYTES))
         return self._body
 
 
-def _object(batch: Batch) -> dict[str, str]:
-    found = {"Bucket": batch.bucket, "Key": batch.key}
+def _ask(batch: Batch, wanted: "GetOptions") -> "GetResult":
     if batch.version not in ("", "null"):
-        found["VersionId"] = batch.version
+        wanted["version"] = batch.version
     if batch.etag:
-        found["IfMatch"] = batch.etag
-    return found
+        wanted["if_match"] = batch.etag
+    return obstore.get(store(batch.bucket), batch.key, options=wanted)
 
 
-def _explained(batch: Batch, error: ClientError) -> Exception:
-    code = error.response["Error"]["Code"]
-    if code in GONE:
+def _explained(batch: Batch, error: Exception) -> Exception:
+    if isinstance(error, FileNotFoundError):
         return ClosedError(f"version {batch.version} of {batch.url} is gone: send the file again")
-    if code in CHANGED:
+    if isinstance(error, PreconditionError):
         return ClosedError(f"{batch.url} changed while it was read: send the file again")
-    return TransientError(f"cannot read {batch.url}: {error}")
+    return TransientError(f"cannot read {batch.url}: {_words(error)}")
+
+
+def _words(error: Exception | None) -> str:
+    """Return what obstore says for people, without the insides that it adds below."""
+    return str(error).partition("\n\nDebug source")[0].strip()
 
 
 def put_json(bucket: str, key: str, document: Any) -> None:
     """Store a document. Raises TransientError when S3 does not take it."""
-    put(
-        bucket,
-        key,
-        json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(),
-        "application/json",
-    )
+    data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    put(bucket, key, data, "application/json")
 
 
-def put(bucket: str, key: str, data: bytes, content_type: str) -> None:
-    """Store bytes. Raises TransientError when S3 does not take them."""
+def put(bucket: str, key: str, data: bytes | Path, content_type: str) -> None:
+    """Store bytes, or a file of any size. Raises TransientError when S3 does not take them."""
     try:
-        client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
-    except (BotoCoreError, ClientError) as error:
-        raise TransientError(f"cannot write s3://{bucket}/{key}: {error}") from error
-
-
-def put_file(bucket: str, key: str, path: Path, content_type: str) -> None:
-    """Store a file of any size. Raises TransientError when S3 does not take it."""
-    try:
-        client().upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type})
-    except (BotoCoreError, ClientError, boto3.exceptions.S3UploadFailedError) as error:
-        raise TransientError(f"cannot write s3://{bucket}/{key}: {error}") from error
+        obstore.put(store(bucket), key, data, attributes={"Content-Type": content_type})
+    except (BaseError, OSError) as error:
+        raise TransientError(f"cannot write s3://{bucket}/{key}: {_words(error)}") from error
 
 
 def get(bucket: str, key: str) -> bytes:
     """Fetch a small object whole. Raises KeyError when there is none, TransientError when S3 is away."""
     try:
-        data: bytes = client().get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
+        return bytes(obstore.get(store(bucket), key).bytes())
+    except (FileNotFoundError, PermissionError, PermissionDeniedError) as error:
         # Without the right to list the bucket, a key that does not exist looks forbidden.
-        if error.response["Error"]["Code"] in GONE | {"AccessDenied"}:
-            raise KeyError(f"s3://{bucket}/{key}") from error
-        raise TransientError(f"cannot read s3://{bucket}/{key}: {error}") from error
-    except (BotoCoreError, OSError) as error:
-        raise TransientError(f"cannot read s3://{bucket}/{key}: {error}") from error
-    return data
+        raise KeyError(f"s3://{bucket}/{key}") from error
+    except (BaseError, OSError) as error:
+        raise TransientError(f"cannot read s3://{bucket}/{key}: {_words(error)}") from error
 
 
 def text_lines(bucket: str, key: str) -> Iterator[str]:
     """Yield the lines of a text in UTF-8, line ends included, without holding all of it."""
-    body = client().get_object(Bucket=bucket, Key=key)["Body"]
     rest = b""
-    for data in body.iter_chunks(1 << 20):
-        *lines, rest = (rest + data).split(b"\n")
+    for data in obstore.get(store(bucket), key).stream(min_chunk_size=BLOCK_BYTES):
+        *lines, rest = (rest + bytes(data)).split(b"\n")
         for line in lines:
             yield line.decode() + "\n"
     if rest:

@@ -148,9 +148,10 @@ def _row_groups(task: _Task, file: "ParquetFile") -> Span:
     from loader.parquet import record_batches
     from loader.parquet_rows import check
 
+    groups = shard_groups(file.num_row_groups, task.shard, task.shards)
+    task.report.expected_rows = sum(file.metadata.row_group(group).num_rows for group in groups)
     _digest(task)
     numbers = {code: number for number, code in enumerate(task.ports, start=1)}
-    groups = shard_groups(file.num_row_groups, task.shard, task.shards)
     row = task.first_line
     for batch in record_batches(file, groups, row):
         task.report.count(batch.num_rows)

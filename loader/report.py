@@ -74,6 +74,7 @@ class ReportWriter:
         self.listed = 0
         self.refused = False
         self.first_line = 2
+        self.expected_rows = 0  # how many there will be, where the file says so beforehand
         self._file: IO[str] | None = None
         self._write: Callable[[list[Any]], Any]
 

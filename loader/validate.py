@@ -8,14 +8,16 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from database.reference import Reference, stored
-from loader import merge, objects, shards
+from loader import merge, metrics, objects, shards
 from loader.batch import Batch
 from loader.errors import ClosedError
 from loader.ledger import FAILED, OPEN, Entry, add_seconds, find_entry, open_entry
+from loader.progress import Progress, watched
 from loader.rates import copy_rows, digest
 from loader.reading import Reading, read_shard
 from loader.report import ReportWriter, ShardReport
 from loader.results import Result
+from loader.spans import shard_span
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -54,10 +56,13 @@ def _check_shard(connection: "Connection", batch: Batch, entry: Entry, size: int
     with connection, connection.cursor() as cursor:
         reference, reference_version = stored(cursor)
     ports = sorted(reference.ports)
+    span = shard_span(size, batch.shard, batch.shards)
+    metrics.note("Bytes", span.stop - span.start)
     with ReportWriter() as writer:
-        reading = read_shard(
-            lambda start, stop: objects.parts(batch, start, stop), size, ports, writer, batch.shard, batch.shards
-        )
+        progress = Progress()
+        fetch = watched(lambda start, stop: objects.parts(batch, start, stop), span, writer, progress)
+        reading = read_shard(fetch, size, ports, writer, batch.shard, batch.shards)
+        progress.finish(writer.rows)
         listed = _store_list(batch, writer)
         report = writer.finish()
     result = {
@@ -103,7 +108,7 @@ def _store_list(batch: Batch, writer: ReportWriter) -> str | None:
     key = batch.report_key(merge.FULL_REPORT)
     if batch.shards > 1:
         key = batch.result_key(f"validate/{batch.shard}.errors.csv")
-    objects.put_file(batch.bucket, key, path, "text/csv; charset=utf-8")
+    objects.put(batch.bucket, key, path, "text/csv; charset=utf-8")
     return key
 
 

@@ -1,12 +1,17 @@
 """The AWS Batch job definitions: one a task, with its command, its size and what is retried.
 
-Terraform mirrors them and the embedded stack registers them as they stand here. Batch retries what is
-transient (`JOB_RETRY_STRATEGY`); the state machine retries only calls of the Batch service itself.
+The embedded stack registers them as they stand here; Terraform reads them from `job_definitions.json`, which
+`python -m workflow.jobs` writes. Batch retries what is transient (`JOB_RETRY_STRATEGY`); the state machine retries
+only calls of the Batch service itself.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+DEFINITIONS_FILE = Path(__file__).with_name("job_definitions.json")
 
 ATTEMPTS = 3
 """How often Batch runs a job at most."""
@@ -82,6 +87,11 @@ def job_definitions(settings: JobSettings) -> list[dict[str, Any]]:
     return [_job_definition(settings, task) for task in tasks]
 
 
+def definitions_text() -> str:
+    """Return what `job_definitions.json` holds: the requests without anything of a deployment's own."""
+    return json.dumps(job_definitions(JobSettings()), indent=2) + "\n"
+
+
 def job_name(prefix: str, task: str) -> str:
     """Return the name of a task's job definition."""
     return f"{prefix}-{task}"
@@ -136,3 +146,7 @@ def _container(settings: JobSettings, task: str) -> dict[str, Any]:
         options = {"awslogs-group": settings.log_group, "awslogs-stream-prefix": task}
         container["logConfiguration"] = {"logDriver": "awslogs", "options": options}
     return container
+
+
+if __name__ == "__main__":
+    DEFINITIONS_FILE.write_text(definitions_text(), encoding="utf-8")

@@ -49,7 +49,7 @@ def _desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> 
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     monkeypatch.setenv("DATABASE_URL", database.loader_url)
     monkeypatch.setenv("RATESFLOW_BUCKET", bucket)
-    objects.client.cache_clear()
+    objects.store.cache_clear()
     return Desk(database, bucket, aws)
 
 

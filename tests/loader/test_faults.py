@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from loader import faults, objects
+from loader import faults
 from loader.batch import Batch
 from loader.commit import commit
 from loader.compact import compact
@@ -29,8 +29,12 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
 
     The caller prepares the task's work before each step.
     """
+    context = multiprocessing.get_context("forkserver")  # obstore's threads, if we had some, would not survive a fork
+    context.set_forkserver_preload([task.__module__])
     for number in range(1, 200):
-        process = multiprocessing.get_context("fork").Process(target=_run, args=(number, task, *arguments))
+        given = [argument() if callable(argument) else argument for argument in arguments]
+        environment = {**os.environ, faults.VARIABLE: f"die:{number}"}
+        process = context.Process(target=_run, args=(environment, task, *given))
         process.start()
         process.join(60)
         assert process.exitcode in (-signal.SIGKILL, 0), f"ended with {process.exitcode} at point {number}"
@@ -40,11 +44,10 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
     raise AssertionError("it passed 200 points and did not end")
 
 
-def _run(number: int, task: Callable[..., Any], *arguments: Any) -> None:
-    os.environ[faults.VARIABLE] = f"die:{number}"
-    objects.client.cache_clear()  # the connections of the process that this one was forked from are not ours
+def _run(environment: dict[str, str], task: Callable[..., Any], *arguments: Any) -> None:
+    os.environ.update(environment)
     with connected(task.__name__) as connection:
-        task(connection, *(argument() if callable(argument) else argument for argument in arguments))
+        task(connection, *arguments)
 
 
 class Work:

@@ -215,3 +215,19 @@ def _modules(code: str, data: bytes, folder: Path) -> set[str]:
     done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "key", ["incoming//prices.csv", "incoming/../p.csv", "incoming/tab\tprices.csv", "incoming/ä #?%41.csv"]
+)
+def test_every_key_that_s3_takes_can_be_loaded(desk18: Desk, key: str) -> None:
+    """Also names with empty parts, dots, control characters, spaces and what looks like an escape."""
+    batch = desk18.send(FORMATS["csv"], key=key, force=True)
+    found = objects.head(batch)
+    assert (found.bytes, found.forced) == (len(FORMATS["csv"]), True)
+    assert b"".join(objects.parts(replace(batch, etag=found.etag), 5, found.bytes)) == FORMATS["csv"][5:]
+    assert desk18.run(validate, batch).outcome == "accepted"
+    assert desk18.run(load, batch).outcome == "loaded"
+    assert desk18.run(commit, batch).outcome == "committed"
+    with pytest.raises(ClosedError, match="is gone"):
+        objects.head(replace(batch, version="0" * 32))

@@ -95,7 +95,6 @@ CREATE TABLE prices (
     CONSTRAINT prices_price_check CHECK (price > 0)
 ) PARTITION BY RANGE (batch_no);
 COMMENT ON COLUMN prices.price IS 'whole US dollars';
-CREATE INDEX prices_batch_no ON prices USING brin (batch_no);
 
 -- What the API reads.
 CREATE TABLE rates (
@@ -200,7 +199,6 @@ BEGIN
     IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = format('public.staging_%s', wanted)::regclass) THEN
         RETURN;
     END IF;
-    EXECUTE format('CREATE INDEX ON public.staging_%s USING brin (batch_no)', wanted);
     EXECUTE format(
         'ALTER TABLE public.prices ATTACH PARTITION public.staging_%s FOR VALUES FROM (%s) TO (%s)',
         wanted, wanted, wanted + 1);
@@ -263,6 +261,7 @@ BEGIN
         GET DIAGNOSTICS moved = ROW_COUNT;
         rows := rows + moved;
     END LOOP;
+    -- A table of one batch needs no index, which would cost its load a tenth; one of many is read a batch at a time.
     EXECUTE format('CREATE INDEX ON %s USING brin (batch_no)', merged);
     -- Only from here on is prices locked, for as long as changing the catalogue takes.
     FOREACH part IN ARRAY parts LOOP
