@@ -125,7 +125,8 @@ Index(
 Index("batches_key", batches.c.key)
 Index("batches_open", batches.c.opened_at, postgresql_where=text("state = 'open'"))
 
-# What each shard of a task has done; a task that is not split is shard 0 of 1.
+# What each shard of a task has done; a task that is not split is shard 0 of 1. The prices of a large shard are
+# loaded by two connections; the second half has a claim of its own.
 shards = Table(
     "shards",
     metadata,
@@ -138,7 +139,7 @@ shards = Table(
     Column("rows", BigInteger),
     Column("result", JSONB, comment="what the merge of the shards needs"),
     PrimaryKeyConstraint("batch_no", "task", "shard"),
-    CheckConstraint("task IN ('validate', 'load')", name="task"),
+    CheckConstraint("task IN ('validate', 'load', 'second_half')", name="task"),
 )
 
 # The record, for audit, undo and rebuilding; the API never reads it. A partition is one batch's staging

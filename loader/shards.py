@@ -64,6 +64,14 @@ def record(cursor: "Cursor", batch_no: int, task: str, shard: int, rows: int, re
     )
 
 
+def rows(cursor: "Cursor", batch_no: int, task: str, shard: int) -> int:
+    """Return how many rows a shard that is done has."""
+    cursor.execute("SELECT rows FROM shards WHERE batch_no = %s AND task = %s AND shard = %s", (batch_no, task, shard))
+    row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
     """Return what is known of every shard of a task that is done, in order, each with its `rows`."""
     cursor.execute(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from loader import faults
-from loader.batch import Batch
+from loader.batch import PART_BYTES, Batch
 from loader.commit import commit
 from loader.compact import compact
 from loader.database import connected
@@ -30,7 +30,7 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
     The caller prepares the task's work before each step.
     """
     context = multiprocessing.get_context("forkserver")  # obstore's threads, if we had some, would not survive a fork
-    context.set_forkserver_preload([task.__module__])
+    context.set_forkserver_preload([__name__])
     for number in range(1, 200):
         given = [argument() if callable(argument) else argument for argument in arguments]
         environment = {**os.environ, faults.VARIABLE: f"die:{number}"}
@@ -164,3 +164,30 @@ def test_compaction_never_changes_what_is_visible(desk18: Desk, monkeypatch: pyt
             work.next()
             before = desk18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
     assert work.count > 10
+
+
+LARGE = 700_000  # of more than two parts, so that two connections load it
+
+
+def test_a_large_load_is_killed_and_done_again(desk18: Desk) -> None:
+    """Killed while two connections copy, before, between and after their commits: each price is there once."""
+    line = "CNSHA,NLRTM,2021-01-31,{}\n"
+    data = ("orig_code,dest_code,day,price\n" + "".join(line.format(n) for n in range(1, LARGE + 1))).encode()
+    assert len(data) > 2 * PART_BYTES
+    batch = desk18.send(data)
+    desk18.run(validate, batch)
+    context = multiprocessing.get_context("forkserver")
+    died = 0
+    for number in (12, 18, 20, 22, 24, 26, 28, 32, 36):
+        environment = {**os.environ, faults.VARIABLE: f"die:{number}"}
+        process = context.Process(target=_run, args=(environment, load, batch))
+        process.start()
+        process.join(60)
+        died += process.exitcode == -signal.SIGKILL
+        assert desk18.state(batch) == "open"
+        assert desk18.database.one(TOTAL) == 0
+    assert died > 5
+    assert desk18.run(load, batch).rows == LARGE
+    assert desk18.run(commit, batch).outcome == "committed"
+    assert desk18.database.ask("SELECT count(*), sum(price) FROM prices") == [(LARGE, LARGE * (LARGE + 1) // 2)]
+    assert desk18.database.one(TOTAL) == LARGE

@@ -4,6 +4,7 @@ import csv as csv_module
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,13 +12,14 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg2 import OperationalError
 
-from loader import digest, objects, reading, spans
+from loader import digest, objects, prices, reading, spans
 from loader.batch import Batch
 from loader.commit import commit
 from loader.digest import PartDigests
 from loader.discard import discard
-from loader.errors import ClosedError, TaskError
+from loader.errors import ClosedError, TaskError, TransientError
 from loader.load import load
 from loader.spans import Span, SpanReader, shard_span
 from loader.validate import validate
@@ -71,7 +73,8 @@ def test_more_shards_than_parts_leaves_some_empty() -> None:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 KiB, so that a small file has many."""
-    monkeypatch.setattr(objects, "PART_BYTES", PART)
+    for module in (objects, prices):
+        monkeypatch.setattr(module, "PART_BYTES", PART)
     for module in (objects, reading):
         monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
     monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
@@ -183,3 +186,54 @@ def test_a_file_of_another_kind_is_refused_once(desk18: Desk) -> None:
     assert [result.outcome if result else None for result in results] == [None, None, "rejected"]
     report, _ = _report(desk18, results[2])
     assert report["reasons"] == {"wrong_header": 1}
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("side", ["first", "second"])
+def test_a_half_that_fails_is_all_that_is_copied_again(desk: Desk, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+    """Whichever connection of a large shard fails, the next attempt stages each row once."""
+    batch = desk.send(csv(PRICES))
+    desk.run(validate, batch)
+    copied = prices._copy
+    ran: list[str] = []
+    second_is_done = threading.Event()
+
+    def fails(cursor, batch, entry, source, *rest):
+        half = "second" if source.span.start else "first"
+        ran.append(half)
+        done = copied(cursor, batch, entry, source, *rest)
+        if half == side == "first":
+            assert second_is_done.wait(10)
+        if half == side:
+            raise OperationalError("the connection broke")
+        if half == "second":
+            # Soon after, its transaction is committed.
+            threading.Timer(0.5, second_is_done.set).start()
+        return done
+
+    monkeypatch.setattr(prices, "_copy", fails)
+    with pytest.raises(TransientError, match="the connection broke"):
+        desk.run(load, batch)
+    assert sorted(ran) == ["first", "second"]
+    staged = desk.database.one("SELECT count(*) FROM staging_1")
+    assert (staged > 0) == (side == "first")  # the second half, which has a transaction of its own
+    ran.clear()
+    monkeypatch.setattr(prices, "_copy", lambda *arguments: (ran.append("copied"), copied(*arguments))[1])
+    assert desk.run(load, batch).rows == len(PRICES)
+    assert len(ran) == (1 if side == "first" else 2)
+    assert desk.run(commit, batch).outcome == "committed"
+    assert desk.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+        PRICES
+    )
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_discard_ends_both_halves(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that is closed while a half of it is staged already leaves nothing."""
+    batch = desk.send(csv(PRICES))
+    desk.run(validate, batch)
+    monkeypatch.setattr("loader.load._copy_rates", lambda *_: (_ for _ in ()).throw(OperationalError("broke")))
+    with pytest.raises(TransientError):
+        desk.run(load, batch)
+    assert desk.run(discard, batch).outcome == "discarded"
+    assert desk.database.one("SELECT to_regclass('staging_1')") is None

@@ -80,7 +80,7 @@ CREATE TABLE shards (
     result jsonb,
     CONSTRAINT shards_pkey PRIMARY KEY (batch_no, task, shard),
     CONSTRAINT shards_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES batches (batch_no),
-    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load'))
+    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load', 'second_half'))
 );
 COMMENT ON COLUMN shards.pid IS 'of the backend that works on it';
 COMMENT ON COLUMN shards.result IS 'what the merge of the shards needs';

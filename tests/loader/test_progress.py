@@ -1,0 +1,69 @@
+"""The progress lines of a task: what they say, how often, and that they lead to the whole."""
+
+import itertools
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from loader import progress as module
+from loader.progress import Progress, watched
+from loader.report import ReportWriter
+from loader.spans import Span
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[tuple[int, float]]:
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(line["message"] == "progress" for line in told)
+    return [(line["rows"], line["share"]) for line in told]
+
+
+def test_lines_come_often_at_first_and_then_seldom(monkeypatch, capsys):
+    """Nothing is said in the first moment; an hour's work has some hundred lines, never two in five seconds then."""
+    clock = Clock(monkeypatch)
+    progress = Progress(began=0.0)
+    at: list[float] = []
+    for tick in range(36_000):
+        clock.now = tick / 10
+        progress.tell(tick, tick / 36_000)
+        if capsys.readouterr().out:
+            at.append(clock.now)
+    assert at[0] == 0.2
+    gaps = [two - one for one, two in itertools.pairwise(at)]
+    assert max(gaps[:5]) < 0.35
+    assert 500 < len(at) < 900
+    assert min(gaps[-50:]) > 4.9
+
+
+def test_reading_tells_rows_and_share(monkeypatch, capsys):
+    """Of a shard's bytes the share is how far reading is in its span; a look elsewhere in the file moves nothing."""
+    clock, report = Clock(monkeypatch), ReportWriter()
+
+    def fetch(start: int, stop: int) -> Iterator[bytes]:
+        for at in range(start, stop, 10):
+            yield b"x" * min(10, stop - at)
+
+    read = watched(fetch, Span(100, 140), report, Progress(began=0.0))
+    for begin, stop in ((0, 20), (100, 145)):
+        for block in read(begin, stop):
+            clock.now += 1
+            report.count(len(block))
+    assert lines(capsys) == [(10, 0.0), (20, 0.0), (30, 0.25), (40, 0.5), (50, 0.75), (60, 1.0), (65, 1.0)]
+
+
+def test_files_that_know_their_rows_tell_by_them(monkeypatch, capsys):
+    """Where the file says how many rows it has, as Parquet does, the share is that of the rows."""
+    clock, report = Clock(monkeypatch), ReportWriter()
+    report.expected_rows = 200
+    for _ in watched(lambda start, stop: iter([b"x"] * 2), Span(0, 2), report, Progress(began=0.0))(0, 2):
+        clock.now += 1
+        report.count(50)
+    assert lines(capsys) == [(50, 0.25), (100, 0.5)]
