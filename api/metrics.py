@@ -43,8 +43,9 @@ log = logging.getLogger("ratesflow.api")
 class Metrics:
     """What happened since the last line, and `gauges`, which tell how things are now."""
 
-    def __init__(self, gauges: Callable[[], Mapping[str, float]] = dict) -> None:
+    def __init__(self, gauges: Callable[[], Mapping[str, float]] = dict, environment: str = "none") -> None:
         self._gauges = gauges
+        self._names = {"Environment": environment, "Service": "api"}
         self._lock = threading.Lock()
         self._begin()
 
@@ -80,9 +81,9 @@ class Metrics:
             self._begin()
         values |= self._gauges()
         told = [{"Name": name, "Unit": UNITS[name]} for name in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [["Service"]], "Metrics": told}
+        directive = {"Namespace": NAMESPACE, "Dimensions": [list(self._names)], "Metrics": told}
         meta = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
-        return orjson.dumps({"_aws": meta, "Service": "api", "process": os.getpid(), **values})
+        return orjson.dumps({"_aws": meta, **self._names, "process": os.getpid(), **values})
 
 
 class Reporter:

@@ -22,6 +22,8 @@
     whose pages may read answers, separated by spaces, or ``*``; none
 ``RATESFLOW_API_ACCESS_LOG``
     a line of JSON a request, if set to 1; 0
+``RATESFLOW_ENVIRONMENT``
+    what metrics say of where they come from; none
 ``RATESFLOW_API_METRICS_SECONDS``
     between two lines of metrics for CloudWatch on standard output; 60; 0 writes none
 """
@@ -68,7 +70,8 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Front:
     reader = ForwardReader(DatabaseReader(connections, timeout_seconds=seconds), newest, patience_seconds=seconds / 2)
     watch = _watch(environ, url, newest)
     known = _known(environ, newest, watch, seconds)
-    metrics = Metrics(lambda: _gauges(connections, known, watch))
+    environment = environ.get("RATESFLOW_ENVIRONMENT") or "none"
+    metrics = Metrics(lambda: _gauges(connections, known, watch), environment)
     every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
     return Front(

@@ -1,5 +1,6 @@
-"""Brings the schema up to date: the roles first, then every migration that is missing."""
+"""Brings the schema up to date: roles and users first, then every migration that is missing."""
 
+import os
 from pathlib import Path
 
 from alembic import command
@@ -8,6 +9,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
+from database.logins import make_logins
 from database.scripts import run_script
 
 HERE = Path(__file__).parent
@@ -18,8 +20,9 @@ ADVISORY_LOCK = 7_283_729
 def migrate(url: str) -> tuple[str | None, str | None]:
     """Bring the database at `url` up to date; return the revision before and after.
 
-    The user must be able to create roles. Everything made belongs to ratesflow_owner. Safe to run at any
-    time, twice at once, and again after a failure: each migration is one transaction.
+    The user must be able to create roles; `database.logins` says which users are made. Everything made belongs to
+    ratesflow_owner. Safe to run at any time, twice at once, and again after a failure: each migration is one
+    transaction. Raises NoDatabaseError when the secret of a user cannot be read.
     """
     # SQLAlchemy 2.1 takes plain postgresql:// to mean psycopg 3.
     address = make_url(url).set(drivername="postgresql+psycopg2")
@@ -27,6 +30,7 @@ def migrate(url: str) -> tuple[str | None, str | None]:
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK})
         run_script(connection, HERE / "roles.sql")
+        make_logins(connection, os.environ)
         connection.exec_driver_sql("SET ROLE ratesflow_owner")
         connection.commit()
         before = current_revision(connection)

@@ -74,10 +74,9 @@ def _task(options: argparse.Namespace) -> "Result | None":
     from loader.database import connected
 
     if options.task == "migrate":
-        from database.connect import database_url
         from loader.maintenance import migrate
 
-        return migrate(database_url(), options.run)
+        return migrate(options.run)
     with connected(options.task) as connection:
         if options.task in BATCH_TASKS:
             return _batch_task(options.task)(connection, _batch(options))

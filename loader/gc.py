@@ -15,6 +15,7 @@ import boto3
 
 from loader import notification, objects
 from loader.abandoned import ALL, abandoned
+from loader.batch import Batch
 from loader.discard import discard, drop_rows
 from loader.errors import UsageError
 from loader.results import Result
@@ -39,12 +40,19 @@ _UNDONE = """
 SELECT batch_no FROM batches
 WHERE state = 'undone' AND EXISTS (SELECT FROM prices WHERE prices.batch_no = batches.batch_no)
 """
+_UNTOLD = """
+SELECT batch_no, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
+       rows, rejected_rows, report, coalesce(message, '')
+FROM batches WHERE untold AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 
 def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
     """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many."""
-    closed = list(_close_abandoned(connection, batch))
+    for found in abandoned(connection, batch):
+        discard(connection, found.batch, found.end, untold=True)
+    closed = list(_tell(connection, batch))
     dropped = _drop_leftovers(connection)
     started = _start_lost(connection, bucket) if batch == ALL else []
     words = f"{len(closed)} closed, {dropped} leftovers dropped, {len(started)} lost objects started"
@@ -53,13 +61,18 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     return Result("gc", run, "done", len(closed), message=words, data=key)
 
 
-def _close_abandoned(connection: "Connection", batch: str) -> Iterator[str]:
-    """Discard batches whose execution is over, notify, and yield their ids."""
-    for found in abandoned(connection, batch):
-        closed = discard(connection, found.batch, found.end)
-        if closed.outcome == "discarded":
-            notification.publish(notification.failed(found.batch, closed, found.seconds))
-            yield found.batch.batch_id
+def _tell(connection: "Connection", batch: str) -> Iterator[str]:
+    """Notify of what gc closed and has not told of, this run or one that was killed, and yield the batches' ids."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_UNTOLD, {"batch": batch})
+        rows = cursor.fetchall()
+    for batch_no, seconds, *told in rows:
+        found = Batch(*told[:5])
+        closed = Result("discard", found.batch_id, "discarded", *told[5:])
+        notification.publish(notification.failed(found, closed, seconds))
+        with connection, connection.cursor() as cursor:
+            cursor.execute("UPDATE batches SET untold = false WHERE batch_no = %s", (batch_no,))
+        yield found.batch_id
 
 
 def _drop_leftovers(connection: "Connection") -> int:

@@ -31,13 +31,15 @@ class Entry:
     reference_version: int | None
 
 
-def open_entry(cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None) -> Entry:
+def open_entry(
+    cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None, untold: bool = False
+) -> Entry:
     """Return the batch's row, made if it was not there; the row of an earlier attempt is the same row."""
     cursor.execute(
-        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, closed_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
+        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, untold, closed_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
         " ON CONFLICT (batch_id) DO NOTHING",
-        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, state),
+        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, untold, state),
     )
     entry = find_entry(cursor, batch.batch_id)
     assert entry is not None

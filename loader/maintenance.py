@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from database import reference
+from database.connect import NoDatabaseError, database_url
 from loader import objects
 from loader.errors import UsageError
 from loader.results import Result
@@ -42,11 +43,14 @@ def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, sta
     return Result("ledger", run, "done", rows=len(row[0]), data=_answer("ledger", run, bucket, row[0]))
 
 
-def migrate(url: str, run: str) -> Result:
-    """Bring the schema up to date."""
+def migrate(run: str) -> Result:
+    """Bring the schema up to date. Raises UsageError when the database, or the secret of a user, is not named well."""
     from database.migrate import migrate as upgrade  # Alembic is slow to import, and only this task needs it
 
-    before, after = upgrade(url)
+    try:
+        before, after = upgrade(database_url())
+    except NoDatabaseError as error:
+        raise UsageError(str(error)) from None
     words = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
     return Result("migrate", run, "done", message=words)
 

@@ -10,6 +10,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import psycopg2
+from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import sql
 
 from database.migrate import migrate
@@ -54,6 +55,7 @@ class Stack:
     postgres: Postgres | None = None
     children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    _recovered: bool = True
 
     def start(self) -> None:
         """Start everything. Raises StackError, with what was started stopped again."""
@@ -88,7 +90,11 @@ class Stack:
         schedule = Schedule(self.environment)
         while not ended:
             time.sleep(0.2)
-            self._mend()
+            try:
+                self._mend()
+            except (StackError, BotoCoreError, ClientError, psycopg2.Error) as error:
+                # Something died while something else was mended: the next look mends both.
+                self._say(f"not all is mended yet: {type(error).__name__}: {error}")
             schedule.tick()
 
     def stop(self) -> None:
@@ -107,9 +113,12 @@ class Stack:
             self.postgres.restart()
         if self.children["aws"].poll() is not None:
             self._say("the embedded AWS ended; starting it again")
+            self._recovered = False
             self._start_aws()
+        if not self._recovered:
             deploy(self._endpoint, self._databases())
             recover(self.environment, self.home.aws)
+            self._recovered = True
         starts = {"events": self._start_events, "api": self._start_api, "console": self._start_console}
         for name, begin in starts.items():
             if self.children[name].poll() is not None:

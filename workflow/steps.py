@@ -133,6 +133,10 @@ def _job(settings: WorkflowSettings, state_id: str, task: str, comment: str, sha
             "execution.$": "$$.Execution.Id",
             "shards.$": formatted("{}", "$.shards"),
         },
+        # From it the task tells how long it waited for a place (loader/metrics.py).
+        "ContainerOverrides": {
+            "Environment": [{"Name": "RATESFLOW_SUBMITTED_AT", "Value.$": "$$.State.EnteredTime"}],
+        },
     }
     if shards:
         parameters["ArrayProperties"] = {"Size.$": "$.shards"}
