@@ -1,0 +1,170 @@
+"""What docs/deploy.md and docs/operations.md name is there: commands, options, alarms, variables, tests, sections."""
+
+import re
+import shlex
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from awscli.clidriver import ServiceOperation, create_clidriver
+
+from tests.ci.pipeline import ROOT
+from workflow.cli import main
+
+DEPLOY, OPERATIONS = (ROOT / "docs/deploy.md").read_text(), (ROOT / "docs/operations.md").read_text()
+TEXTS = [pytest.param(DEPLOY, id="deploy"), pytest.param(OPERATIONS, id="operations")]
+TERRAFORM = ROOT / "terraform"
+ENVIRONMENTS = ("dev", "staging", "production")
+
+
+def commands(text: str, name: str) -> list[list[str]]:
+    """Return the words of each command of that name, on lines of consoles and between backticks."""
+    lines = re.findall(r"^ *[$>] (.*)$", text, re.M) + re.findall(rf"`({name} [^`\n]+)`", text)
+    inner = re.compile(r"\$\(([^()]*)\)")  # what is put in its place is a command too
+    lines += [found for line in lines for found in inner.findall(line)]
+    called = [inner.sub("VALUE", line) for line in lines if re.search(rf"(^|[ (]){name} ", inner.sub("VALUE", line))]
+    return [part[part.index(name) :] for line in called for part in _parts(line) if name in part]
+
+
+def _parts(line: str) -> list[list[str]]:
+    """Return the words of a line of shell, cut at pipes, redirections and ends of commands."""
+    parts: list[list[str]] = [[]]
+    lexer = shlex.shlex(line, posix=True, punctuation_chars="|;<>")
+    lexer.whitespace_split = True
+    for word in lexer:
+        if set(word) <= set("|;<>"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_commands_of_ratesflow(text: str) -> None:
+    """Each is one, and takes the options that it is given."""
+    found = commands(text, "ratesflow")
+    assert len(found) > 3
+    for words in found:
+        rest = words[1:]
+        group: click.Command = main
+        while isinstance(group, click.Group):
+            while rest and rest[0] in ("--env", "--home"):
+                rest = rest[2:]
+            assert rest, words
+            assert rest[0] in group.commands, words
+            group, rest = group.commands[rest[0]], rest[1:]
+        options = {name for parameter in group.params for name in parameter.opts}
+        assert {word for word in rest if word.startswith("-")} <= options | {"-h", "--help"}, words
+        needed = [each for each in group.params if isinstance(each, click.Argument) and each.required]
+        named_alone = len(words) == 2  # in a sentence, or with its argument from elsewhere
+        assert named_alone or len([word for word in rest if not word.startswith("-")]) >= len(needed), words
+
+
+@lru_cache(maxsize=1)
+def aws_command() -> Any:
+    """Return the `aws` command, whose tables know every service, operation and option."""
+    return create_clidriver()
+
+
+def below(command: Any) -> dict[str, Any]:
+    """Return the commands below one of `aws`: services, operations, waiters; none below most operations."""
+    if hasattr(command, "subcommand_table"):
+        return dict(command.subcommand_table)
+    if isinstance(command, ServiceOperation):
+        return {}
+    return dict(command.create_help_command().command_table)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_commands_of_aws(text: str) -> None:
+    """Each is an operation of a service, and takes the options that it is given."""
+    found = commands(text, "aws")
+    assert len(found) > 3
+    everywhere = {f"--{name}" for name in ("query", "output", "region")}
+    for words in found:
+        command, rest = aws_command(), words[1:]
+        while under := below(command):
+            assert rest, words
+            assert rest[0] in under, words
+            command, rest = under[rest[0]], rest[1:]
+        options = {f"--{name}" for name in command.arg_table}
+        assert {word for word in rest if word.startswith("--")} <= options | everywhere, words
+
+
+def test_every_alarm_has_its_section() -> None:
+    """The runbook has a section of its name for each alarm, and none for what is no alarm."""
+    text = "".join(path.read_text() for path in sorted(TERRAFORM.glob("alarms*.tf")))
+    alarms = set(re.findall(r"^    ([a-z-]+) = \{\n +(?:#.*\n +)*summary", text, re.M))
+    alarms |= set(re.findall(r"operations\.md#([a-z-]+)", text))
+    assert len(alarms) > 15
+    assert set(re.findall(r"^### (.+)$", OPERATIONS, re.M)) == alarms
+    for section in re.split(r"^##+ ", OPERATIONS, flags=re.M):
+        if section.partition("\n")[0] in alarms:
+            assert [part for part in ("**Means**", "**Look**", "**Do**") if section.count(part) == 1] == [
+                "**Means**", "**Look**", "**Do**",
+            ], section  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_links_lead_somewhere(text: str) -> None:
+    """Each names a section of this page or of the other one."""
+    titles = {"deploy.md": DEPLOY, "operations.md": OPERATIONS, "": text}
+    links = re.findall(r"\]\(([a-z.]*)#([^)]+)\)", text)
+    assert links
+    for page, anchor in links:
+        anchors = {
+            re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.+)$", titles[page], re.M)
+        }
+        assert anchor in anchors
+
+
+def variables() -> dict[str, str]:
+    """Return Terraform's variables and their defaults as they are written, empty where there is none."""
+    found = {}
+    for path in (*TERRAFORM.glob("variables*.tf"), TERRAFORM / "pre-infra/variables.tf"):
+        for name, body in re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', path.read_text(), re.M | re.S):
+            default = re.search(r"^  default +=(.*)$", body, re.M)
+            found[name] = default[1].strip() if default else ""
+    return found
+
+
+def test_variables_of_terraform() -> None:
+    """What is given to Terraform, or said to answer a load, is a variable of it."""
+    known = variables()
+    given = set(re.findall(r'TF_VAR_(\w+)|-var="?(\w+)=', DEPLOY))
+    assert {name for pair in given for name in pair if name} <= set(known)
+    knobs = OPERATIONS.partition("## How load grows")[2].partition("\n## ")[0]
+    named = {name for name in re.findall(r"`([a-z_0-9]+)[`= ]", knobs) if "_" in name or name in ("compute",)}
+    assert len(named) > 10
+    assert named <= set(known)
+
+
+def test_the_table_of_switches() -> None:
+    """The table has every variable that an environment's file sets, with the values that hold there."""
+    known = variables()
+    files = {
+        name: dict(
+            re.findall(r"^(\w+) *= *(.*?) *(?:#.*)?$", (TERRAFORM / f"environments/{name}.tfvars").read_text(), re.M)
+        )
+        for name in ENVIRONMENTS
+    }
+    table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", DEPLOY.partition("| switch |")[2].partition("\n\n")[0], re.M))
+    assert set(table) == {name for values in files.values() for name in values}
+    for name, row in table.items():
+        for environment, value in zip(ENVIRONMENTS, row.split(" | "), strict=True):
+            aurora = files[environment].get("aurora", known["aurora"]) == "true"
+            beside_the_point = name.startswith("rds_" if aurora else "aurora_")
+            expected = "–" if beside_the_point else files[environment].get(name, known[name]).strip('"')
+            assert value == expected, f"{name} of {environment}"
+
+
+def test_tests_and_files_that_are_named() -> None:
+    """Every test that is said to show something exists, and every file."""
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", DEPLOY):
+        source = (ROOT / path).read_text()
+        assert not test or f"def {test}(" in source
+    for path in re.findall(r"`((?:docs|terraform|tests|database|workflow)/[\w./-]+)`", DEPLOY + OPERATIONS):
+        assert Path(ROOT / path).exists(), path

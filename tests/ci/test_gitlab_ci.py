@@ -1,0 +1,115 @@
+"""The pipeline's file: GitLab's own schema, the jobs and their order, and every script's grammar."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.ci.pipeline import FILE, document, job, jobs, script
+
+ORDER = ("test", "pre-infra-setup", "package-and-publish", "terraform-plan", "terraform-apply")
+
+
+def test_keeps_gitlabs_schema() -> None:
+    """The schema is the one that GitLab publishes, as check-jsonschema carries it."""
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema, which carries GitLab's schema, is not installed")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci"]
+    done = subprocess.run(
+        [*command, "--data-transform", "gitlab-ci", str(FILE)], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_jobs_and_their_order() -> None:
+    """Tests come first, then what each needs of the one before; nothing needs a job of its own or a later stage."""
+    found = jobs()
+    assert tuple(found) == ORDER
+    place = {name: document()["stages"].index(each["stage"]) for name, each in found.items()}
+    assert [place[name] for name in ORDER] == sorted(place.values())
+    for name, each in found.items():
+        for needed in each.get("needs", []):
+            assert place[needed] < place[name]
+    assert "needs" not in found["package-and-publish"]  # so it waits for every job of the stages before
+    assert set(found["terraform-plan"]["needs"]) == {"test", "package-and-publish"}
+    assert set(found["terraform-apply"]["needs"]) == {"package-and-publish", "terraform-plan"}
+
+
+def test_what_starts_by_hand() -> None:
+    """The set-up only when asked for, and what changes production."""
+    off, asked = job("pre-infra-setup")["rules"]
+    assert (asked["if"], asked["when"]) == ('$PRE_INFRA == "true"', "manual")
+    _, production, others = job("terraform-apply")["rules"]
+    assert (production["if"], production["when"]) == ('$WORKSPACE == "production"', "manual")
+    assert others == {"when": "on_success"}
+    for name in ORDER[1:]:
+        assert job(name)["rules"][0] == off
+    assert off["when"] == "never"
+    assert "$CI_COMMIT_BRANCH != $CI_DEFAULT_BRANCH" in off["if"]
+    assert "rules" not in job("test")
+
+
+def test_variables_and_their_defaults() -> None:
+    """Those of the first pipeline still work; the tag is the commit if none is given."""
+    given = document()["variables"]
+    assert {name: given[name]["value"] for name in given} == {
+        "WORKSPACE": "dev", "TAG": "$CI_COMMIT_SHA", "PRE_INFRA": "false",
+    }  # fmt: skip
+    text = FILE.read_text()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION", "DOCKER_REGISTRY"):
+        assert name in text
+    assert not re.search(r"AKIA|ASIA|arn:aws:iam::\d", text)
+
+
+def test_each_environment_has_its_variables() -> None:
+    """WORKSPACE offers what Terraform has a file of variables for."""
+    offered = document()["variables"]["WORKSPACE"]["options"]
+    assert {path.stem for path in (FILE.parent / "terraform/environments").glob("*.tfvars")} == set(offered)
+
+
+def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
+    """Each has an ID token for it, and gives it to the SDKs before its first call."""
+    for name in ORDER[1:]:
+        found = job(name)
+        assert found["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "$CI_SERVER_URL"}}
+        calls = re.split(r"\baws (?=[a-z0-9-]+ [a-z-]+)", script(name))
+        assert "AWS_WEB_IDENTITY_TOKEN_FILE" in calls[0]
+    assert "id_tokens" not in job("test")
+
+
+def test_the_very_plan_is_applied() -> None:
+    """It travels as an artifact, with what it was made with; apply takes the file and no variables."""
+    plan, apply = job("terraform-plan"), job("terraform-apply")
+    for path in ("$WORKSPACE.tfplan", ".terraform.lock.hcl", ".build/"):
+        assert f"terraform/{path}" in plan["artifacts"]["paths"]
+    assert plan["artifacts"]["access"] == "maintainer"
+    (command,) = re.findall(r"terraform apply.*", script("terraform-apply"))
+    assert command.endswith(' "$WORKSPACE.tfplan"')
+    assert "-var" not in command
+    assert apply["resource_group"] == "terraform-$WORKSPACE"
+    assert job("package-and-publish")["artifacts"]["reports"]["dotenv"] == "images.env"
+    for image in ("LOADER_IMAGE", "API_IMAGE"):
+        assert f"_image=${image}" in script("terraform-plan")
+
+
+def test_the_schema_is_expanded_before_anything_is_applied() -> None:
+    """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
+    text = script("terraform-apply")
+    assert text.index("register-job-definition") < text.index("terraform apply") < text.index('if [ -z "$migrated" ]')
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_scripts_are_sound(name: str, tmp_path: Path) -> None:
+    """Each is read by bash and by a plain shell, and by shellcheck where there is one."""
+    file = tmp_path / "script.sh"
+    file.write_text("#!/bin/sh\n" + script(name))
+    for shell in ("bash", "sh"):
+        done = subprocess.run([shell, "-n", str(file)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    beside = Path(sys.executable).with_name("shellcheck")
+    if checker := shutil.which("shellcheck") or (str(beside) if beside.exists() else None):
+        # 2154: variables that the runner sets.
+        done = subprocess.run([checker, "--exclude=SC2154", str(file)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout

@@ -1,0 +1,58 @@
+"""Runs the built images as AWS does: as their own user, on a read-only root, without capabilities."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+TOOL = os.environ.get("RATESFLOW_CONTAINERS", "podman")
+HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+
+
+def inspect(image: str) -> dict[str, Any]:
+    """Return what the tool knows of an image."""
+    found: list[dict[str, Any]] = json.loads(_tool("image", "inspect", image).stdout)
+    return found[0]
+
+
+def run(image: str, *command: str, environ: dict[str, str], code: int | None = 0, entrypoint: str = "") -> str:
+    """Run a command to its end and return its output. Any exit code will do when `code` is None."""
+    done = _tool("run", "--rm", *_options(environ, entrypoint), image, *command, check=False)
+    assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def started(image: str, *command: str, environ: dict[str, str]) -> Iterator[str]:
+    """Start a container and give its id; it is removed at the end, however that came."""
+    container = _tool("run", "--detach", *_options(environ), image, *command).stdout.strip()
+    try:
+        yield container
+    finally:
+        _tool("rm", "--force", container, check=False)
+
+
+def logs(container: str) -> str:
+    """Return what a container has written so far."""
+    done = _tool("logs", container)
+    return done.stdout + done.stderr
+
+
+def terminate(container: str) -> tuple[int, float]:
+    """Send SIGTERM to its process 1; return the exit code, and after how many seconds it came."""
+    began = time.monotonic()
+    _tool("kill", "--signal", "TERM", container)
+    code = int(_tool("wait", container).stdout)
+    return code, time.monotonic() - began
+
+
+def _options(environ: dict[str, str], entrypoint: str = "") -> list[str]:
+    given = [part for name, value in environ.items() for part in ("--env", f"{name}={value}")]
+    return ["--network", "host", *HARDENED, *given, *(["--entrypoint", entrypoint] if entrypoint else [])]
+
+
+def _tool(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120, check=check)

