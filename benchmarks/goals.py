@@ -1,4 +1,4 @@
-"""What the figures are to show: the goals that issues 5 and 6 set, by the names of their measures."""
+"""What the figures are to show: goals by the names of their measures."""
 
 from dataclasses import dataclass
 

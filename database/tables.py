@@ -111,7 +111,7 @@ batches = Table(
     Column("seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="by step"),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("closed_at", DateTime(timezone=True), comment="when it left the state open"),
-    Column("untold", Boolean, nullable=False, server_default=false(), comment="closed by gc, which has yet to tell"),
+    Column("told", Boolean, comment="by gc; null where the execution tells by itself"),
     PrimaryKeyConstraint("batch_no"),
     UniqueConstraint("batch_id"),
     CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),

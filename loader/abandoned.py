@@ -6,7 +6,7 @@ that ended before their first task could make a row, such as one that was stoppe
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,17 @@ def _never_opened(connection: "Connection", batch: str) -> Iterator[Abandoned]:
                 yield found
 
 
+def cut_off(batch: str) -> Iterator[list[str]]:
+    """Yield the names of executions (all, or the one named) that were stopped or ran out of time, in pages."""
+    machine = os.environ.get(STATE_MACHINE)
+    if not machine:
+        return
+    if batch == ALL:
+        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, ("ABORTED", "TIMED_OUT")))
+    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in ("ABORTED", "TIMED_OUT"):
+        yield [batch]
+
+
 def _never_opened_batch(arn: str) -> Abandoned | None:
     execution = _describe(arn)
     end = _end_in_words(execution)
@@ -86,10 +97,10 @@ def _never_opened_batch(arn: str) -> Abandoned | None:
     return Abandoned(Batch(_name(arn), given["bucket"], given["key"], given["version"], arn), end)
 
 
-def _ended(machine: str) -> Iterator[list[str]]:
+def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")) -> Iterator[list[str]]:
     """Yield the ARNs of the executions that ended badly, page by page."""
     since = datetime.now(UTC) - FORGOTTEN_AFTER
-    for status in ("ABORTED", "TIMED_OUT", "FAILED"):
+    for status in how:
         pages = boto3.client("stepfunctions").get_paginator("list_executions")
         try:
             for page in pages.paginate(stateMachineArn=machine, statusFilter=status):

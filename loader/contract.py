@@ -146,9 +146,14 @@ def _wrong_price(value: str) -> Problem:
 
 
 def fault(column: str, value: str, reason: str, message: str) -> Problem:
-    """Return a problem whose value is cut to what a report repeats, in characters that every reader can show."""
+    """Return a problem in characters that every reader can show, its value cut to what a report repeats."""
     shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
-    if not shown.isprintable():
-        # NUL is refused by PostgreSQL's JSON, half a surrogate pair by UTF-8, and others move the cursor.
-        shown = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in shown)
-    return Problem(column, shown, reason, message)
+    return Problem(column, printable(shown), reason, printable(message))
+
+
+def printable(text: str) -> str:
+    """Return a text with what is no sign to look at written as its escape."""
+    if text.isprintable():
+        return text
+    # NUL is refused by PostgreSQL's JSON, half a surrogate pair by UTF-8, and others move the cursor.
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

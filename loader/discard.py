@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from loader import objects
 from loader.batch import Batch
-from loader.ledger import COMMITTED, FAILED, OPEN, close_entry, find_entry, open_entry
+from loader.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from loader.results import Result
 from loader.shards import end_backends, undone
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def discard(connection: "Connection", batch: Batch, why: str | None = None, *, untold: bool = False) -> Result:
+def discard(connection: "Connection", batch: Batch, why: str | None = None, *, told: bool | None = None) -> Result:
     """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
 
-    `why` is the cause in words; by default it is read from what the state machine recorded. `untold` notes, in the
-    transaction that closes, that nobody was told of it yet. The outcome is `discarded`, or the state that the batch
-    had already: a commit whose answer was lost is still a commit.
+    `why` is the cause in words; by default it is read from what the state machine recorded. `told` is noted in the
+    transaction that closes: False says that nobody was told of it yet. The outcome is `discarded`, or the state that
+    the batch had already: a commit whose answer was lost is still a commit.
     """
     message = why or cause_in_words(batch)
     with connection, connection.cursor() as cursor:
         if message == OUT_OF_TIME:
             message = f"{_step(cursor, batch.batch_id)} {message}"
-        entry = open_entry(cursor, batch, state=FAILED, message=message, untold=untold)
+        entry = open_entry(cursor, batch, state=FAILED, message=message, told=told)
         if entry.state == OPEN:
             message += _shards_in_words(cursor, batch, entry.batch_no, message)
             # A load that is still at work holds the row; it must not make this wait.
@@ -35,9 +35,10 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, u
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
         if entry.state == OPEN:
-            close_entry(cursor, entry.batch_no, FAILED, message=message, untold=untold)
+            close_entry(cursor, entry.batch_no, FAILED, message=message, told=told)
             entry = find_entry(cursor, batch.batch_id) or entry
-    if entry.state != COMMITTED:
+    # The prices of an undone batch are gc's to drop, and its rates the compaction's to merge with their negative.
+    if entry.state not in (COMMITTED, UNDONE):
         drop_rows(connection, entry.batch_no)
     outcome = "discarded" if entry.state == FAILED else entry.state
     return Result(

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from loader import notification, objects
-from loader.abandoned import ALL, abandoned
+from loader.abandoned import ALL, abandoned, cut_off
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
 from loader.errors import UsageError
+from loader.ledger import FAILED
 from loader.results import Result
 
 if TYPE_CHECKING:
@@ -41,9 +42,13 @@ SELECT batch_no FROM batches
 WHERE state = 'undone' AND EXISTS (SELECT FROM prices WHERE prices.batch_no = batches.batch_no)
 """
 _UNTOLD = """
-SELECT batch_no, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
+SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
        rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE untold AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+FROM batches WHERE NOT told AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""
+# Stopped, or out of time, after the ledger was closed: perhaps before its state Notify. Twice is better than never.
+_CUT_OFF = """
+UPDATE batches SET told = false WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
@@ -51,7 +56,8 @@ _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
     """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many."""
     for found in abandoned(connection, batch):
-        discard(connection, found.batch, found.end, untold=True)
+        discard(connection, found.batch, found.end, told=False)
+    _note_cut_off(connection, batch)
     closed = list(_tell(connection, batch))
     dropped = _drop_leftovers(connection)
     started = _start_lost(connection, bucket) if batch == ALL else []
@@ -66,13 +72,20 @@ def _tell(connection: "Connection", batch: str) -> Iterator[str]:
     with connection, connection.cursor() as cursor:
         cursor.execute(_UNTOLD, {"batch": batch})
         rows = cursor.fetchall()
-    for batch_no, seconds, *told in rows:
+    for batch_no, state, seconds, *told in rows:
         found = Batch(*told[:5])
-        closed = Result("discard", found.batch_id, "discarded", *told[5:])
-        notification.publish(notification.failed(found, closed, seconds))
+        notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
         with connection, connection.cursor() as cursor:
-            cursor.execute("UPDATE batches SET untold = false WHERE batch_no = %s", (batch_no,))
-        yield found.batch_id
+            cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
+        if state == FAILED:
+            yield found.batch_id
+
+
+def _note_cut_off(connection: "Connection", batch: str) -> None:
+    """Note the closed batches of executions that may have ended before they told of them."""
+    for names in cut_off(batch):
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_CUT_OFF, (names,))
 
 
 def _drop_leftovers(connection: "Connection") -> int:

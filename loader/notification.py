@@ -1,4 +1,4 @@
-"""The notification of a batch that gc closed: the same message that the state machine would have sent.
+"""The notification of a batch whose execution could not send one: what the state machine would have sent.
 
 Its schema is `docs/schemas/notification.json`; the state machine builds its own in workflow/outcomes.py.
 """
@@ -18,12 +18,12 @@ SCHEMA = "ratesflow.notification/1"
 TOPIC, ENVIRONMENT = "RATESFLOW_TOPIC_ARN", "RATESFLOW_ENVIRONMENT"
 
 
-def failed(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return the notification of a batch that was discarded; `seconds` are those of the steps it had done."""
+def of(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any]:
+    """Return the notification of a batch that is closed; `seconds` are those of the steps it had done."""
     return {
         "schema": SCHEMA,
-        "notification_id": f"{batch.batch_id}:failed",
-        "outcome": "failed",
+        "notification_id": f"{batch.batch_id}:{closed.outcome}",
+        "outcome": closed.outcome,
         "environment": os.environ.get(ENVIRONMENT, ""),
         "batch_id": batch.batch_id,
         "bucket": batch.bucket,

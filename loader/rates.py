@@ -7,6 +7,7 @@ from datetime import date
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from database.reference import Reference
 from loader.frames import pd
@@ -149,17 +150,24 @@ def _packed(
 ) -> Iterator[bytes]:
     # In the order of the index that reads them.
     order = sorted(range(len(months)), key=lambda at: (names[int(origs[at])], names[int(dests[at])], months[at]))
-    firsts = {}
+    day_counts, day_sums = _arrays(months, counts), _arrays(months, sums)
+    firsts = {month: f"{month // 12:04}-{month % 12 + 1:02}-01" for month in set(months.tolist())}
     for at in order:
-        month = int(months[at])
-        if month not in firsts:
-            year, of_year = divmod(month, 12)
-            firsts[month] = (f"{year:04}-{of_year + 1:02}-01", monthrange(year, of_year + 1)[1])
-        first, length = firsts[month]
-        # A list as Python writes it is an array to PostgreSQL, but for its brackets; made faster than by joining.
-        day_counts, day_sums = str(counts[at, :length].tolist())[1:-1], str(sums[at, :length].tolist())[1:-1]
-        orig, dest = names[int(origs[at])], names[int(dests[at])]
-        yield f"{batch_no}\t{first}\t{orig}\t{dest}\t{{{day_counts}}}\t{{{day_sums}}}\n".encode()
+        lane = f"{firsts[int(months[at])]}\t{names[int(origs[at])]}\t{names[int(dests[at])]}"
+        yield b"%d\t%b\t{%b}\t{%b}\n" % (batch_no, lane.encode(), day_counts[at], day_sums[at])
+
+
+def _arrays(months: Integers, table: Table) -> list[bytes]:
+    """Return the numbers of each row, for as many days as its month has, as PostgreSQL writes arrays inside `{}`."""
+    found = [b""] * len(months)
+    for month in set(months.tolist()):
+        rows = np.flatnonzero(months == month)
+        days = monthrange(month // 12, month % 12 + 1)[1]
+        # Of all rows at once, which is much faster than of one after the other.
+        text = orjson.dumps(np.ascontiguousarray(table[rows, :days]), option=orjson.OPT_SERIALIZE_NUMPY)
+        for at, row in zip(rows.tolist(), text[2:-2].split(b"],["), strict=True):
+            found[at] = row
+    return found
 
 
 def digest(lines: Iterable[bytes]) -> tuple[bytes, str]:

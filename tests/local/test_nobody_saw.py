@@ -63,8 +63,12 @@ def _has_begun(states: Any, arn: str, state_name: str) -> bool:
         events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     except states.exceptions.ExecutionDoesNotExist:
         return False
-    entered = [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
-    return state_name in entered and any(event["type"] == "TaskSubmitted" for event in events)
+    return state_name in _entered(states, arn) and any(event["type"] == "TaskSubmitted" for event in events)
+
+
+def _entered(states: Any, arn: str) -> list[str]:
+    events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
+    return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
 def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> None:
@@ -85,6 +89,29 @@ def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> N
         wait_for(lambda: left(stack, name) == [])
         assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
     states.delete_state_machine(stateMachineArn=arn)
+
+
+def test_an_execution_that_is_stopped_before_it_tells(stack: Stack, mailbox: Mailbox) -> None:
+    """Stopped between commit and notification, a batch stays committed, and gc sends what the execution did not."""
+    states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
+    usual = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    muted = json.loads(usual)
+    muted["States"]["Notify"] = {"Type": "Wait", "Seconds": 100, "Next": "Done"}
+    states.update_state_machine(stateMachineArn=machine, definition=json.dumps(muted))
+    try:
+        name = start(stack, csv(rows(100, seed=864)), "untold", 1)
+    finally:
+        states.update_state_machine(stateMachineArn=machine, definition=usual)
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+    wait_for(lambda: "Notify" in _entered(states, arn))
+    states.stop_execution(executionArn=arn)
+    assert mailbox.of(name) == []
+    stack.run("gc")
+    stack.run("gc")
+    assert state(stack, name)[0] == "committed"
+    assert [(message["notification_id"], message["rows"]) for message in mailbox.of(name)] == [
+        (f"{name}:committed", 100)
+    ]
 
 
 def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ CREATE TABLE batches (
     seconds jsonb NOT NULL DEFAULT '{}'::jsonb,
     opened_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
-    untold boolean NOT NULL DEFAULT false,
+    told boolean,
     CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
     CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
     CONSTRAINT batches_duplicate_of_fkey FOREIGN KEY (duplicate_of) REFERENCES batches (batch_no),
@@ -66,7 +66,7 @@ COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
 COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
 COMMENT ON COLUMN batches.seconds IS 'by step';
 COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
-COMMENT ON COLUMN batches.untold IS 'closed by gc, which has yet to tell';
+COMMENT ON COLUMN batches.told IS 'by gc; null where the execution tells by itself';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
 CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
