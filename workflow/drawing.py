@@ -7,8 +7,8 @@ from typing import Any
 from workflow.asl import definition_text
 from workflow.environment import Environment
 from workflow.executions import Execution, execution_arn, get_execution, get_steps
-from workflow.graph import Graph, execution_graph, seconds_in_words
-from workflow.history import Step
+from workflow.graph import Graph, execution_graph
+from workflow.history import Step, seconds_in_words
 
 
 def draw_execution(environment: Environment, name: str) -> Graph:

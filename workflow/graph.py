@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from workflow.history import Step
+from workflow.history import Step, seconds_in_words
 
 TONES = ("waiting", "running", "good", "refused", "bad", "ended")
 """How a state is coloured: not entered, running, went well, refused the batch, failed, ended from outside."""
@@ -106,11 +106,6 @@ def node_lines(node: Node) -> list[str]:
     if node.status in ("", "not entered"):
         return []
     return [" · ".join(part for part in (node.status, node.notes) if part)]
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Return a duration such as `0.42 s` or `3 min 12 s`."""
-    return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 _MERMAID_STYLES = {

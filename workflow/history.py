@@ -88,6 +88,13 @@ def failure_in_words(error: str | None, cause: str | None) -> str:
     return f"The job {job.get('JobName', '')} failed: {', '.join(told)}."
 
 
+def seconds_in_words(seconds: float | None) -> str:
+    """Return a duration such as `0.42 s` or `3 min 12 s`; nothing for None."""
+    if seconds is None:
+        return ""
+    return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
 def parsed(text: str | None) -> Any:
     """Return a JSON text parsed, or None when there is none or it was cut short."""
     try:

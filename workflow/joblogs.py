@@ -6,6 +6,8 @@ from typing import Any
 
 from workflow.environment import Environment
 
+PROGRESS_LINES = 100  # that may stand between the lines that say something
+
 
 def describe_job(environment: Environment, job_id: str) -> Mapping[str, Any] | None:
     """Return Batch's description of a job, or None when it has forgotten it (after some days on AWS)."""
@@ -36,14 +38,18 @@ def log_stream(job: Mapping[str, Any]) -> str | None:
 
 def job_in_words(job: Mapping[str, Any]) -> str:
     """Return how a job ended: its reason, its exit code, its attempts."""
-    container = job.get("container") or {}
-    told = [str(job.get("statusReason") or job.get("status"))]
+    attempts = len(job.get("attempts") or [])
+    return how_it_ended(job) + (f", after {attempts} attempts" if attempts > 1 else "")
+
+
+def how_it_ended(ended: Mapping[str, Any]) -> str:
+    """Return how a job, or one attempt of it, ended: its reason and its exit code."""
+    container = ended.get("container") or {}
+    told = [str(ended.get("statusReason") or ended.get("status") or "it ended")]
     if container.get("reason"):
         told.append(str(container["reason"]))
     if container.get("exitCode") is not None:
         told.append(f"exit code {container['exitCode']}")
-    if len(job.get("attempts") or []) > 1:
-        told.append(f"after {len(job['attempts'])} attempts")
     return ", ".join(told)
 
 
@@ -54,20 +60,30 @@ def last_lines(environment: Environment, stream: str, lines: int = 10) -> list[s
         page = logs.get_log_events(
             logGroupName=environment["RATESFLOW_LOG_GROUP"],
             logStreamName=stream,
-            limit=lines,
+            limit=lines + PROGRESS_LINES,
             startFromHead=False,
         )
     except logs.exceptions.ResourceNotFoundException:
         return []
-    return [line_in_words(event["message"]) for event in page["events"]][-lines:]
+    told: list[str] = []
+    for event in page["events"]:
+        if told and _tells(told[-1]) and _tells(event["message"]):
+            told.pop()  # how far it came, but not every step on the way there
+        told.append(event["message"])
+    return [line_in_words(line) for line in told][-lines:]
 
 
 def line_in_words(line: str) -> str:
-    """Return a JSON line of a task as `LEVEL message`; anything else as it is."""
+    """Return a JSON line of a task as `LEVEL message`, with its rows if it has any; anything else as it is."""
     try:
         entry = json.loads(line)
     except ValueError:
         return line.rstrip("\n")
     if not isinstance(entry, dict) or "message" not in entry:
         return line.rstrip("\n")
-    return f"{str(entry.get('level', 'info')).upper()} {entry['message']}"
+    text = f"{str(entry.get('level', 'info')).upper()} {entry['message']}"
+    return f"{text}: {entry['rows']:,} rows" if isinstance(entry.get("rows"), int) else text
+
+
+def _tells(line: str) -> bool:
+    return '"message": "progress"' in line

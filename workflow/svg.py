@@ -7,10 +7,10 @@ from html import escape
 from workflow.graph import Edge, Graph, Node, node_lines
 from workflow.layout import Point, lay_out
 
-BOX_WIDTH, BOX_HEIGHT = 196, 44
-COLUMN, LAYER = 216, 78
+BOX_WIDTH, BOX_HEIGHT = 196, 50
+COLUMN, LAYER = 216, 86
 MARGIN, HEAD = 24, 48
-LETTERS = 30  # what fits into a box in the larger letters
+LETTERS, SMALL_LETTERS = 30, 32  # what fits into a box in larger and in smaller letters
 
 STYLE = """
 .rf-graph { --ink: #18181b; --soft: #71717a; --paper: #ffffff; font: 12px system-ui, sans-serif; }
@@ -94,13 +94,30 @@ def _node(node: Node, centre: Point) -> str:
         near, far, up, down = left + 12, left + BOX_WIDTH - 12, top, top + BOX_HEIGHT
         points = [(left, y), (near, up), (far, up), (left + BOX_WIDTH, y), (far, down), (near, down)]
         box = f'<polygon class="box" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>'
-    second = node_lines(node) or [node.kind.lower()]
+    lines = _wrapped((node_lines(node) or [node.kind.lower()])[0])
+    first = y - 3 - 6 * (len(lines) - 1)
     told = ": ".join(part for part in (node.name, node.comment, node.status, node.notes) if part)
     return (
         f'<g class="{node.tone}"><title>{_text(told)}</title>{box}'
-        f'<text class="name" x="{x:.1f}" y="{y - 4:.1f}">{_text(_short(node.name, LETTERS))}</text>'
-        f'<text class="kind" x="{x:.1f}" y="{y + 13:.1f}">{_text(_short(second[0], LETTERS + 8))}</text></g>'
+        f'<text class="name" x="{x:.1f}" y="{first:.1f}">{_text(_short(node.name, LETTERS))}</text>'
+        + "".join(
+            f'<text class="kind" x="{x:.1f}" y="{first + 15 + 12.5 * number:.1f}">{_text(line)}</text>'
+            for number, line in enumerate(lines)
+        )
+        + "</g>"
     )
+
+
+def _wrapped(text: str) -> list[str]:
+    """Return a text in one line or, broken at a dot between its parts, in two."""
+    lines = [""]
+    for part in text.split(" · "):
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if lines[-1] and len(longer) > SMALL_LETTERS and len(lines) == 1:
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return [_short(line, SMALL_LETTERS) for line in lines]
 
 
 def _edge(edge: Edge, points: Sequence[Point]) -> str:
@@ -126,6 +143,8 @@ def _label(edge: Edge, points: Sequence[Point]) -> str:
     (x0, y0), (x1, y1) = points[0], points[1]
     start = y0 + BOX_HEIGHT / 2
     x, y = x0 + (x1 - x0) * 0.75, start + (y1 - BOX_HEIGHT / 2 - start) * 0.62 + 4
+    if abs(x1 - x0) > COLUMN / 2:  # the edge lies nearly flat there: above it, not across
+        y -= 11
     return f'<text class="label{"" if edge.taken else " untaken"}" x="{x:.1f}" y="{y:.1f}">{_text(edge.label)}</text>'
 
 

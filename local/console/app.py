@@ -1,7 +1,7 @@
 """The console as a WSGI application: its pages that only look; those that act are in `actions`."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, Response, abort, render_template, request
@@ -13,7 +13,7 @@ from local.console.guard import guard
 from local.console.reading import Kept, read_events, read_log, read_page, stream_object
 from workflow.environment import Environment, EnvironmentMissingError
 from workflow.executions import ExecutionMissingError, get_execution, list_executions
-from workflow.graph import seconds_in_words
+from workflow.history import seconds_in_words
 from workflow.starting import NotStartedError
 from workflow.svg import STYLE
 
@@ -27,7 +27,7 @@ def create_app(find: Callable[[], Environment], key: str | None = None) -> Flask
     `app.config["PORT"]` must be set to the port on which it listens.
     """
     app = Flask(__name__)
-    app.jinja_env.filters |= {"moment": _moment, "seconds": _seconds, "number": _number}
+    app.jinja_env.filters |= {"moment": _moment, "seconds": seconds_in_words, "so_far": _so_far, "number": _number}
     guard(app, key)
     environment, background = Kept(find), Background()
     _add_pages(app, environment)
@@ -119,9 +119,9 @@ def _add_errors(app: Flask) -> None:
         return tell("AWS does not answer", f"{type(error).__name__}: {error}", 502)
 
 
-def _pause(environment: Environment) -> int:
+def _pause(environment: Environment) -> float:
     """Return how many seconds a page waits before it looks again: calls to AWS count."""
-    return 1 if environment.is_local else 5
+    return 0.5 if environment.is_local else 5
 
 
 def _moment(value: datetime | str | None) -> str:
@@ -130,8 +130,9 @@ def _moment(value: datetime | str | None) -> str:
     return str(value or "")[:19].replace("T", " ")
 
 
-def _seconds(value: float | None) -> str:
-    return "" if value is None else seconds_in_words(value)
+def _so_far(started: datetime) -> str:
+    seconds = int((datetime.now(UTC) - started).total_seconds())
+    return f"{seconds // 60} min {seconds % 60} s so far" if seconds >= 60 else f"{seconds} s so far"
 
 
 def _number(value: Any) -> str:

@@ -13,6 +13,7 @@ from workflow.history import Step, StoryLine, story_of
 from workflow.layout import LayoutMissingError
 from workflow.starting import split_address
 from workflow.svg import svg
+from workflow.underway import JobWatch, Underway
 
 LOG_LINES = 200
 EVENTS = 500
@@ -28,6 +29,7 @@ class Page:
     picture: str
     picture_missing: str
     next: str
+    underway: Underway | None
     log: JobLog | None
     report: Mapping[str, Any] | None
 
@@ -53,7 +55,7 @@ class Kept:
 
 
 def read_page(environment: Environment, name: str) -> Page:
-    """Return an execution with its steps, picture, failed step's log and report. Raises ExecutionMissingError."""
+    """Return an execution with its steps and whatever else there is to show. Raises ExecutionMissingError."""
     # The steps first: what an end tells is never older than the end.
     steps = get_steps(environment, name)
     execution = get_execution(environment, name)
@@ -67,13 +69,16 @@ def read_page(environment: Environment, name: str) -> Page:
     failed = next((step for step in steps if step.error and step.job_id), None)
     address = execution.answer.get("report")
     wanted = execution.outcome == "rejected" and address
+    story = story_of(steps)
+    running = next((line.job_id for line in story if line.status == "running" and line.job_id), None)
     return Page(
         execution,
         steps,
-        story_of(steps),
+        story,
         picture,
         missing,
         what_next(execution),
+        JobWatch(environment, running).look() if running else None,
         job_log(environment, failed, 40) if failed else None,
         json.loads(read_object(environment, str(address))) if wanted else None,
     )

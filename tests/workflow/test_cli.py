@@ -2,10 +2,13 @@
 
 import gzip
 import json
+import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import boto3
 import click
 import pytest
 from click.testing import CliRunner
@@ -64,48 +67,131 @@ def test_help_has_a_sentence_an_example_and_exit_codes(run, path):
 
 
 def test_help_is_quick():
-    """`ratesflow --help` imports nothing that is slow: no boto3, no rich, no SDK, no database, no stack."""
-    slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'local', 'loader', 'database'}"
+    """`ratesflow --help` takes less than 0.4 seconds of a processor, whatever else the machine does."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-c", "from workflow.cli import main; main(['--help'])"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "ingest" in done.stdout
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.4
+
+
+def test_help_imports_nothing_slow():
+    """The command line by itself imports no boto3, no rich, no SDK, no HTTP, no database, no stack."""
+    slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'http', 'local', 'database'}"
     code = f"import sys, workflow.cli; print(sorted({slow} & {{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-NEEDS_A_STACK = [
-    ("env",),
-    ("ingest", "prices.csv"),
-    ("executions",),
-    ("show", "x"),
-    ("start", "s3://b/k"),
-    ("stop", "x"),
-    ("redo", "x"),
-    ("redrive",),
-    ("batches",),
-    ("gc",),
-    ("migrate",),
-    ("reference", "load", "prices.csv", "prices.csv"),
-    ("rates", "CNSHA", "NLRTM", "--from", "2021-01-01", "--to", "2021-01-02"),
-]
+NEEDS_A_STACK = {
+    "env": [],
+    "ingest": ["prices.csv"],
+    "executions": [],
+    "show": ["x"],
+    "start": ["s3://b/k"],
+    "stop": ["x"],
+    "redo": ["x"],
+    "redrive": [],
+    "graph": ["x"],
+    "console": [],
+    "batches": [],
+    "gc": [],
+    "compact": [],
+    "undo": ["x"],
+    "migrate": [],
+    "reference load": ["prices.csv", "prices.csv"],
+    "rates": ["CNSHA", "NLRTM", "--from", "2021-01-01", "--to", "2021-01-02"],
+}
+NEEDS_NONE = {"up", "down", "validate", "definition", "sample"}
+ASKS_NOBODY = ("env", "console")  # of the embedded stack: they print what its file says
 
 
-@pytest.mark.parametrize("arguments", NEEDS_A_STACK, ids=lambda arguments: arguments[0])
-def test_without_a_stack_commands_say_how_to_get_one(run, arguments):
-    """A command that needs a stack and finds none says so in a sentence and exits 69."""
+def test_every_command_is_tried_without_a_stack():
+    """The tables here have every command, so that none can end in a traceback unseen."""
+    leaves = {" ".join(path) for path, command in commands() if not isinstance(command, click.Group)}
+    assert leaves == NEEDS_A_STACK.keys() | NEEDS_NONE
+
+
+@pytest.mark.parametrize("name", NEEDS_A_STACK)
+def test_without_a_stack_commands_say_how_to_get_one(run, name):
+    """A command that needs a stack and finds none says so in a sentence and exits 69, as its help says."""
     Path("prices.csv").write_text("")
-    done = run(*arguments)
+    done = run(*name.split(), *NEEDS_A_STACK[name])
     assert done.exit_code == 69
     assert "start one with `ratesflow up --detach`, or name an environment with --env" in done.output
-    assert "Traceback" not in done.output
+    assert isinstance(done.exception, SystemExit)
+    assert "69 no stack" in " ".join(run(*name.split(), "--help").output.split())
 
 
-@pytest.mark.parametrize("arguments", NEEDS_A_STACK[1:], ids=lambda arguments: arguments[0])
-def test_stack_that_went_away_is_told(run, dead_stack, arguments):
+@pytest.mark.parametrize("name", [name for name in NEEDS_A_STACK if name not in ASKS_NOBODY])
+def test_stack_that_went_away_is_told(run, dead_stack, name):
     """A stack whose file is there but which answers no more is told as such, with exit 69."""
     Path("prices.csv").write_text("")
-    done = run("--home", dead_stack, *arguments)
+    done = run("--home", dead_stack, *name.split(), *NEEDS_A_STACK[name])
     assert done.exit_code == 69, done.output
     assert "answer" in done.output
     assert isinstance(done.exception, SystemExit)
+
+
+@pytest.mark.parametrize("region", ["", "eu-west-1"], ids=["no region", "no credentials"])
+@pytest.mark.parametrize("name", NEEDS_A_STACK)
+def test_without_credentials_commands_say_what_to_set(run, monkeypatch, name, region):
+    """A command for an environment on AWS, asked without credentials, says what to set and exits 69."""
+    for variable in [variable for variable in os.environ if variable.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none"}
+    for variable, value in (nothing | ({"AWS_DEFAULT_REGION": region} if region else {})).items():
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    Path("prices.csv").write_text("")
+    done = run("--env", "prod", *name.split(), *NEEDS_A_STACK[name])
+    assert done.exit_code == 69, done.output
+    assert "AWS_PROFILE" in done.output
+    assert isinstance(done.exception, SystemExit)
+
+
+def test_commands_that_need_no_stack_run_without_one(run):
+    """Sample, validate, definition and down do without a stack; up and down refuse an environment on AWS."""
+    assert run("sample", "-n", "20", "-o", "s.csv").exit_code == 0
+    assert run("validate", "s.csv").exit_code == 0
+    assert run("--env", "prod", "up").exit_code == 2
+    assert run("--env", "prod", "down").exit_code == 2
+    done = run("down")
+    assert (done.exit_code, done.output) == (0, "No stack was running in .ratesflow.\n")
+
+
+def test_file_that_cannot_be_written_is_told(run):
+    """A file in a folder that is not there is told in a sentence."""
+    for arguments in (("sample", "-n", "2", "-o", "no/such.csv"), ("graph", "-o", "no/such.mmd")):
+        done = run(*arguments)
+        assert done.exit_code == 1
+        assert "No such file or directory: 'no/such" in done.output
+        assert isinstance(done.exception, SystemExit)
+
+
+def completed(run, line, **variables):
+    """Return what a shell would complete at the end of a line."""
+    words = {"_RATESFLOW_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    code = "import sys; sys.argv = ['ratesflow']; from workflow.cli import main; main(prog_name='ratesflow')"
+    environment = {**os.environ, **words, **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    assert done.stderr == ""
+    return [item.split(",")[1] for item in done.stdout.split()]
+
+
+def test_shells_complete_commands_and_options(run):
+    """Click's own completion works: commands, options, and the values that an option may have."""
+    assert completed(run, "ratesflow re") == ["redo", "redrive", "reference"]
+    assert completed(run, "ratesflow ingest --fo") == ["--force"]
+    assert completed(run, "ratesflow batches --state un") == ["undone"]
+
+
+@pytest.mark.parametrize("line", ["ratesflow show x", "ratesflow --env prod undo x"])
+def test_completion_without_a_stack_is_silent(run, dead_stack, line):
+    """Where no stack answers, a shell gets no name and no message."""
+    assert completed(run, line) == []
+    assert completed(run, line, RATESFLOW_HOME=str(dead_stack)) == []
 
 
 def test_env_prints_what_a_shell_reads(run, dead_stack):

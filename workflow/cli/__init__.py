@@ -62,8 +62,13 @@ def _in_words(error: Exception) -> click.ClickException | None:
         return ToldError(f"AWS cannot be used: {error}. Set AWS_PROFILE and AWS_DEFAULT_REGION.", NO_STACK)
     if name in WORDS:
         return ToldError(str(error), FAILED)
-    if any(base.__name__ == "ClientError" for base in type(error).__mro__):
+    kinds = {base.__name__ for base in type(error).__mro__}
+    if "ClientError" in kinds:
         return ToldError(f"AWS refuses: {error}", FAILED)
+    if "BotoCoreError" in kinds:
+        return ToldError(f"AWS cannot be asked: {error}", FAILED)
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # which click ends quietly
+        return ToldError(str(error), FAILED)
     return None
 
 

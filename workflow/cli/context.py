@@ -13,7 +13,7 @@ import click
 
 from workflow.environment import DEFAULT_HOME, Environment, find_environment
 
-COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK = 0, 1, 2, 3, 4, 69
+COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK, INTERRUPTED = 0, 1, 2, 3, 4, 69, 130
 """The exit codes; a command's help says which of them it uses."""
 
 
@@ -29,7 +29,9 @@ class Where:
         return find_environment(self.home, self.env)
 
     def home_folder(self) -> Path:
-        """Return the folder of the embedded stack, for `up` and `down`."""
+        """Return the folder of the embedded stack, for `up` and `down`, which know no other."""
+        if self.env:
+            raise click.UsageError(f"{self.env} is an environment on AWS: Terraform makes it and takes it away")
         return self.home or Path(os.environ.get("RATESFLOW_HOME") or DEFAULT_HOME)
 
 
@@ -62,13 +64,6 @@ def say(text: str) -> None:
 def on_terminal() -> bool:
     """Tell whether a person watches: only then is anything drawn over."""
     return sys.stderr.isatty()
-
-
-def seconds_text(seconds: float | None) -> str:
-    """Return a duration such as `0.42 s` or `3 min 12 s`."""
-    if seconds is None:
-        return ""
-    return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
 def _cell(value: Any) -> str:

@@ -1,16 +1,18 @@
 """The picture of the state machine and of an execution on it, and the console's address."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from workflow.cli.completing import complete_execution
 from workflow.cli.context import Where, say
 
 
 @click.command()
-@click.argument("execution", required=False)
+@click.argument("execution", required=False, shell_complete=complete_execution)
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="FILE.svg or FILE.mmd."
 )
@@ -76,11 +78,11 @@ def console(where: Where, open_page: bool, port: int) -> None:
     Example:
       ratesflow --env prod console
 
-    Exit codes: 0 printed, or served and ended, 1 the port is in use, 69 no stack.
+    Exit codes: 0 printed, or served and ended, 1 it could not start (the message says why), 69 no stack.
     """
     environment = where.environment()
     if not environment.is_local:
-        _serve(environment, port, open_page)
+        _serve(where.env, port, open_page)
         return
     address = environment.values.get("RATESFLOW_CONSOLE_URL", "")
     click.echo(address)
@@ -88,28 +90,22 @@ def console(where: Where, open_page: bool, port: int) -> None:
         click.launch(address)
 
 
-def _serve(environment: Any, port: int, open_page: bool) -> None:
-    try:
-        from local.console.serving import new_key, serve
-    except ImportError as error:
-        raise click.ClickException(
-            f"the console needs the extra `local`: pip install 'ratesflow[local]' ({error})"
-        ) from error
-
-    key = new_key()
-
-    def tell(address: str) -> None:
-        click.echo(f"{address}?key={key}")
-        say("This address lets its reader act with your credentials: keep it to yourself. Ctrl-C ends the console.")
-        if open_page:
-            click.launch(f"{address}?key={key}")
-
-    try:
-        serve(lambda: environment, port, key=key, tell=tell)
-    except OSError as error:
-        raise click.ClickException(f"port {port} cannot be used ({error}): choose another with --port") from error
-    except KeyboardInterrupt:
-        sys.exit(0)
+def _serve(name: str | None, port: int, open_page: bool) -> None:
+    """Run the console as a process of its own, as the embedded stack does, until Ctrl-C."""
+    command = [sys.executable, "-m", "local.console", "--port", str(port), *(["--env", name] if name else [])]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = process.stdout.readline().strip()
+            if not address:
+                sys.exit(process.wait())  # it has said why
+            click.echo(address)
+            say("This address lets its reader act with your credentials: keep it to yourself. Ctrl-C ends the console.")
+            if open_page:
+                click.launch(address)
+            sys.exit(process.wait())
+        except KeyboardInterrupt:
+            process.terminate()
 
 
 COMMANDS = (graph, console)

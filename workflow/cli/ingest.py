@@ -4,10 +4,7 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,44 +14,23 @@ from workflow.cli.context import (
     COMMITTED,
     DUPLICATE,
     FAILED,
+    INTERRUPTED,
     REJECTED,
     Where,
     json_option,
     print_json,
     print_table,
-    seconds_text,
 )
+from workflow.cli.following import follow
 from workflow.cli.progress import Progress
+from workflow.cli.sending import Parcel, Sender
 from workflow.environment import Environment, EnvironmentMissingError
-from workflow.executions import (
-    ExecutionMissingError,
-    execution_arn,
-    get_steps,
-    job_log,
-    wait_for_end,
-    wait_for_start,
-)
+from workflow.executions import get_steps, job_log
+from workflow.history import seconds_in_words
 
 EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE}
 WORST_FIRST = (FAILED, REJECTED, DUPLICATE, COMMITTED)
-START_SECONDS = 30.0
 ERRORS_SHOWN = 10
-INTERRUPTED = 130
-NOT_STARTED = (
-    f"It is uploaded, but its event has started no execution in {START_SECONDS:.0f} s. Start it by hand with "
-    "`ratesflow start {}`; then see what is wrong with the trigger: its log, its queue, and `ratesflow redrive` "
-    "for what it put aside."
-)
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A file that lies in the inbox, and the execution that its event starts."""
-
-    file: Path
-    address: str
-    execution: str
-    began: datetime
 
 
 @click.command()
@@ -69,93 +45,50 @@ def ingest(
 ) -> None:
     """Upload batch files and wait until each is committed, refused or failed; show every step.
 
-    The upload itself starts the execution. Ctrl-C stops watching, not the batch. With --json one object a
-    file is printed: batch_id, outcome, rows, rejected_rows, report, execution_arn, seconds (in all), steps.
+    The upload itself starts the execution. Ctrl-C stops watching, not the batch. Many files go side by side. With
+    --json one object a file is printed, in the order of the files: batch_id, outcome, rows, rejected_rows, report,
+    execution_arn, seconds (in all), steps.
 
     \b
     Example:
       ratesflow ingest prices-2021-01.csv
 
-    Exit codes: 0 committed, 1 failed, 3 rejected, 4 duplicate, 69 no stack; of several files the worst, in
-    the order 1, 3, 4, 0.
+    Exit codes: 0 committed, 1 failed, 3 rejected, 4 duplicate, 69 no stack, 130 Ctrl-C; of several files the worst,
+    in the order 1, 3, 4, 0.
     """
     environment = where.environment()
+    parcels = [Parcel(file, file.stat().st_size) for file in files]
+    sender = Sender(environment, parcels, force)
     codes = []
-    with Progress() as progress:
-        sent = [_send(environment, file, force, progress) for file in files]
-        for one in sent:
-            progress.begin(f"{one.file} → {one.address}")
-            try:
-                result = _pending(environment, one) if no_wait else _follow(environment, one, timeout, progress)
-            except KeyboardInterrupt:
-                progress.say("Not watching any more; what is uploaded goes on. Watch it with:")
-                for other in sent[sent.index(one) :]:
-                    progress.say(f"  ratesflow show --follow {other.execution}")
+    with Progress(many=len(files) > 1) as progress:
+        sender.start()
+        try:
+            for result in follow(environment, parcels, progress, wait=not no_wait, timeout=timeout):
+                codes.append(COMMITTED if no_wait else EXIT_CODES.get(result["outcome"], FAILED))
+                with progress.resting():
+                    if as_json:
+                        print_json(result)
+                    else:
+                        _tell(environment, result, progress)
+        except BaseException as error:
+            sender.stop()
+            _tell_what_goes_on(parcels[len(codes) :], progress)
+            if isinstance(error, KeyboardInterrupt):
                 sys.exit(INTERRUPTED)
-            progress.rest()
-            codes.append(COMMITTED if no_wait else EXIT_CODES.get(result["outcome"], FAILED))
-            if as_json:
-                print_json(result)
-            else:
-                _tell(environment, result, progress)
+            raise
     sys.exit(min(codes, key=WORST_FIRST.index))
 
 
-def _send(environment: Environment, file: Path, force: bool, progress: Progress) -> Sent:
-    from workflow.trigger import Arrival
-    from workflow.upload import upload
-
-    size, gone = file.stat().st_size, 0
-
-    def count(sent: int) -> None:
-        nonlocal gone
-        gone += sent
-        progress.now(f"uploading {file} … {gone / max(size, 1):.0%} of {size / 2**20:.1f} MB")
-
-    began = datetime.now(UTC)
-    lies = upload(environment, file, force=force, sent=count)
-    return Sent(file, f"s3://{lies['bucket']}/{lies['key']}", Arrival(**lies).execution_name, began)
-
-
-def _pending(environment: Environment, sent: Sent) -> dict[str, Any]:
-    return _result(sent, "running", execution_arn(environment, sent.execution), {})
-
-
-def _follow(environment: Environment, sent: Sent, timeout: float | None, progress: Progress) -> dict[str, Any]:
-    """Wait for the end of a batch and return what is printed of it."""
-    began = time.monotonic()
-    arn = execution_arn(environment, sent.execution)
-    progress.now("waiting for the upload's event …")
-    try:
-        execution = wait_for_start(environment, sent.execution, START_SECONDS)
-        left = None if timeout is None else max(0.0, timeout - (time.monotonic() - began))
-        execution = wait_for_end(environment, sent.execution, progress.steps, left)
-    except ExecutionMissingError:
-        return _result(sent, "not started", arn, {"message": NOT_STARTED.format(sent.address)})
-    except TimeoutError as error:
-        return _result(sent, "running", arn, {"message": str(error)})
-    result = _result(sent, execution.outcome, arn, execution.answer)
-    result["message"] = execution.words or ""
-    if execution.stopped is not None:
-        # The clock of AWS may differ from ours; an execution's own time is the least that it can have taken.
-        wall = (execution.stopped - sent.began).total_seconds()
-        result["seconds"] = round(max(wall, execution.seconds or 0.0), 3)
-    return result
-
-
-def _result(sent: Sent, outcome: str, arn: str, answer: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "file": str(sent.file),
-        "batch_id": sent.execution,
-        "outcome": outcome,
-        "rows": answer.get("rows"),
-        "rejected_rows": answer.get("rejected_rows"),
-        "report": answer.get("report"),
-        "execution_arn": arn,
-        "seconds": None,
-        "steps": answer.get("seconds", {}),
-        "message": answer.get("message", ""),
-    }
+def _tell_what_goes_on(parcels: Sequence[Parcel], progress: Progress) -> None:
+    """Say how to watch what is uploaded, and what is not."""
+    sent = [parcel for parcel in parcels if parcel.execution]
+    if sent:
+        progress.say("Not watching any more; what is uploaded goes on. Watch it with:")
+    for parcel in sent:
+        progress.say(f"  ratesflow show --follow {parcel.execution}")
+    for parcel in parcels:
+        if not parcel.execution:
+            progress.say(f"Not uploaded: {parcel.file}")
 
 
 def _tell(environment: Environment, result: Mapping[str, Any], progress: Progress) -> None:
@@ -166,7 +99,7 @@ def _tell(environment: Environment, result: Mapping[str, Any], progress: Progres
         click.echo(f"{outcome}: {name}")
         click.echo(f"  {result['message'] or f'Watch it with: ratesflow show --follow {name}'}")
         return
-    click.echo(f"{outcome}{rows} in {seconds_text(result['seconds'])}: {name}")
+    click.echo(f"{outcome}{rows} in {seconds_in_words(result['seconds'])}: {name}")
     if outcome == "rejected" and result["report"]:
         _tell_errors(_read_report(environment, result["report"]), result["report"])
     elif outcome not in EXIT_CODES:

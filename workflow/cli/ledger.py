@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
-from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say, seconds_text
+from workflow.cli.completing import complete_execution
+from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say
 from workflow.environment import Environment
+from workflow.history import seconds_in_words
 
 STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone")
 
@@ -39,7 +41,7 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
             row["state"] + (" (forced)" if row.get("forced") else ""),
             row["rows"],
             row["rejected_rows"] or None,
-            seconds_text(sum(row["seconds"].values())) if row["seconds"] else "",
+            seconds_in_words(sum(row["seconds"].values())) if row["seconds"] else "",
             str(row["opened_at"] or "")[:19].replace("T", " "),
             row["batch_id"],
             (row["message"] or "")[:60],
@@ -50,7 +52,7 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--batch", default="all", show_default=True, help="Only this batch.")
+@click.option("--batch", default="all", show_default=True, shell_complete=complete_execution, help="Only this batch.")
 @json_option
 @click.pass_obj
 def gc(where: Where, batch: str, as_json: bool) -> None:
@@ -68,7 +70,7 @@ def gc(where: Where, batch: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("batch")
+@click.argument("batch", shell_complete=complete_execution)
 @json_option
 @click.pass_obj
 def undo(where: Where, batch: str, as_json: bool) -> None:
@@ -82,6 +84,8 @@ def undo(where: Where, batch: str, as_json: bool) -> None:
 
     Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack.
     """
+    if not batch.strip():
+        raise click.BadParameter("name the batch to undo: see `ratesflow batches`", param_hint="BATCH")
     _tell(_run(where.environment(), "undo", {"batch": batch}), as_json)
 
 
@@ -163,9 +167,8 @@ def _run(environment: Environment, task: str, arguments: dict[str, str]) -> dict
     from workflow.tasks import run_task
 
     with Progress() as progress:
-        return run_task(
-            environment, task, arguments, progress=lambda status: progress.now(f"{task}: {status.lower()} …")
-        )
+        row = progress.row()
+        return run_task(environment, task, arguments, progress=lambda status: row.show(task, None, status.lower()))
 
 
 def _tell(document: dict[str, Any], as_json: bool) -> None:
@@ -174,7 +177,7 @@ def _tell(document: dict[str, Any], as_json: bool) -> None:
         return
     click.echo(document.get("message") or document["outcome"])
     if document.get("seconds"):
-        say(f"took {seconds_text(document['seconds'])}")
+        say(f"took {seconds_in_words(document['seconds'])}")
 
 
 COMMANDS = (batches, compact, gc, migrate, reference, undo)

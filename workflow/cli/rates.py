@@ -1,16 +1,16 @@
 """Asks the API for the average prices of a lane and draws them."""
 
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workflow.cli.context import Where, json_option, print_json, print_table
 from workflow.environment import Environment
+
+if TYPE_CHECKING:
+    from urllib.error import HTTPError
 
 BARS = "▁▂▃▄▅▆▇█"
 SECONDS = 30
@@ -63,6 +63,10 @@ def rates(where: Where, orig: str, dest: str, date_from: str, date_to: str, as_j
 
 def ask(environment: Environment, query: dict[str, str]) -> dict[str, Any]:
     """Return the answer of `GET /rates`. Raises ApiError and ApiAwayError."""
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
     url = f"{environment.api_url}/rates?{urllib.parse.urlencode(query)}"
     # A proxy that the user has set for the world outside has no business with the embedded stack.
     opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if environment.is_local else []))
@@ -76,7 +80,7 @@ def ask(environment: Environment, query: dict[str, str]) -> dict[str, Any]:
         raise ApiAwayError(f"The API at {environment.api_url} does not answer ({error}): is the stack up?") from error
 
 
-def _problem(error: urllib.error.HTTPError) -> str:
+def _problem(error: "HTTPError") -> str:
     """Return what a problem document (RFC 9457) says, or the status."""
     try:
         problem = json.load(error)

@@ -6,11 +6,21 @@ from typing import Any
 
 import click
 
-from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say, seconds_text
+from workflow.cli.completing import complete_execution
+from workflow.cli.context import FAILED, INTERRUPTED, Where, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
 from workflow.environment import Environment
-from workflow.executions import TERMINAL, Execution, JobLog, get_execution, get_steps, job_log, wait_for_end
-from workflow.history import Step, story_of
+from workflow.executions import (
+    TERMINAL,
+    Execution,
+    JobLog,
+    execution_arn,
+    get_execution,
+    get_steps,
+    job_log,
+    wait_for_end,
+)
+from workflow.history import Step, seconds_in_words, story_of
 
 
 @click.command()
@@ -33,13 +43,14 @@ def executions(where: Where, limit: int, as_json: bool) -> None:
         print_json([_as_json(execution) for execution in found])
         return
     rows = [
-        (e.started, e.outcome, e.answer.get("rows"), seconds_text(e.seconds), e.name, e.input.get("key")) for e in found
+        (e.started, e.outcome, e.answer.get("rows"), seconds_in_words(e.seconds), e.name, e.input.get("key"))
+        for e in found
     ]
     print_table(("started", "outcome", "rows", "took", "execution", "key"), rows, right=("rows", "took"))
 
 
 @click.command()
-@click.argument("execution")
+@click.argument("execution", shell_complete=complete_execution)
 @click.option("--follow", is_flag=True, help="Watch it until it ends.")
 @click.option("--lines", default=10, show_default=True, help="Lines of the log of a failed job.")
 @json_option
@@ -51,12 +62,17 @@ def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) 
     Example:
       ratesflow show prices-2021-01-0123456789abcdef
 
-    Exit codes: 0 shown, 1 there is none of that name, 69 no stack.
+    Exit codes: 0 shown, 1 there is none of that name, 69 no stack, 130 Ctrl-C.
     """
     environment = where.environment()
     if follow:
         with Progress() as progress:
-            wait_for_end(environment, execution, progress.steps)
+            row = progress.row()
+            try:
+                wait_for_end(environment, execution, lambda steps: row.steps(environment, steps))
+            except KeyboardInterrupt:
+                progress.say(f"Not watching any more; it goes on. Watch it with: ratesflow show --follow {execution}")
+                sys.exit(INTERRUPTED)
     steps, found = get_steps(environment, execution), get_execution(environment, execution)
     logs = {step.name: job_log(environment, step, lines) for step in steps if step.job_id and (step.error or as_json)}
     if as_json:
@@ -71,7 +87,9 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     click.echo(click.style(f"{found.name}: {found.outcome}", bold=True))
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
     click.echo(f"  of        {address} (version {found.input.get('version')})")
-    click.echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_text(found.seconds) or '…'}")
+    click.echo(
+        f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}"
+    )
     if found.input.get("redo_of"):
         click.echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
     for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
@@ -118,8 +136,9 @@ def _step_json(step: Step, logs: dict[str, JobLog | None]) -> dict[str, Any]:
 
 @click.command()
 @click.argument("address", metavar="s3://BUCKET/KEY")
+@json_option
 @click.pass_obj
-def start(where: Where, address: str) -> None:
+def start(where: Where, address: str, as_json: bool) -> None:
     """Start the execution of an object that lies in the bucket, as its own event would have done.
 
     One that exists already is left as it is; see redo. Add ?versionId=… for an older version.
@@ -132,13 +151,15 @@ def start(where: Where, address: str) -> None:
     """
     from workflow.starting import start_object
 
-    _started(start_object(where.environment(), address))
+    environment = where.environment()
+    _started(environment, start_object(environment, address), as_json)
 
 
 @click.command()
-@click.argument("execution")
+@click.argument("execution", shell_complete=complete_execution)
+@json_option
 @click.pass_obj
-def stop(where: Where, execution: str) -> None:
+def stop(where: Where, execution: str, as_json: bool) -> None:
     """Stop an execution and discard what it has loaded; a batch that is committed stays committed.
 
     \b
@@ -154,18 +175,23 @@ def stop(where: Where, execution: str) -> None:
     environment = where.environment()
     found = get_execution(environment, execution)
     if found.status in TERMINAL:
-        click.echo(f"{found.name} has ended already: {found.outcome}")
-        return
-    stop_execution(environment, found.arn)
-    say(f"stopped {found.name}; discarding …")
-    document = run_task(environment, "gc", {"batch": found.name})
-    click.echo(document.get("message") or document.get("outcome"))
+        words = f"{found.name} has ended already: {found.outcome}"
+    else:
+        stop_execution(environment, found.arn)
+        say(f"stopped {found.name}; discarding …")
+        document = run_task(environment, "gc", {"batch": found.name})
+        words = str(document.get("message") or document.get("outcome"))
+    if as_json:
+        print_json({"batch_id": found.name, "message": words})
+    else:
+        click.echo(words)
 
 
 @click.command()
-@click.argument("execution")
+@click.argument("execution", shell_complete=complete_execution)
+@json_option
 @click.pass_obj
-def redo(where: Where, execution: str) -> None:
+def redo(where: Where, execution: str, as_json: bool) -> None:
     """Run an execution that has ended again, under a new name, linked to the first by `redo_of`.
 
     \b
@@ -176,7 +202,8 @@ def redo(where: Where, execution: str) -> None:
     """
     from workflow.starting import redo as start_again
 
-    _started(start_again(where.environment(), execution))
+    environment = where.environment()
+    _started(environment, start_again(environment, execution), as_json)
 
 
 @click.command()
@@ -206,7 +233,10 @@ def redrive(where: Where, as_json: bool) -> None:
     sys.exit(FAILED if left else 0)
 
 
-def _started(name: str) -> None:
+def _started(environment: Environment, name: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"batch_id": name, "execution_arn": execution_arn(environment, name)})
+        return
     click.echo(name)
     say(f"Watch it with: ratesflow show --follow {name}")
 

@@ -22,6 +22,7 @@ function take(main, fresh, title) {
   main.replaceChildren(...fresh.childNodes);
   if (fresh.dataset.again) main.dataset.again = fresh.dataset.again; else delete main.dataset.again;
   [...main.querySelectorAll(".picture, .wide")].forEach((part, i) => places[i] && part.scrollTo(...places[i]));
+  show();
   if (focus >= 0) [...main.querySelectorAll("a, button, [tabindex]")][focus]?.focus({ preventScroll: true });
   document.title = title;
 }
@@ -32,4 +33,18 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   input.files = event.dataTransfer.files;
 });
+// The picture is larger than a screen: go where the execution is, until somebody looks around by themselves.
+let touched = false;
+for (const kind of ["wheel", "pointerdown", "keydown"]) {
+  document.addEventListener(kind, (event) => { touched ||= Boolean(event.target.closest?.(".picture")); }, { passive: true });
+}
+function show(otherwise) {
+  const picture = document.querySelector(".picture");
+  const state = picture?.querySelector(".running, .bad, .refused, .ended") ?? (otherwise && picture?.querySelector(otherwise));
+  if (!state || touched) return;
+  const [outer, inner] = [picture.getBoundingClientRect(), state.getBoundingClientRect()];
+  picture.scrollLeft += inner.left + inner.width / 2 - outer.left - outer.width / 2;
+  picture.scrollTop += inner.top - outer.top - Math.min(outer.height / 2, 300);
+}
+show("g");
 setTimeout(look, 1000 * Number(document.querySelector("main").dataset.again || 0));
