@@ -40,7 +40,9 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON."""
-    click.echo(json.dumps(value, default=_plain, ensure_ascii=False))
+    text = json.dumps(value, default=_plain, ensure_ascii=False)
+    # JSON's own escapes stand for control signs below 32 alone.
+    click.echo("".join(sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in text))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: Iterable[str] = ()) -> None:
@@ -53,12 +55,24 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], right: It
             cell.rjust(width) if end else cell.ljust(width)
             for cell, width, end in zip(line, widths, to_the_right, strict=True)
         ).rstrip()
-        click.echo(click.style(text, bold=True) if number == 0 else text)
+        echo(text, bold=number == 0)
+
+
+def shown(text: str) -> str:
+    """Return a text in signs that command no terminal: names of objects and logs may hold escapes."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
+
+
+def echo(text: str = "", *, err: bool = False, bold: bool = False) -> None:
+    """Print a text that may hold what others wrote."""
+    click.echo(click.style(shown(text), bold=True) if bold else shown(text), err=err)
 
 
 def say(text: str) -> None:
     """Tell a person something that is no part of the data: on standard error."""
-    click.echo(text, err=True)
+    echo(text, err=True)
 
 
 def on_terminal() -> bool:
@@ -73,7 +87,7 @@ def _cell(value: Any) -> str:
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if isinstance(value, bool):
         return "yes" if value else ""
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else shown(str(value))
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,7 @@ from workflow.cli.context import (
     INTERRUPTED,
     REJECTED,
     Where,
+    echo,
     json_option,
     print_json,
     print_table,
@@ -96,16 +97,16 @@ def _tell(environment: Environment, result: Mapping[str, Any], progress: Progres
     name, outcome = result["batch_id"], result["outcome"]
     rows = "" if result["rows"] is None else f", {result['rows']:,} rows"
     if outcome in ("running", "not started"):
-        click.echo(f"{outcome}: {name}")
-        click.echo(f"  {result['message'] or f'Watch it with: ratesflow show --follow {name}'}")
+        echo(f"{outcome}: {name}")
+        echo(f"  {result['message'] or f'Watch it with: ratesflow show --follow {name}'}")
         return
-    click.echo(f"{outcome}{rows} in {seconds_in_words(result['seconds'])}: {name}")
+    echo(f"{outcome}{rows} in {seconds_in_words(result['seconds'])}: {name}")
     if outcome == "rejected" and result["report"]:
         _tell_errors(_read_report(environment, result["report"]), result["report"])
     elif outcome not in EXIT_CODES:
         _tell_failure(environment, result, progress)
     elif result["message"]:
-        click.echo(f"  {result['message']}")
+        echo(f"  {result['message']}")
 
 
 def _read_report(environment: Environment, address: str) -> dict[str, Any]:
@@ -119,27 +120,27 @@ def _read_report(environment: Environment, address: str) -> dict[str, Any]:
 
 def _tell_errors(report: Mapping[str, Any], address: str | None) -> None:
     errors = report["errors"][:ERRORS_SHOWN]
-    click.echo(f"{report['rejected_rows']:,} of {report['rows']:,} rows are refused; nothing was loaded.")
+    echo(f"{report['rejected_rows']:,} of {report['rows']:,} rows are refused; nothing was loaded.")
     if errors:
         columns = ("line", "column", "value", "message")
         print_table(columns, [[error[name] for name in columns] for error in errors], right=("line",))
     more = sum(report["reasons"].values()) - len(errors)
     if more > 0:
-        click.echo(f"… and {more:,} more")
+        echo(f"… and {more:,} more")
     for label, place in (("report", address), ("all errors", report.get("full_report"))):
         if place:
-            click.echo(f"{label}: {place}")
+            echo(f"{label}: {place}")
 
 
 def _tell_failure(environment: Environment, result: Mapping[str, Any], progress: Progress) -> None:
-    click.echo(f"  {result['message']}")
+    echo(f"  {result['message']}")
     failed = [step for step in get_steps(environment, result["batch_id"]) if step.error and step.job_id]
     log = job_log(environment, failed[0], 5) if failed else None
     if log:
         progress.say(f"  the log of {failed[0].name} ends with:")
         progress.say("\n".join(f"    {line}" for line in log.lines))
-    click.echo("  Nothing of it is visible, unless `ratesflow batches` says committed; ingesting it again is safe.")
-    click.echo(f"  Run it again with: ratesflow redo {result['batch_id']}")
+    echo("  Nothing of it is visible, unless `ratesflow batches` says committed; ingesting it again is safe.")
+    echo(f"  Run it again with: ratesflow redo {result['batch_id']}")
 
 
 @click.command()
@@ -172,7 +173,7 @@ def validate(where: Where, file: Path, reference: Path | None, as_json: bool) ->
     if as_json:
         print_json(report)
     elif report["accepted"]:
-        click.echo(f"accepted, {report['rows']:,} rows: {file}")
+        echo(f"accepted, {report['rows']:,} rows: {file}")
     else:
         _tell_errors(report, report.get("full_report"))
     sys.exit(done.returncode)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, Where, json_option, print_json, print_table, say
+from workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
 from workflow.environment import Environment
 from workflow.history import seconds_in_words
 
@@ -175,7 +175,7 @@ def _tell(document: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(document)
         return
-    click.echo(document.get("message") or document["outcome"])
+    echo(document.get("message") or document["outcome"])
     if document.get("seconds"):
         say(f"took {seconds_in_words(document['seconds'])}")
 

@@ -6,9 +6,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-import click
-
-from workflow.cli.context import on_terminal
+from workflow.cli.context import on_terminal, say, shown
 from workflow.environment import Environment
 from workflow.history import Step, StoryLine, seconds_in_words, story_of
 from workflow.underway import JobWatch, Underway
@@ -53,9 +51,9 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line that stays."""
         if self._live is not None:
-            self._live.console.print(text, soft_wrap=True)
+            self._live.console.print(shown(text), soft_wrap=True)
         else:
-            click.echo(text, err=True)
+            say(text)
 
     @contextmanager
     def resting(self) -> Iterator[None]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, INTERRUPTED, Where, json_option, print_json, print_table, say
+from workflow.cli.context import FAILED, INTERRUPTED, Where, echo, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
 from workflow.environment import Environment
 from workflow.executions import (
@@ -84,30 +84,28 @@ def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) 
 def _tell(environment: Environment, found: Execution, steps: list[Step], logs: dict[str, JobLog | None]) -> None:
     from workflow.starting import console_url
 
-    click.echo(click.style(f"{found.name}: {found.outcome}", bold=True))
+    echo(f"{found.name}: {found.outcome}", bold=True)
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
-    click.echo(f"  of        {address} (version {found.input.get('version')})")
-    click.echo(
-        f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}"
-    )
+    echo(f"  of        {address} (version {found.input.get('version')})")
+    echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}")
     if found.input.get("redo_of"):
-        click.echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
+        echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
     for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
         if value is not None:
-            click.echo(f"  {label:<9} {value:,}" if isinstance(value, int) else f"  {label:<9} {value}")
+            echo(f"  {label:<9} {value:,}" if isinstance(value, int) else f"  {label:<9} {value}")
     if found.words:
-        click.echo(f"  says      {found.words}")
+        echo(f"  says      {found.words}")
     if place := console_url(environment, found.name):
-        click.echo(f"  console   {place}")
-    click.echo("")
+        echo(f"  console   {place}")
+    echo("")
     for line in story_of(steps):
-        click.echo(line_text(line))
+        echo(line_text(line))
         log = next((one for one in logs.values() if one and line.job_id and one.job_id.startswith(line.job_id)), None)
         if line.status == "failed" and log:
-            click.echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
-            click.echo("\n".join(f"    | {text}" for text in log.lines))
+            echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
+            echo("\n".join(f"    | {text}" for text in log.lines))
     if found.outcome == "failed":
-        click.echo(f"\nRun it again with: ratesflow redo {found.name}")
+        echo(f"\nRun it again with: ratesflow redo {found.name}")
 
 
 def _as_json(execution: Execution) -> dict[str, Any]:
@@ -184,7 +182,7 @@ def stop(where: Where, execution: str, as_json: bool) -> None:
     if as_json:
         print_json({"batch_id": found.name, "message": words})
     else:
-        click.echo(words)
+        echo(words)
 
 
 @click.command()
@@ -226,9 +224,7 @@ def redrive(where: Where, as_json: bool) -> None:
         if as_json:
             print_json(asdict(message))
         else:
-            click.echo(
-                f"started {message.execution}" if message.execution else f"{message.message_id}: {message.reason}"
-            )
+            echo(f"started {message.execution}" if message.execution else f"{message.message_id}: {message.reason}")
     say(f"{left} messages are left in the dead-letter queue." if left else "The dead-letter queue is empty.")
     sys.exit(FAILED if left else 0)
 
@@ -237,7 +233,7 @@ def _started(environment: Environment, name: str, as_json: bool) -> None:
     if as_json:
         print_json({"batch_id": name, "execution_arn": execution_arn(environment, name)})
         return
-    click.echo(name)
+    echo(name)
     say(f"Watch it with: ratesflow show --follow {name}")
 
 
