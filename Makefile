@@ -6,8 +6,10 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Tests wait more than they compute: a few more at once than a small machine has cores.
 WORKERS := 3
+# How long `make soak` takes.
+MINUTES := 10
 
-.PHONY: help setup demo test lint format bench lock clean
+.PHONY: help setup demo test lint format bench soak audit lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -52,6 +54,14 @@ lock: $(READY)  ## pin every dependency anew, with hashes (needs the package ind
 
 bench: $(READY)  ## the measurements, side by side with what one would pick instead
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(READY)  ## minutes of faults on the embedded stack (MINUTES=10), and a table of what was lost
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
+audit: $(READY)  ## bandit on the code, and known holes in the dependencies (needs the network)
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --skip B608,B310,B104 workflow loader api database local
+	@for lock in api loader dev; do \
+	  $(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt; done
 
 clean:  ## remove .venv and everything that the tools left
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

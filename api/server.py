@@ -10,6 +10,7 @@ closed before ``DRAIN_SECONDS`` are over.
 This overrides parts of Granian that it does not promise to keep: ``tests/api/test_restarts.py`` would tell.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -59,13 +60,17 @@ class RatesServer(MPServer):
         """Replace workers, one after the other; `delay` is what a new one may need to start, in seconds."""
         for index in workers:
             old = self.wrks[index]
+            # From here on its end is wanted, however it comes: it must not look like one of its successor.
+            old.interrupt_by_parent = True
+            self.interrupt_children = [each for each in self.interrupt_children if each != index]
             self.respawned_wrks[index] = time.monotonic()
             new = self._spawn_worker(idx=index, target=spawn_target, callback_loader=target_loader)
             new.start()
             self.wrks[index] = new
             if old.is_alive():
                 time.sleep(delay)
-                os.kill(old._id(), DRAIN)
+                with contextlib.suppress(ProcessLookupError):  # killed meanwhile
+                    os.kill(old._id(), DRAIN)
                 time.sleep(DRAIN_SECONDS)
             old.terminate()
             old.join(self.workers_kill_timeout)

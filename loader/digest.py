@@ -50,6 +50,13 @@ class PartDigests:
         self._open, self._missing = hashlib.sha256(), self.part
 
 
+def watched_by(digest: "hashlib._Hash", blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Pass blocks on, each taken by a digest of all of them first."""
+    for block in blocks:
+        digest.update(block)
+        yield block
+
+
 def batch_digest(part_digests: Iterable[bytes]) -> str:
     """Return the digest of a batch from those of its parts, in order, in hexadecimal."""
     whole = hashlib.sha256()

@@ -4,15 +4,17 @@ Nothing of it can be read yet: the batch is in no list of open batches, and the 
 """
 
 import hashlib
-import io
 import time
 from typing import TYPE_CHECKING, Any
+
+import psycopg2
 
 from database.region_rates import rebuild_batch
 from database.versions import hold_reference_version
 from loader import objects, shards
 from loader.batch import Batch
-from loader.digest import batch_digest
+from loader.blocks import BlockReader
+from loader.digest import batch_digest, watched_by
 from loader.errors import ClosedError, TaskError
 from loader.ledger import Entry, add_seconds, require_open
 from loader.prices import copy_prices
@@ -74,10 +76,14 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
 
 
 def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> None:
-    data = objects.get(batch.bucket, validated["rates"])
-    if hashlib.sha256(data).hexdigest() != validated["rates_sha256"]:
+    sha256 = hashlib.sha256()
+    stream = BlockReader(watched_by(sha256, objects.blocks(batch.bucket, validated["rates"])))
+    try:
+        cursor.copy_expert(_COPY_RATES, stream)
+    except psycopg2.Error as error:
+        raise stream.failure or error from error
+    if sha256.hexdigest() != validated["rates_sha256"]:
         raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
-    cursor.copy_expert(_COPY_RATES, io.BytesIO(data))
     # From here to the commit of this transaction the tree of regions stands still; a change that waits for
     # it finds these rates, and builds those of its regions anew.
     if hold_reference_version(cursor) != entry.reference_version:

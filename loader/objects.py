@@ -165,18 +165,24 @@ def put_json(bucket: str, key: str, document: Any) -> None:
     put(bucket, key, data, "application/json")
 
 
-def put(bucket: str, key: str, data: bytes | Path, content_type: str) -> None:
-    """Store bytes, or a file of any size. Raises TransientError when S3 does not take them."""
+def put(bucket: str, key: str, data: bytes | Path | Iterator[bytes], content_type: str) -> None:
+    """Store bytes, a file or blocks, in bounded memory. Raises TransientError when S3 does not take them."""
     try:
-        obstore.put(store(bucket), key, data, attributes={"Content-Type": content_type})
+        obstore.put(store(bucket), key, data, attributes={"Content-Type": content_type}, max_concurrency=2)
     except (BaseError, OSError) as error:
         raise TransientError(f"cannot write s3://{bucket}/{key}: {_words(error)}") from error
 
 
 def get(bucket: str, key: str) -> bytes:
     """Fetch a small object whole. Raises KeyError when there is none, TransientError when S3 is away."""
+    return b"".join(blocks(bucket, key))
+
+
+def blocks(bucket: str, key: str) -> Iterator[bytes]:
+    """Yield the bytes of an object in blocks. Raises KeyError when there is none, TransientError when S3 is away."""
     try:
-        return bytes(obstore.get(store(bucket), key).bytes())
+        for block in obstore.get(store(bucket), key).stream(min_chunk_size=BLOCK_BYTES):
+            yield bytes(block)
     except (FileNotFoundError, PermissionError, PermissionDeniedError) as error:
         # Without the right to list the bucket, a key that does not exist looks forbidden.
         raise KeyError(f"s3://{bucket}/{key}") from error
@@ -187,8 +193,8 @@ def get(bucket: str, key: str) -> bytes:
 def text_lines(bucket: str, key: str) -> Iterator[str]:
     """Yield the lines of a text in UTF-8, line ends included, without holding all of it."""
     rest = b""
-    for data in obstore.get(store(bucket), key).stream(min_chunk_size=BLOCK_BYTES):
-        *lines, rest = (rest + bytes(data)).split(b"\n")
+    for data in blocks(bucket, key):
+        *lines, rest = (rest + data).split(b"\n")
         for line in lines:
             yield line.decode() + "\n"
     if rest:

@@ -5,7 +5,6 @@ transaction and a claim of its own, which says that it is staged; the shard is d
 transaction commits, which counts both. So an attempt that is repeated copies no half twice.
 """
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,6 +16,7 @@ from psycopg2 import sql
 
 from loader import metrics, objects, shards
 from loader.batch import PART_BYTES, Batch
+from loader.blocks import BlockReader
 from loader.contract import MAX_LINE_BYTES
 from loader.copying import ChangedError, Source, copied
 from loader.database import connected
@@ -126,7 +126,7 @@ def _copy(cursor: "Cursor", batch: Batch, entry: Entry, source: Source, expected
         table=sql.Identifier(f"staging_{entry.batch_no}"),
         columns=sql.SQL(", ").join(map(sql.Identifier, source.columns)),
     )
-    stream = _Stream(copied(source, digests), progress)
+    stream = BlockReader(progress.watched(copied(source, digests)))
     try:
         cursor.copy_expert(statement, stream)
     except psycopg2.Error as error:
@@ -151,40 +151,16 @@ class _Rows:
         self._expected, self._rows = expected, 0
         self._progress, self._lock, self.stop = Progress(), Lock(), Event()
 
-    def add(self, rows: int) -> None:
-        """Count rows. Raises _OtherHalfError when the other half has failed."""
-        if self.stop.is_set():
-            raise _OtherHalfError("the other half of the shard was not loaded")
-        with self._lock:
-            self._rows += rows
-            self._progress.tell(self._rows, self._rows / max(self._expected, 1))
+    def watched(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass blocks on and count their rows. Raises _OtherHalfError when the other half has failed."""
+        for block in blocks:
+            if self.stop.is_set():
+                raise _OtherHalfError("the other half of the shard was not loaded")
+            with self._lock:
+                self._rows += block.count(b"\n")
+                self._progress.tell(self._rows, self._rows / max(self._expected, 1))
+            yield block
 
     def finish(self, rows: int) -> None:
         """Tell that all rows are staged."""
         self._progress.finish(rows)
-
-
-class _Stream(io.RawIOBase):
-    """Parts as the file that COPY reads, without joining them."""
-
-    def __init__(self, parts: Iterator[bytes], rows: _Rows) -> None:
-        self._parts, self._rows = parts, rows
-        self._part = memoryview(b"")
-        self.failure: Exception | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while not self._part:
-            try:
-                part = next(self._parts)
-                self._rows.add(part.count(b"\n"))
-                self._part = memoryview(part)
-            except StopIteration:
-                return b""
-            except Exception as error:
-                self.failure = error
-                raise
-        data, self._part = self._part[:size], self._part[size:]
-        return bytes(data)

@@ -1,8 +1,7 @@
 """Counts and sums the prices of a batch by lane and month, and adds them up over the tree of regions."""
 
-import hashlib
 from calendar import monthrange
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -18,6 +17,8 @@ DAYS = 31
 PORT_BITS, MONTH_BITS = 21, 20
 # Rows that are kept before they are counted: counting looks at each lane-month anew.
 KEPT_ROWS = 1 << 16
+# Rows whose text is made at a time.
+PACKED_ROWS = 4096
 
 Table = npt.NDArray[np.int64]
 
@@ -83,8 +84,9 @@ def _calendar(days: Integers) -> tuple[Integers, Integers]:
 
 
 def copy_rows(counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference) -> Iterator[bytes]:
-    """Yield lines for COPY rates (batch_no, month, orig_code, dest_code, counts, sums): ports, then regions.
+    """Yield lines, many at a time, for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
 
+    First those of ports, then those of regions.
     `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
     of a region above its origin and a region above its destination.
     """
@@ -148,13 +150,19 @@ def _packed(
     counts: Table,
     sums: Table,
 ) -> Iterator[bytes]:
+    rank = np.empty(len(names), dtype=np.int64)
+    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
     # In the order of the index that reads them.
-    order = sorted(range(len(months)), key=lambda at: (names[int(origs[at])], names[int(dests[at])], months[at]))
-    day_counts, day_sums = _arrays(months, counts), _arrays(months, sums)
+    order = np.lexsort((months, rank[dests], rank[origs]))
     firsts = {month: f"{month // 12:04}-{month % 12 + 1:02}-01" for month in set(months.tolist())}
-    for at in order:
-        lane = f"{firsts[int(months[at])]}\t{names[int(origs[at])]}\t{names[int(dests[at])]}"
-        yield b"%d\t%b\t{%b}\t{%b}\n" % (batch_no, lane.encode(), day_counts[at], day_sums[at])
+    for start in range(0, len(order), PACKED_ROWS):
+        some = order[start : start + PACKED_ROWS]
+        lanes = zip(months[some].tolist(), origs[some].tolist(), dests[some].tolist(), strict=True)
+        arrays = zip(_arrays(months[some], counts[some]), _arrays(months[some], sums[some]), strict=True)
+        yield b"".join(
+            b"%d\t%b\t{%b}\t{%b}\n" % (batch_no, f"{firsts[month]}\t{names[orig]}\t{names[dest]}".encode(), *pair)
+            for (month, orig, dest), pair in zip(lanes, arrays, strict=True)
+        )
 
 
 def _arrays(months: Integers, table: Table) -> list[bytes]:
@@ -168,9 +176,3 @@ def _arrays(months: Integers, table: Table) -> list[bytes]:
         for at, row in zip(rows.tolist(), text[2:-2].split(b"],["), strict=True):
             found[at] = row
     return found
-
-
-def digest(lines: Iterable[bytes]) -> tuple[bytes, str]:
-    """Join lines; return them and their SHA-256 in hexadecimal."""
-    data = b"".join(lines)
-    return data, hashlib.sha256(data).hexdigest()

@@ -3,6 +3,7 @@
 An array job's children each do a shard; whichever finds that all are done merges them and decides.
 """
 
+import hashlib
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from database.reference import Reference, stored
 from loader import merge, metrics, objects, shards
 from loader.batch import Batch
+from loader.digest import watched_by
 from loader.errors import ClosedError
 from loader.ledger import FAILED, OPEN, Entry, add_seconds, find_entry, open_entry
 from loader.progress import Progress, watched
-from loader.rates import copy_rows, digest
+from loader.rates import copy_rows
 from loader.reading import Reading, read_shard
 from loader.report import ReportWriter, ShardReport
 from loader.results import Result
@@ -85,9 +87,10 @@ def _facts(
     digests = [digest.hex() for digest in reading.digests]
     if reading.layout is None or report.reasons:
         return {"digests": digests}
-    data, sha256 = digest(copy_rows(reading.counts, entry.batch_no, ports, reference))
+    sha256 = hashlib.sha256()
     key = batch.result_key(f"rates/{batch.shard}.copy")
-    objects.put(batch.bucket, key, data, "text/plain")
+    lines = copy_rows(reading.counts, entry.batch_no, ports, reference)
+    objects.put(batch.bucket, key, watched_by(sha256, lines), "text/plain")
     return {
         "digests": digests,
         "kind": reading.layout.kind,
@@ -96,7 +99,7 @@ def _facts(
         "start": reading.rows.start,
         "stop": reading.rows.stop,
         "rates": key,
-        "rates_sha256": sha256,
+        "rates_sha256": sha256.hexdigest(),
     }
 
 

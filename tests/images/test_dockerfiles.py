@@ -66,7 +66,8 @@ def test_runs_as_nobody_and_gets_signals(image: str) -> None:
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
     assert exec_form(final, "ENTRYPOINT") == ["python", "-m", image]
     assert rest_of(final, "STOPSIGNAL") == ["SIGTERM"]
-    assert not rest_of(final, "VOLUME")
+    # Fargate gives a mount to root unless the image declares it; the loader alone writes, into its scratch space.
+    assert set(rest_of(final, "VOLUME")) <= {'["/tmp"]'}
     settings = environment(final)
     assert settings["PYTHONDONTWRITEBYTECODE"] == settings["PYTHONUNBUFFERED"] == "1"
     assert settings.get("MALLOC_ARENA_MAX") == ("1" if image == "loader" else None)

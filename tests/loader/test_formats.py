@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from database import reference
-from loader import digest, objects, parquet, reading, spans
+from loader import digest, objects, parquet, prices, reading, spans
 from loader.commit import commit
 from loader.discard import discard
 from loader.errors import ClosedError
@@ -43,6 +43,7 @@ FORMATS = {
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
+    monkeypatch.setattr(prices, "PART_BYTES", PART)
     monkeypatch.setattr(objects, "PART_BYTES", PART)
     monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
     monkeypatch.setattr(parquet, "BATCH_ROWS", 500)

@@ -1,0 +1,219 @@
+"""`python -m benchmarks.scale`: what limits a day of many batches, and one batch of a billion rows; on paper.
+
+A small simulation of a day: batches arrive at random, half of them in two hours; each passes the quotas of AWS (token
+buckets), waits for places to run, for a container to start, and for the database. `docs/scale.md` tells where each
+figure comes from, and reads the results.
+"""
+
+import argparse
+import heapq
+import random
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured, what AWS sets, and what is assumed; times in seconds."""
+
+    # Measured on one machine of 2 cores: rows a second of one process or connection, and of the database in all.
+    validate_rows: float = 1_000_000 / 0.54
+    copy_rows: float = 1_000_000 / 0.49
+    database_rows: float = 1_000_000 / 0.27
+    commit: float = 0.0014
+    compact_rates: float = 614_000 / 4.1
+    # Bytes a price in the table, and about as many in the log that goes before it.
+    row_bytes: float = 60.0
+    # Set by AWS.
+    submit_rate: float = 50.0
+    launch_rate: float = 20.0
+    launch_burst: float = 100.0
+    most_shards: int = 10_000
+    # Assumed: see the page.
+    start: float = 30.0
+    transitions_rate: float = 800.0
+    transitions: int = 16
+    process: float = 0.5
+    places: int = 64
+    compact_every: float = 300.0
+    compact_due: int = 16
+    merge_after: float = 3600.0
+    part_bytes: int = 8 * 1024 * 1024
+    line_bytes: float = 27.0
+
+
+class Bucket:
+    """A token bucket of AWS: so many a second, a burst at most."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate, self.burst = rate, burst
+        self._tokens, self._at = burst, 0.0
+
+    def take(self, now: float) -> float:
+        """Take one token; return when it may be used."""
+        self._tokens = min(self.burst, self._tokens + (now - self._at) * self.rate) - 1
+        self._at = now
+        return now if self._tokens >= 0 else now - self._tokens / self.rate
+
+
+class Places:
+    """So many servers, first come first served."""
+
+    def __init__(self, count: int) -> None:
+        self._free = [0.0] * count
+        self.waited = 0.0
+
+    def occupy(self, now: float, seconds: float) -> tuple[float, float]:
+        """Take the first free place for so long; return when it begins and ends."""
+        begins = max(now, heapq.heappop(self._free))
+        self.waited = max(self.waited, begins - now)
+        heapq.heappush(self._free, begins + seconds)
+        return begins, begins + seconds
+
+
+@dataclass(frozen=True)
+class Day:
+    """What a day of batches came to."""
+
+    batches: int
+    rows: int
+    median: float
+    slowest: float
+    busiest: float
+    quota_waited: float
+    place_waited: float
+    open_batches: int
+    tables: int
+    log_gb: float
+
+
+def arrivals(count: int, rng: random.Random) -> list[float]:
+    """Return when batches arrive: half of them over the day, half within two hours of it."""
+    spread = [rng.uniform(0, DAY) for _ in range(count - count // 2)]
+    return sorted(spread + [rng.uniform(8 * 3600, 10 * 3600) for _ in range(count // 2)])
+
+
+def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
+    """Simulate a day of `count` batches of `rows` rows each."""
+    submits, launches = (
+        Bucket(figures.submit_rate, figures.submit_rate),
+        Bucket(figures.launch_rate, figures.launch_burst),
+    )
+    transitions = Bucket(figures.transitions_rate, figures.transitions_rate)
+    places, database = Places(figures.places), Places(2)
+    quota_waited = 0.0
+    seconds: list[float] = []
+    visible: list[float] = []
+    tasks = (rows / figures.validate_rows, 0.0, figures.commit)
+    ahead = [(at, number, at, 0) for number, at in enumerate(arrivals(count, random.Random(seed)))]  # noqa: S311
+    heapq.heapify(ahead)
+    while ahead:
+        now, number, arrived, task = heapq.heappop(ahead)
+        if task == len(tasks):
+            seconds.append(now - arrived)
+            visible.append(now)
+            continue
+        allowed = launches.take(submits.take(now))
+        for _ in range(figures.transitions // len(tasks)):
+            allowed = max(allowed, transitions.take(now))
+        quota_waited = max(quota_waited, allowed - now)
+        work = tasks[task]
+        begins, ends = places.occupy(allowed, figures.start + figures.process + work)
+        if task == 1:  # two connections at half its rate each: the database is shared by all loads
+            _, ends = database.occupy(begins + figures.start + figures.process, rows / figures.database_rows * 2)
+        heapq.heappush(ahead, (ends, number, arrived, task + 1))
+    seconds.sort()
+    return Day(
+        batches=count,
+        rows=count * rows,
+        median=seconds[len(seconds) // 2],
+        slowest=seconds[int(len(seconds) * 0.99)],
+        busiest=_most_within(visible, 3600.0),
+        quota_waited=quota_waited,
+        place_waited=places.waited,
+        open_batches=int(_most_within(visible, figures.compact_every)) + figures.compact_due - 1,
+        tables=int(_most_within(visible, figures.merge_after + figures.compact_every)),
+        log_gb=count * rows * figures.row_bytes / 1e9,
+    )
+
+
+def _most_within(moments: list[float], seconds: float) -> float:
+    """Return how many of the moments lie within so many seconds, at most."""
+    moments, most, first = sorted(moments), 0, 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] > seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return float(most)
+
+
+@dataclass(frozen=True)
+class Large:
+    """One very large batch in so many shards: seconds of each step, and what bounds the load."""
+
+    shards: int
+    validate: float
+    load: float
+    by_shards: float
+    by_database: float
+    rates: int
+
+    @property
+    def whole(self) -> float:
+        """Until it is visible, in seconds; three starts of a container among it."""
+        return self.validate + self.load + 31.0
+
+
+def large(rows: int, shards: int, figures: Figures, lane_months: int = 50_000) -> Large:
+    """Return what one batch of so many rows takes in so many shards."""
+    size = rows * figures.line_bytes
+    shards = max(1, min(shards, figures.most_shards, int(-(-size // figures.part_bytes))))
+    launched = max(0.0, shards - figures.launch_burst) / figures.launch_rate
+    waves = -(-shards // figures.places)
+    validate = launched + waves * (figures.start + figures.process + rows / shards / figures.validate_rows)
+    by_shards = waves * (rows / shards / figures.copy_rows)
+    by_database = rows / figures.database_rows
+    load = launched + waves * (figures.start + figures.process) + max(by_shards, by_database)
+    return Large(shards, validate, load, by_shards, by_database, lane_months * shards)
+
+
+def report(figures: Figures) -> Iterator[str]:
+    """Yield the two tables of the page."""
+    names = "batches a day × rows, places | median | p99 | busiest hour | waited for quotas | for places"
+    yield f"| {names} | open, most | tables, most | log |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
+    for count, rows in ((10, 10_000_000), (1000, 1_000_000), (100_000, 10_000)):
+        for places in (64, 512) if count == 100_000 else (64,):
+            day = simulate(count, rows, replace(figures, places=places))
+            yield (
+                f"| {count:,} × {rows:,}, {places} | {day.median:,.0f} s | {day.slowest:,.0f} s | {day.busiest:,.0f}"
+                f" | {day.quota_waited:,.0f} s | {day.place_waited:,.0f} s | {day.open_batches:,} | {day.tables:,}"
+                f" | {day.log_gb:,.0f} GB |"
+            )
+    yield ""
+    yield "| 1,000,000,000 rows in | validate | load | its shards alone | the database alone | until visible |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for shards in (1, 16, 64, 512):
+        for cores in (2, 32) if shards > 1 else (2,):
+            found = large(10**9, shards, replace(figures, places=512, database_rows=figures.database_rows * cores / 2))
+            yield (
+                f"| {found.shards} shards, database of {cores} cores | {found.validate:,.0f} s | {found.load:,.0f} s"
+                f" | {found.by_shards:,.0f} s | {found.by_database:,.0f} s | {found.whole / 60:,.0f} min |"
+            )
+
+
+def main() -> int:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
+    parser.add_argument("--start", type=float, default=Figures.start, help="seconds until a container runs")
+    given = parser.parse_args()
+    for line in report(Figures(start=given.start)):
+        sys.stdout.write(f"{line}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

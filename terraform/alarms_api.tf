@@ -1,0 +1,65 @@
+# Alarms of the API, as its clients see it and as it sees its data.
+
+locals {
+  by_target = { LoadBalancer = aws_lb.api.arn_suffix, TargetGroup = aws_lb_target_group.api.arn_suffix }
+  by_lb     = { LoadBalancer = aws_lb.api.arn_suffix }
+  # The API's metrics say where they come from; see api/metrics.py.
+  by_service = { Environment = local.environment, Service = "api" }
+
+  api_alarms = {
+    api-errors = {
+      summary   = "more than 1 % of requests were answered with 5xx (percent)."
+      threshold = 1
+      periods   = 3
+      seconds   = 60
+      metrics = {
+        answered = { namespace = "AWS/ApplicationELB", name = "HTTPCode_Target_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
+        failed   = { namespace = "AWS/ApplicationELB", name = "HTTPCode_ELB_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
+        requests = { namespace = "AWS/ApplicationELB", name = "RequestCount", dimensions = local.by_lb, stat = "Sum" }
+      }
+      expression = "100 * (FILL(answered, 0) + FILL(failed, 0)) / requests"
+    }
+    api-latency = {
+      summary   = "1 % of requests took longer than half a second (seconds)."
+      threshold = 0.5
+      periods   = 3
+      seconds   = 60
+      metrics = {
+        time = { namespace = "AWS/ApplicationELB", name = "TargetResponseTime", dimensions = local.by_lb, stat = "p99" }
+      }
+    }
+    no-healthy-target = {
+      summary    = "no task of the API is healthy."
+      threshold  = 1
+      comparison = "LessThanThreshold"
+      missing    = "breaching"
+      periods    = 3
+      seconds    = 60
+      metrics = {
+        healthy = { namespace = "AWS/ApplicationELB", name = "HealthyHostCount", dimensions = local.by_target, stat = "Minimum" }
+      }
+    }
+    data-stale = {
+      # A worker that nobody asks looks for nothing new, so the freshest one counts, and only while rates are asked for.
+      summary   = "rates are asked for, but no worker of the API has seen the database for a minute (seconds)."
+      threshold = 60
+      periods   = 3
+      seconds   = 60
+      metrics = {
+        age   = { namespace = "ratesflow/api", name = "DataAge", dimensions = local.by_service, stat = "Minimum" }
+        known = { namespace = "ratesflow/api", name = "Known", dimensions = local.by_service, stat = "Sum" }
+        read  = { namespace = "ratesflow/api", name = "Read", dimensions = local.by_service, stat = "Sum" }
+      }
+      expression = "IF(known + read > 0, age, 0)"
+    }
+    api-refused = {
+      summary   = "the API refused more than 10 requests in a minute, since the database was away or everything busy."
+      threshold = 10
+      periods   = 3
+      seconds   = 60
+      metrics = {
+        refused = { namespace = "ratesflow/api", name = "Refused", dimensions = local.by_service, stat = "Sum" }
+      }
+    }
+  }
+}

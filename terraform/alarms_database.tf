@@ -1,0 +1,73 @@
+# Alarms of the database: processor, connections, storage, lag, input and output.
+
+locals {
+  by_database = var.aurora ? { DBClusterIdentifier = local.name } : { DBInstanceIdentifier = local.name }
+  gib         = 1024 * 1024 * 1024
+
+  database_alarms = {
+    database-cpu = {
+      summary   = "the processors of the database were busier than 85 % for a quarter of an hour (percent)."
+      threshold = 85
+      periods   = 3
+      metrics = {
+        cpu = { namespace = "AWS/RDS", name = "CPUUtilization", dimensions = local.by_database, stat = "Average" }
+      }
+    }
+    database-capacity = {
+      summary   = "Aurora has been at more than 90 % of aurora_maximum_capacity for a quarter of an hour (percent)."
+      threshold = 90
+      periods   = 3
+      when      = var.aurora
+      metrics = {
+        used = { namespace = "AWS/RDS", name = "ACUUtilization", dimensions = local.by_database, stat = "Maximum" }
+      }
+    }
+    database-connections = {
+      # PostgreSQL on RDS takes one for each 9.5 MB of memory, or 5000; a db.t4g.micro about 100.
+      summary   = "more connections than expected: compare with the API's tasks times workers times nine."
+      threshold = var.aurora ? 800 : 70
+      metrics = {
+        connections = { namespace = "AWS/RDS", name = "DatabaseConnections", dimensions = local.by_database, stat = "Maximum" }
+      }
+    }
+    database-storage = {
+      # Aurora's grows by itself, up to its own end and the bill's; an instance's stops at five times what it began with.
+      summary    = var.aurora ? "the database has grown beyond 500 GiB (bytes)." : "less than 10 % of the storage that the instance began with is free (bytes)."
+      threshold  = var.aurora ? 500 * local.gib : var.rds_storage_gib * local.gib / 10
+      comparison = var.aurora ? "GreaterThanThreshold" : "LessThanThreshold"
+      metrics = {
+        bytes = { namespace = "AWS/RDS", name = var.aurora ? "VolumeBytesUsed" : "FreeStorageSpace", dimensions = local.by_database, stat = var.aurora ? "Maximum" : "Minimum" }
+      }
+    }
+    database-memory = {
+      summary    = "less than 64 MiB of memory are free (bytes)."
+      threshold  = 64 * 1024 * 1024
+      comparison = "LessThanThreshold"
+      periods    = 3
+      metrics = {
+        free = { namespace = "AWS/RDS", name = "FreeableMemory", dimensions = local.by_database, stat = "Minimum" }
+      }
+    }
+    replica-lag = {
+      summary   = "a reader is more than two seconds behind the writer (milliseconds)."
+      threshold = 2000
+      periods   = 3
+      seconds   = 60
+      when      = var.aurora && var.aurora_readers > 0
+      metrics = {
+        lag = { namespace = "AWS/RDS", name = "AuroraReplicaLagMaximum", dimensions = local.by_database, stat = "Maximum" }
+      }
+    }
+    database-iops = {
+      # Aurora counts in five minutes, and bills each; gp3 gives an instance 3000 a second.
+      summary   = var.aurora ? "more than 3 million reads and writes of storage in five minutes." : "more than 2500 reads and writes of storage a second."
+      threshold = var.aurora ? 3000000 : 2500
+      periods   = 3
+      metrics = {
+        reads  = { namespace = "AWS/RDS", name = var.aurora ? "VolumeReadIOPs" : "ReadIOPS", dimensions = local.by_database, stat = "Average" }
+        writes = { namespace = "AWS/RDS", name = var.aurora ? "VolumeWriteIOPs" : "WriteIOPS", dimensions = local.by_database, stat = "Average" }
+      }
+      expression = "FILL(reads, 0) + FILL(writes, 0)"
+    }
+  }
+}

@@ -1,0 +1,122 @@
+# Alarms of batches on their way: arrival, execution, tasks, upkeep.
+
+locals {
+  by_machine     = { StateMachineArn = local.state_machine_arn }
+  by_environment = { Environment = local.environment }
+
+  workflow_alarms = {
+    execution-failed = {
+      summary   = "an execution failed or ran out of time."
+      threshold = 0
+      metrics = {
+        failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.by_machine, stat = "Sum" }
+        timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.by_machine, stat = "Sum" }
+      }
+      expression = "FILL(failed, 0) + FILL(timed_out, 0)"
+    }
+    execution-slow = {
+      summary   = "an execution took more than half an hour, its waits included (milliseconds)."
+      threshold = 1800000
+      metrics = {
+        time = { namespace = "AWS/States", name = "ExecutionTime", dimensions = local.by_machine, stat = "Maximum" }
+      }
+    }
+    batch-waiting = {
+      summary   = "a task waited more than ten minutes for a place to run (seconds)."
+      threshold = 600
+      metrics = {
+        waited = { namespace = "ratesflow", name = "QueueWaitSeconds", dimensions = local.by_environment, stat = "Maximum" }
+      }
+    }
+    arrivals-waiting = {
+      summary   = "an event of an arrived file has waited more than ten minutes for the trigger (seconds)."
+      threshold = 600
+      metrics = {
+        age = { namespace = "AWS/SQS", name = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = aws_sqs_queue.arrivals.name }, stat = "Maximum" }
+      }
+    }
+    dead-letter = {
+      summary   = "events of arrived files lie in the dead-letter queue."
+      threshold = 0
+      metrics = {
+        messages = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.dead_letter.name }, stat = "Maximum" }
+      }
+    }
+    trigger-errors = {
+      summary   = "the trigger failed or was throttled."
+      threshold = 0
+      metrics = {
+        errors    = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = aws_lambda_function.trigger.function_name }, stat = "Sum" }
+        throttles = { namespace = "AWS/Lambda", name = "Throttles", dimensions = { FunctionName = aws_lambda_function.trigger.function_name }, stat = "Sum" }
+      }
+      expression = "FILL(errors, 0) + FILL(throttles, 0)"
+    }
+    schedule-failed = {
+      summary   = "gc, a compaction or the API's new start could not be begun."
+      threshold = 0
+      metrics = {
+        dropped = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.schedules_dead_letter.name }, stat = "Maximum" }
+      }
+    }
+    commit-slow = {
+      summary   = "a commit took more than a second: something holds the ledger (milliseconds)."
+      threshold = 1000
+      metrics = {
+        commit = { namespace = "ratesflow", name = "CommitMilliseconds", dimensions = local.by_environment, stat = "Maximum" }
+      }
+    }
+    open-batches = {
+      summary   = "64 batches or more wait to be merged, which slows reads down."
+      threshold = 63
+      metrics = {
+        open = { namespace = "ratesflow", name = "OpenBatches", dimensions = local.by_environment, stat = "Maximum" }
+      }
+    }
+    batches-refused = {
+      summary   = "five batches or more were refused within an hour: ask the supplier."
+      threshold = 4
+      seconds   = 3600
+      metrics = {
+        refused = { namespace = "ratesflow", name = "Batches", dimensions = merge(local.by_environment, { Outcome = "rejected" }), stat = "Sum" }
+      }
+    }
+    rotation-failed = {
+      summary   = "the password of loader or API could not be rotated."
+      threshold = 0
+      when      = var.rotation
+      metrics = {
+        errors = { namespace = "AWS/Lambda", name = "Errors", dimensions = { FunctionName = local.rotation_function }, stat = "Sum" }
+      }
+    }
+  }
+}
+
+# No metric tells of a scheduled task that failed; an event does.
+resource "aws_cloudwatch_event_rule" "task_failed" {
+  count = var.monitoring ? 1 : 0
+
+  name        = "${local.name}-task-failed"
+  description = "docs/operations.md#task-failed: a task that belongs to no batch failed, such as gc."
+  event_pattern = jsonencode({
+    source      = ["aws.batch"]
+    detail-type = ["Batch Job State Change"]
+    detail = {
+      status   = ["FAILED"]
+      jobQueue = [aws_batch_job_queue.tasks.arn]
+      jobName  = [for task in sort(setsubtract(keys(local.jobs), local.batch_tasks)) : { prefix = "${task}-" }]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "task_failed" {
+  count = var.monitoring ? 1 : 0
+
+  rule      = aws_cloudwatch_event_rule.task_failed[0].name
+  target_id = "alarms"
+  arn       = aws_sns_topic.alarms[0].arn
+
+  input_transformer {
+    input_paths    = { name = "$.detail.jobName", reason = "$.detail.statusReason" }
+    input_template = "\"docs/operations.md#task-failed: in ${local.environment} the job <name> failed: <reason>\""
+  }
+}

@@ -1,0 +1,133 @@
+# The API: an ECS service on Fargate, behind the load balancer.
+
+locals {
+  api_port = 3000
+
+  api_environment = merge(
+    {
+      PORT                          = tostring(local.api_port)
+      RATESFLOW_ENVIRONMENT         = local.environment
+      RATESFLOW_API_WORKERS         = tostring(var.api_workers)
+      RATESFLOW_API_METRICS_SECONDS = var.monitoring ? "60" : "0"
+      DATABASE_HOST                 = local.reader_host
+    },
+    var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
+    var.api_environment,
+  )
+}
+
+resource "aws_cloudwatch_log_group" "api" {
+  name              = "/ratesflow/${local.environment}/api"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.main.arn
+}
+
+resource "aws_ecs_cluster" "api" {
+  #checkov:skip=CKV_AWS_65:Container insights follow the switch for monitoring.
+  name = local.name
+
+  setting {
+    name  = "containerInsights"
+    value = var.monitoring ? "enabled" : "disabled"
+  }
+}
+
+resource "aws_ecs_cluster_capacity_providers" "api" {
+  cluster_name       = aws_ecs_cluster.api.name
+  capacity_providers = ["FARGATE", "FARGATE_SPOT"]
+}
+
+# The API calls no AWS service, so its role may do nothing.
+resource "aws_iam_role" "api" {
+  name               = "${local.name}-api"
+  assume_role_policy = local.ecs_tasks_assume
+}
+
+resource "aws_ecs_task_definition" "api" {
+  family                   = "${local.name}-api"
+  requires_compatibilities = ["FARGATE"]
+  network_mode             = "awsvpc"
+  cpu                      = var.api_cpu
+  memory                   = var.api_memory
+  task_role_arn            = aws_iam_role.api.arn
+  execution_role_arn       = aws_iam_role.execution["api"].arn
+
+  # A rollback of the service needs the revision before.
+  skip_destroy = true
+
+  runtime_platform {
+    cpu_architecture        = "X86_64"
+    operating_system_family = "LINUX"
+  }
+
+  container_definitions = jsonencode([{
+    name                   = "api"
+    image                  = var.api_image
+    essential              = true
+    readonlyRootFilesystem = true
+    linuxParameters        = { capabilities = { drop = ["ALL"] } }
+    portMappings           = [{ containerPort = local.api_port, protocol = "tcp" }]
+    environment            = [for name, value in local.api_environment : { name = name, value = value }]
+    secrets                = [{ name = "DATABASE_SECRET", valueFrom = aws_secretsmanager_secret.login["reader"].arn }]
+    # ECS does not read the image's own. Another container would not bring a database back: it asks for life alone.
+    healthCheck = { command = ["CMD", "python", "-m", "api.healthcheck"], interval = 10, timeout = 5, retries = 3, startPeriod = 10 }
+    # The server ends its workers within 25 seconds of SIGTERM; by then the load balancer has drained the target.
+    stopTimeout = 30
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.api.name
+        awslogs-region        = local.region
+        awslogs-stream-prefix = "api"
+        mode                  = "non-blocking" # a slow log must not hold up answers
+        max-buffer-size       = "4m"
+      }
+    }
+  }])
+}
+
+resource "aws_ecs_service" "api" {
+  name                          = "api"
+  cluster                       = aws_ecs_cluster.api.id
+  task_definition               = aws_ecs_task_definition.api.arn
+  desired_count                 = var.api_minimum_tasks
+  platform_version              = "1.4.0"
+  propagate_tags                = "SERVICE"
+  enable_ecs_managed_tags       = true
+  availability_zone_rebalancing = "ENABLED"
+
+  # New tasks first, then the old ones go: nobody loses a response.
+  deployment_minimum_healthy_percent = 100
+  deployment_maximum_percent         = 200
+
+  # On an account's first day the tables come minutes after the service does: see outputs.tf, migration.
+  health_check_grace_period_seconds = 300
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  capacity_provider_strategy {
+    capacity_provider = var.api_spot ? "FARGATE_SPOT" : "FARGATE"
+    weight            = 1
+  }
+
+  network_configuration {
+    subnets          = aws_subnet.private[*].id
+    security_groups  = [aws_security_group.api.id]
+    assign_public_ip = false
+  }
+
+  load_balancer {
+    target_group_arn = aws_lb_target_group.api.arn
+    container_name   = "api"
+    container_port   = local.api_port
+  }
+
+  lifecycle {
+    ignore_changes = [desired_count] # autoscaling's
+  }
+
+  depends_on = [aws_lb_listener.http, aws_lb_listener.https, aws_iam_role_policy.execution, aws_ecs_cluster_capacity_providers.api]
+}

@@ -1,0 +1,17 @@
+# Never down. What is not here has the default of variables.tf, which is production's.
+# HTTPS needs certificate_arn and api_domain, which CI hands over (TF_VAR_certificate_arn, TF_VAR_api_domain).
+zones          = 3
+compute        = "fargate"
+maximum_vcpus  = 64
+maximum_shards = 16
+
+aurora                  = true
+aurora_minimum_capacity = 1
+aurora_maximum_capacity = 32
+aurora_readers          = 2
+backup_days             = 14
+
+api_minimum_tasks = 3
+api_maximum_tasks = 12
+
+monthly_budget_usd = 2500

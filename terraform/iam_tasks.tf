@@ -1,0 +1,92 @@
+# What each task may do, and no other: its own prefixes of the bucket, its own secret, and for gc its queue and topic.
+
+locals {
+  # Statements of which tasks' policies are made.
+  may = {
+    read_batch = [
+      { Sid = "ReadBatch", Effect = "Allow", Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = "${aws_s3_bucket.batches.arn}/${local.inbox}*" },
+      # A version that is gone is then told from one that may not be read.
+      { Sid = "Missing", Effect = "Allow", Action = ["s3:ListBucket", "s3:ListBucketVersions"], Resource = aws_s3_bucket.batches.arn },
+    ]
+    read_reference = [
+      { Sid = "ReadReference", Effect = "Allow", Action = "s3:GetObject", Resource = "${aws_s3_bucket.batches.arn}/reference/*" },
+    ]
+    read_results = [
+      { Sid = "ReadResults", Effect = "Allow", Action = "s3:GetObject", Resource = "${aws_s3_bucket.batches.arn}/results/*" },
+    ]
+    write_results = [
+      { Sid = "WriteResults", Effect = "Allow", Action = ["s3:PutObject", "s3:AbortMultipartUpload"], Resource = "${aws_s3_bucket.batches.arn}/results/*" },
+    ]
+    write_reports = [
+      { Sid = "WriteReports", Effect = "Allow", Action = ["s3:PutObject", "s3:AbortMultipartUpload"], Resource = "${aws_s3_bucket.batches.arn}/reports/*" },
+    ]
+    clean_up = [
+      {
+        Sid       = "ListInbox"
+        Effect    = "Allow"
+        Action    = "s3:ListBucketVersions"
+        Resource  = aws_s3_bucket.batches.arn
+        Condition = { StringLike = { "s3:prefix" = "${local.inbox}*" } }
+      },
+      { Sid = "ListExecutions", Effect = "Allow", Action = "states:ListExecutions", Resource = local.state_machine_arn },
+      { Sid = "DescribeExecutions", Effect = "Allow", Action = "states:DescribeExecution", Resource = "${replace(local.state_machine_arn, ":stateMachine:", ":execution:")}:*" },
+      { Sid = "StartLost", Effect = "Allow", Action = "sqs:SendMessage", Resource = aws_sqs_queue.arrivals.arn },
+      { Sid = "Notify", Effect = "Allow", Action = "sns:Publish", Resource = aws_sns_topic.notifications.arn },
+    ]
+  }
+
+  task_permissions = {
+    validate  = concat(local.may.read_batch, local.may.read_results, local.may.write_results, local.may.write_reports)
+    load      = concat(local.may.read_batch, local.may.read_results, local.may.write_results)
+    commit    = local.may.write_results
+    discard   = concat(local.may.read_results, local.may.write_results)
+    reference = concat(local.may.read_reference, local.may.write_results)
+    ledger    = local.may.write_results
+    migrate   = local.may.write_results
+    gc        = concat(local.may.clean_up, local.may.write_results)
+    compact   = local.may.write_results
+    undo      = local.may.write_results
+  }
+
+  ecs_tasks_assume = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "ecs-tasks.amazonaws.com" }
+      Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+    }]
+  })
+}
+
+resource "aws_iam_role" "task" {
+  for_each = local.jobs
+
+  name               = "${local.name}-task-${each.key}"
+  description        = "The task ${each.key}"
+  assume_role_policy = local.ecs_tasks_assume
+}
+
+resource "aws_iam_role_policy" "task" {
+  for_each = local.jobs
+
+  name = "task"
+  role = aws_iam_role.task[each.key].id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = concat(local.task_permissions[each.key], [
+      {
+        Sid      = "Secret"
+        Effect   = "Allow"
+        Action   = "secretsmanager:GetSecretValue"
+        Resource = local.job_secrets[each.key].DATABASE_SECRET
+      },
+      {
+        Sid      = "Key"
+        Effect   = "Allow"
+        Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+        Resource = aws_kms_key.main.arn
+      },
+    ])
+  })
+}

@@ -1,0 +1,53 @@
+# What the trigger may do: take from its queue, start this state machine, put poison aside, log.
+
+resource "aws_iam_role" "trigger" {
+  name = "${local.name}-trigger"
+  assume_role_policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Effect    = "Allow"
+      Action    = "sts:AssumeRole"
+      Principal = { Service = "lambda.amazonaws.com" }
+    }]
+  })
+}
+
+resource "aws_iam_role_policy" "trigger" {
+  name = "trigger"
+  role = aws_iam_role.trigger.id
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [
+      {
+        Sid      = "Arrivals"
+        Effect   = "Allow"
+        Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+        Resource = aws_sqs_queue.arrivals.arn
+      },
+      {
+        Sid      = "Poison"
+        Effect   = "Allow"
+        Action   = "sqs:SendMessage"
+        Resource = aws_sqs_queue.dead_letter.arn
+      },
+      {
+        Sid      = "Start"
+        Effect   = "Allow"
+        Action   = "states:StartExecution"
+        Resource = [local.state_machine_arn, "${local.state_machine_arn}:${local.alias}"]
+      },
+      {
+        Sid      = "Logs"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.trigger.arn}:*"
+      },
+      {
+        Sid      = "Traces" # X-Ray knows no resources for these
+        Effect   = "Allow"
+        Action   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
+        Resource = "*"
+      },
+    ]
+  })
+}

@@ -1,0 +1,90 @@
+# The one thing that the internet reaches.
+
+resource "aws_lb" "api" {
+  #checkov:skip=CKV2_AWS_28:A firewall for web applications costs more than a small environment; the service has GET alone and checks each parameter.
+  name               = "${local.name}-api"
+  load_balancer_type = "application"
+  internal           = false
+  subnets            = aws_subnet.public[*].id
+  security_groups    = [aws_security_group.load_balancer.id]
+
+  # Below the 75 seconds for which the API keeps an idle connection, so that it is never the API that closes one.
+  idle_timeout               = 60
+  drop_invalid_header_fields = true
+  enable_deletion_protection = var.deletion_protection
+
+  access_logs {
+    enabled = true
+    bucket  = aws_s3_bucket.logs.id
+    prefix  = "load-balancer"
+  }
+
+  depends_on = [aws_s3_bucket_policy.logs]
+}
+
+resource "aws_lb_target_group" "api" {
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; from there to the API it is one network, which nobody else is in.
+  name        = "${local.name}-api"
+  vpc_id      = aws_vpc.main.id
+  target_type = "ip"
+  port        = local.api_port
+  protocol    = "HTTP"
+
+  # A request has its answer within 2 seconds; ECS sends SIGTERM only after this.
+  deregistration_delay          = 30
+  load_balancing_algorithm_type = "least_outstanding_requests"
+
+  # A task that cannot reach the database gets no requests, and a deployment with a wrong secret is undone. But the
+  # database may fail over for a minute, through which known answers go on: so a task is given up after 100 seconds.
+  # Where the database is to pause, nothing may ask it.
+  health_check {
+    path                = local.pausing ? "/health/live" : "/health/ready"
+    matcher             = "200"
+    interval            = 10
+    timeout             = 5
+    healthy_threshold   = 2
+    unhealthy_threshold = 10
+  }
+}
+
+resource "aws_lb_listener" "http" {
+  #checkov:skip=CKV_AWS_2:Redirects to HTTPS where there is a certificate; without one there is nothing to redirect to.
+  #checkov:skip=CKV_AWS_103:Has no TLS; the other listener has.
+  load_balancer_arn = aws_lb.api.arn
+  port              = 80
+  protocol          = "HTTP"
+
+  default_action {
+    type             = var.certificate_arn == null ? "forward" : "redirect"
+    target_group_arn = var.certificate_arn == null ? aws_lb_target_group.api.arn : null
+
+    dynamic "redirect" {
+      for_each = var.certificate_arn == null ? [] : ["https"]
+
+      content {
+        port        = "443"
+        protocol    = "HTTPS"
+        status_code = "HTTP_301"
+      }
+    }
+  }
+}
+
+resource "aws_lb_listener" "https" {
+  count = var.certificate_arn == null ? 0 : 1
+
+  load_balancer_arn = aws_lb.api.arn
+  port              = 443
+  protocol          = "HTTPS"
+  ssl_policy        = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+  certificate_arn   = var.certificate_arn
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.api.arn
+  }
+}
+
+locals {
+  api_url = var.api_domain == null ? "http://${aws_lb.api.dns_name}" : "https://${var.api_domain}"
+}

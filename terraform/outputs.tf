@@ -1,0 +1,36 @@
+output "environment" {
+  description = "Name of the environment: what `ratesflow --env` takes."
+  value       = local.environment
+}
+
+output "api_url" {
+  description = "Where the API answers."
+  value       = local.api_url
+}
+
+output "load_balancer" {
+  description = "Address of the load balancer, to which api_domain has to point."
+  value       = aws_lb.api.dns_name
+}
+
+output "inbox" {
+  description = "Where batches are uploaded to."
+  value       = local.parameters.inbox
+}
+
+output "dashboard" {
+  description = "The dashboard, if there is monitoring."
+  value       = var.monitoring ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${local.name}" : null
+}
+
+# A migration only adds (what is dropped, a later release drops), so it goes before the code that needs it: take the
+# definition below, register a revision of it with the new image, submit that with the parameter `run`, wait, and only then
+# apply. Where nothing is deployed yet, apply first: the API waits for its tables for five minutes.
+output "migration" {
+  description = "What a migration needs before an apply: job queue, job definition (its latest revision), bucket of the result."
+  value = {
+    job_queue      = aws_batch_job_queue.tasks.arn
+    job_definition = aws_batch_job_definition.task["migrate"].name
+    bucket         = aws_s3_bucket.batches.bucket
+  }
+}

@@ -1,0 +1,29 @@
+# What the command line needs to know of this environment: `ratesflow --env NAME` reads it. See workflow/environment.py.
+
+locals {
+  parameters = {
+    bucket                  = aws_s3_bucket.batches.bucket
+    inbox                   = "s3://${aws_s3_bucket.batches.bucket}/${local.inbox}"
+    state-machine-arn       = aws_sfn_state_machine.ingestion.arn
+    state-machine-alias-arn = aws_sfn_alias.live.arn
+    job-queue               = aws_batch_job_queue.tasks.arn
+    job-prefix              = local.name
+    log-group               = aws_cloudwatch_log_group.tasks.name
+    topic-arn               = aws_sns_topic.notifications.arn
+    api-url                 = local.api_url
+    queue-url               = aws_sqs_queue.arrivals.id
+    dead-letter-queue-url   = aws_sqs_queue.dead_letter.id
+    shard-bytes             = tostring(var.shard_bytes)
+    max-shards              = tostring(var.maximum_shards)
+  }
+}
+
+resource "aws_ssm_parameter" "address" {
+  #checkov:skip=CKV2_AWS_34:Names and addresses, none of them secret.
+  #checkov:skip=CKV_AWS_337:Names and addresses, none of them secret.
+  for_each = local.parameters
+
+  name  = "/ratesflow/${local.environment}/${each.key}"
+  type  = "String"
+  value = each.value
+}

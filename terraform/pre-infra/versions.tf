@@ -1,0 +1,28 @@
+# What must be there before the rest: the bucket of the state, the registry, and CI's way in. Applied once an account, by
+# hand or by the job pre-infra-setup, with a local state that may be thrown away: everything here can be imported.
+terraform {
+  required_version = ">= 1.11, < 2.0"
+
+  required_providers {
+    aws = {
+      source  = "hashicorp/aws"
+      version = "~> 6.20"
+    }
+  }
+}
+
+provider "aws" {
+  region = var.region
+
+  default_tags {
+    tags = { Project = "ratesflow", ManagedBy = "terraform" }
+  }
+}
+
+data "aws_caller_identity" "current" {}
+data "aws_partition" "current" {}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+}

@@ -1,0 +1,121 @@
+# The API and what watches it all: no response is lost, HTTPS where there is a certificate, monitoring by one switch.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_module {
+  target  = module.environment
+  outputs = { name = "test" }
+}
+
+variables {
+  loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+  api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+}
+
+run "with_http_and_monitoring" {
+  assert {
+    condition     = aws_ecs_service.api.deployment_minimum_healthy_percent == 100 && aws_ecs_service.api.deployment_circuit_breaker[0].rollback
+    error_message = "new tasks come before old ones go, and go themselves if they are no good"
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.api.container_definitions)[0].image == var.api_image
+    error_message = "the image that was given, by its digest"
+  }
+
+  assert {
+    condition     = [for secret in jsondecode(aws_ecs_task_definition.api.container_definitions)[0].secrets : secret.name] == ["DATABASE_SECRET"]
+    error_message = "the secret is injected"
+  }
+
+  assert {
+    condition     = aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0 && length(aws_vpc_security_group_ingress_rule.public) == 1
+    error_message = "without a certificate there is HTTP alone"
+  }
+
+  assert {
+    condition     = length(aws_cloudwatch_dashboard.main) == 1 && length(aws_cloudwatch_metric_alarm.main) > 15
+    error_message = "a dashboard and alarms"
+  }
+
+  assert {
+    condition     = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.main : startswith(alarm.alarm_description, "docs/operations.md#${name}: ")])
+    error_message = "each alarm begins with its section of the runbook"
+  }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.main : length(alarm.alarm_actions) == 1 && length(alarm.ok_actions) == 1])
+    error_message = "each alarm is told, and so is its end"
+  }
+
+  assert {
+    condition     = local.job_environment.RATESFLOW_METRICS == "true" && local.api_environment.RATESFLOW_API_METRICS_SECONDS == "60"
+    error_message = "tasks and API write metrics"
+  }
+
+  assert {
+    condition     = length(aws_budgets_budget.month) == 0
+    error_message = "no budget unless one is named"
+  }
+}
+
+run "an_alarm_that_there_is_not" {
+  command = plan
+
+  variables {
+    alarm_thresholds = { api-latnecy = 1 }
+  }
+
+  expect_failures = [var.alarm_thresholds]
+}
+
+run "with_https_and_nothing_else" {
+  variables {
+    certificate_arn    = "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
+    api_domain         = "rates.example.com"
+    api_spot           = true
+    api_allowed_cidrs  = ["192.0.2.0/24"]
+    monitoring         = false
+    monthly_budget_usd = 100
+  }
+
+  assert {
+    condition     = aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.https[0].certificate_arn == var.certificate_arn
+    error_message = "HTTP leads to HTTPS"
+  }
+
+  assert {
+    condition     = aws_ssm_parameter.address["api-url"].value == "https://rates.example.com"
+    error_message = "the command line asks by the certificate's name"
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.public : rule.cidr_ipv4 == "192.0.2.0/24"]) && length(aws_vpc_security_group_ingress_rule.public) == 2
+    error_message = "those who may, by both"
+  }
+
+  assert {
+    condition     = tolist(aws_ecs_service.api.capacity_provider_strategy)[0].capacity_provider == "FARGATE_SPOT"
+    error_message = "on Spot"
+  }
+
+  assert {
+    condition = (
+      length(aws_cloudwatch_dashboard.main) == 0 && length(aws_cloudwatch_metric_alarm.main) == 0 &&
+      length(aws_cloudwatch_event_rule.task_failed) == 0 && length(aws_iam_role.rds_monitoring) == 0
+    )
+    error_message = "without monitoring there is no dashboard and no alarm"
+  }
+
+  assert {
+    condition     = local.job_environment.RATESFLOW_METRICS == "false" && local.api_environment.RATESFLOW_API_METRICS_SECONDS == "0" && tolist(aws_ecs_cluster.api.setting)[0].value == "disabled"
+    error_message = "without monitoring nothing writes metrics"
+  }
+
+  assert {
+    condition     = aws_budgets_budget.month[0].limit_amount == "100" && length(aws_sns_topic.alarms) == 1
+    error_message = "a budget needs no monitoring"
+  }
+}

@@ -1,0 +1,46 @@
+# Which workspaces are environments.
+
+run "default_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/environment"
+  }
+
+  variables {
+    name = "default"
+  }
+
+  expect_failures = [output.name]
+}
+
+run "too_long_is_refused" {
+  command = plan
+
+  module {
+    source = "./modules/environment"
+  }
+
+  variables {
+    name = "a-name-of-more-than-twelve"
+  }
+
+  expect_failures = [output.name]
+}
+
+run "a_name_is_taken" {
+  command = plan
+
+  module {
+    source = "./modules/environment"
+  }
+
+  variables {
+    name = "feature-42"
+  }
+
+  assert {
+    condition     = output.name == "feature-42"
+    error_message = "it is the environment's name"
+  }
+}

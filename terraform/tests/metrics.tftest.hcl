@@ -1,0 +1,103 @@
+# Every metric of an alarm or of the dashboard is one that our code writes or that the service emits.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_module {
+  target  = module.environment
+  outputs = { name = "test" }
+}
+
+variables {
+  loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+  api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+}
+
+run "with_aurora" {
+  assert {
+    condition = alltrue([
+      for metric in flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric]]]) :
+      metric.namespace != "ratesflow" || strcontains(file("../loader/metrics.py"), "    \"${metric.metric_name}\": \"")
+    ])
+    error_message = "alarms of tasks watch what loader/metrics.py writes"
+  }
+
+  assert {
+    condition = alltrue([
+      for metric in flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric]]]) :
+      metric.namespace != "ratesflow/api" || strcontains(file("../api/metrics.py"), "    \"${metric.metric_name}\": \"")
+    ])
+    error_message = "alarms of the API watch what api/metrics.py writes"
+  }
+
+  assert {
+    condition = alltrue([
+      for line in flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}"]]) :
+      !startswith(line, "ratesflow ") || strcontains(file("../loader/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
+    ])
+    error_message = "the dashboard shows of tasks what loader/metrics.py writes"
+  }
+
+  assert {
+    condition = alltrue([
+      for line in flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}"]]) :
+      !startswith(line, "ratesflow/api ") || strcontains(file("../api/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
+    ])
+    error_message = "the dashboard shows of the API what api/metrics.py writes"
+  }
+
+  # A metric that nobody sees costs as much as one that somebody does.
+  assert {
+    condition = length(setsubtract(
+      [for match in regexall("(?m)^    \"([A-Za-z]+)\": \"", file("../loader/metrics.py")) : match[0]],
+      flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : line[1] if line[0] == "ratesflow"]]),
+    )) == 0
+    error_message = "all that tasks write is on the dashboard"
+  }
+
+  # The names are those of the user guides: "Monitoring Step Functions metrics", "CloudWatch metrics for Amazon SQS",
+  # "Lambda function metrics", "CloudWatch metrics for your Application Load Balancer", "CloudWatch metrics for Aurora",
+  # "Amazon ECS service utilization".
+  assert {
+    condition = length(setsubtract(
+      concat(
+        flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : "${metric.namespace} ${metric.metric_name}" if startswith(metric.namespace, "AWS/")]]]),
+        flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}" if startswith(line[0], "AWS/")]]),
+      ),
+      [
+        "AWS/States ExecutionTime", "AWS/States ExecutionsAborted", "AWS/States ExecutionsFailed", "AWS/States ExecutionsStarted",
+        "AWS/States ExecutionsSucceeded", "AWS/States ExecutionsTimedOut",
+        "AWS/SQS ApproximateAgeOfOldestMessage", "AWS/SQS ApproximateNumberOfMessagesVisible",
+        "AWS/Lambda Errors", "AWS/Lambda Throttles",
+        "AWS/ApplicationELB HTTPCode_ELB_5XX_Count", "AWS/ApplicationELB HTTPCode_Target_5XX_Count",
+        "AWS/ApplicationELB HealthyHostCount", "AWS/ApplicationELB RequestCount", "AWS/ApplicationELB TargetResponseTime",
+        "AWS/RDS ACUUtilization", "AWS/RDS AuroraReplicaLagMaximum", "AWS/RDS CPUUtilization", "AWS/RDS DatabaseConnections",
+        "AWS/RDS FreeableMemory", "AWS/RDS VolumeBytesUsed", "AWS/RDS VolumeReadIOPs", "AWS/RDS VolumeWriteIOPs",
+        "AWS/ECS CPUUtilization", "AWS/ECS MemoryUtilization",
+      ],
+    )) == 0
+    error_message = "every metric of a service is one that it emits"
+  }
+}
+
+run "with_an_instance" {
+  variables {
+    aurora   = false
+    rotation = false
+  }
+
+  # "Amazon CloudWatch metrics for Amazon RDS".
+  assert {
+    condition = length(setsubtract(
+      flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric.metric_name if metric.namespace == "AWS/RDS"]]]),
+      ["CPUUtilization", "DatabaseConnections", "FreeStorageSpace", "FreeableMemory", "ReadIOPS", "WriteIOPS"],
+    )) == 0
+    error_message = "an instance has no metrics of a cluster"
+  }
+
+  assert {
+    condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.main), ["database-capacity", "replica-lag", "rotation-failed"])) == 0
+    error_message = "what is not there is not watched"
+  }
+}

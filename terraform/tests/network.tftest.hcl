@@ -1,0 +1,135 @@
+# The network: nothing is public but the load balancer, and tasks reach AWS by endpoints or by NAT.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_module {
+  target  = module.environment
+  outputs = { name = "test" }
+}
+
+variables {
+  loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+  api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+}
+
+# One security group is told from another by its id.
+override_resource {
+  target = aws_security_group.load_balancer
+  values = { id = "sg-load-balancer" }
+}
+
+override_resource {
+  target = aws_security_group.api
+  values = { id = "sg-api" }
+}
+
+override_resource {
+  target = aws_security_group.tasks
+  values = { id = "sg-tasks" }
+}
+
+override_resource {
+  target = aws_security_group.database
+  values = { id = "sg-database" }
+}
+
+override_resource {
+  target = aws_security_group.endpoints
+  values = { id = "sg-endpoints" }
+}
+
+run "nothing_is_public_but_the_load_balancer" {
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.public : rule.security_group_id == "sg-load-balancer"])
+    error_message = "only the load balancer takes from addresses"
+  }
+
+  assert {
+    condition = alltrue([
+      for rule in concat(values(aws_vpc_security_group_ingress_rule.database), values(aws_vpc_security_group_ingress_rule.endpoints), [aws_vpc_security_group_ingress_rule.api]) :
+      rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.referenced_security_group_id != null
+    ])
+    error_message = "everything else takes from groups of this network alone"
+  }
+
+  assert {
+    condition     = aws_vpc_security_group_ingress_rule.api.referenced_security_group_id == "sg-load-balancer"
+    error_message = "the API takes from the load balancer alone"
+  }
+
+  assert {
+    condition     = sort(keys(aws_vpc_security_group_ingress_rule.database)) == tolist(["api", "rotation", "tasks"])
+    error_message = "API, tasks and rotation reach the database, and nobody else"
+  }
+
+  assert {
+    condition     = alltrue([for subnet in concat(aws_subnet.public, aws_subnet.private) : !subnet.map_public_ip_on_launch])
+    error_message = "no subnet hands out public addresses"
+  }
+
+  assert {
+    condition     = !aws_ecs_service.api.network_configuration[0].assign_public_ip && alltrue([for instance in aws_rds_cluster_instance.main : !instance.publicly_accessible])
+    error_message = "neither the API's tasks nor the database have a public address"
+  }
+
+  assert {
+    condition = alltrue([
+      for block in [aws_s3_bucket_public_access_block.batches, aws_s3_bucket_public_access_block.logs] :
+      block.block_public_acls && block.block_public_policy && block.ignore_public_acls && block.restrict_public_buckets
+    ])
+    error_message = "no bucket can be made public"
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in jsondecode(aws_s3_bucket_policy.batches.policy).Statement :
+      statement.Effect == "Deny" && statement.Condition.Bool["aws:SecureTransport"] == "false"
+    ])
+    error_message = "the bucket's policy allows nobody anything, and refuses what comes without TLS"
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.main) == 0 && length(aws_vpc_security_group_egress_rule.outside) == 0
+    error_message = "without NAT nothing leaves the network"
+  }
+
+  assert {
+    condition     = length(setsubtract(["ecr.api", "ecr.dkr", "logs", "secretsmanager", "batch", "states", "sns", "sqs", "rds"], keys(aws_vpc_endpoint.interface))) == 0
+    error_message = "without NAT every service that is called has an endpoint"
+  }
+
+  assert {
+    condition     = aws_s3_bucket_notification.batches.eventbridge && aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway"
+    error_message = "S3 tells EventBridge of objects, and is reached by a gateway"
+  }
+}
+
+run "nat_in_place_of_endpoints" {
+  variables {
+    zones        = 2
+    nat_gateways = 1
+    rotation     = false
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.main) == 1 && length(aws_route.nat) == 2
+    error_message = "one gateway serves all zones"
+  }
+
+  assert {
+    condition     = length(aws_vpc_endpoint.interface) == 0
+    error_message = "endpoints would be paid for twice"
+  }
+
+  assert {
+    condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.outside : rule.from_port == 443 && rule.to_port == 443])
+    error_message = "HTTPS alone leaves the network"
+  }
+
+  assert {
+    condition     = sort(keys(aws_vpc_security_group_ingress_rule.database)) == tolist(["api", "tasks"])
+    error_message = "without rotation there is no group for it"
+  }
+}

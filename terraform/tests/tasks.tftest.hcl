@@ -1,0 +1,327 @@
+# Tasks: what their definitions say, where they run, and what each may do.
+
+mock_provider "aws" {
+  source = "./tests/mocks"
+}
+
+override_module {
+  target  = module.environment
+  outputs = { name = "test" }
+}
+
+override_resource {
+  target = aws_s3_bucket.batches
+  values = { arn = "arn:aws:s3:::batches" }
+}
+
+override_resource {
+  target = aws_secretsmanager_secret.login["loader"]
+  values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader" }
+}
+
+override_resource {
+  target = aws_secretsmanager_secret.login["reader"]
+  values = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:reader" }
+}
+
+override_resource {
+  target = aws_sqs_queue.arrivals
+  values = { arn = "arn:aws:sqs:eu-central-1:123456789012:arrivals", id = "https://sqs.example/arrivals" }
+}
+
+override_resource {
+  target = aws_sqs_queue.dead_letter
+  values = { arn = "arn:aws:sqs:eu-central-1:123456789012:dead-letter", id = "https://sqs.example/dead-letter" }
+}
+
+override_resource {
+  target = aws_sns_topic.notifications
+  values = { arn = "arn:aws:sns:eu-central-1:123456789012:notifications" }
+}
+
+variables {
+  loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+  api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+}
+
+run "definitions" {
+  assert {
+    condition     = length(aws_batch_job_definition.task) == 10
+    error_message = "every task of workflow/jobs.py has a job definition"
+  }
+
+  assert {
+    condition     = alltrue([for job in aws_batch_job_definition.task : job.deregister_on_new_revision == false])
+    error_message = "a revision that executions under way hold on to must stay"
+  }
+
+  assert {
+    condition     = alltrue([for job in aws_batch_job_definition.task : jsondecode(job.container_properties).image == var.loader_image])
+    error_message = "every job runs the image that was given, by its digest"
+  }
+
+  assert {
+    condition     = alltrue([for job in aws_batch_job_definition.task : jsondecode(job.container_properties).readonlyRootFilesystem])
+    error_message = "the root of every container is read-only"
+  }
+
+  assert {
+    condition     = alltrue([for job in aws_batch_job_definition.task : jsondecode(job.container_properties).networkConfiguration.assignPublicIp == "DISABLED"])
+    error_message = "no task has a public address"
+  }
+
+  assert {
+    condition     = alltrue([for name, job in aws_batch_job_definition.task : job.name == "ratesflow-test-${name}"])
+    error_message = "names carry the workspace"
+  }
+
+  assert {
+    condition     = alltrue([for job in aws_batch_job_definition.task : job.retry_strategy[0].attempts == 3 && length(job.retry_strategy[0].evaluate_on_exit) == 5])
+    error_message = "retries are those of workflow/jobs.py"
+  }
+
+  assert {
+    condition = alltrue([
+      for name, job in aws_batch_job_definition.task : join(" ", [for secret in jsondecode(job.container_properties).secrets : secret.name]) ==
+      (name == "migrate" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
+    ])
+    error_message = "every task gets its secret, and migrate those of the users that it makes"
+  }
+}
+
+run "each_task_reaches_its_own_prefixes_alone" {
+  assert {
+    condition = jsonencode({
+      for name, policy in aws_iam_role_policy.task : name => sort(distinct(flatten([
+        for statement in jsondecode(policy.policy).Statement : [
+          for resource in flatten([statement.Resource]) : [
+            for action in flatten([statement.Action]) : "${action} ${trimprefix(resource, "arn:aws:s3:::batches/")}" if startswith(action, "s3:") && endswith(resource, "*")
+          ]
+        ]
+      ])))
+      }) == jsonencode({
+      validate = [
+        "s3:AbortMultipartUpload reports/*", "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*",
+        "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
+      ]
+      load = [
+        "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
+      ]
+      commit    = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      discard   = ["s3:AbortMultipartUpload results/*", "s3:GetObject results/*", "s3:PutObject results/*"]
+      reference = ["s3:AbortMultipartUpload results/*", "s3:GetObject reference/*", "s3:PutObject results/*"]
+      ledger    = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      migrate   = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      gc        = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      compact   = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      undo      = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+    })
+    error_message = "a task's rights to objects are its own prefixes and no more"
+  }
+
+  assert {
+    condition = alltrue([
+      for name, policy in aws_iam_role_policy.task : [
+        for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "Secret"
+      ] == [name == "migrate" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
+    ])
+    error_message = "migrate alone may have the owner's secret, and the owner's alone"
+  }
+
+  assert {
+    condition = [
+      for name, policy in aws_iam_role_policy.task : name if anytrue([
+        for statement in jsondecode(policy.policy).Statement : anytrue([
+          for action in flatten([statement.Action]) : startswith(action, "sns:") || startswith(action, "sqs:") || startswith(action, "states:")
+        ])
+      ])
+    ] == ["gc"]
+    error_message = "gc alone notifies, sends to the queue and asks for executions"
+  }
+
+  assert {
+    condition = alltrue(flatten([
+      for policy in aws_iam_role_policy.task : [
+        for statement in jsondecode(policy.policy).Statement : [for resource in flatten([statement.Resource]) : resource != "*"]
+      ]
+    ]))
+    error_message = "no task may do anything everywhere"
+  }
+}
+
+run "starting_containers" {
+  assert {
+    condition = {
+      for name, policy in aws_iam_role_policy.execution : name => flatten([
+        for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "Secrets" || statement.Sid == "Image"
+      ])
+      } == {
+      tasks-loader = [
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader",
+        "arn:aws:ecr:eu-central-1:123456789012:repository/ratesflow/loader",
+      ]
+      tasks-owner = [
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner",
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader",
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:reader",
+        "arn:aws:ecr:eu-central-1:123456789012:repository/ratesflow/loader",
+      ]
+      api = [
+        "arn:aws:secretsmanager:eu-central-1:123456789012:secret:reader",
+        "arn:aws:ecr:eu-central-1:123456789012:repository/ratesflow/api",
+      ]
+    }
+    error_message = "a container is started with its own secret and its own image"
+  }
+}
+
+run "the_trigger" {
+  assert {
+    condition = {
+      for statement in jsondecode(aws_iam_role_policy.trigger.policy).Statement : statement.Sid => statement.Resource if statement.Sid != "Logs"
+      } == {
+      Arrivals = "arn:aws:sqs:eu-central-1:123456789012:arrivals"
+      Poison   = "arn:aws:sqs:eu-central-1:123456789012:dead-letter"
+      Start = [
+        "arn:aws:states:eu-central-1:123456789012:stateMachine:ratesflow-test-ingestion",
+        "arn:aws:states:eu-central-1:123456789012:stateMachine:ratesflow-test-ingestion:live",
+      ]
+      Traces = "*"
+    }
+    error_message = "the trigger takes from one queue, puts into another and starts one state machine"
+  }
+
+  assert {
+    condition     = aws_sqs_queue.arrivals.visibility_timeout_seconds == 6 * aws_lambda_function.trigger.timeout
+    error_message = "a message is hidden for six times as long as the function may run"
+  }
+
+  assert {
+    condition     = aws_lambda_event_source_mapping.arrivals.function_response_types == toset(["ReportBatchItemFailures"])
+    error_message = "one message that fails must not bring back the others"
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.arrivals.dead_letter_config[0].arn == aws_sqs_queue.dead_letter.arn
+    error_message = "an event that does not reach the queue goes to the dead-letter queue"
+  }
+}
+
+run "by_the_clock" {
+  assert {
+    condition     = sort(keys(aws_scheduler_schedule.task)) == tolist(["compact", "gc"])
+    error_message = "gc and compaction run by schedule"
+  }
+
+  assert {
+    condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run == "${name}-<aws.scheduler.execution-id>"])
+    error_message = "each run has a name of its own, in the words that the scheduler replaces"
+  }
+
+  assert {
+    condition     = alltrue([for schedule in aws_scheduler_schedule.task : strcontains(schedule.target[0].input, "<aws.scheduler.execution-id>")])
+    error_message = "the scheduler knows its word only as it is written, not escaped"
+  }
+
+  assert {
+    condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.least == "16"
+    error_message = "a compaction is due at 16 open batches"
+  }
+
+  assert {
+    condition     = jsondecode(aws_scheduler_schedule.api[0].target[0].input).ForceNewDeployment
+    error_message = "after rotation the API starts anew"
+  }
+}
+
+run "fargate" {
+  variables {
+    compute = "fargate"
+  }
+
+  assert {
+    condition     = [for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].type] == ["FARGATE"]
+    error_message = "On-Demand alone"
+  }
+}
+
+run "fargate_spot_with_on_demand_behind_it" {
+  variables {
+    compute       = "fargate-spot"
+    maximum_vcpus = 8
+  }
+
+  assert {
+    condition     = local.environments == ["FARGATE_SPOT", "FARGATE"]
+    error_message = "Spot first"
+  }
+
+  assert {
+    condition     = [for order in aws_batch_job_queue.tasks.compute_environment_order : order.order] == [1, 2]
+    error_message = "in that order"
+  }
+
+  assert {
+    condition     = alltrue([for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].max_vcpus == 8])
+    error_message = "maximum_vcpus bounds it"
+  }
+}
+
+run "ec2" {
+  variables {
+    compute    = "ec2"
+    task_sizes = { load = { vcpus = 32, memory = 245760, gpus = 1 } }
+  }
+
+  assert {
+    condition     = [for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].type] == ["EC2"]
+    error_message = "instances"
+  }
+
+  assert {
+    condition     = aws_batch_compute_environment.tasks["EC2"].compute_resources[0].ec2_configuration[0].image_type == "ECS_AL2023_NVIDIA"
+    error_message = "with the drivers of GPUs, if a task wants one"
+  }
+
+  assert {
+    condition = jsondecode(aws_batch_job_definition.task["load"].container_properties).resourceRequirements == [
+      { type = "VCPU", value = "32" }, { type = "MEMORY", value = "245760" }, { type = "GPU", value = "1" },
+    ]
+    error_message = "a task may be larger than Fargate has"
+  }
+
+  assert {
+    condition     = jsondecode(aws_batch_job_definition.task["commit"].container_properties).resourceRequirements[0].value == "1"
+    error_message = "EC2 takes whole vCPUs alone"
+  }
+
+  assert {
+    condition     = !can(jsondecode(aws_batch_job_definition.task["load"].container_properties).networkConfiguration)
+    error_message = "what is Fargate's alone is refused on EC2"
+  }
+
+  assert {
+    condition     = aws_launch_template.instances[0].metadata_options[0].http_tokens == "required" && aws_launch_template.instances[0].metadata_options[0].http_put_response_hop_limit == 1
+    error_message = "containers must not reach the instance's own role"
+  }
+}
+
+run "fargate_has_no_gpu" {
+  command = plan
+
+  variables {
+    task_sizes = { load = { vcpus = 4, memory = 16384, gpus = 1 } }
+  }
+
+  expect_failures = [var.task_sizes]
+}
+
+run "an_image_by_its_tag" {
+  command = plan
+
+  variables {
+    loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader:latest"
+  }
+
+  expect_failures = [var.loader_image]
+}

@@ -1,0 +1,74 @@
+"""Batches whose rows a reader can count at any moment: each has a day of its own, on lanes that all of them share.
+
+A day of a content is therefore either empty or has exactly its counts and sums, on every lane and on every lane
+of regions: the checksum row of the batch. Contents share months and lanes, so that their rates are merged into
+the same rows.
+"""
+
+import gzip
+import hashlib
+import random
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+
+from database.reference import builtin
+from tests.loader.samples import Row, csv, daily, json_lines
+
+FIRST_DAY = date(2010, 1, 1)
+LANES = 6
+
+Lane = tuple[str, str]
+Sums = dict[Lane, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """The prices of a file; `bad_line` is the line that breaks the contract, 0 when none does."""
+
+    number: int
+    rows: int = 240
+    bad_line: int = 0
+    kind: str = "csv"
+
+    @property
+    def day(self) -> date:
+        """The day that no other content has."""
+        return FIRST_DAY + timedelta(self.number)
+
+    @cached_property
+    def prices(self) -> list[Row]:
+        """Its rows."""
+        chance = random.Random(self.number)
+        return [(*chance.choice(_LANES), self.day, chance.randint(300, 9000)) for _ in range(self.rows)]
+
+    @cached_property
+    def sums(self) -> Sums:
+        """Count and sum on each lane, of ports and of regions, counted one price at a time."""
+        return {(orig, dest): found for (orig, dest, _), found in daily(self.prices, builtin()).items()}
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file."""
+        if self.kind == "jsonl":
+            return json_lines(self.prices)
+        text = csv(self.prices)
+        if self.bad_line:
+            lines = text.split(b"\n")
+            lines[self.bad_line - 1] = lines[self.bad_line - 1].rsplit(b",", 1)[0] + b",1.5"
+            text = b"\n".join(lines)
+        return gzip.compress(text, mtime=0) if self.kind == "gzip" else text
+
+    @property
+    def etag(self) -> str:
+        """What S3 calls an object with these bytes."""
+        return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
+
+
+def _lanes() -> list[Lane]:
+    chance = random.Random(1)
+    ports = sorted(builtin().ports)
+    return [tuple(chance.sample(ports, 2)) for _ in range(LANES)]  # type: ignore[misc]
+
+
+_LANES = _lanes()

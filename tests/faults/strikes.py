@@ -1,0 +1,275 @@
+"""The strikes: what a seeded schedule does to a stack. Each returns whether there was something to hit."""
+
+import json
+import os
+import random
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import psycopg2
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.faults.contents import Content
+from tests.faults.field import Field, asked, resume
+from tests.local.test_fences import twin
+
+Strike = Callable[[Field, random.Random], bool]
+FULL_SECONDS = 2.0
+
+
+def _later(seconds: float, do: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, do)
+    timer.daemon = True
+    timer.start()
+
+
+def _hit(process: psutil.Process | None, number: signal.Signals) -> bool:
+    with suppress(psutil.Error):
+        if process is not None:
+            process.send_signal(number)
+            return True
+    return False
+
+
+def _any_task(field: Field, rng: random.Random) -> psutil.Process | None:
+    found = [process for process in field.tasks() if process.pid not in field.paused]
+    return rng.choice(found) if found else None
+
+
+def kill_task(field: Field, rng: random.Random) -> bool:
+    """SIGKILL a task, wherever it is."""
+    return _hit(_any_task(field, rng), signal.SIGKILL)
+
+
+def end_task(field: Field, rng: random.Random) -> bool:
+    """SIGTERM a task, as when a spot machine is taken away."""
+    return _hit(_any_task(field, rng), signal.SIGTERM)
+
+
+def pause_task(field: Field, rng: random.Random) -> bool:
+    """SIGSTOP a task for a while; in the rounds with a limit, sometimes past it."""
+    process = _any_task(field, rng)
+    if process is None or not _hit(process, signal.SIGSTOP):
+        return False
+    field.paused.add(process.pid)
+    pid = process.pid
+
+    def go_on() -> None:
+        field.paused.discard(pid)
+        resume(pid)
+
+    _later(rng.choice([0.5, 1.0, 2.0, 14.0]), go_on)
+    return True
+
+
+def second_process(field: Field, rng: random.Random) -> bool:
+    """Start a second process of a task, as Batch does when it has lost sight of the first."""
+    process = _any_task(field, rng)
+    with suppress(psutil.Error, OSError):
+        if process is not None:
+            field.twins.append(twin(process, RATESFLOW_FAULT=""))
+            return True
+    return False
+
+
+def kill_database(field: Field, _: random.Random) -> bool:
+    """SIGKILL the database server; the stack starts it again, and it recovers."""
+    return _hit(field.postmaster(), signal.SIGKILL)
+
+
+def kill_backend(field: Field, rng: random.Random) -> bool:
+    """SIGKILL one session of the database, after which the server restarts all of them."""
+    server = field.postmaster()
+    with suppress(psutil.Error, IndexError):
+        if server is not None:
+            sessions = [each for each in server.children() if "127.0.0.1" in " ".join(each.cmdline())]
+            return _hit(rng.choice(sessions), signal.SIGKILL)
+    return False
+
+
+def end_sessions(field: Field, _: random.Random) -> bool:
+    """End the sessions of all tasks, as an administrator or a failover does."""
+    with suppress(psycopg2.Error):
+        ended = asked(
+            field.owner_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ratesflow-%'"
+            " AND usename = 'loader'",
+        )
+        return bool(ended)
+    return False
+
+
+def stall_network(field: Field, rng: random.Random) -> bool:
+    """Nothing passes between tasks and database for a while."""
+    field.wire.stall()
+    _later(rng.choice([0.5, 1.5, 3.0]), field.wire.flow)
+    return True
+
+
+def slow_network(field: Field, rng: random.Random) -> bool:
+    """Every packet between tasks and database comes late."""
+    field.wire.delay_seconds = rng.choice([0.02, 0.1])
+    _later(3.0, field.wire.flow)
+    return True
+
+
+def cut_network(field: Field, _: random.Random) -> bool:
+    """Reset every connection between tasks and database."""
+    return field.wire.cut() > 0
+
+
+def s3_errors(field: Field, rng: random.Random) -> bool:
+    """S3 answers 500 and 503 to some of the tasks' requests for a while."""
+    field.s3.error_share = rng.choice([0.2, 0.5, 0.9])
+    _later(8.0, lambda: setattr(field.s3, "error_share", 0.0))
+    return True
+
+
+def s3_cuts(field: Field, rng: random.Random) -> bool:
+    """Bodies from S3 break off in the middle for a while."""
+    field.s3.cut_share = rng.choice([0.3, 0.7])
+    _later(8.0, lambda: setattr(field.s3, "cut_share", 0.0))
+    return True
+
+
+def kill_aws(field: Field, _: random.Random) -> bool:
+    """SIGKILL the embedded AWS, jobs and all; the stack starts it again and takes up what was under way."""
+    field.aws_killed = True
+    return _hit(field.part("local.aws"), signal.SIGKILL)
+
+
+def kill_events(field: Field, _: random.Random) -> bool:
+    """SIGKILL what hands the queue's messages to the handler."""
+    return _hit(field.part("local.events"), signal.SIGKILL)
+
+
+def kill_api_worker(field: Field, rng: random.Random) -> bool:
+    """SIGKILL one worker of the API, or all of them."""
+    api = field.part("api")
+    with suppress(psutil.Error, IndexError):
+        if api is not None:
+            workers = api.children()
+            for process in workers if rng.random() < 0.3 else [rng.choice(workers)]:
+                _hit(process, signal.SIGKILL)
+            return True
+    return False
+
+
+def replace_api_workers(field: Field, _: random.Random) -> bool:
+    """Replace every worker of the API, as a deployment does."""
+    return _hit(field.part("api"), signal.SIGHUP)
+
+
+def full_disk(field: Field, _: random.Random) -> bool:
+    """Leave the database's disk without a byte for a while."""
+    folder = field.stack.home / "postgres"
+    if not field.disk:
+        return False
+    ballast = folder / "ballast"
+    with suppress(OSError), ballast.open("wb") as file:
+        space = os.statvfs(folder)
+        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
+    _later(FULL_SECONDS, lambda: ballast.unlink(missing_ok=True))
+    return True
+
+
+def repeat_events(field: Field, rng: random.Random) -> bool:
+    """Send events of objects again: late, several times, in any order."""
+    known = [each for each in field.uploads.values() if each.key.startswith("incoming/")]
+    if not known:
+        return False
+    chosen = [rng.choice(known) for _ in range(rng.randint(2, 6))]
+    chosen += chosen[:2]
+    rng.shuffle(chosen)
+    with suppress(BotoCoreError, ClientError):
+        for upload in chosen:
+            found = {"key": upload.key, "size": len(upload.content.data), "etag": upload.content.etag}
+            detail = {"bucket": {"name": field.bucket}, "object": {**found, "version-id": upload.version}}
+            event = {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+            queue = field.environment["RATESFLOW_QUEUE_URL"]
+            field.aws("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(event))
+        return True
+    return False
+
+
+def replace_version(field: Field, rng: random.Random) -> bool:
+    """Send another file under the key of a batch that is under way."""
+    under_way = [each for each in field.uploads.values() if each.name not in field.settled and not each.gone]
+    under_way = [each for each in under_way if each.key.startswith("incoming/")]
+    if not under_way:
+        return False
+    field.send(Content(len(field.contents)), rng.choice(under_way).key)
+    return True
+
+
+def delete_version(field: Field, rng: random.Random) -> bool:
+    """Delete the very version that a batch under way reads."""
+    under_way = [each for each in field.uploads.values() if each.name not in field.settled and not each.gone]
+    if not under_way:
+        return False
+    upload = rng.choice(under_way)
+    with suppress(BotoCoreError, ClientError):
+        field.aws("s3").delete_object(Bucket=field.bucket, Key=upload.key, VersionId=upload.version)
+        upload.gone = True
+        return True
+    return False
+
+
+def stop_execution(field: Field, rng: random.Random) -> bool:
+    """Stop an execution as anybody may in the AWS console: no state of it runs any more."""
+    under_way = [each for each in field.uploads.values() if each.name not in field.settled]
+    if not under_way:
+        return False
+    machine = field.environment["RATESFLOW_STATE_MACHINE_ARN"]
+    arn = f"{machine.replace(':stateMachine:', ':execution:')}:{rng.choice(under_way).name}"
+    with suppress(BotoCoreError, ClientError):
+        field.aws("stepfunctions").stop_execution(executionArn=arn, error="Struck", cause="from outside")
+        return True
+    return False
+
+
+# How often each is chosen, relative to the others.
+WEIGHTS: dict[Strike, int] = {
+    kill_task: 14, end_task: 4, pause_task: 10, second_process: 6,
+    kill_database: 3, kill_backend: 3, end_sessions: 4,
+    stall_network: 6, slow_network: 4, cut_network: 6, s3_errors: 6, s3_cuts: 5,
+    kill_aws: 2, kill_events: 2, kill_api_worker: 5, replace_api_workers: 2,
+    full_disk: 3, repeat_events: 7, replace_version: 3, delete_version: 2, stop_execution: 2,
+}  # fmt: skip
+
+
+class Points(threading.Thread):
+    """Finds tasks that stand still at a fault point, and kills them there or lets them go on."""
+
+    def __init__(self, field: Field, seed: int) -> None:
+        super().__init__(name="points", daemon=True)
+        self.field, self.rng = field, random.Random(seed)
+        self.killed = self.held = 0
+        self._end = threading.Event()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._end.set()
+        self.join(10)
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        while not self._end.wait(0.05):
+            for process in self.field.tasks():
+                with suppress(psutil.Error, OSError):
+                    self._look(process)
+
+    def _look(self, process: psutil.Process) -> None:
+        if process.status() != psutil.STATUS_STOPPED or process.pid in self.field.paused:
+            return
+        fault = b"RATESFLOW_FAULT=wait" in Path(f"/proc/{process.pid}/environ").read_bytes()
+        if fault and not self.field.quiet.is_set() and self.rng.random() < 0.6:
+            process.send_signal(signal.SIGKILL)
+            self.killed += 1
+        else:
+            process.send_signal(signal.SIGCONT)
+            self.held += fault

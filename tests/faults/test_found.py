@@ -1,0 +1,162 @@
+"""What the campaigns found, each by itself: it was mended at its root, and stays mended."""
+
+import io
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from loader.commit import commit
+from loader.compact import compact
+from loader.database import connected
+from loader.discard import discard
+from loader.gc import gc
+from loader.load import load
+from loader.reading import read_shard
+from loader.report import ReportWriter, merged
+from loader.undo import undo
+from loader.validate import validate
+from tests.api.service import Service
+from tests.faults.contents import Content
+from tests.faults.dying import run_until
+from tests.faults.invariants import RATES
+from tests.fix_database import Database
+from tests.loader.conftest import Desk
+from tests.loader.reading_files import PORTS, fetch_from
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import wait_for
+
+
+def part(stack: Stack, module: str) -> psutil.Process | None:
+    """Return a process of a stack by its module."""
+    supervisor = psutil.Process(int((stack.home / "stack.pid").read_text()))
+    with suppress(psutil.Error):
+        for process in supervisor.children():
+            with suppress(psutil.Error):
+                if process.cmdline()[1:3] == ["-m", module]:
+                    return process
+    return None
+
+
+def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp_path: Path) -> None:
+    """The embedded AWS is killed, and its successor, and the database while it takes up work; the stack stays up."""
+    own_stack.up()
+    for number in range(4):
+        before = wait_for(lambda: part(own_stack, "local.aws"))
+        before.kill()
+        wait_for(lambda before=before: (found := part(own_stack, "local.aws")) and found.pid != before.pid)
+        if number % 2:
+            with suppress(OSError, ValueError):
+                os.kill(int((own_stack.home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    path = tmp_path / "after.csv"
+    path.write_bytes(csv(rows(200, seed=24)))
+
+    def works() -> bool:
+        with suppress(psycopg2.Error):
+            return own_stack.run("ingest", str(path), code=None).returncode in (0, 4)
+        return False
+
+    wait_for(works)
+    assert own_stack.ask("SELECT count(*) FROM committed_prices") == [(200,)]
+
+
+def test_a_batch_that_a_killed_gc_closed_is_told_of(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gc dies at each of its points; the next one tells of the batch that was closed, always with the same id."""
+    told = subscribed(desk18, monkeypatch)
+    closed = 0
+    for point in range(1, 60):
+        batch = desk18.send(csv(rows(20, seed=point)), key=f"incoming/{point}.csv")
+        desk18.run(validate, batch)
+        died = run_until(point, gc, "run", desk18.bucket, batch.batch_id)
+        closed += desk18.state(batch) == "failed"
+        with connected("gc") as connection:
+            gc(connection, "run", desk18.bucket, batch.batch_id)
+        assert desk18.state(batch) == "failed"
+        assert set(told(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
+        if not died:
+            break
+    assert closed > 2
+
+
+def subscribed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Give the tasks a topic; return what tells the ids of the notifications of a batch."""
+    sns, sqs = desk.aws("sns"), desk.aws("sqs")
+    topic = sns.create_topic(Name=f"told-{desk.bucket}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"told-{desk.bucket}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    monkeypatch.setenv("RATESFLOW_TOPIC_ARN", topic)
+    kept: list[dict[str, str]] = []
+
+    def told(batch_id: str) -> list[str]:
+        while found := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in found:
+                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+                kept.append(json.loads(json.loads(message["Body"])["Message"]))
+        return [each["notification_id"] for each in kept if each["batch_id"] == batch_id]
+
+    return told
+
+
+def test_the_words_of_a_refusal_move_no_cursor() -> None:
+    """A Parquet file's columns may be called anything; the report, the ledger and the terminal show it as text."""
+    sink = io.BytesIO()
+    pa.parquet.write_table(pa.table({"\x1b[2J\x9b\n\u202e": [1]}), sink)
+    with ReportWriter() as writer:
+        read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PORTS, writer)
+        report = merged([writer.finish()])
+    assert report.errors[0]["reason"] == "wrong_header"
+    assert report.errors[0]["message"].isprintable()
+    assert report.summary.isprintable()
+
+
+def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: Desk) -> None:
+    """The negative of an undone batch is only right beside the batch's own rates: discard leaves both alone."""
+    content = Content(1, rows=60)
+    batch = desk18.send(content.data)
+    for task in (validate, load, commit):
+        desk18.run(task, batch)
+    with connected("undo") as connection:
+        undo(connection, "run", batch.batch_id)
+    assert desk18.run(discard, batch).outcome == "undone"
+    assert desk18.database.ask(RATES) == []
+    with connected("compact") as connection:
+        compact(connection, "run")
+    assert desk18.database.ask(RATES) == []
+    assert desk18.database.one("SELECT count(*) FROM rates") == 0
+
+
+def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Database) -> None:
+    """Every worker of the API is killed in the middle of a deployment; the service stays, with all its workers new."""
+    service = Service(database18.reader_url)
+    service.start()
+    assert service.process is not None
+    try:
+        old = service.worker_pids()
+        service.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: set(service.worker_pids()) - set(old))
+        time.sleep(0.3)  # the first successor is about to take over, and its predecessor still there
+        for pid in old:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: len(service.worker_pids()) == 2 and not set(old) & set(service.worker_pids()))
+        assert service.get("/health/live").status_code == 200
+        time.sleep(1)
+        assert service.process.poll() is None
+    finally:
+        left = service.worker_pids() if service.process.poll() is None else []
+        service.process.kill()
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        service.process.communicate()

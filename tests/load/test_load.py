@@ -1,0 +1,149 @@
+"""Readers at a steady and at a bursty rate while batches arrive in bursts, and everything is deployed anew meanwhile.
+
+RATESFLOW_LOAD_SECONDS chooses how long (12), RATESFLOW_LOAD_RATE how many requests a second of each kind (60).
+"""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from local.deploy import deploy
+from tests.faults.contents import FIRST_DAY, Content
+from tests.load.flood import Flood, bursts, steady
+from tests.local.conftest import Stack
+from tests.local.hands import databases, ended, send, wait_for
+from workflow.cli import main
+
+SECONDS = float(os.environ.get("RATESFLOW_LOAD_SECONDS", "12"))
+RATE = float(os.environ.get("RATESFLOW_LOAD_RATE", "60"))
+BURSTS, EACH = 2, 3
+
+
+def part(stack: Stack, module: str) -> psutil.Process:
+    """Return a process of the stack by its module."""
+    supervisor = psutil.Process(int((stack.home / "stack.pid").read_text()))
+    (found,) = [each for each in supervisor.children() if each.cmdline()[1:3] == ["-m", module]]
+    return found
+
+
+def questions() -> list[str]:
+    """Return requests for a month on some lanes, of ports and of regions."""
+    until = FIRST_DAY + timedelta(30)
+    lanes = sorted(Content(0).sums)
+    return [
+        f"/rates?date_from={FIRST_DAY}&date_to={until}&orig_code={orig}&dest_code={dest}" for orig, dest in lanes[::3]
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_readers_notice_neither_batches_nor_a_deployment(own_stack: Stack, tmp_path: Path) -> None:
+    """No request fails, the slowest hundredth stays bounded, every batch commits, and the backlog is drained."""
+    stack = own_stack
+    stack.up()
+    url = stack.environment["RATESFLOW_API_URL"]
+    floods = [
+        Flood(url, questions(), steady(RATE, SECONDS), seed=1).start(),
+        Flood(url, questions(), bursts(RATE, SECONDS, 30), clients=30, seed=2).start(),
+    ]
+    names, began = [], time.monotonic()
+    for burst in range(BURSTS):
+        time.sleep(max(0.0, began + SECONDS * (0.1 + 0.5 * burst) - time.monotonic()))
+        names += _burst(stack, tmp_path, burst)
+        if burst == 0:
+            time.sleep(SECONDS * 0.2)
+            _deploy(stack)
+    noted = [flood.join() for flood in floods]
+    for name in names:
+        assert ended(stack, name, seconds=150)["status"] == "SUCCEEDED"
+    drained = time.monotonic() - began
+    assert stack.ask("SELECT state, count(*) FROM batches GROUP BY state") == [("committed", BURSTS * EACH)]
+    for kind, found in zip(("steady", "bursty"), noted, strict=True):
+        figures = ", ".join(f"p{percent} {found.milliseconds(percent):.1f} ms" for percent in (50, 95, 99))
+        print(f"{kind}: {figures}; {dict(found.outcomes)}")
+        assert set(found.outcomes) == {"200"}
+        assert found.milliseconds(50) < 200
+        assert found.milliseconds(99) < 2000
+    print(f"{len(names)} batches in {drained:.1f} s: {len(names) / drained * 3600:.0f} an hour")
+
+
+def _burst(stack: Stack, folder: Path, burst: int) -> list[str]:
+    """Send files of mixed sizes at once."""
+    return [
+        send(
+            stack,
+            folder,
+            Content(burst * EACH + number, rows=(100, 2000, 10_000)[number]).data,
+            f"load-{burst}-{number}",
+        )
+        for number in range(EACH)
+    ]
+
+
+def _deploy(stack: Stack) -> None:
+    """Replace every worker of the API, and register every job and the state machine anew."""
+    api = part(stack, "api")
+    before = {worker.pid for worker in api.children()}
+    api.send_signal(signal.SIGHUP)
+    deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))
+    wait_for(lambda: not before & {worker.pid for worker in api.children()})
+
+
+def _held(stack: Stack) -> dict[str, float]:
+    """Return what a stack holds: memory, sessions, tables, files, disk."""
+    supervisor = psutil.Process(int((stack.home / "stack.pid").read_text()))
+    processes, memory = 0, 0
+    for process in [supervisor, *supervisor.children(recursive=True)]:
+        with suppress(psutil.Error):
+            if "postgres" not in process.name():
+                processes += 1
+                memory += process.memory_info().rss
+    ((sessions,),) = stack.ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    ((tables,),) = stack.ask("SELECT count(*) FROM pg_class WHERE relkind = 'r'")
+    ((rates,),) = stack.ask("SELECT count(*) FROM rates")
+    ((disk,),) = stack.ask("SELECT pg_database_size(current_database())")
+    files = sum(1 for path in Path("/tmp").glob("ratesflow-*.csv") if path.is_file())
+    descriptors = sum(_descriptors(stack, module) for module in ("api", "local.aws", "local.events"))
+    return {
+        "processes": processes, "memory": memory / 2**20, "sessions": sessions, "tables": tables, "rates": rates,
+        "files": files, "descriptors": descriptors, "disk": disk / 2**20,
+    }  # fmt: skip
+
+
+def _descriptors(stack: Stack, module: str) -> int:
+    process: Any = part(stack, module)
+    return sum(each.num_fds() for each in [process, *process.children()])
+
+
+@pytest.mark.timeout(300)
+def test_nothing_grows_with_the_batches_that_are_gone(own_stack: Stack, tmp_path: Path) -> None:
+    """After batches that are undone, refused, merged and tidied up, all that a stack holds is as it was."""
+    stack = own_stack
+    stack.up()
+    _cycle(stack, tmp_path, 0)
+    before = _held(stack)
+    _cycle(stack, tmp_path, 1)
+    after = wait_for(lambda: (now := _held(stack))["processes"] <= before["processes"] and now)
+    print({name: (round(before[name], 1), round(after[name], 1)) for name in before})
+    for name in ("sessions", "tables", "rates", "files"):
+        assert after[name] <= before[name] + (2 if name == "sessions" else 0), name
+    assert after["descriptors"] <= before["descriptors"] + 12
+    assert after["disk"] <= before["disk"] + 4
+    assert after["memory"] <= before["memory"] * 1.15 + 30
+
+
+def _cycle(stack: Stack, folder: Path, number: int) -> None:
+    """One batch is committed and undone, one refused; then rates are merged and leftovers dropped."""
+    good = send(stack, folder, Content(number, rows=5000).data, f"grow-{number}")
+    bad = send(stack, folder, Content(number, rows=500, bad_line=9).data, f"grow-bad-{number}")
+    assert ended(stack, good)["status"] == ended(stack, bad)["status"] == "SUCCEEDED"
+    for command in (("undo", good), ("gc",), ("compact",)):
+        done = CliRunner().invoke(main, ["--home", str(stack.home), *command])
+        assert done.exit_code == 0, done.output

@@ -1,0 +1,114 @@
+"""Objects with names that attack: each is a batch like any other, and is text to the console and the terminal."""
+
+import http.client
+import re
+from html import unescape
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import ended, state
+from workflow.cli import main
+from workflow.trigger import execution_name
+
+NAMES = [
+    "<img src=x onerror=alert(1)>.csv",
+    "\"><script>alert('x')</script>",
+    "'; DROP TABLE batches;-- $(touch /tmp/mine)`id`;|&.csv",
+    "{{7*7}}${7*7} 100%25 %s %(x)s {0} %00.csv",
+    "zürich 上海 🚢 \u202egpj.csv",
+    "[red]markup[/red] [link=http://evil.example]x[/link]",
+    "Ref::bucket States.Format('{}', $.key) $$.Execution.Id a+b=c&d?e#f;g,h@i:j!k*l'm(n)o~p^q{r}s|t\\u.csv",
+    "tab\there \x1b[2J\x1b]8;;http://evil.example\x07red\x9b.csv",
+    "x" * 900,
+]
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(scope="module")
+def arrived(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The executions of objects with these names, by name; one file for all, so that most are duplicates."""
+    s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
+    found = {}
+    for number, name in enumerate(NAMES):
+        data = csv(rows(50, seed=910)) if number else b"orig_code,dest_code,day,price\n=1+1,<b>,\x1b[2J,-5\n"
+        version = s3.put_object(Bucket=bucket, Key=f"incoming/{name}", Body=data)["VersionId"]
+        found[name] = execution_name(bucket, f"incoming/{name}", version)
+    for name in found.values():
+        ended(stack, name, seconds=170)
+    return found
+
+
+def page(stack: Stack, path: str) -> str:
+    """Return a page of the console."""
+    connection = http.client.HTTPConnection(urlsplit(stack.environment["RATESFLOW_CONSOLE_URL"]).netloc, timeout=60)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    assert answer.status == 200, (path, text)
+    return text
+
+
+@pytest.mark.timeout(240)
+def test_each_is_a_batch_like_any_other(stack: Stack, arrived: dict[str, str]) -> None:
+    """One is refused for its rows, one is committed, the others have the same bytes; nothing fails, nothing runs."""
+    outcomes = {name: state(stack, execution)[0] for name, execution in arrived.items()}
+    assert outcomes.pop(NAMES[0]) == "rejected"
+    assert sorted(set(outcomes.values())) == ["committed", "duplicate"], outcomes
+    assert list(outcomes.values()).count("committed") == 1
+    assert not Path("/tmp/mine").exists()
+    keys = {key for (key,) in stack.ask("SELECT key FROM batches WHERE batch_id = ANY (%s)", list(arrived.values()))}
+    assert keys == {f"incoming/{name}" for name in NAMES}
+
+
+@pytest.mark.timeout(240)
+def test_the_console_shows_them_as_text(stack: Stack, arrived: dict[str, str]) -> None:
+    """No name becomes an element, an attribute or a script, on the list, on its page or in a search."""
+    pages = [page(stack, "/?limit=1000")]
+    for name, execution in arrived.items():
+        pages += [page(stack, f"/executions/{execution}"), page(stack, f"/executions/{execution}/events")]
+        pages.append(page(stack, f"/?text={quote(name, safe='')}"))
+    for text in pages:
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert not re.search(r"<[^>]*\sonerror", re.sub(r'"[^"]*"', '""', text))
+        assert "<b>," not in text
+        assert "49" not in re.findall(r"\{\{.*?\}\}", text)
+    assert all(f"incoming/{name}" in unescape(pages[0]) for name in NAMES)
+
+
+@pytest.mark.timeout(240)
+def test_the_terminal_gets_no_signs_that_command_it(stack: Stack, arrived: dict[str, str]) -> None:
+    """The command line prints no escape, no other control sign, and no colour or link that a name asks for."""
+    said = [run(stack, "executions", "--limit", "50").output, run(stack, "batches", "--limit", "50").output]
+    said += [run(stack, "show", execution).output for execution in arrived.values()]
+    said += [run(stack, "graph", execution).output for execution in list(arrived.values())[-2:]]
+    for text in said:
+        plain = COLOURS.sub("", text)
+        odd = {sign for sign in plain if not sign.isprintable()} - {"\n"}
+        assert not odd & {"\x1b", "\r", "\x07", "\x08", "\x9b"}, [line for line in plain.split("\n") if "\x1b" in line]
+        assert "\x1b]8" not in text
+    shown = run(stack, "show", next(arrived[name] for name in NAMES if name.startswith("[red]"))).output
+    shown = shown.replace("\n", "")
+    assert "[red]markup" in shown
+
+
+@pytest.mark.parametrize("command", ["show", "stop", "redo", "undo", "graph", "start", "rates"])
+def test_the_command_line_takes_odd_words(stack: Stack, command: str) -> None:
+    """Each odd word as an argument is a wrong value with words for it, not a crash, not a command, not an escape."""
+    words = ["'; DROP TABLE batches;--", "\x1b[2J[bold]x", "$(id)", "%s%s", "s3://x/../y", "{{7*7}}"]
+    for word in words[:2] if command == "undo" else words:  # each is a task of its own
+        more = ("EETLL", "--from", "2021-01-01", "--to", "2021-01-02") if command == "rates" else ()
+        done = run(stack, command, "--", word, *more)
+        assert done.exit_code not in (0, 70), (command, word, done.output)
+        assert isinstance(done.exception, SystemExit), (command, word, done.exception)
+        assert "\x1b" not in done.output
+
+
+def run(stack: Stack, *arguments: str) -> Result:
+    """Run a command of the command line in this process."""
+    return CliRunner().invoke(main, ["--home", str(stack.home), *arguments])

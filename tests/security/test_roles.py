@@ -1,0 +1,157 @@
+"""What the reader and the loader may not do, tried as those users: every statement is refused by the database."""
+
+import psycopg2
+import pytest
+from psycopg2 import errors
+
+from tests.fix_database import Database
+
+REFUSED = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.InvalidGrantOperation)
+
+# Nobody but the owner may do these.
+BOTH = [
+    "DROP SCHEMA public CASCADE",
+    "DROP TABLE rates",
+    "DROP TABLE prices",
+    "DROP FUNCTION drop_batch",
+    "DROP VIEW committed_prices",
+    "ALTER TABLE batches DROP CONSTRAINT batches_state_check",
+    "ALTER TABLE rates OWNER TO CURRENT_USER",
+    "TRUNCATE rates",
+    "TRUNCATE batches CASCADE",
+    "CREATE TABLE mine (x integer)",
+    "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql AS 'SELECT 1'",
+    "CREATE SCHEMA mine",
+    "CREATE ROLE mine",
+    "ALTER ROLE postgres PASSWORD 'mine'",
+    "GRANT ratesflow_owner TO CURRENT_USER",
+    "SET ROLE ratesflow_owner",
+    "SET SESSION AUTHORIZATION postgres",
+    "COPY prices TO PROGRAM 'cat > /tmp/mine'",
+    "COPY prices TO '/tmp/mine'",
+    "SELECT pg_read_file('postgresql.conf')",
+    "SELECT pg_ls_dir('.')",
+    "SELECT lo_import('/etc/passwd')",
+    "SELECT * FROM pg_authid",
+    "SELECT pg_reload_conf()",
+    "LOCK TABLE prices IN ACCESS EXCLUSIVE MODE",
+    "DELETE FROM batches",
+    "DELETE FROM shards",
+    "DELETE FROM ports",
+    "DELETE FROM data_version",
+    "INSERT INTO data_version (version) VALUES (9)",
+    "UPDATE prices SET price = 1",
+    "DELETE FROM prices",
+    "UPDATE rates SET sums = '{}'",
+]
+READER = [
+    "SELECT FROM prices",
+    "SELECT FROM batches",
+    "SELECT FROM shards",
+    "SELECT FROM committed_prices",
+    "SELECT FROM reference_version",
+    "INSERT INTO rates (batch_no) VALUES (1)",
+    "DELETE FROM rates",
+    "INSERT INTO open_batches VALUES (9)",
+    "DELETE FROM open_batches",
+    "UPDATE data_version SET version = 0",
+    "UPDATE ports SET name = 'x'",
+    "INSERT INTO batches (batch_id, bucket, key, version) VALUES ('x', 'x', 'x', 'x')",
+    "SELECT stage_batch(1)",
+    "SELECT attach_batch(1)",
+    "SELECT drop_batch(1)",
+    "SELECT merge_prices(1, 2)",
+    "SELECT FROM rates FOR UPDATE",
+]
+LOADER = [
+    "INSERT INTO prices (batch_no, day, price, orig_code, dest_code) VALUES (1, now(), 1, 'A', 'B')",
+    "DELETE FROM reference_version",
+    "DROP TABLE batches",
+    "ALTER TABLE prices DETACH PARTITION staging_1",
+    "DROP TABLE staging_1",
+    "DELETE FROM staging_1",
+    "UPDATE staging_1 SET price = 1",
+    "TRUNCATE staging_1",
+    "DROP TABLE staging_2",
+    "DELETE FROM staging_2",
+]
+
+
+@pytest.fixture
+def staged(database: Database) -> Database:
+    """A database with batch 1 committed and batch 2 open, each with its table of prices."""
+    for number in (1, 2):
+        database.ask(f"INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b{number}', 'b', 'k', 'v')")
+        loader = database.connect(database.loader_url)
+        with loader, loader.cursor() as cursor:
+            cursor.execute("SELECT stage_batch(%s)", (number,))
+            row = "(batch_no, day, price, orig_code, dest_code) VALUES (%s, '2021-01-01', 5, 'CNSHA', 'NLRTM')"
+            cursor.execute(f"INSERT INTO staging_{number} {row}", (number,))
+            cursor.execute("SELECT attach_batch(%s)", (number,))
+        loader.close()
+    database.ask("UPDATE batches SET state = 'committed' WHERE batch_no = 1")
+    return database
+
+
+def refused(url: str, statements: list[str]) -> list[str]:
+    """Try statements, each in a transaction that is rolled back; return those that were not refused."""
+    passed = []
+    connection = psycopg2.connect(url)
+    for statement in statements:
+        with connection.cursor() as cursor:
+            try:
+                cursor.execute(statement)
+                passed.append(statement)
+            except REFUSED:
+                pass
+        connection.rollback()
+    connection.close()
+    return passed
+
+
+def test_the_reader_reads_what_answers_need_and_does_nothing_else(staged: Database) -> None:
+    """As the API's user, no table changes, no definition changes, and neither the record nor the ledger can be read."""
+    before = staged.snapshot()
+    assert refused(staged.reader_url, BOTH + READER) == []
+    assert staged.snapshot() == before
+
+
+def test_the_loader_writes_rows_and_no_definitions(staged: Database) -> None:
+    """As the loader's user, nothing can be dropped, redefined, or taken out of the ledger."""
+    before = staged.snapshot()
+    assert refused(staged.loader_url, BOTH + LOADER) == []
+    assert staged.snapshot() == before
+
+
+def test_functions_with_the_owners_rights_ask_the_real_ledger(staged: Database) -> None:
+    """A temporary table of the ledger's name, a search path and an operator of one's own deceive none of them."""
+    loader = staged.connect(staged.loader_url)
+    loader.autocommit = True
+    with loader.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE batches AS SELECT 1::bigint AS batch_no, 'failed' AS state")
+        cursor.execute("CREATE TEMP TABLE prices (batch_no bigint)")
+        cursor.execute("SET search_path = pg_temp, public")
+        with pytest.raises(errors.ObjectNotInPrerequisiteState):
+            cursor.execute("SELECT public.drop_batch(1)")
+        with pytest.raises(errors.ObjectNotInPrerequisiteState):
+            cursor.execute("SELECT public.stage_batch(1)")
+        with pytest.raises(errors.ObjectNotInPrerequisiteState):
+            cursor.execute("SELECT public.merge_prices(1, 2)")
+    loader.close()
+    assert staged.one("SELECT count(*) FROM prices") == 2
+
+
+@pytest.mark.parametrize("function", ["stage_batch", "attach_batch", "drop_batch"])
+def test_functions_take_numbers_alone(staged: Database, function: str) -> None:
+    """What is put into the names of tables is a number to the database, whoever calls."""
+    loader = staged.connect(staged.loader_url)
+    with loader.cursor() as cursor, pytest.raises(errors.InvalidTextRepresentation):
+        cursor.execute(f"SELECT {function}(%s)", ("1; DROP TABLE rates",))
+    loader.close()
+
+
+def test_users_may_not_create_in_the_schema(database: Database) -> None:
+    """Nobody but the owner may create in `public`, also on PostgreSQL 16."""
+    query = "SELECT rolname FROM pg_roles WHERE has_schema_privilege(rolname, 'public', 'CREATE') AND NOT rolsuper"
+    found = {name for (name,) in database.ask(query)} - {"ratesflow_owner", "pg_database_owner"}
+    assert found == set()

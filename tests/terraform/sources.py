@@ -1,0 +1,36 @@
+"""Reads what Terraform's files say, as far as patterns go; what takes more is asked in terraform/tests."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+TERRAFORM = ROOT / "terraform"
+
+
+def text(*names: str) -> str:
+    """Return the text of files of terraform/, one after the other."""
+    return "\n".join((TERRAFORM / name).read_text(encoding="utf-8") for name in names)
+
+
+def number(name: str, source: str) -> float:
+    """Return the number that is assigned to a name at one place alone."""
+    (found,) = re.findall(rf"^\s*{name}\s*=\s*([0-9.]+)\b", source, re.MULTILINE)
+    return float(found)
+
+
+def words(name: str, source: str) -> list[str]:
+    """Return the strings of the list that is assigned to a name at one place alone."""
+    (found,) = re.findall(rf"^\s*{name}\s*=\s*\[([^]]*)\]", source, re.MULTILINE)
+    return re.findall(r'"([^"]*)"', found)
+
+
+def keys(name: str, source: str) -> list[str]:
+    """Return the keys of the map that is assigned to a name; its closing brace stands below the name."""
+    (found,) = re.findall(rf"^( *){name}\s*=\s*\{{\n(.*?)^\1\}}", source, re.MULTILINE | re.DOTALL)
+    indent, body = found
+    return re.findall(rf"^{indent}  ([A-Za-z0-9_-]+)\s*=", body, re.MULTILINE)
+
+
+def variables() -> set[str]:
+    """Return the names of all variables."""
+    return set(re.findall(r'^variable "(\w+)"', text("variables.tf", "variables_sizes.tf"), re.MULTILINE))

@@ -1,0 +1,66 @@
+"""What Terraform tells commands, functions and containers is what these read."""
+
+import inspect
+import re
+
+import api.__main__ as api_main
+from api import wsgi
+from loader import metrics
+from tests.terraform.sources import TERRAFORM, keys, number, text, variables
+from workflow import trigger
+from workflow.environment import NEEDED, OPTIONAL, parameter_name
+
+
+def test_parameters_are_what_the_command_line_reads():
+    """Every address that is needed is published, and nothing that nobody reads."""
+    published = {f"/ratesflow/dev/{key}" for key in keys("parameters", text("parameters.tf"))}
+    assert published >= {parameter_name(name, "dev") for name in NEEDED}
+    assert published <= {parameter_name(name, "dev") for name in (*NEEDED, *OPTIONAL)}
+
+
+def test_the_triggers_settings():
+    """The function is given settings that it knows; what it is given, it is given by name."""
+    given = set(re.findall(r"^\s*(RATESFLOW_\w+)\s*=", text("trigger.tf"), re.MULTILINE))
+    known = set(re.findall(r"RATESFLOW_[A-Z_]+", inspect.getsource(trigger)))
+    assert given <= known
+    assert {"RATESFLOW_STATE_MACHINE_ARN", "RATESFLOW_DEAD_LETTER_QUEUE_URL"} <= given
+
+
+def test_the_apis_settings():
+    """The API's container is given settings that it reads."""
+    given = set(keys("api_environment", text("api.tf").replace("merge(\n    {", "{\n", 1)))
+    given |= set(re.findall(r"^\s*(RATESFLOW_API_\w+)\s*=", text("api.tf"), re.MULTILINE))
+    known = set(re.findall(r"RATESFLOW_API_[A-Z_]+", inspect.getsource(wsgi) + inspect.getsource(api_main)))
+    assert given
+    assert {name for name in given if name.startswith("RATESFLOW_API_")} <= known
+
+
+def test_the_tasks_settings():
+    """Tasks are given what the loader reads."""
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for part in ("loader", "database")
+        for path in (TERRAFORM.parent / part).glob("*.py")
+    )
+    given = set(re.findall(r"^\s*(RATESFLOW_\w+|DATABASE_\w+)\s*=", text("jobs.tf"), re.MULTILINE))
+    assert metrics.VARIABLE in given
+    assert {name for name in given if not re.search(rf'"{name}"|`{name}`', source)} == set()
+
+
+def test_a_request_is_answered_before_its_task_ends():
+    """Drain, stop, kill: each is longer than what it waits for; the load balancer closes idle connections first."""
+    service, balancer = text("api.tf"), text("load_balancer.tf")
+    seconds = float(re.search(r'"RATESFLOW_API_TIMEOUT_SECONDS", ([0-9.]+)', inspect.getsource(wsgi))[1])
+    assert number("deregistration_delay", balancer) > seconds
+    assert api_main.KILL_AFTER_SECONDS < number("stopTimeout", service) <= 120
+    assert number("idle_timeout", balancer) * 1000 < api_main.IDLE_MILLISECONDS
+    assert number("api_port", service) == 3000
+
+
+def test_environments_set_what_there_is():
+    """A switch that was renamed must be renamed in every environment."""
+    files = sorted((TERRAFORM / "environments").glob("*.tfvars"))
+    assert [file.stem for file in files] == ["dev", "production", "staging"]
+    for file in files:
+        named = set(re.findall(r"^(\w+)\s*=", file.read_text(encoding="utf-8"), re.MULTILINE))
+        assert named <= variables(), file.name

@@ -1,0 +1,69 @@
+"""Terraform itself, and the strongest checks of its files that need no account.
+
+RATESFLOW_TERRAFORM_CHECK names a command that runs Terraform on a folder without an account: fmt, init, validate,
+and for each workspace plan, apply, an empty second plan and destroy, then `terraform test` and checkov.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from tests.terraform.sources import ROOT, TERRAFORM
+
+CHECK = os.environ.get("RATESFLOW_TERRAFORM_CHECK")
+WORKSPACES = ("dev", "staging", "production")
+IMAGES = [
+    "--var",
+    f"loader_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:{'a' * 64}",
+    "--var",
+    f"api_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:{'b' * 64}",
+]
+
+needs_check = pytest.mark.skipif(
+    not CHECK, reason="RATESFLOW_TERRAFORM_CHECK names no command that runs Terraform without an account"
+)
+
+
+def check(*arguments):
+    """Run the command on terraform/; return its exit status and what it printed."""
+    command = [*shlex.split(CHECK or ""), str(TERRAFORM), "--root", str(ROOT), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")
+def test_files_are_formatted():
+    """`terraform fmt` would change nothing."""
+    command = ["terraform", f"-chdir={TERRAFORM}", "fmt", "-check", "-recursive"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@needs_check
+@pytest.mark.timeout(1800)
+def test_every_environment_is_planned_applied_and_destroyed():
+    """All three environments hold through all of it, the tests pass, and checkov finds nothing."""
+    environments = []
+    for workspace in WORKSPACES:
+        environments += [
+            "--workspace",
+            workspace,
+            "--var-file",
+            str(TERRAFORM / "environments" / f"{workspace}.tfvars"),
+        ]
+    status, said = check("--checkov", *IMAGES, *environments)
+    assert status == 0, said
+    for workspace in WORKSPACES:
+        assert f"[{workspace}] second plan is empty" in said
+
+
+@needs_check
+@pytest.mark.timeout(600)
+def test_the_workspace_default_is_refused():
+    """A plan in the workspace that everybody begins in ends with what to do."""
+    status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *IMAGES)
+    assert status == 1
+    assert 'The workspace "default" is no environment' in said
