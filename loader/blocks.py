@@ -28,3 +28,8 @@ class BlockReader(io.RawIOBase):
                 raise
         data, self._block = self._block[:size], self._block[size:]
         return bytes(data)
+
+    def skip(self) -> None:
+        """Take what is left, for whoever watches the blocks."""
+        for _ in self._blocks:
+            pass

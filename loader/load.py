@@ -78,12 +78,18 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
 def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> None:
     sha256 = hashlib.sha256()
     stream = BlockReader(watched_by(sha256, objects.blocks(batch.bucket, validated["rates"])))
+    refused = None
     try:
         cursor.copy_expert(_COPY_RATES, stream)
     except psycopg2.Error as error:
-        raise stream.failure or error from error
+        if stream.failure:
+            raise stream.failure from error
+        refused = error
+        stream.skip()  # whether it was the right bytes that the database refused is known at their end
     if sha256.hexdigest() != validated["rates_sha256"]:
         raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
+    if refused:
+        raise refused
     # From here to the commit of this transaction the tree of regions stands still; a change that waits for
     # it finds these rates, and builds those of its regions anew.
     if hold_reference_version(cursor) != entry.reference_version:

@@ -72,8 +72,9 @@ def test_a_batch_that_waits_too_long_for_a_place(stack: Stack, impatient: Callab
 def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[str], str]) -> None:
     """A load that stands still is ended when its state's time is over; the batch is discarded, and told once."""
     mailbox = Mailbox(stack)
+    # A load of few rows could be over before it is caught.
     with Hand("load", "run-time", signal.SIGSTOP):
-        name = start(stack, csv(rows(100, seed=902)), "run-time", 1, impatient("load"))
+        name = start(stack, csv(rows(60_000, seed=902)), "run-time", 1, impatient("load"))
         execution = ended(stack, name, machine="impatient-load")
     assert execution["cause"].startswith("load did not end in time")
     assert state(stack, name) == ("failed", execution["cause"])
