@@ -60,9 +60,10 @@ class RateCounts:
         self._sums[at] += sums.reshape(-1, DAYS)
 
     def _grow(self) -> None:
-        while len(self._rows) > len(self._counts):
-            self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
-            self._sums = np.concatenate([self._sums, np.zeros_like(self._sums)])
+        if len(self._rows) > len(self._counts):
+            # In place, and with little to spare: these are what grows with the lanes and months of a batch.
+            for table in (self._counts, self._sums):
+                table.resize((len(self._rows) * 5 // 4, DAYS), refcheck=False)
 
     def lanes(self) -> tuple[Integers, Integers, Integers, Table, Table]:
         """Return numbers of origins, of destinations, months since year 0, counts and sums, as counted."""
