@@ -1,5 +1,6 @@
 """The loader's connection, and what PostgreSQL's errors mean for a task."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,16 +57,22 @@ def connected(task: str) -> Iterator["Connection"]:
 
 
 def _connected(task: str) -> "Connection":
-    """Connect, and wait a while for a database that restarts or fails over."""
+    """Connect, and wait a while for a database that restarts or fails over.
+
+    A password that came with the job may have been rotated since: if it is refused, the secret is fetched by its ARN.
+    """
+    environ = dict(os.environ)
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
-            return connect(database_url(), f"ratesflow-{task}")
+            return connect(database_url(environ), f"ratesflow-{task}")
         except NoDatabaseError as error:
             raise UsageError(str(error)) from error
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline:
                 raise TransientError(f"the database does not answer: {_words(error)}") from error
+            if environ.get("DATABASE_SECRET_ARN") and "password authentication failed" in str(error):
+                environ.pop("DATABASE_SECRET", None)
             time.sleep(CONNECT_SECONDS / 30)
 
 
