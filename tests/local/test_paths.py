@@ -69,8 +69,8 @@ def test_a_passing_fault_is_tried_again(stack: Stack, mailbox: Mailbox, tmp_path
 
 def test_stop_discards_and_notifies_once(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """`ratesflow stop` ends an execution in the middle of a load; the batch is closed, and nothing of it is left."""
-    with Hand("load", "stopped-", signal.SIGSTOP) as hand:
-        name = send(stack, tmp_path, csv(rows(500, seed=804)), "stopped")
+    with Hand("load", "halted-", signal.SIGSTOP) as hand:
+        name = send(stack, tmp_path, csv(rows(500, seed=804)), "halted")
         wait_for(lambda: hand.hit)
         stack.run("stop", name)
     assert ended(stack, name)["status"] == "ABORTED"
