@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loader import shape
 from loader.contract import COLUMNS, Price, Problem, fault, parse_day, parse_line, parse_price
 from loader.frames import pd
 from loader.header import Header
@@ -74,6 +75,20 @@ class Checker:
         """Return the four columns as numbers, 0 where a value is bad; None if the structure is in doubt."""
         if not self._regular(data, lines):
             return None
+        found = shape.split(data, lines, self.header) or self._parse(data, lines)
+        if found is None:
+            return None
+        columns = {}
+        for name in COLUMNS:
+            codes, values = found[name]
+            # An empty value may be a missing field, and then another row has one too many.
+            if codes.min() < 0 or "" in values or set(map(type, values)) != {str}:
+                return None
+            columns[name] = self._numbers(name, values)[codes]
+        return columns
+
+    def _parse(self, data: bytes, lines: int) -> dict[str, shape.Distinct] | None:
+        """Split lines of any shape."""
         try:
             with warnings.catch_warnings():
                 # A field too many in the first line; the commas tell of it, and the columns below.
@@ -83,14 +98,7 @@ class Checker:
             return None
         if len(frame) != lines:
             return None
-        columns = {}
-        for name in COLUMNS:
-            codes, values = _distinct(frame[name])
-            # An empty value may be a missing field, and then another row has one too many.
-            if codes.min() < 0 or "" in values or set(map(type, values)) != {str}:
-                return None
-            columns[name] = self._numbers(name, values)[codes]
-        return columns
+        return {name: _distinct(frame[name]) for name in COLUMNS}
 
     def _frame(self, data: bytes) -> "pd.DataFrame":
         return pd.read_csv(

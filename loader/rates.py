@@ -1,7 +1,10 @@
-"""Counts and sums the prices of a batch by lane and month, and adds them up over the tree of regions."""
+"""Counts and sums the prices of a batch by lane and day, and adds them up over the tree of regions.
+
+Only so many lanes and days are in memory at a time: `loader.cells` sets the others aside.
+"""
 
 from calendar import monthrange
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 
 import numpy as np
@@ -9,70 +12,87 @@ import numpy.typing as npt
 import orjson
 
 from database.reference import Reference
+from loader.cells import CellCounts, Cells, added_up
 from loader.frames import pd
 from loader.rows import Integers, Rows
 
 DAYS = 31
-# A lane-month as one number: two ports of 21 bits each, and the months since year 0 in 20 bits.
-PORT_BITS, MONTH_BITS = 21, 20
-# Rows that are kept before they are counted: counting looks at each lane-month anew.
-KEPT_ROWS = 1 << 16
-# Rows whose text is made at a time.
-PACKED_ROWS = 4096
+# A lane and day as one number of 64 bits: two ports of 21 each, months since year 0, days of the month from 0.
+# So their order is that of the index that reads the rates.
+PORT_BITS, MONTH_BITS, DAY_BITS = 21, 17, 5
+# Lane-months whose text is made at a time.
+PACKED_ROWS = 1024
 
 Table = npt.NDArray[np.int64]
+LaneMonths = tuple[Integers, Integers, Integers, Table, Table]
+"""Numbers of origins, of destinations, months since year 0, counts and sums by day of the month."""
 
 
 class RateCounts:
-    """Counts and sums of prices, one row a lane and month, one column a day of the month."""
+    """Counts and sums of prices by lane and day."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, int] = {}
-        self._counts = np.zeros((1024, DAYS), dtype=np.int64)
-        self._sums = np.zeros((1024, DAYS), dtype=np.int64)
-        self._kept: list[tuple[Integers, Integers, Integers]] = []
-        self._kept_rows = 0
+        self._cells = CellCounts()
 
     def add(self, rows: Rows) -> None:
         """Count rows that passed the check."""
         if not len(rows):
             return
         months, days = _calendar(rows.days)
-        keys = (rows.origs << (PORT_BITS + MONTH_BITS)) | (rows.dests << MONTH_BITS) | months
-        self._kept.append((keys, days, rows.prices))
-        self._kept_rows += len(rows)
-        if self._kept_rows >= KEPT_ROWS:
-            self._count()
+        codes, keys = pd.factorize(_keys(rows.origs, rows.dests, (months << DAY_BITS) | days))
+        cells = np.empty((len(keys), 3), dtype=np.uint64)
+        cells[:, 0] = keys
+        cells[:, 1] = np.bincount(codes)
+        # As doubles these sums are exact: far fewer than 2**22 rows come at a time, of at most 2**31 dollars.
+        cells[:, 2] = np.bincount(codes, weights=rows.prices)
+        self._cells.add(cells)
 
-    def _count(self) -> None:
-        if not self._kept:
-            return
-        keys, days, prices = (np.concatenate(column) for column in zip(*self._kept, strict=True))
-        self._kept, self._kept_rows = [], 0
-        codes, found = pd.factorize(keys)
-        cells = codes * DAYS + days
-        size = len(found) * DAYS
-        # As doubles these sums are exact: far fewer than 2**22 rows are kept, of at most 2**31 dollars.
-        sums = np.bincount(cells, weights=prices, minlength=size).astype(np.int64)
-        at = [self._rows.setdefault(key, len(self._rows)) for key in found.tolist()]
-        self._grow()
-        self._counts[at] += np.bincount(cells, minlength=size).reshape(-1, DAYS)
-        self._sums[at] += sums.reshape(-1, DAYS)
+    def read(self) -> Iterator[Cells]:
+        """Yield the cells in their order, each once."""
+        return self._cells.read()
 
-    def _grow(self) -> None:
-        if len(self._rows) > len(self._counts):
-            # In place, and with little to spare: these are what grows with the lanes and months of a batch.
-            for table in (self._counts, self._sums):
-                table.resize((len(self._rows) * 5 // 4, DAYS), refcheck=False)
 
-    def lanes(self) -> tuple[Integers, Integers, Integers, Table, Table]:
-        """Return numbers of origins, of destinations, months since year 0, counts and sums, as counted."""
-        self._count()
-        keys = np.fromiter(self._rows, dtype=np.int64, count=len(self._rows))
-        origs = keys >> (PORT_BITS + MONTH_BITS)
-        dests = (keys >> MONTH_BITS) & ((1 << PORT_BITS) - 1)
-        months = keys & ((1 << MONTH_BITS) - 1)
-        return origs, dests, months, self._counts[: len(keys)], self._sums[: len(keys)]
+def _keys(origs: Integers, dests: Integers, days: Integers) -> npt.NDArray[np.uint64]:
+    """Return the keys of ports or regions and of days, which are made of month and day."""
+    return ((origs << (PORT_BITS + MONTH_BITS + DAY_BITS)) | (dests << (MONTH_BITS + DAY_BITS)) | days).view(np.uint64)
+
+
+def _lane(cells: Cells) -> tuple[Integers, Integers, Integers]:
+    """Return origins, destinations and days of cells, as `_keys` takes them."""
+    keys = cells[:, 0]
+    origs = keys >> np.uint64(PORT_BITS + MONTH_BITS + DAY_BITS)
+    dests = (keys >> np.uint64(MONTH_BITS + DAY_BITS)) & np.uint64((1 << PORT_BITS) - 1)
+    days = keys & np.uint64((1 << (MONTH_BITS + DAY_BITS)) - 1)
+    return origs.astype(np.int64), dests.astype(np.int64), days.astype(np.int64)
+
+
+def lane_months(pieces: Iterable[Cells]) -> Iterator[LaneMonths]:
+    """Yield cells that come in their order as rows of a lane and month, some thousand at a time."""
+    rest = np.empty((0, 3), dtype=np.uint64)
+    for piece in pieces:
+        cells = np.concatenate((rest, piece))
+        lanes = cells[:, 0] >> np.uint64(DAY_BITS)
+        # The next piece may go on with the last lane and month.
+        last = int(np.searchsorted(lanes, lanes[-1]))
+        yield from _unfolded(cells[:last])
+        rest = cells[last:]
+    yield from _unfolded(rest)
+
+
+def _unfolded(cells: Cells) -> Iterator[LaneMonths]:
+    firsts = np.flatnonzero(np.diff(cells[:, 0] >> np.uint64(DAY_BITS), prepend=np.uint64(0)))
+    for at in range(0, len(firsts), PACKED_ROWS):
+        stop = firsts[at + PACKED_ROWS] if at + PACKED_ROWS < len(firsts) else len(cells)
+        some = firsts[at : at + PACKED_ROWS]
+        origs, dests, days = _lane(cells[some[0] : stop])
+        rows = np.repeat(np.arange(len(some)), np.diff(some, append=stop))
+        counts = np.zeros((len(some), DAYS), dtype=np.int64)
+        sums = np.zeros((len(some), DAYS), dtype=np.int64)
+        of_month = days & ((1 << DAY_BITS) - 1)
+        counts[rows, of_month] = cells[some[0] : stop, 1]
+        sums[rows, of_month] = cells[some[0] : stop, 2]
+        begin = some - some[0]
+        yield origs[begin], dests[begin], days[begin] >> DAY_BITS, counts, sums
 
 
 def _calendar(days: Integers) -> tuple[Integers, Integers]:
@@ -87,82 +107,51 @@ def _calendar(days: Integers) -> tuple[Integers, Integers]:
 def copy_rows(counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference) -> Iterator[bytes]:
     """Yield lines, many at a time, for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
 
-    First those of ports, then those of regions.
+    First those of ports, then those of regions, both in the order of the index that reads them.
     `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
     of a region above its origin and a region above its destination.
     """
-    origs, dests, months, table, sums = counts.lanes()
-    yield from _packed(batch_no, months, origs - 1, dests - 1, ports, table, sums)
-    slugs = list(reference.regions)
+    slugs = sorted(reference.regions)
     numbers = {slug: number for number, slug in enumerate(slugs)}
     above = [[numbers[slug] for slug in reference.regions_of[code]] for code in ports]
-    # First to the direct parents, which shrinks the table, then up the tree from there.
-    parent = np.array([line[0] for line in above], dtype=np.int64)
-    direct = _grouped(parent[origs - 1], parent[dests - 1], months, table, sums)
-    lines = {line[0]: line for line in above}
-    depth = max(map(len, above), default=0)
-    climb = np.full((len(slugs), depth), -1, dtype=np.int64)
-    for slug, line in lines.items():
-        climb[slug, : len(line)] = line
-    origs, dests, months, table, sums = _climbed(climb, *direct)
-    yield from _packed(batch_no, months, origs, dests, slugs, table, sums)
+    # First to the direct parents, of which there are few pairs, then up the tree from there.
+    direct = CellCounts()
+    parent = np.array([0, *(line[0] for line in above)], dtype=np.int64)
+    cells = _passed_on(counts.read(), direct, [(parent, parent)])
+    yield from _packed(batch_no, lane_months(cells), ["", *ports])
+    climb = np.full((len(slugs), max(map(len, above), default=0)), -1, dtype=np.int64)
+    for line in above:
+        climb[line[0], : len(line)] = line
+    regions = CellCounts()
+    for _ in _passed_on(direct.read(), regions, [(up, across) for up in climb.T for across in climb.T]):
+        pass
+    yield from _packed(batch_no, lane_months(regions.read()), slugs)
 
 
-def _climbed(
-    climb: Table, origs: Integers, dests: Integers, months: Integers, counts: Table, sums: Table
-) -> tuple[Integers, Integers, Integers, Table, Table]:
-    pieces = []
-    for up in climb.T:
-        for across in climb.T:
-            there = (up[origs] >= 0) & (across[dests] >= 0)
-            pieces.append((up[origs][there], across[dests][there], months[there], counts[there], sums[there]))
-    if not pieces:
-        return origs, dests, months, counts, sums
-    columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-    return _grouped(*columns)
+def _passed_on(pieces: Iterable[Cells], to: CellCounts, ways: list[tuple[Integers, Integers]]) -> Iterator[Cells]:
+    """Yield cells and add them to others, once for each way to go from origin and destination to other numbers.
+
+    -1 stands for none.
+    """
+    for cells in pieces:
+        origs, dests, days = _lane(cells)
+        for up, across in ways:
+            above, beyond = up[origs], across[dests]
+            there = (above >= 0) & (beyond >= 0)
+            moved = cells[there]
+            moved[:, 0] = _keys(above[there], beyond[there], days[there])
+            to.add(added_up(moved))
+        yield cells
 
 
-def _grouped(
-    origs: Integers, dests: Integers, months: Integers, counts: Table, sums: Table
-) -> tuple[Integers, Integers, Integers, Table, Table]:
-    """Add up rows of the same lane and month."""
-    keys = (origs << (PORT_BITS + MONTH_BITS)) | (dests << MONTH_BITS) | months
-    codes, found = pd.factorize(keys)
-    grouped_counts = np.zeros((len(found), DAYS), dtype=np.int64)
-    grouped_sums = np.zeros((len(found), DAYS), dtype=np.int64)
-    np.add.at(grouped_counts, codes, counts)
-    np.add.at(grouped_sums, codes, sums)
-    found = np.asarray(found, dtype=np.int64)
-    return (
-        found >> (PORT_BITS + MONTH_BITS),
-        (found >> MONTH_BITS) & ((1 << PORT_BITS) - 1),
-        found & ((1 << MONTH_BITS) - 1),
-        grouped_counts,
-        grouped_sums,
-    )
-
-
-def _packed(
-    batch_no: int,
-    months: Integers,
-    origs: Integers,
-    dests: Integers,
-    names: Sequence[str],
-    counts: Table,
-    sums: Table,
-) -> Iterator[bytes]:
-    rank = np.empty(len(names), dtype=np.int64)
-    rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
-    # In the order of the index that reads them.
-    order = np.lexsort((months, rank[dests], rank[origs]))
-    firsts = {month: f"{month // 12:04}-{month % 12 + 1:02}-01" for month in set(months.tolist())}
-    for start in range(0, len(order), PACKED_ROWS):
-        some = order[start : start + PACKED_ROWS]
-        lanes = zip(months[some].tolist(), origs[some].tolist(), dests[some].tolist(), strict=True)
-        arrays = zip(_arrays(months[some], counts[some]), _arrays(months[some], sums[some]), strict=True)
+def _packed(batch_no: int, lanes: Iterable[LaneMonths], names: Sequence[str]) -> Iterator[bytes]:
+    for origs, dests, months, counts, sums in lanes:
+        firsts = {month: f"{month // 12:04}-{month % 12 + 1:02}-01" for month in set(months.tolist())}
+        keys = zip(months.tolist(), origs.tolist(), dests.tolist(), strict=True)
+        arrays = zip(_arrays(months, counts), _arrays(months, sums), strict=True)
         yield b"".join(
             b"%d\t%b\t{%b}\t{%b}\n" % (batch_no, f"{firsts[month]}\t{names[orig]}\t{names[dest]}".encode(), *pair)
-            for (month, orig, dest), pair in zip(lanes, arrays, strict=True)
+            for (month, orig, dest), pair in zip(keys, arrays, strict=True)
         )
 
 

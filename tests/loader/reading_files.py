@@ -8,6 +8,7 @@ from typing import Any
 from loader.copying import Source, copied
 from loader.digest import PartDigests
 from loader.formats import read_layout
+from loader.rates import lane_months
 from loader.reading import Reading, read_shard
 from loader.report import ReportWriter, ValidationReport, merged
 from loader.spans import Fetch, Span
@@ -36,10 +37,11 @@ def validated(data: bytes) -> tuple[ValidationReport, Reading]:
 def counted(reading: Reading) -> Rates:
     """Return count and sum by lane and day, as validation counted them."""
     found: Rates = {}
-    for orig, dest, month, counts, sums in zip(*reading.counts.lanes(), strict=True):
-        first = date(month // 12, month % 12 + 1, 1).toordinal()
-        for at in counts.nonzero()[0].tolist():
-            found[PORTS[orig - 1], PORTS[dest - 1], first + at] = (int(counts[at]), int(sums[at]))
+    for lanes in lane_months(reading.counts.read()):
+        for orig, dest, month, counts, sums in zip(*lanes, strict=True):
+            first = date(month // 12, month % 12 + 1, 1).toordinal()
+            for at in counts.nonzero()[0].tolist():
+                found[PORTS[orig - 1], PORTS[dest - 1], first + at] = (int(counts[at]), int(sums[at]))
     return found
 
 

@@ -1,0 +1,113 @@
+"""Counts and sums by key, of any number of keys in bounded memory.
+
+As an external merge sort does it: what was added is sorted and added up by key when there is much of it; what is
+then still too much is set aside in a temporary file, and at the end all of these are read side by side.
+"""
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+Cells = npt.NDArray[np.uint64]
+"""Rows of three numbers: a key, how often it was counted, and the sum."""
+
+COLUMNS = 3
+# Cells in memory, of 24 bytes each, and two or three times that while they are sorted.
+KEPT_CELLS = 1 << 16
+# Files that are open at a time; then they become one.
+MOST_FILES = 64
+
+
+class CellCounts:
+    """Adds up counts and sums by key. To be read once, after everything was added."""
+
+    def __init__(self, kept: int = KEPT_CELLS) -> None:
+        self._kept = kept
+        self._pieces: list[Cells] = []
+        self._size = 0
+        self._aside: list[IO[bytes]] = []
+
+    def add(self, cells: Cells) -> None:
+        """Add cells, in any order; a key may occur more than once."""
+        if not len(cells):
+            return
+        self._pieces.append(cells)
+        self._size += len(cells)
+        if self._size > self._kept:
+            self._gather()
+            if self._size > self._kept // 2:
+                self._set_aside()
+
+    def read(self) -> Iterator[Cells]:
+        """Yield all cells in the order of their keys, each key once, in pieces of at most what is kept in memory."""
+        self._gather()
+        if not self._aside:
+            return iter(self._pieces)
+        if self._pieces:
+            self._set_aside()
+        return _merged(self._aside, self._kept)
+
+    def _gather(self) -> None:
+        if self._pieces:
+            self._pieces = [added_up(np.concatenate(self._pieces))]
+            self._size = len(self._pieces[0])
+
+    def _set_aside(self) -> None:
+        self._aside.append(_written(self._pieces))
+        self._pieces, self._size = [], 0
+        if len(self._aside) == MOST_FILES:
+            self._aside = [_written(_merged(self._aside, self._kept))]
+
+
+def added_up(cells: Cells) -> Cells:
+    """Return the cells in the order of their keys, those of the same key as one."""
+    if not len(cells):
+        return cells
+    # Stable means by merging here, which is quick where the cells are sorted piece by piece.
+    cells = cells[np.argsort(cells[:, 0], kind="stable")]
+    keys = cells[:, 0]
+    firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    if len(firsts) == len(cells):
+        return cells
+    found = np.empty((len(firsts), COLUMNS), dtype=np.uint64)
+    found[:, 0] = keys[firsts]
+    for column in (1, 2):
+        found[:, column] = np.add.reduceat(cells[:, column], firsts)
+    return found
+
+
+def _written(pieces: Iterable[Cells]) -> IO[bytes]:
+    """Write sorted cells into a file that is gone as soon as it is closed."""
+    file = tempfile.TemporaryFile(prefix="ratesflow-")  # noqa: SIM115
+    for piece in pieces:
+        file.write(piece.data)
+    file.seek(0)
+    return file
+
+
+def _merged(files: list[IO[bytes]], most: int) -> Iterator[Cells]:
+    """Yield the cells of files that are sorted each, with about so many in memory; close the files."""
+    block = max(most // len(files), 1)
+    waiting = {file: _block(file, block) for file in files}
+    taken: list[Cells] = []
+    while waiting:
+        # Up to here every file is known: what it has not shown yet comes after.
+        bound = min(cells[-1, 0] for cells in waiting.values())
+        for file, cells in list(waiting.items()):
+            cut = int(np.searchsorted(cells[:, 0], bound, side="right"))
+            taken.append(cells[:cut])
+            waiting[file] = cells[cut:] if cut < len(cells) else _block(file, block)
+            if not len(waiting[file]):
+                del waiting[file]
+                file.close()
+        if sum(map(len, taken)) > most // 4 or not waiting:
+            yield added_up(np.concatenate(taken))
+            taken = []
+
+
+def _block(file: IO[bytes], cells: int) -> Cells:
+    data = file.read(cells * COLUMNS * np.dtype(np.uint64).itemsize)
+    return np.frombuffer(data, dtype=np.uint64).reshape(-1, COLUMNS)
