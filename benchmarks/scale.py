@@ -19,12 +19,12 @@ DAY = 86_400.0
 class Figures:
     """What is measured, what AWS sets, and what is assumed; times in seconds."""
 
-    # Measured on one machine of 2 cores: rows a second of one process or connection, and of the database in all.
-    validate_rows: float = 1_000_000 / 0.54
-    copy_rows: float = 1_000_000 / 0.49
-    database_rows: float = 1_000_000 / 0.27
-    commit: float = 0.0014
-    compact_rates: float = 614_000 / 4.1
+    # Measured on one machine of 2 cores, `benchmarks/results`: load_1m_work_validate_s, load_1m_work_load_s; of the
+    # database in all, shards_4m_load_2_s, with its loaders on the same cores; commit_ms_10m.
+    validate_rows: float = 1_000_000 / 0.71
+    copy_rows: float = 1_000_000 / 0.83
+    database_rows: float = 4_000_000 / 2.34
+    commit: float = 0.0022
     # Bytes a price in the table, and about as many in the log that goes before it.
     row_bytes: float = 60.0
     # Set by AWS.

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import psutil
@@ -18,15 +19,24 @@ UP_SECONDS = 120
 DOWN_SECONDS = 60
 
 
-def up(home: Path, *, api_port: int, aws_port: int, console_port: int, detach: bool) -> dict[str, str]:
-    """Start a stack, or find it running, and return its environment.
+def up(
+    home: Path,
+    *,
+    api_port: int,
+    aws_port: int,
+    console_port: int,
+    detach: bool,
+    tell: Callable[[Mapping[str, str]], None],
+) -> None:
+    """Start a stack, or find it running; `tell` gets its environment when it is up. Port 0 is a free one.
 
     With `detach` it goes on by itself after this returns; without, this returns when it is told to end, by
     Ctrl-C or `down`. Raises StackError with words when it cannot start.
     """
     there = Home(home.resolve())
     if environment := _running(there):
-        return environment
+        tell(environment)
+        return
     there.prepare()
     command = python("local", "--home", str(there.folder))
     command += ["--api-port", str(api_port), "--aws-port", str(aws_port), "--console-port", str(console_port)]
@@ -35,10 +45,9 @@ def up(home: Path, *, api_port: int, aws_port: int, console_port: int, detach: b
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    environment = _wait_until_up(there, process, log)
+    tell(_wait_until_up(there, process, log))
     if not detach:
         _stay(process)
-    return environment
 
 
 def _running(home: Home) -> dict[str, str] | None:

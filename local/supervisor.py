@@ -4,7 +4,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -39,11 +39,20 @@ _HANDLER_NEEDS = (
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack listens on 127.0.0.1."""
+    """Where the stack listens on 127.0.0.1; 0 is any free port."""
 
     api: int = 3000
     aws: int = 4566
     console: int = 8080
+
+    def chosen(self) -> "Ports":
+        """Return the same with a free port for each 0."""
+        found = [self.api, self.aws, self.console]
+        for at in range(len(found)):
+            while found[at] == 0 and (port := free_port()):
+                if port not in found:  # nobody listens on the others yet, so that it could be one of them
+                    found[at] = port
+        return Ports(*found)
 
 
 @dataclass
@@ -62,7 +71,7 @@ class Stack:
         require_free_port(self.ports.api, "--api-port")
         require_free_port(self.ports.aws, "--aws-port")
         require_free_port(self.ports.console, "--console-port")
-        self.ports = replace(self.ports, console=self.ports.console or free_port())
+        self.ports = self.ports.chosen()
         self.home.environment_file.unlink(missing_ok=True)
         try:
             databases = self._start_database()

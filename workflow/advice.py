@@ -8,6 +8,7 @@ _BY_OUTCOME = {
     "rejected": "Correct the lines that the report names and send the file again; nothing of it was loaded.",
     "duplicate": "Nothing: these very bytes are committed already. To load them a second time, send the file with "
     "--force.",
+    "undone": "Nothing: somebody took the batch out again before its execution was over. To load it anew, redo it.",
 }
 
 

@@ -103,7 +103,7 @@ def _failure_path(settings: WorkflowSettings, notify: State) -> State:
     """Return the states that follow any failure after the start: discard, notify, fail in words.
 
     Discard asks the ledger, which has the last word: a batch whose commit succeeded although its task did
-    not live to say so is committed, and ends as such.
+    not live to say so is committed, and ends as such; if somebody undid it meanwhile, it is undone.
     """
     error_key = formatted(f"{settings.results}/{{}}/error.json", EXECUTION_NAME)
     record = WriteObject(
@@ -131,7 +131,7 @@ def _failure_path(settings: WorkflowSettings, notify: State) -> State:
     for state in (*discard.jobs, read_discard):
         state.add_catch(Catch(error_equals=["States.ALL"], result_path="$.not_discarded", next_step=not_discarded))
     before = Chain([outcomes.settled_before(settings), notify])
-    for outcome in ("committed", "duplicate", "rejected"):
+    for outcome in ("committed", "duplicate", "rejected", "undone"):
         settled.add_choice(says("discard")(outcome), before)
     settled.default_choice(Chain([outcomes.failed(settings), notify_failed]))
     not_discarded.next(notify_failed)

@@ -11,7 +11,7 @@ TONES = ("waiting", "running", "good", "refused", "bad", "ended")
 """How a state is coloured: not entered, running, went well, refused the batch, failed, ended from outside."""
 
 _TONE_OF_STATUS = {"running": "running", "done": "good", "failed": "bad", "aborted": "ended"}
-_TONE_OF_OUTCOME = {"rejected": "refused", "duplicate": "refused", "failed": "bad"}
+_TONE_OF_OUTCOME = {"rejected": "refused", "duplicate": "refused", "undone": "refused", "failed": "bad"}
 
 
 @dataclass(frozen=True)

@@ -39,8 +39,8 @@ class Campaign:
     def run(self, say: Any = lambda _: None) -> Figures:
         """Run all rounds."""
         begun = time.monotonic()
-        self.field.start()
         try:
+            self.field.start()
             if not self.field.disk:
                 self.figures.skipped.append("full disk: only root may mount the small disk that it fills")
             self._campaign(say, begun)
@@ -190,8 +190,17 @@ class Campaign:
                 gc_at = time.monotonic() + GC_EVERY_SECONDS
                 self._swept()
             time.sleep(0.4)
-        names = ", ".join(f"{name} ({states.get(name)})" for name in waiting) or f"still running: {running}"
+        names = ", ".join(self._in_words(name, states.get(name)) for name in waiting) or f"still running: {running}"
         return [*came_down, f"no outcome after {SETTLE_SECONDS} s: {names}"]
+
+    def _in_words(self, name: str, state: str | None) -> str:
+        """Say of a batch without an outcome what could explain it."""
+        upload, known = self.field.uploads[name], "no execution"
+        with suppress(BotoCoreError, ClientError):
+            known = f"execution {self.field.describe(name)['status']}"
+        killed = ", AWS was killed in this round" if self.field.aws_killed else ""
+        gone = ", its version was deleted" if upload.gone else ""
+        return f"{name} ({state or 'not in the ledger'}, {known}{gone}{killed})"
 
     def _find_uploads(self) -> None:
         """Learn of versions whose upload was answered by a connection that broke."""
@@ -203,21 +212,20 @@ class Campaign:
 
     def _executions(self) -> tuple[list[str], bool]:
         """Return which executions run, and whether all others are known to be over."""
-        states, prefix = self.field.aws("stepfunctions"), self.field.environment["RATESFLOW_STATE_MACHINE_ARN"]
-        running, over = [], True
+        states, running, over = self.field.aws("stepfunctions"), [], True
         for upload in list(self.field.uploads.values()):
             if upload.name in self.published:
                 continue
-            arn = f"{prefix.replace(':stateMachine:', ':execution:')}:{upload.name}"
             try:
-                status = states.describe_execution(executionArn=arn)["status"]
+                found = self.field.describe(upload.name)
             except states.exceptions.ExecutionDoesNotExist:
-                over = over and upload.gone
+                over = False
                 continue
-            if status == "RUNNING":
+            if found["status"] == "RUNNING":
                 running.append(upload.name)
             else:
-                self.published[upload.name] = self.field.aws_killed and self._was_published(states, arn)
+                told = self.field.aws_killed and self._was_published(states, found["executionArn"])
+                self.published[upload.name] = told
         return running, over
 
     def _was_published(self, states: Any, arn: str) -> bool:

@@ -65,6 +65,7 @@ class Field:
     aws_killed: bool = False
     quiet: threading.Event = field(default_factory=threading.Event)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _started: list[Callable[[], object]] = field(default_factory=list)
 
     def start(self) -> None:
         """Start everything. The database's disk is a small one of its own if this user may mount one."""
@@ -75,25 +76,26 @@ class Field:
         self.owner_url = self.environment["DATABASE_URL"]
         self.database_port = int(self.owner_url.rpartition(":")[2].partition("/")[0])
         self.wire = Wire(self.database_port)
+        self._started.append(self.wire.close)
         self.s3 = ShakyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
+        self._started.append(self.s3.stop)
         self.standby = self._standby()
+        self._started.append(self.standby.stop)
 
     def _meet(self) -> None:
         self.environment = self.stack.environment
         self.supervisor = psutil.Process(int((self.stack.home / "stack.pid").read_text()))
 
     def end(self) -> None:
-        """Stop everything and leave nothing."""
+        """Stop everything that was started and leave nothing."""
         for process in self.twins:
             process.kill()
             process.wait()
-        self.standby.stop()
-        shutil.rmtree(self.standby.data.parent)
+        for stop in reversed(self._started):
+            stop()
         self.stack.run("down", code=None)
         for process in self.stack.processes():
             process.kill()
-        self.wire.close()
-        self.s3.stop()
         if self.disk:
             subprocess.run(["umount", "-l", str(self.stack.home / "postgres")], check=False)
 
@@ -110,6 +112,7 @@ class Field:
 
     def _standby(self) -> Postgres:
         folder, owner = Path(tempfile.mkdtemp(prefix="ratesflow-standby-")), (self.stack.home / "postgres").owner()
+        self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
         user = owner if os.geteuid() == 0 else None
         if user:
             shutil.chown(folder, user)
@@ -132,6 +135,12 @@ class Field:
         if service not in self._clients:
             self._clients[service] = self.stack.aws(service)
         return self._clients[service]
+
+    def describe(self, name: str) -> Any:
+        """Describe an execution by its name. Raises ExecutionDoesNotExist of the client."""
+        machine = self.environment["RATESFLOW_STATE_MACHINE_ARN"]
+        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        return self.aws("stepfunctions").describe_execution(executionArn=arn)
 
     def redeploy(self, point: tuple[str, int] | None, hurried: bool) -> None:
         """Deploy anew: tasks reach database and S3 over our proxies; one task stands still at a fault point."""

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -97,6 +98,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=Plan.seconds, help="seconds of strikes a round")
     parser.add_argument("--keep", type=Path, default=RESULTS, help="where soak.json and soak.md go")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing of the stack is left then, too
     plan = Plan(given.seed, 0, given.minutes, given.batches, given.strikes, given.seconds)
     with tempfile.TemporaryDirectory(prefix="ratesflow-soak-", ignore_cleanup_errors=True) as folder:
         figures = Campaign(plan, Path(folder)).run(lambda line: print(line, flush=True))

@@ -207,12 +207,17 @@ def replace_version(field: Field, rng: random.Random) -> bool:
 
 
 def delete_version(field: Field, rng: random.Random) -> bool:
-    """Delete the very version that a batch under way reads."""
+    """Delete the very version that a batch under way reads.
+
+    It must have an execution: SQS keeps the event of an object that is deleted before, but the embedded queue does
+    not outlive a kill, after which nothing would know of it.
+    """
     under_way = [each for each in field.uploads.values() if each.name not in field.settled and not each.gone]
     if not under_way:
         return False
     upload = rng.choice(under_way)
     with suppress(BotoCoreError, ClientError):
+        field.describe(upload.name)
         field.aws("s3").delete_object(Bucket=field.bucket, Key=upload.key, VersionId=upload.version)
         upload.gone = True
         return True

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,49 @@ from local.deploy import Databases
 from tests.local.conftest import Stack
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    """Return the first true answer of a condition."""
+def wait_for(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.05) -> Any:
+    """Return the first true answer of a condition, asked again after so many seconds each time."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
-        time.sleep(0.02)
+        time.sleep(pause)
     raise AssertionError("it did not happen in time")
 
 
-def tasks_of(task: str, batch: str) -> list[psutil.Process]:
-    """Return the processes of a task of the batch whose name begins so."""
+def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
+    """Return the processes of a task that a stack runs for the batch whose name begins so.
+
+    Other stacks of this machine, such as those of tests that run beside this one, may have batches of the same name.
+    """
+    return _tasks_of(stack.environment["AWS_ENDPOINT_URL"], task, batch)
+
+
+def _tasks_of(endpoint: str, task: str, batch: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         command = process.info["cmdline"] or []
         if command[1:4] == ["-m", "loader", task] and any(part.startswith(batch) for part in command):
-            found.append(process)
+            with suppress(psutil.Error):  # it may have ended meanwhile
+                if process.environ().get("AWS_ENDPOINT_URL") == endpoint:
+                    found.append(process)
     return found
+
+
+def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those of the processes that are still there."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 class Hand(threading.Thread):
     """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most."""
 
-    def __init__(self, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
+    def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
         super().__init__(daemon=True)
         self.task, self.batch, self.number, self.left = task, batch, number, times
+        self._endpoint = stack.environment["AWS_ENDPOINT_URL"]  # it is the same after a `down` and an `up`
         self.hit: set[int] = set()
         self._end = threading.Event()
 
@@ -52,14 +70,14 @@ class Hand(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Look for processes until told to end."""
-        while not self._end.is_set() and self.left > 0:
-            for process in tasks_of(self.task, self.batch):
+        """Look for processes until told to end; a task needs ten times as long to come to its work."""
+        while self.left > 0 and not self._end.wait(0.015):
+            for process in _tasks_of(self._endpoint, self.task, self.batch):
                 if process.pid not in self.hit and self.left > 0:
-                    self.hit.add(process.pid)
-                    self.left -= 1
-                    process.send_signal(self.number)
-            time.sleep(0.005)
+                    with suppress(psutil.NoSuchProcess):
+                        process.send_signal(self.number)
+                        self.hit.add(process.pid)
+                        self.left -= 1
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
@@ -100,7 +118,7 @@ def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflo
             return None
         return found if found["status"] != "RUNNING" else None
 
-    return wait_for(over, seconds)
+    return wait_for(over, seconds, 0.1)
 
 
 def state(stack: Stack, name: str) -> tuple[str, str | None]:
@@ -115,7 +133,7 @@ def left(stack: Stack, name: str) -> list[Any]:
     table = stack.ask("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
     rates = stack.ask("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
     opened = stack.ask("SELECT 1 FROM open_batches WHERE batch_no = %s", number)
-    running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(task, name)]
+    running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(stack, task, name)]
     return [*table, *rates, *opened, *running]
 
 

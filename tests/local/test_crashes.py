@@ -39,13 +39,13 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
     stack.up()
     before = send(stack, tmp_path, csv(rows(150, seed=30)), "before")
     first = ended(stack, before)
-    with Hand("validate", "stopped-", signal.SIGSTOP) as hand:
+    with Hand(stack, "validate", "stopped-", signal.SIGSTOP) as hand:
         stopped = send(stack, tmp_path, csv(rows(150, seed=31)), "stopped")
         wait_for(lambda: hand.hit)
         stack.run("stop", stopped)
     # One shard alone, or two of them take both places before the redo has come to its commit.
-    one_load = Hand("load", "shards", signal.SIGSTOP, times=1)
-    with Hand("commit", "stopped-", signal.SIGSTOP) as commits, one_load as loads:
+    one_load = Hand(stack, "load", "shards", signal.SIGSTOP, times=1)
+    with Hand(stack, "commit", "stopped-", signal.SIGSTOP) as commits, one_load as loads:
         redone = stack.run("redo", stopped).stdout.strip()
         shards = start(stack, csv(rows(900, seed=32)), "shards", 3)
         wait_for(lambda: commits.hit and loads.hit)
@@ -94,7 +94,7 @@ def _is_remembered(stack: Stack, first: dict[str, Any], stopped: str, redone: st
 def test_down_in_the_middle_of_a_batch_loses_nothing(own_stack: Stack, tmp_path: Path) -> None:
     """A stack that is put down while a batch loads goes on with it when it is up again."""
     own_stack.up()
-    with Hand("load", "paused-", signal.SIGSTOP) as hand:
+    with Hand(own_stack, "load", "paused-", signal.SIGSTOP) as hand:
         name = send(own_stack, tmp_path, csv(rows(150, seed=36)), "paused")
         wait_for(lambda: hand.hit)
         own_stack.run("down")

@@ -2,19 +2,18 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.loader.samples import csv, daily, rows
 from tests.local.conftest import Stack
+from tests.local.hands import Hand, signal_to, tasks_of, wait_for
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -93,15 +92,6 @@ def aws(stack: Stack, *arguments: str) -> Any:
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError("it did not happen in time")
-
-
 def test_the_aws_command_sends_and_sees_a_batch(stack: Stack, tmp_path: Path) -> None:
     """`aws s3 cp` starts an execution by itself, and the other commands show it."""
     path = write(tmp_path / "by-aws.csv", csv(rows(500, seed=15)))
@@ -144,16 +134,6 @@ def test_the_aws_command_reaches_every_service(stack: Stack) -> None:
     assert environment["RATESFLOW_LOG_GROUP"] in [group["logGroupName"] for group in groups]
 
 
-def loads_of(batch: str) -> list[psutil.Process]:
-    """Return the processes that load a batch whose name begins so."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if command[1:4] == ["-m", "loader", "load"] and any(part.startswith(batch) for part in command):
-            found.append(process)
-    return found
-
-
 def copying(stack: Stack) -> bool:
     """Tell whether a COPY into a staging table is under way, with rows in it."""
     query = "SELECT 1 FROM pg_stat_progress_copy WHERE relid::regclass::text LIKE %s AND tuples_processed > 0"
@@ -164,9 +144,8 @@ def test_a_load_that_is_killed_is_tried_again_and_commits_once(stack: Stack, tmp
     """SIGKILL in the middle of the COPY: Batch runs the load again, and every row is there once."""
     path = write(tmp_path / "killed-once.csv", csv(rows(400_000, seed=16, lanes=200)))
     stack.run("ingest", str(path), "--no-wait")
-    wait_for(lambda: loads_of("killed-once-") and copying(stack))
-    for process in loads_of("killed-once-"):
-        process.kill()
+    wait_for(lambda: copying(stack), pause=0.01)
+    signal_to(tasks_of(stack, "load", "killed-once-"), signal.SIGKILL)
     row = wait_for(
         lambda: stack.ask(
             "SELECT batch_no, state FROM batches WHERE batch_id LIKE 'killed-once-%%' AND state <> 'open'"
@@ -186,15 +165,10 @@ def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp
     """The execution fails with a cause in words, staging is gone, readers saw nothing; sent again, it commits."""
     path = write(tmp_path / "killed-always.csv", csv(rows(100_000, seed=17, lanes=200)))
     before = stack.ask("SELECT version FROM data_version")
-    stack.run("ingest", str(path), "--no-wait")
-    key = "%killed-always.csv"
-
-    def closed() -> Any:
-        for process in loads_of("killed-always-"):
-            process.kill()
-        return stack.ask("SELECT batch_id, batch_no, message FROM batches WHERE key LIKE %s AND state = 'failed'", key)
-
-    ((batch_id, number, message),) = wait_for(closed)
+    query = "SELECT batch_id, batch_no, message FROM batches WHERE key LIKE '%%killed-always.csv' AND state = 'failed'"
+    with Hand(stack, "load", "killed-always-", signal.SIGKILL):
+        stack.run("ingest", str(path), "--no-wait")
+        ((batch_id, number, message),) = wait_for(lambda: stack.ask(query))
     assert "load failed after 3 attempts with exit code 137" in message
     execution = wait_for(lambda: (e := stack.definition_of(batch_id))["status"] != "RUNNING" and e)
     assert (execution["status"], execution["error"], execution["cause"]) == ("FAILED", "BatchFailed", message)

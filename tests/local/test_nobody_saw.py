@@ -78,7 +78,7 @@ def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> N
     role = "arn:aws:iam::123456789012:role/ratesflow-local"
     hurried = json.dumps(definition | {"TimeoutSeconds": 5})
     arn = states.create_state_machine(name="hurried", definition=hurried, roleArn=role)["stateMachineArn"]
-    with Hand("validate", "out-of-time", signal.SIGSTOP):
+    with Hand(stack, "validate", "out-of-time", signal.SIGSTOP):
         name = start(stack, csv(rows(100, seed=861)), "out-of-time", 1, arn)
         assert ended(stack, name, machine="hurried")["status"] == "TIMED_OUT"
     stack.run("gc")

@@ -23,7 +23,7 @@ def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path)
     new["States"]["Greet"] = {"Type": "Pass", "Next": after}
     endpoint, addresses = stack.environment["AWS_ENDPOINT_URL"], databases(stack)
     before = _version(states, alias)
-    with Hand("load", "released-a-", signal.SIGSTOP) as hand:
+    with Hand(stack, "load", "released-a-", signal.SIGSTOP) as hand:
         first = send(stack, tmp_path, csv(rows(200, seed=905)), "released-a")
         wait_for(lambda: hand.hit)
         deploy(endpoint, addresses, json.dumps(new))

@@ -4,12 +4,15 @@ import os
 import signal
 import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.test_main_job import wait_for
+from tests.local.hands import wait_for
+from workflow.cli import main
 
 
 def test_up_twice_and_down_twice_are_harmless(own_stack: Stack) -> None:
@@ -78,3 +81,24 @@ def test_a_process_that_dies_is_started_again(own_stack: Stack, tmp_path: Path) 
     path = tmp_path / "after.csv"
     path.write_bytes(csv(rows(200, seed=23)))
     assert own_stack.ingest(path)["outcome"] == "committed"
+
+
+def test_port_0_is_a_free_port(own_stack: Stack) -> None:
+    """With 0 for every port each part listens on one of its own, which `up` and `env` tell."""
+    own_stack.api_port = own_stack.aws_port = 0
+    said = own_stack.up().stderr
+    names = ("RATESFLOW_API_URL", "AWS_ENDPOINT_URL", "RATESFLOW_CONSOLE_URL")
+    ports = {urlsplit(own_stack.environment[name]).port for name in names}
+    assert len(ports - {0, None}) == 3
+    assert own_stack.environment["RATESFLOW_API_URL"] in said
+    assert own_stack.environment["RATESFLOW_CONSOLE_URL"] in said
+    assert own_stack.aws("s3").list_buckets()["Buckets"]
+    assert own_stack.rates(date_from="2021-01-01", date_to="2021-01-01", orig_code="CNGGZ", dest_code="EETLL")
+
+
+@pytest.mark.parametrize("option", ["--api-port", "--aws-port", "--console-port"])
+def test_a_port_that_cannot_be_is_refused_at_once(option: str) -> None:
+    """A number that is no port is a wrong argument; nothing is started."""
+    done = CliRunner().invoke(main, ["up", option, "65536"])
+    assert done.exit_code == 2
+    assert f"'{option}': 65536 is not in the range 0<=x<=65535" in done.output

@@ -73,7 +73,7 @@ def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[s
     """A load that stands still is ended when its state's time is over; the batch is discarded, and told once."""
     mailbox = Mailbox(stack)
     # A load of few rows could be over before it is caught.
-    with Hand("load", "run-time", signal.SIGSTOP):
+    with Hand(stack, "load", "run-time", signal.SIGSTOP):
         name = start(stack, csv(rows(60_000, seed=902)), "run-time", 1, impatient("load"))
         execution = ended(stack, name, machine="impatient-load")
     assert execution["cause"].startswith("load did not end in time")
@@ -85,7 +85,7 @@ def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[s
 def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
     """A batch ends by the definition and the job definitions that it began with; the next one has the new ones."""
     states = stack.aws("stepfunctions")
-    with Hand("validate", "deployed-a-", signal.SIGSTOP) as hand:
+    with Hand(stack, "validate", "deployed-a-", signal.SIGSTOP) as hand:
         first = send(stack, tmp_path, csv(rows(200, seed=903)), "deployed-a")
         wait_for(lambda: hand.hit)
         deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, ended, send
+from tests.local.hands import Hand, ended, send, wait_for
 
 # What holds the secrets, for its owner's eyes alone.
 PRIVATE = {"passwords.json", "environment.json"}
@@ -28,7 +27,7 @@ def busy(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     names = [send(stack, folder, csv(rows(100, seed=930)), "secret-good")]
     ended(stack, names[0])
     names += [send(stack, folder, csv(rows(100, seed=930)), "secret-again"), send(stack, folder, b"x", "secret-bad")]
-    with Hand("load", "secret-dead", signal.SIGKILL):
+    with Hand(stack, "load", "secret-dead", signal.SIGKILL):
         names.append(send(stack, folder, csv(rows(100, seed=931)), "secret-dead"))
         for name in names:
             ended(stack, name)
@@ -78,14 +77,17 @@ def test_no_object_and_no_execution_holds_a_password(busy: Stack) -> None:
 
 def test_no_command_line_shows_a_password(busy: Stack, tmp_path: Path) -> None:
     """While a batch runs, no process of this machine has a password among its arguments."""
-    name = send(busy, tmp_path, csv(rows(100, seed=932)), "secret-lines")
-    seen, deadline = 0, time.monotonic() + 8
-    while time.monotonic() < deadline:
+    name, passwords, seen = send(busy, tmp_path, csv(rows(100, seed=932)), "secret-lines"), secrets(busy), 0
+
+    def closed() -> bool:
+        nonlocal seen
         for process in psutil.process_iter(["cmdline"]):
             line = "\0".join(process.info["cmdline"] or []).encode()
-            seen += b"loader" in line
-            assert not any(secret in line for secret in secrets(busy)), process
-        time.sleep(0.05)
+            seen += b"loader\0validate\0" in line and name.encode() in line
+            assert not any(secret in line for secret in passwords), process
+        return bool(busy.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
+
+    wait_for(closed)
     assert seen > 0
     ended(busy, name)
 

@@ -16,6 +16,9 @@ from workflow.environment import DEFAULT_HOME, Environment, find_environment
 COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK, INTERRUPTED = 0, 1, 2, 3, 4, 69, 130
 """The exit codes; a command's help says which of them it uses."""
 
+PORT = click.IntRange(0, 65535)
+"""The type of an option that names a port; 0 is any free one."""
+
 
 @dataclass(frozen=True)
 class Where:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from workflow.cli.completing import complete_execution
-from workflow.cli.context import Where, say
+from workflow.cli.context import PORT, Where, say
 
 
 @click.command()
@@ -66,7 +66,7 @@ def _graph(where: Where, execution: str | None) -> Any:
 
 @click.command()
 @click.option("--open", "open_page", is_flag=True, help="Open it in the browser, too.")
-@click.option("--port", default=8081, show_default=True, help="With --env: where to listen on this machine.")
+@click.option("--port", type=PORT, default=8081, show_default=True, help="With --env: where to listen on this machine.")
 @click.pass_obj
 def console(where: Where, open_page: bool, port: int) -> None:
     """Print the address of the console: batches, their steps, logs and reports, the ledger, in a browser.

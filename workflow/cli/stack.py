@@ -1,24 +1,25 @@
 """The stack itself: up, down, env, definition."""
 
 import shlex
+from collections.abc import Mapping
 
 import click
 
-from workflow.cli.context import Where, json_option, print_json, say
+from workflow.cli.context import PORT, Where, json_option, print_json, say
 
 API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
 
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Return as soon as it is up; stop it with `ratesflow down`.")
-@click.option("--api-port", default=API_PORT, show_default=True, help="Where the API listens.")
-@click.option("--aws-port", default=AWS_PORT, show_default=True, help="Where the embedded AWS listens.")
-@click.option("--console-port", default=CONSOLE_PORT, show_default=True, help="Where the console listens.")
+@click.option("--api-port", type=PORT, default=API_PORT, show_default=True, help="Where the API listens.")
+@click.option("--aws-port", type=PORT, default=AWS_PORT, show_default=True, help="Where the embedded AWS listens.")
+@click.option("--console-port", type=PORT, default=CONSOLE_PORT, show_default=True, help="Where the console listens.")
 @click.pass_obj
 def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: int) -> None:
     """Start the embedded stack: PostgreSQL, AWS and the API; no account, no Docker, no network.
 
-    Its data stay in the home. A stack that is up already is left as it is.
+    Its data stay in the home. A stack that is up already is left as it is. Port 0 means a free one, which is told.
 
     \b
     Example:
@@ -29,14 +30,16 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
     from local.stack import up as start
 
     ports = {"api_port": api_port, "aws_port": aws_port, "console_port": console_port}
-    if not detach:
-        say(f"Starting the stack here, with the API on port {api_port} and AWS on {aws_port}; Ctrl-C stops it.")
-    environment = start(where.home_folder(), **ports, detach=detach)
-    if detach:
-        say(f"The stack is up in {where.home_folder()}.")
+
+    def tell(environment: Mapping[str, str]) -> None:
+        say(f"The stack is up in {where.home_folder()}{'' if detach else '; Ctrl-C stops it'}.")
         say(f"  API    {environment['RATESFLOW_API_URL']}")
         say(f"  inbox  {environment['RATESFLOW_INBOX']}")
         say(f"  page   {environment['RATESFLOW_CONSOLE_URL']}")
+
+    if not detach:
+        say("Starting the stack here …")
+    start(where.home_folder(), **ports, detach=detach, tell=tell)
 
 
 @click.command()

@@ -143,7 +143,7 @@ def test_ctrl_c_during_the_upload_sends_nothing_more(terminal, stack, tmp_path):
 def test_retries_are_told_as_they_happen(terminal, stack, tmp_path):
     """A task that is killed is tried again, which is said while it runs, with the exit code."""
     path = batch(tmp_path / "killed.csv", 99, 20)
-    with Hand("load", "killed-", signal.SIGKILL, times=1):
+    with Hand(stack, "load", "killed-", signal.SIGKILL, times=1):
         shown = terminal("ingest", str(path))
         text = shown.read()
     assert shown.process.wait(10) == 0, text
