@@ -16,7 +16,7 @@ Cells = npt.NDArray[np.uint64]
 
 COLUMNS = 3
 # Cells in memory, of 24 bytes each, and two or three times that while they are sorted.
-KEPT_CELLS = 1 << 16
+KEPT_CELLS = 1 << 15
 # Files that are open at a time; then they become one.
 MOST_FILES = 64
 
