@@ -1,6 +1,7 @@
-"""What stands before the framework: known answers leave from here, and every answer is numbered and counted.
+"""What stands before the framework: rates leave from here, and every answer is numbered and counted.
 
-Falcon takes three times as long for an answer as Granian; a known answer needs nothing of it.
+Falcon takes three times as long for an answer as Granian; good rates without conditions need nothing of it.
+Everything else is Falcon's, the errors of these too.
 """
 
 import os
@@ -16,6 +17,7 @@ from api.known import Headers, KnownAnswers
 from api.logs import log_access
 from api.metrics import Reporter
 from api.problems import REQUEST_ID
+from api.rates import FAILED, RatesResource
 from api.variants import JSON, rates_key, variant
 
 Environ = dict[str, Any]
@@ -26,12 +28,13 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}", re.ASCII)
 
 
 class Front:
-    """The whole service; `app` answers what is not known. `draining` asks clients to connect anew."""
+    """The whole service; `rates` answers for them, `app` for all else. `draining` asks clients to connect anew."""
 
     def __init__(
         self,
         app: Wsgi,
         known: KnownAnswers,
+        rates: RatesResource,
         *,
         cors: Cors | None = None,
         reporter: Reporter | None = None,
@@ -39,6 +42,7 @@ class Front:
     ) -> None:
         self._app = app
         self._known = known
+        self._rates = rates
         self._cors = cors
         self.reporter = reporter
         self._metrics = reporter.metrics if reporter else None
@@ -58,25 +62,32 @@ class Front:
         if self._cors:
             extra += self._cors.headers(environ.get("HTTP_ORIGIN"))
         if environ["PATH_INFO"] == "/rates" and environ["REQUEST_METHOD"] == "GET":
-            status, headers, body, source = self._known_rates(environ)
+            status, headers, body, source = self._good_rates(environ)
             if status:
-                start_response(status, headers + extra)
+                start_response(status, _merged(headers, extra) if self._cors else headers + extra)
                 self._observe(environ, status, len(body), source, identity, started)
                 return [body] if body else []
         return self._by_app(environ, start_response, extra, identity, started)
 
-    def _known_rates(self, environ: Environ) -> tuple[str, Headers, bytes, str]:
-        """Return an answer that is known, or an empty status."""
+    def _good_rates(self, environ: Environ) -> tuple[str, Headers, bytes, str]:
+        """Return an answer that is known or read, or an empty status."""
         accept = environ.get("HTTP_ACCEPT")
-        key = rates_key(environ["QUERY_STRING"], JSON if accept is None else variant(accept))
+        media_type = JSON if accept is None else variant(accept)
+        key = rates_key(environ["QUERY_STRING"], media_type)
         sent = environ.get("HTTP_IF_NONE_MATCH")
         if sent:
             etag = self._known.current_etag(key)
             if etag is None or sent.removeprefix("W/") != etag:
                 return "", [], b"", ""  # a list of them, or a newer one: that takes the longer way
             return "304 Not Modified", [("ETag", etag), *self._known.headers], b"", "unchanged"
-        answer = self._known.recall(key)
-        return ("200 OK", answer.headers, answer.body, "known") if answer else ("", [], b"", "")
+        if answer := self._known.recall(key):
+            return "200 OK", answer.headers, answer.body, "known"
+        try:
+            answer, source = self._rates.answer(environ["QUERY_STRING"], media_type)
+        except Exception as error:  # noqa: BLE001 it is raised again where errors become documents
+            environ[FAILED] = error
+            return "", [], b"", ""
+        return "200 OK", answer.headers, answer.body, source
 
     def _by_app(
         self, environ: Environ, start_response: StartResponse, extra: Headers, identity: str, started: float

@@ -11,8 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from api.connections import OverloadedError
 from api.reader import Version
@@ -26,8 +25,7 @@ Headers = list[tuple[str, str]]
 ENTRY_BYTES = 1_500  # what an answer's objects, headers and place in a dictionary take, roughly
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A body and its headers, which hold the ETag."""
 
     version: Version
@@ -36,8 +34,7 @@ class Answer:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a load gives: the data version that it is of, its media type, and the bytes."""
 
     version: Version

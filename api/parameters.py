@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from api.problems import Fault, ProblemError
 from api.queries import Kind
@@ -26,16 +25,14 @@ _PORT = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9][a-z0-9_-]{0,199}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):
     """A port's code or a region's slug, told apart by how it is written; `kind` is None if it is neither."""
 
     text: str
     kind: Kind | None
 
 
-@dataclass(frozen=True, slots=True)
-class RatesQuery:
+class RatesQuery(NamedTuple):
     """What a client asks: every day from `date_from` to `date_to`, both included."""
 
     date_from: date

@@ -1,14 +1,18 @@
 """``GET /rates``: the rates between two locations, day by day."""
 
 import falcon
+from falcon.uri import parse_query_string
 
 from api.answers import rates_csv, rates_json
 from api.conditional import respond
-from api.known import Content, KnownAnswers
+from api.known import Answer, Content, KnownAnswers, Source
 from api.parameters import Location, RatesQuery, quoted, rates_query
 from api.problems import Fault, ProblemError
 from api.reader import Rates, RatesReader
 from api.variants import CSV, JSON, rates_key, variant
+
+# Where the front leaves the error of a read that it tried, for the framework to make a problem document of.
+FAILED = "ratesflow.failed"
 
 
 class RatesResource:
@@ -20,12 +24,19 @@ class RatesResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer with every day of the range, or with 304 if the client has that answer already."""
+        if error := request.env.pop(FAILED, None):
+            raise error
         query = rates_query(request.params)
         media_type = variant(request.get_header("Accept"))
         key = rates_key(request.query_string, media_type)
         respond(request, response, self._known, key, lambda: self._load(query, media_type))
 
     on_head = on_get
+
+    def answer(self, query_string: str, media_type: str) -> tuple[Answer, Source]:
+        """Return the answer to a request without conditions, and how it came about; raise what `on_get` raises."""
+        query = rates_query(parse_query_string(query_string, keep_blank=True))
+        return self._known.answer(rates_key(query_string, media_type), lambda: self._load(query, media_type))
 
     def _load(self, query: RatesQuery, media_type: str) -> Content:
         found = self._reader.rates(query) if query.orig.kind and query.dest.kind else None

@@ -1,7 +1,6 @@
 """Reads rates from the database."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
 from difflib import get_close_matches
 from operator import add
@@ -20,8 +19,7 @@ class Version(NamedTuple):
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """What one snapshot of the database says: the data version, and counts and sums by month and day."""
 
     version: Version
@@ -38,8 +36,7 @@ class Place(NamedTuple):
     parent_slug: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """All ports by code, and all regions by slug, as of one snapshot."""
 
     version: Version
@@ -78,7 +75,8 @@ class DatabaseReader:
             raise ValueError("a location that is neither a port nor a region has no rates")
         rows = self._connections.fetch(
             queries.RATES[orig.kind, dest.kind],
-            (orig.text, dest.text, query.date_from.replace(day=1), query.date_to),
+            # Days as text, since psycopg2 takes some microseconds to write each date.
+            (orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()),
             seconds=self._timeout_seconds,
         )
         epoch, version, orig_known, dest_known = rows[0][:4]

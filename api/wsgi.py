@@ -42,6 +42,7 @@ from api.front import Front
 from api.known import KnownAnswers
 from api.metrics import Metrics, Reporter
 from api.queries import session
+from api.rates import RatesResource
 from api.reader import DatabaseReader
 from api.versions import ForwardReader, Newest
 from api.watch import Watch
@@ -77,6 +78,7 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Front:
     return Front(
         create_app(reader, known),
         known,
+        RatesResource(reader, known),
         cors=Cors(origins) if origins else None,
         reporter=Reporter(metrics, seconds=every) if every else None,
         access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,

@@ -16,6 +16,7 @@ from api.connections import Connections
 from api.front import Front
 from api.known import KnownAnswers
 from api.queries import session
+from api.rates import RatesResource
 from api.reader import DatabaseReader, RatesReader
 from api.versions import ForwardReader, Newest
 from api.watch import Watch
@@ -71,7 +72,7 @@ def uncached(reader: RatesReader, **options: object) -> Front:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""
     newest = Newest()
     known = KnownAnswers(newest, Watch(NeverSeen(), newest), max_bytes=0)  # type: ignore[arg-type]
-    return Front(create_app(reader, known), known, **options)  # type: ignore[arg-type]
+    return Front(create_app(reader, known), known, RatesResource(reader, known), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: Connections) -> ForwardReader:

@@ -14,6 +14,7 @@ from api.connections import DatabaseAwayError, OverloadedError
 from api.front import Front
 from api.known import Content, KnownAnswers
 from api.parameters import RatesQuery
+from api.rates import RatesResource
 from api.reader import Places, Rates, Version
 from api.versions import ForwardReader, Newest
 from api.watch import Watch
@@ -70,7 +71,8 @@ def service(database: Database, **options: Any) -> Front:
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     watch = Watch(database, newest, interval_seconds=options.pop("interval_seconds", 0.02), **times)
     known = KnownAnswers(newest, watch, **options)
-    return Front(create_app(ForwardReader(database, newest, patience_seconds=0.2), known), known)
+    reader = ForwardReader(database, newest, patience_seconds=0.2)
+    return Front(create_app(reader, known), known, RatesResource(reader, known))
 
 
 def get(app: Front, query: str = "", **headers: str) -> testing.Result:
@@ -273,3 +275,12 @@ def test_errors_are_not_kept(database: Database) -> None:
         answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
         assert answer.status_code == 404
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_failed_read_is_not_repeated(database: Database) -> None:
+    """A request whose read fails becomes a 503 after that one read: its time is over."""
+    database.away = True
+    answer = get(service(database, max_bytes=0))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert database.reads == 1
