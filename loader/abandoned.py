@@ -25,6 +25,9 @@ STATE_MACHINE = "RATESFLOW_STATE_MACHINE_ARN"
 # What ended longer ago was seen by thousands of runs of gc; Step Functions itself forgets it after 90 days.
 FORGOTTEN_AFTER = timedelta(days=30)
 
+# The error of an execution that told of its batch before it failed, by the definition in workflow/.
+TOLD = "BatchFailed"
+
 _ENDS = {
     "ABORTED": "the execution was stopped",
     "TIMED_OUT": "the execution ran out of time",
@@ -84,6 +87,27 @@ def cut_off(batch: str) -> Iterator[list[str]]:
         yield from ([_name(arn) for arn in arns] for arns in _ended(machine, ("ABORTED", "TIMED_OUT")))
     elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in ("ABORTED", "TIMED_OUT"):
         yield [batch]
+
+
+def failed(batch: str) -> Iterator[list[str]]:
+    """Yield the names of executions (all, or the one named) that failed, in pages: most of them told of it."""
+    machine = os.environ.get(STATE_MACHINE)
+    if not machine:
+        return
+    if batch == ALL:
+        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, ("FAILED",)))
+    else:
+        yield [batch]
+
+
+def has_told(batch: str) -> bool:
+    """Tell whether an execution that failed had come to its notification, and sent it.
+
+    It had not if it failed by a fault of the state machine itself (States.Runtime, which no Catch takes), or because
+    the notification could not be sent. Raises TransientError when AWS does not say.
+    """
+    execution = _describe(_execution_arn(os.environ[STATE_MACHINE], batch))
+    return execution is None or execution["status"] != "FAILED" or execution.get("error") == TOLD
 
 
 def _never_opened_batch(arn: str) -> Abandoned | None:

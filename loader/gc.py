@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from loader import notification, objects
-from loader.abandoned import ALL, abandoned, cut_off
+from loader.abandoned import ALL, abandoned, cut_off, failed, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
 from loader.errors import UsageError
@@ -49,6 +49,9 @@ FROM batches WHERE NOT told AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 # Stopped, or out of time, after the ledger was closed: perhaps before its state Notify. Twice is better than never.
 _CUT_OFF = """
 UPDATE batches SET told = false WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
+"""
+_FAILED = """
+SELECT batch_id FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
@@ -86,6 +89,14 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
     for names in cut_off(batch):
         with connection, connection.cursor() as cursor:
             cursor.execute(_CUT_OFF, (names,))
+    for names in failed(batch):
+        with connection, connection.cursor() as cursor:
+            cursor.execute(_FAILED, (names,))
+            found = [name for (name,) in cursor.fetchall()]
+        for name in found:  # each is looked at once
+            told = has_told(name)
+            with connection, connection.cursor() as cursor:
+                cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
 
 
 def _drop_leftovers(connection: "Connection") -> int:

@@ -145,7 +145,12 @@ class _JobResolver:
         self._ask = ask
 
     def __call__(self) -> Any:
-        return self._ask()
+        try:
+            return self._ask()
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                raise
+            return None  # AWS is told of a job's end; who has to ask asks again
 
 
 def _end_jobs_of_ended_tasks() -> None:
@@ -241,6 +246,11 @@ def _limit_states_all() -> None:
     ErrorEqualsDecl._eval_body = eval_body
 
 
+def _number_answers(parsed: dict[str, Any], **_: Any) -> None:
+    """moto reads an error's request id, which an answer to a fault within moto does not bear."""
+    parsed.setdefault("ResponseMetadata", {}).setdefault("RequestId", "unknown")
+
+
 def _share_clients(settings: Settings) -> None:
     """One client a service: making one takes longer than a task, and isn't safe in two threads at once."""
     make = boto_client.boto_client_for
@@ -251,7 +261,8 @@ def _share_clients(settings: Settings) -> None:
     def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
         with guard:
             if (region, service) not in clients:
-                clients[region, service] = make(region, service, state_credentials)
+                client = clients[region, service] = make(region, service, state_credentials)
+                client.meta.events.register("after-call", _number_answers)
             return clients[region, service]
 
     for module in iter_modules(services.__path__, services.__name__ + "."):

@@ -24,9 +24,33 @@ def install(settings: Settings) -> Slots:
     ProcessJob.slots = Slots(settings)
     models.Job = ProcessJob  # BatchBackend.submit_job looks the name up at call time
     models.BatchBackend.cancel_job = _cancel_job
+    _let_jobs_come_while_others_are_described()
     BatchResponse.submitjob = _checked_submission(BatchResponse.submitjob)
     BatchResponse.registerjobdefinition = _checked_definition(BatchResponse.registerjobdefinition)
     return ProcessJob.slots
+
+
+class _Jobs(dict[str, Any]):
+    """Jobs by their ids; whoever walks over them walks over those that there are at that moment."""
+
+    def items(self) -> Any:
+        """Return them all with their ids."""
+        return list(super().items())
+
+    def values(self) -> Any:
+        """Return them all."""
+        return list(super().values())
+
+
+def _let_jobs_come_while_others_are_described() -> None:
+    """moto walks over its dictionary of jobs, and fails when another thread adds one meanwhile."""
+    begin = models.BatchBackend.__init__
+
+    def begin_with_jobs(self: Any, region_name: str, account_id: str) -> None:
+        begin(self, region_name, account_id)
+        self._jobs = _Jobs()
+
+    models.BatchBackend.__init__ = begin_with_jobs
 
 
 def _checked_submission(submit: Callable[[Any], str]) -> Callable[[Any], str]:

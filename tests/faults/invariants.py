@@ -146,11 +146,12 @@ def _notifications(
 ) -> list[str]:
     wrong = []
     for name, (_, state, *_rest) in ledger.items():
-        outcome = "committed" if state == "undone" else state
+        # Mostly it was told of as committed, and undone later.
+        outcomes = ("committed", "undone") if state == "undone" else (state,)
         ids = set(notified.get(name, ()))
         if not ids and not published.get(name):
             wrong.append(f"nobody was told of {name}, which is {state}")
-        elif ids - {f"{name}:{outcome}"}:
+        elif ids - {f"{name}:{outcome}" for outcome in outcomes}:
             wrong.append(f"{name} is {state}, and was told of as {sorted(ids)}")
     return wrong
 

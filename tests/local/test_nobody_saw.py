@@ -91,26 +91,49 @@ def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> N
     states.delete_state_machine(stateMachineArn=arn)
 
 
+@contextmanager
+def muted(stack: Stack, notify: dict[str, Any]) -> Iterator[None]:
+    """Let executions that start meanwhile do something else in the place of their notification."""
+    states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
+    usual = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    definition = json.loads(usual)
+    definition["States"]["Notify"] = notify
+    states.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
+    try:
+        yield
+    finally:
+        states.update_state_machine(stateMachineArn=machine, definition=usual)
+
+
 def test_an_execution_that_is_stopped_before_it_tells(stack: Stack, mailbox: Mailbox) -> None:
     """Stopped between commit and notification, a batch stays committed, and gc sends what the execution did not."""
     states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
-    usual = states.describe_state_machine(stateMachineArn=machine)["definition"]
-    muted = json.loads(usual)
-    muted["States"]["Notify"] = {"Type": "Wait", "Seconds": 100, "Next": "Done"}
-    states.update_state_machine(stateMachineArn=machine, definition=json.dumps(muted))
-    try:
+    with muted(stack, {"Type": "Wait", "Seconds": 100, "Next": "Done"}):
         name = start(stack, csv(rows(100, seed=864)), "untold", 1)
-    finally:
-        states.update_state_machine(stateMachineArn=machine, definition=usual)
     arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     wait_for(lambda: "Notify" in _entered(states, arn))
     states.stop_execution(executionArn=arn)
+    _is_told_once(stack, mailbox, name, "committed")
+
+
+def test_an_execution_that_fails_before_it_tells(stack: Stack, mailbox: Mailbox) -> None:
+    """What no Catch takes ends an execution after its commit: gc tells of it, and of no other that failed."""
+    with muted(stack, {"Type": "Fail", "Error": "States.Runtime", "Cause": "a fault of the state machine"}):
+        name = start(stack, csv(rows(100, seed=865)), "broken-off", 1)
+    assert ended(stack, name)["error"] == "States.Runtime"
+    told = start(stack, csv(rows(100, seed=866)), "told-of", 1, gone=True)
+    assert ended(stack, told)["error"] == "BatchFailed"
+    _is_told_once(stack, mailbox, name, "committed")
+    assert [message["notification_id"] for message in mailbox.of(told)] == [f"{told}:failed"]
+
+
+def _is_told_once(stack: Stack, mailbox: Mailbox, name: str, outcome: str) -> None:
     assert mailbox.of(name) == []
     stack.run("gc")
     stack.run("gc")
-    assert state(stack, name)[0] == "committed"
+    assert state(stack, name)[0] == outcome
     assert [(message["notification_id"], message["rows"]) for message in mailbox.of(name)] == [
-        (f"{name}:committed", 100)
+        (f"{name}:{outcome}", 100)
     ]
 
 

@@ -2,10 +2,13 @@
 
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from aws_stack import wait_for
 from botocore.exceptions import ClientError
+
+from local.aws.jobs import _Jobs
 
 
 def test_parameters_fill_the_places_of_the_command(jobs):
@@ -151,3 +154,20 @@ def test_unknown_definition_is_refused(stack):
     """A job of a definition that does not exist is refused."""
     with pytest.raises(ClientError, match="does not exist"):
         stack.client("batch").submit_job(jobName="test", jobQueue="queue", jobDefinition="none")
+
+
+def test_jobs_come_while_others_are_described(stack, jobs):
+    """Submissions in one thread do not fail the questions of another, as moto's walk over a dictionary does."""
+    batch = stack.client("batch")
+    with ThreadPoolExecutor(4) as pool:
+        submitted = [pool.submit(jobs.submit, "true") for _ in range(60)]
+        asked = [pool.submit(batch.list_jobs, jobQueue="queue") for _ in range(60)]
+        described = [pool.submit(batch.describe_jobs, jobs=["unknown"]) for _ in range(120)]
+    ids = {each.result() for each in submitted}
+    assert len(ids) == 60
+    assert all(each.result()["jobs"] == [] for each in described)
+    assert all(each.result() for each in asked)
+    jobs_then = _Jobs({"one": 1})
+    for _ in jobs_then.items():
+        jobs_then["another"] = 2
+    assert len(jobs_then) == 2
