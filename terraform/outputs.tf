@@ -8,6 +8,11 @@ output "api_url" {
   value       = local.api_url
 }
 
+output "api_task_definition" {
+  description = "Revision that the API's service was told to run. ECS goes back to the one before if its tasks never become healthy."
+  value       = aws_ecs_task_definition.api.arn
+}
+
 output "load_balancer" {
   description = "Address of the load balancer, to which api_domain has to point."
   value       = aws_lb.api.dns_name

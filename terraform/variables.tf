@@ -165,7 +165,7 @@ variable "aurora" {
 }
 
 variable "aurora_minimum_capacity" {
-  description = "Aurora capacity units that each instance keeps; 0 lets it pause, which works only where nothing polls."
+  description = "Aurora capacity units that each instance keeps; 0 lets it pause, which works only where nothing polls: make gc_schedule and compact_schedule rare too."
   type        = number
   default     = 1
 

@@ -82,7 +82,7 @@ run "with_https_and_nothing_else" {
   }
 
   assert {
-    condition     = aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.https[0].certificate_arn == var.certificate_arn
+    condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.https[0].certificate_arn == var.certificate_arn
     error_message = "HTTP leads to HTTPS"
   }
 

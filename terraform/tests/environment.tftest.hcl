@@ -28,6 +28,20 @@ run "too_long_is_refused" {
   expect_failures = [output.name]
 }
 
+run "two_hyphens_in_a_row_are_refused" {
+  command = plan
+
+  module {
+    source = "./modules/environment"
+  }
+
+  variables {
+    name = "feature--42"
+  }
+
+  expect_failures = [output.name]
+}
+
 run "a_name_is_taken" {
   command = plan
 

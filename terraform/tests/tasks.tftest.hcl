@@ -30,11 +30,6 @@ override_resource {
 }
 
 override_resource {
-  target = aws_sqs_queue.dead_letter
-  values = { arn = "arn:aws:sqs:eu-central-1:123456789012:dead-letter", id = "https://sqs.example/dead-letter" }
-}
-
-override_resource {
   target = aws_sns_topic.notifications
   values = { arn = "arn:aws:sns:eu-central-1:123456789012:notifications" }
 }
@@ -172,38 +167,6 @@ run "starting_containers" {
       ]
     }
     error_message = "a container is started with its own secret and its own image"
-  }
-}
-
-run "the_trigger" {
-  assert {
-    condition = {
-      for statement in jsondecode(aws_iam_role_policy.trigger.policy).Statement : statement.Sid => statement.Resource if statement.Sid != "Logs"
-      } == {
-      Arrivals = "arn:aws:sqs:eu-central-1:123456789012:arrivals"
-      Poison   = "arn:aws:sqs:eu-central-1:123456789012:dead-letter"
-      Start = [
-        "arn:aws:states:eu-central-1:123456789012:stateMachine:ratesflow-test-ingestion",
-        "arn:aws:states:eu-central-1:123456789012:stateMachine:ratesflow-test-ingestion:live",
-      ]
-      Traces = "*"
-    }
-    error_message = "the trigger takes from one queue, puts into another and starts one state machine"
-  }
-
-  assert {
-    condition     = aws_sqs_queue.arrivals.visibility_timeout_seconds == 6 * aws_lambda_function.trigger.timeout
-    error_message = "a message is hidden for six times as long as the function may run"
-  }
-
-  assert {
-    condition     = aws_lambda_event_source_mapping.arrivals.function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "one message that fails must not bring back the others"
-  }
-
-  assert {
-    condition     = aws_cloudwatch_event_target.arrivals.dead_letter_config[0].arn == aws_sqs_queue.dead_letter.arn
-    error_message = "an event that does not reach the queue goes to the dead-letter queue"
   }
 }
 

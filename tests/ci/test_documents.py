@@ -11,6 +11,7 @@ import pytest
 from awscli.clidriver import ServiceOperation, create_clidriver
 
 from tests.ci.pipeline import ROOT
+from tests.fix_database import Database
 from workflow.cli import main
 
 DEPLOY, OPERATIONS = (ROOT / "docs/deploy.md").read_text(), (ROOT / "docs/operations.md").read_text()
@@ -168,3 +169,13 @@ def test_tests_and_files_that_are_named() -> None:
         assert not test or f"def {test}(" in source
     for path in re.findall(r"`((?:docs|terraform|tests|database|workflow)/[\w./-]+)`", DEPLOY + OPERATIONS):
         assert Path(ROOT / path).exists(), path
+
+
+def test_the_sql_of_a_restore(database: Database) -> None:
+    """It is run as written, by a member of the owner's role: the epoch is another one and the version moves."""
+    (sql,) = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
+    ((before, number),) = database.ask("SELECT epoch::text, version FROM data_version")
+    database.ask(sql)
+    ((after, moved),) = database.ask("SELECT epoch::text, version FROM data_version")
+    assert after != before
+    assert moved == number + 1

@@ -97,7 +97,14 @@ def test_the_very_plan_is_applied() -> None:
 def test_the_schema_is_expanded_before_anything_is_applied() -> None:
     """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
     text = script("terraform-apply")
-    assert text.index("register-job-definition") < text.index("terraform apply") < text.index('if [ -z "$migrated" ]')
+    in_order = (
+        "register-job-def",
+        "terraform apply",
+        'if [ -z "$migrated" ]',
+        "ecs wait services-stable",
+        "curl --fail",
+    )
+    assert [text.index(part) for part in in_order] == sorted(text.index(part) for part in in_order)
 
 
 @pytest.mark.parametrize("name", ORDER)

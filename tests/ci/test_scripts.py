@@ -125,6 +125,26 @@ def test_at_the_first_deployment_there_is_nothing_to_migrate_with(stack: Stack, 
     assert len(definitions(stack)) == count
 
 
+def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None:
+    """The service is waited for; when it runs other tasks than were applied, the script says so and fails."""
+    ecs = stack.aws("ecs")
+    ecs.create_cluster(clusterName="ratesflow-testing")
+    first, second = (
+        ecs.register_task_definition(
+            family="api", containerDefinitions=[{"name": "api", "image": image, "memory": 128}]
+        )
+        for image in ("one", "two")
+    )
+    # No tasks are wanted, so none are waited for: the stack runs no containers.
+    ecs.create_service(cluster="ratesflow-testing", serviceName="api", taskDefinition="api:2", desiredCount=0)
+    text = "\n".join(["set -e", 'terraform() { echo "$APPLIED"; }', *job(".deployed")["script"], "echo deployed"])
+    for revision, code in ((second, 0), (first, 1)):
+        applied = revision["taskDefinition"]["taskDefinitionArn"]
+        done = run(stack, text, tmp_path, code=code, WORKSPACE="testing", APPLIED=applied)
+        assert ("deployed" in done.stdout) is (code == 0)
+    assert "did not become healthy" in done.stderr
+
+
 def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
     """With a role the token is handed to the SDKs in a file that only its owner reads; without one keys are used."""
     text = "\n".join(["set -e", *job(".aws")["before_script"]]) + "\nenv\nls -l $AWS_WEB_IDENTITY_TOKEN_FILE\n"

@@ -1,4 +1,8 @@
-"""Runs the built images as AWS does: as their own user, on a read-only root, without capabilities."""
+"""Runs the built images as AWS does: as their own user, on a read-only root, without capabilities.
+
+Nothing can be written but what the image declares as a volume: podman's own habit of mounting a writable /tmp into
+read-only containers, which ECS does not have, is switched off.
+"""
 
 import json
 import os
@@ -9,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 TOOL = os.environ.get("RATESFLOW_CONTAINERS", "podman")
-HARDENED = ("--read-only", "--tmpfs", "/tmp", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+READ_ONLY = ("--read-only", "--read-only-tmpfs=false") if "podman" in TOOL else ("--read-only",)
+HARDENED = (*READ_ONLY, "--cap-drop", "all", "--security-opt", "no-new-privileges")
 
 
 def inspect(image: str) -> dict[str, Any]:
@@ -32,7 +37,7 @@ def started(image: str, *command: str, environ: dict[str, str]) -> Iterator[str]
     try:
         yield container
     finally:
-        _tool("rm", "--force", container, check=False)
+        _tool("rm", "--force", "--volumes", container, check=False)
 
 
 def logs(container: str) -> str:
@@ -55,4 +60,6 @@ def _options(environ: dict[str, str], entrypoint: str = "") -> list[str]:
 
 
 def _tool(*arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120, check=check)
+    done = subprocess.run([TOOL, *arguments], capture_output=True, text=True, timeout=120)
+    assert not check or done.returncode == 0, f"{TOOL} {arguments[0]}: {done.returncode}\n{done.stderr}"
+    return done

@@ -20,7 +20,7 @@ output "name" {
 
   # Subjects of notifications hold it, of which SNS allows 100 characters: LONGEST_ENVIRONMENT in workflow/settings.py.
   precondition {
-    condition     = can(regex("^[a-z][a-z0-9-]{0,10}[a-z0-9]$", var.name))
-    error_message = "The workspace \"${var.name}\" is no name for an environment: 2 to 12 characters, a to z, 0 to 9 and hyphens, a letter first and no hyphen last."
+    condition     = can(regex("^[a-z][a-z0-9-]{0,10}[a-z0-9]$", var.name)) && !strcontains(var.name, "--") # which RDS refuses
+    error_message = "The workspace \"${var.name}\" is no name for an environment: 2 to 12 characters, a to z, 0 to 9 and hyphens, a letter first, no hyphen last and no two in a row."
   }
 }
