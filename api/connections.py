@@ -10,6 +10,7 @@ import select
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -104,8 +105,9 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        while self._idle:
-            self._idle.pop().connection.close()
+        with suppress(IndexError):  # somebody may take the last one meanwhile
+            while True:
+                self._idle.pop().connection.close()
 
     def _in_turn(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
         try:

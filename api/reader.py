@@ -94,6 +94,10 @@ class DatabaseReader:
         ((epoch, version),) = self._connections.fetch(queries.VERSION, seconds=self._check_seconds)
         return Version(epoch, version)
 
+    def rest(self) -> None:
+        """Close the connections that are not in use: a database that pauses when nobody is connected may do so."""
+        self._connections.close()
+
     def alike(self, text: str) -> list[str]:
         """Return up to three locations, with their names: those written like it come first."""
         asked = text.replace("\0", "")[:60]

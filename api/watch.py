@@ -29,6 +29,9 @@ class VersionReader(Protocol):
     def version(self) -> Version:
         """Return the data version, quickly. Raises DatabaseAwayError."""
 
+    def rest(self) -> None:
+        """Leave the database alone: hold no connection to it that nobody uses."""
+
 
 class Watch:
     """A thread that polls `reader` and tells `newest`; it starts with the first question."""
@@ -113,5 +116,6 @@ class Watch:
         elif now - self._asked_at > self._idle_seconds:
             self._wanted.clear()
             self._good_until = 0.0
+            self._reader.rest()
             self._wanted.wait()
             self._asked_at = time.monotonic()

@@ -67,6 +67,9 @@ class NeverSeen:
         """Fail."""
         raise AssertionError("nobody should ask")
 
+    def rest(self) -> None:
+        """Rest."""
+
 
 def uncached(reader: RatesReader, **options: object) -> Front:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""

@@ -10,6 +10,7 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from api.connections import Connections, DatabaseAwayError, OverloadedError
+from api.reader import DatabaseReader
 
 BACKEND = "SELECT pg_backend_pid()"
 
@@ -117,4 +118,23 @@ def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
         cursor.execute("SELECT state FROM pg_stat_activity WHERE application_name = 'watched'")
         assert cursor.fetchall() == [("idle",)]
     watcher.close()
+    connections.close()
+
+
+def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
+    """At rest the database has no session of the service, and the next statement opens one."""
+    connections = Connections(reader_url, "SET application_name = 'resting'")
+    connections.fetch("SELECT 1", seconds=2)
+    DatabaseReader(connections, timeout_seconds=2).rest()
+    watcher = psycopg2.connect(owner_url)
+    with watcher.cursor() as cursor:
+        deadline = time.monotonic() + 5
+        sessions = 1
+        while sessions and time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'resting'")
+            ((sessions,),) = cursor.fetchall()
+            watcher.rollback()
+    assert sessions == 0
+    watcher.close()
+    assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()

@@ -30,7 +30,7 @@ class Database:
         self.at = Version("e", 1)
         self.away = False
         self.seconds = 0.0
-        self.reads = self.polls = 0
+        self.reads = self.polls = self.rests = 0
 
     def rates(self, query: RatesQuery) -> Rates:
         """Answer after some time."""
@@ -47,6 +47,10 @@ class Database:
         if self.away:
             raise DatabaseAwayError("away")
         return self.at
+
+    def rest(self) -> None:
+        """Hold no connection."""
+        self.rests += 1
 
     def places(self) -> Places:
         """Know none."""
@@ -242,7 +246,7 @@ def test_rests_when_idle(database: Database) -> None:
     time.sleep(0.4)
     polls, reads = database.polls, database.reads
     time.sleep(0.2)
-    assert database.polls == polls
+    assert (database.polls, database.rests) == (polls, 1)
     database.at = Version("e", 2)
     assert '"e-2-' in get(app).headers["ETag"]
     assert database.reads == reads + 1
