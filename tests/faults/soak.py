@@ -93,9 +93,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0, help="how long (10)")
     parser.add_argument("--seed", type=int, default=1, help="of the schedule (1)")
-    parser.add_argument("--batches", type=int, default=Plan.batches, help="batches a round")
-    parser.add_argument("--strikes", type=int, default=Plan.strikes, help="strikes a round")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="seconds of strikes a round")
+    parser.add_argument("--batches", type=int, default=17, help="batches a round (17)")
+    parser.add_argument("--strikes", type=int, default=27, help="strikes a round (27)")
+    parser.add_argument("--seconds", type=float, default=16.0, help="seconds of strikes a round (16)")
     parser.add_argument("--keep", type=Path, default=RESULTS, help="where soak.json and soak.md go")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing of the stack is left then, too
