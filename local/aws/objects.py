@@ -13,7 +13,7 @@ from moto.s3 import notifications
 from moto.s3.models import FakeKey, S3Backend, s3_backends
 from moto.s3.responses import S3Response
 
-from local.aws import object_events, object_uploads
+from local.aws import object_events, object_listing, object_uploads
 from local.aws.object_store import ObjectStore
 from local.aws.object_uploads import JoinedParts
 from local.aws.settings import Settings
@@ -44,6 +44,7 @@ def install(settings: Settings) -> None:
     store = ObjectStore(settings.data_dir / "s3")
     store.load(s3_backends[DEFAULT_ACCOUNT_ID]["aws"])
     object_events.install()
+    object_listing.install()
     _handle_values_piecewise()
     _note_changes()
     object_uploads.install()

@@ -66,6 +66,21 @@ def test_uploads_leave_no_copy_in_memory_or_on_disk(stack, bucket):
     assert kept == [20 * MIB]
 
 
+def test_keys_with_control_characters_are_listed(stack, bucket):
+    """A listing of versions has every key, prefix and marker, also those that XML has no place for."""
+    s3, keys = stack.client("s3"), ["in/a b%20+.csv", "in/tab\there \x1b[2J\x07red\x9b.csv", "in/zürich 上海 <&>.csv"]
+    for key in keys:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    s3.delete_object(Bucket=bucket, Key=keys[1])
+    found = s3.list_object_versions(Bucket=bucket, Prefix="in/")
+    assert (found["Prefix"], [each["Key"] for each in found["Versions"]]) == ("in/", keys)
+    assert [each["Key"] for each in found["DeleteMarkers"]] == [keys[1]]
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket, PaginationConfig={"PageSize": 1})
+    assert [each["Key"] for page in pages for each in page.get("Versions", [])] == keys
+    grouped = s3.list_object_versions(Bucket=bucket, Delimiter="\t")
+    assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["in/tab\t"]
+
+
 def test_conditional_put(stack, bucket):
     """A put that asks for a free key is refused when the key is taken."""
     s3 = stack.client("s3")

@@ -1,0 +1,37 @@
+"""Mends moto's ListObjectVersions, which sends keys as they are where percent-encoded ones were asked for.
+
+XML has no place for most control characters; a listing with a key that has one could not be read.
+"""
+
+from typing import Any
+from urllib.parse import quote
+
+from moto.s3.responses import S3Response
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectVersions.html, EncodingType
+_ENCODED = ("Delimiter", "KeyMarker", "NextKeyMarker", "Prefix")
+
+
+def install() -> None:
+    """Encode the keys of a listing of versions when its client asked for that."""
+    serialized = S3Response.serialized
+
+    def encoded(self: Any, action_result: Any) -> Any:
+        asked = self.querystring.get("encoding-type", [None])[0]
+        if self.data.get("Action") == "ListObjectVersions" and asked == "url":
+            _encode(action_result.result)
+        return serialized(self, action_result)
+
+    S3Response.serialized = encoded
+
+
+def _encode(listing: dict[str, Any]) -> None:
+    listing["EncodingType"] = "url"
+    for name in _ENCODED:
+        if listing.get(name):
+            listing[name] = quote(listing[name])
+    for name in ("Versions", "DeleteMarkers"):
+        for found in listing[name]:
+            found["Key"] = quote(found["Key"])
+    for found in listing.get("CommonPrefixes", ()):
+        found["Prefix"] = quote(found["Prefix"])
