@@ -129,7 +129,7 @@ variable "task_sizes" {
 }
 
 variable "scratch_gib" {
-  description = "Ephemeral storage of a task, in GiB, for the lists of refused lines: 21 to 200."
+  description = "Ephemeral storage of a task, in GiB, for the lists of refused lines and for counts that are set aside: 21 to 200."
   type        = number
   default     = 30
 
