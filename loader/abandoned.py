@@ -78,36 +78,27 @@ def _never_opened(connection: "Connection", batch: str) -> Iterator[Abandoned]:
                 yield found
 
 
-def cut_off(batch: str) -> Iterator[list[str]]:
-    """Yield the names of executions (all, or the one named) that were stopped or ran out of time, in pages."""
+def ended(batch: str, how: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the names of executions (all, or the one named) that ended so, in pages. Raises TransientError."""
     machine = os.environ.get(STATE_MACHINE)
     if not machine:
         return
     if batch == ALL:
-        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, ("ABORTED", "TIMED_OUT")))
-    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in ("ABORTED", "TIMED_OUT"):
+        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, how))
+    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in how:
         yield [batch]
 
 
-def failed(batch: str) -> Iterator[list[str]]:
-    """Yield the names of executions (all, or the one named) that failed, in pages: most of them told of it."""
-    machine = os.environ.get(STATE_MACHINE)
-    if not machine:
-        return
-    if batch == ALL:
-        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, ("FAILED",)))
-    else:
-        yield [batch]
-
-
-def has_told(batch: str) -> bool:
-    """Tell whether an execution that failed had come to its notification, and sent it.
+def has_told(batch: str) -> bool | None:
+    """Tell whether an execution that failed had sent its notification; None if it goes on, since somebody redrove it.
 
     It had not if it failed by a fault of the state machine itself (States.Runtime, which no Catch takes), or because
     the notification could not be sent. Raises TransientError when AWS does not say.
     """
     execution = _describe(_execution_arn(os.environ[STATE_MACHINE], batch))
-    return execution is None or execution["status"] != "FAILED" or execution.get("error") == TOLD
+    if execution is None:
+        return True  # longer ago than Step Functions remembers
+    return execution.get("error") == TOLD if execution["status"] == "FAILED" else None
 
 
 def _never_opened_batch(arn: str) -> Abandoned | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 
 from loader import notification, objects
-from loader.abandoned import ALL, abandoned, cut_off, failed, has_told
+from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
 from loader.errors import UsageError
@@ -86,10 +86,10 @@ def _tell(connection: "Connection", batch: str) -> Iterator[str]:
 
 def _note_cut_off(connection: "Connection", batch: str) -> None:
     """Note the closed batches of executions that may have ended before they told of them."""
-    for names in cut_off(batch):
+    for names in ended(batch, ("ABORTED", "TIMED_OUT")):
         with connection, connection.cursor() as cursor:
             cursor.execute(_CUT_OFF, (names,))
-    for names in failed(batch):
+    for names in ended(batch, ("FAILED",)):
         with connection, connection.cursor() as cursor:
             cursor.execute(_FAILED, (names,))
             found = [name for (name,) in cursor.fetchall()]
