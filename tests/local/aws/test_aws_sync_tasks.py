@@ -3,7 +3,11 @@
 import json
 import time
 
+import pytest
 from aws_stack import wait_for
+from botocore.exceptions import ClientError
+
+from local.aws.interpreter import _JobResolver
 
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 
@@ -168,3 +172,33 @@ def test_refused_job_has_batch_error(machines):
     task["Parameters"]["JobQueue"] = "none"
     ended = machines.run(_only(task))
     assert (ended["status"], ended["error"]) == ("FAILED", "Batch.ClientException")
+
+
+def test_a_fault_within_moto_is_caught(machines):
+    """An answer of 500 bears no request id; it is an error like any other, not one that no Catch takes."""
+    asked = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::aws-sdk:batch:listConsumableResources",  # which moto does not know
+        "Parameters": {},
+        "Catch": [{"ErrorEquals": ["States.TaskFailed"], "Next": "Caught"}],
+        "End": True,
+    }
+    ended = machines.run(_only(asked, Caught={"Type": "Pass", "End": True}))
+    assert ended["status"] == "SUCCEEDED", ended
+    assert "Request ID: unknown" in json.loads(ended["output"])["Cause"]
+
+
+def test_a_question_that_fails_is_asked_again():
+    """A fault within moto while it looks for a job is no end of the job; a refusal is an error."""
+
+    def failing(status):
+        answer = {"Error": {"Code": str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
+
+        def ask():
+            raise ClientError(answer, "DescribeJobs")
+
+        return _JobResolver(runs=lambda: False, ask=ask, end=lambda: None)
+
+    assert failing(500)() is None
+    with pytest.raises(ClientError):
+        failing(400)()
