@@ -39,7 +39,8 @@ def _days(first: date, last: date, months: Months) -> Iterable[tuple[str, int, i
         counts, sums = months.get(date(year, month, 1), ([0] * len(names), [0] * len(names)))
         begin = first.day - 1 if (year, month) == (first.year, first.month) else 0
         end = last.day if (year, month) == (last.year, last.month) else len(names)
-        parts.append(zip(names[begin:end][::-1], counts[begin:end][::-1], sums[begin:end][::-1], strict=True))
+        backwards = slice(end - 1, begin - 1 if begin else None, -1)
+        parts.append(zip(names[backwards], counts[backwards], sums[backwards], strict=True))
         year, month = (year, month - 1) if month > 1 else (year - 1, 12)
     return parts[0] if len(parts) == 1 else chain.from_iterable(parts)
 

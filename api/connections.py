@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+import orjson
 import psycopg2
 from psycopg2 import errorcodes
 from psycopg2.extensions import POLL_OK, POLL_READ
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extras import register_default_json
 
 from database.connect import KEEPALIVES, SESSION
 
@@ -70,7 +72,7 @@ class Connections:
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
         for _ in range(size):
             self._slots.put(None)
-        self._size = size
+        self.size = size
         self._places = size + max_waiting
         self._present = self._most = 0  # requests at work or waiting
         self._counting = threading.Lock()
@@ -79,7 +81,7 @@ class Connections:
         """Return how many connections were busy, and how many requests waited, at worst since last asked."""
         with self._counting:
             most, self._most = self._most, self._present
-        return min(most, self._size), max(0, most - self._size)
+        return min(most, self.size), max(0, most - self.size)
 
     def fetch(self, statement: str, parameters: Sequence[object] = (), *, seconds: float) -> list[Row]:
         """Run one statement that only reads, and return its rows.
@@ -89,19 +91,32 @@ class Connections:
         psycopg2.Error when the statement itself is wrong.
         """
         deadline = time.monotonic() + seconds
+        self.enter()
+        try:
+            return self.run(statement, parameters, deadline)
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Count a request in, until it `leave`s. Raises OverloadedError at once when too many wait."""
         with self._counting:
             if self._present >= self._places:
                 raise OverloadedError("too many requests wait for the database")
             self._present += 1
             if self._present > self._most:
                 self._most = self._present
+
+    def leave(self) -> None:
+        """Count a request out again."""
+        with self._counting:
+            self._present -= 1
+
+    def run(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+        """Do what `fetch` does, until `deadline` (of time.monotonic), for requests that were counted in."""
         try:
             return self._in_turn(statement, parameters, deadline)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
-        finally:
-            with self._counting:
-                self._present -= 1
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -156,6 +171,7 @@ class Connections:
         connection: Connection = psycopg2.connect(self._url, async_=True, **settings)
         try:
             _wait(connection, deadline)
+            register_default_json(connection, loads=orjson.loads)
             readable = select.poll()
             readable.register(connection.fileno(), select.POLLIN)
             kept = _Kept(connection, connection.cursor(), readable, time.monotonic())

@@ -46,16 +46,14 @@ def rates_query(parameters: Mapping[str, str | list[str]]) -> RatesQuery:
 
     Raises ProblemError (400) that names every parameter at fault.
     """
-    faults: list[Fault] = []
-    first = _read("date_from", parameters, _day, faults)
-    last = _read("date_to", parameters, _day, faults)
-    orig = _read("orig_code", parameters, location, faults)
-    dest = _read("dest_code", parameters, location, faults)
-    if first and last and (fault := _range_fault(first, last)):
-        faults.append(fault)
-    if first and last and orig and dest and not faults:
-        return RatesQuery(first, last, orig, dest)
-    raise ProblemError.of_parameters(400, "invalid-parameters", "Invalid parameters", faults)
+    try:
+        first, last = _day(parameters["date_from"]), _day(parameters["date_to"])  # type: ignore[arg-type]
+        orig, dest = location(parameters["orig_code"]), location(parameters["dest_code"])  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):  # one is missing, repeated or wrong: look again for all that is
+        raise _problem(parameters) from None
+    if not (orig.text and dest.text) or _range_fault(first, last):
+        raise _problem(parameters)
+    return RatesQuery(first, last, orig, dest)
 
 
 def location(text: str) -> Location:
@@ -63,6 +61,17 @@ def location(text: str) -> Location:
     if _PORT.fullmatch(text):
         return Location(text, "port")
     return Location(text, "region" if _REGION.fullmatch(text) else None)
+
+
+def _problem(parameters: Mapping[str, str | list[str]]) -> ProblemError:
+    faults: list[Fault] = []
+    first = _read("date_from", parameters, _day, faults)
+    last = _read("date_to", parameters, _day, faults)
+    _read("orig_code", parameters, location, faults)
+    _read("dest_code", parameters, location, faults)
+    if first and last and (fault := _range_fault(first, last)):
+        faults.append(fault)
+    return ProblemError.of_parameters(400, "invalid-parameters", "Invalid parameters", faults)
 
 
 def quoted(text: str) -> str:
@@ -103,8 +112,8 @@ def _day(text: str) -> date:
 
 def _range_fault(first: date, last: date) -> Fault | None:
     days = (last - first).days + 1
+    if 1 <= days <= MAX_DAYS:
+        return None
     if days < 1:
         return Fault("date_to", f"date_to ({last}) is before date_from ({first}); exchange them")
-    if days > MAX_DAYS:
-        return Fault("date_to", f"{first} to {last} is {days:,} days; ask for at most {MAX_DAYS:,} at once")
-    return None
+    return Fault("date_to", f"{first} to {last} is {days:,} days; ask for at most {MAX_DAYS:,} at once")

@@ -3,9 +3,12 @@
 A request is one statement, so that the data version and the rates come from one snapshot. It returns one
 row a month that has rates (and a single one without month when none has)::
 
-    epoch, version, orig_known, dest_known, month, counts, sums
+    nth, epoch, version, orig_known, dest_known, month, counts, sums
 
 The lookup of a location is only run when no rates tell that it is known.
+
+Lanes are asked for several at once (see `api.round_trips`); `nth` numbers them, from 1. What goes in are
+lists with commas, which no location has, and what comes out is JSON: psycopg2 takes three times as long for arrays.
 """
 
 from typing import Literal
@@ -22,30 +25,50 @@ SET enable_seqscan = off;
 SET jit = off;
 """
 
-ANSWER = """
-PREPARE rates_{orig}_{dest} (text, text, date, date) AS
+# Both are ports, or both are regions: such a lane is stored. A row a month and open batch. A port's code is
+# nobody's slug, so both may be looked for without being told apart. OFFSET 0 keeps the planner, which does
+# not know how few are asked for, from reading all rates to join them.
+LANES = """
+PREPARE rates_lanes (text, text, text, text) AS
 SELECT
+    nth::integer,
     epoch::text,
     version,
-    month IS NOT NULL OR EXISTS (SELECT FROM {orig_table} WHERE {orig_key} = $1) AS orig_known,
-    month IS NOT NULL OR EXISTS (SELECT FROM {dest_table} WHERE {dest_key} = $2) AS dest_known,
+    month IS NOT NULL
+        OR EXISTS (SELECT FROM ports WHERE code = orig) OR EXISTS (SELECT FROM regions WHERE slug = orig),
+    month IS NOT NULL
+        OR EXISTS (SELECT FROM ports WHERE code = dest) OR EXISTS (SELECT FROM regions WHERE slug = dest),
     month,
-    counts,
-    sums
-FROM data_version LEFT JOIN ({months}) AS months ON true;
-"""
-
-# Both are ports, or both are regions: such a lane is stored. A row a month and open batch.
-LANE = """
+    array_to_json(counts),
+    array_to_json(sums)
+FROM data_version
+CROSS JOIN unnest(
+    string_to_array($1, ','), string_to_array($2, ','),
+    string_to_array($3, ',')::date[], string_to_array($4, ',')::date[]
+) WITH ORDINALITY AS asked (orig, dest, first, last, nth)
+LEFT JOIN LATERAL (
     SELECT month, counts, sums
     FROM rates
-    WHERE orig_code = $1 AND dest_code = $2 AND month BETWEEN $3 AND $4
+    WHERE orig_code = orig AND dest_code = dest AND month BETWEEN first AND last
         AND batch_no IN (SELECT batch_no FROM open_batches)
+    OFFSET 0
+) AS months ON true;
 """
 
-# A port and a region: the lanes of the region's ports, added up. OFFSET 0 keeps the look at open_batches
-# out of the unfolded days.
-LANES = """
+# A port and a region: the lanes of the region's ports, added up. The inner OFFSET 0 keeps the look at
+# open_batches out of the unfolded days.
+SUMS = """
+PREPARE rates_{orig}_{dest} (text, text, date, date) AS
+SELECT
+    1,
+    epoch::text,
+    version,
+    month IS NOT NULL OR EXISTS (SELECT FROM {orig}s WHERE {orig_key} = $1),
+    month IS NOT NULL OR EXISTS (SELECT FROM {dest}s WHERE {dest_key} = $2),
+    month,
+    array_to_json(counts),
+    array_to_json(sums)
+FROM data_version LEFT JOIN (
     SELECT month, array_agg(count ORDER BY nth) AS counts, array_agg(sum ORDER BY nth) AS sums
     FROM (
         SELECT month, nth, sum(days.count) AS count, sum(days.sum)::bigint AS sum
@@ -60,6 +83,7 @@ LANES = """
         GROUP BY month, nth
     ) AS totals
     GROUP BY month
+) AS months ON true;
 """
 
 # As an array, the ports are keys of one index scan, whatever the planner believes their number to be.
@@ -72,13 +96,11 @@ PORTS_UNDER = """ANY (ARRAY(
                 SELECT code FROM ports WHERE parent_slug IN (SELECT slug FROM inside)
             ))"""
 
-MONTHS: dict[tuple[Kind, Kind], str] = {
-    ("port", "port"): LANE,
-    ("region", "region"): LANE,
-    ("port", "region"): LANES.format(origs="$1", dests=PORTS_UNDER.format(region="$2")),
-    ("region", "port"): LANES.format(origs=PORTS_UNDER.format(region="$1"), dests="$2"),
+UNDER: dict[tuple[Kind, Kind], tuple[str, str]] = {
+    ("port", "region"): ("$1", PORTS_UNDER.format(region="$2")),
+    ("region", "port"): (PORTS_UNDER.format(region="$1"), "$2"),
 }
-KEYS: dict[Kind, tuple[str, str]] = {"port": ("ports", "code"), "region": ("regions", "slug")}
+KEYS: dict[Kind, str] = {"port": "code", "region": "slug"}
 
 # Locations that a person who wrote $1 may have meant: every region, and the ports of the same country or
 # with a name that contains it. Only asked for an unknown location.
@@ -95,8 +117,9 @@ ORDER BY named DESC, location
 LIMIT 500;
 """
 
+RATES_OF_LANES = "EXECUTE rates_lanes (%s, %s, %s, %s)"
 RATES: dict[tuple[Kind, Kind], str] = {
-    (orig, dest): f"EXECUTE rates_{orig}_{dest} (%s, %s, %s, %s)" for orig, dest in MONTHS
+    (orig, dest): f"EXECUTE rates_{orig}_{dest} (%s, %s, %s, %s)" for orig, dest in UNDER
 }
 LOCATIONS_ALIKE = "EXECUTE locations_alike (%s)"
 VERSION = "SELECT epoch::text, version FROM data_version"
@@ -113,13 +136,9 @@ PING = "SELECT 1"
 
 def session(timeout_seconds: float) -> str:
     """Return what a new connection runs first: its settings, and the statements that it prepares."""
-    statements = [SETTINGS.format(milliseconds=max(1, int(timeout_seconds * 1000)))]
-    for (orig, dest), months in MONTHS.items():
-        (orig_table, orig_key), (dest_table, dest_key) = KEYS[orig], KEYS[dest]
-        statements.append(
-            ANSWER.format(
-                orig=orig, dest=dest, months=months,
-                orig_table=orig_table, orig_key=orig_key, dest_table=dest_table, dest_key=dest_key,
-            )
-        )  # fmt: skip
+    statements = [SETTINGS.format(milliseconds=max(1, int(timeout_seconds * 1000))), LANES]
+    statements += [
+        SUMS.format(orig=orig, dest=dest, orig_key=KEYS[orig], dest_key=KEYS[dest], origs=origs, dests=dests)
+        for (orig, dest), (origs, dests) in UNDER.items()
+    ]
     return "".join([*statements, ALIKE])

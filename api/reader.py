@@ -10,6 +10,7 @@ from api import queries
 from api.answers import Months
 from api.connections import Connections, Row
 from api.parameters import RatesQuery
+from api.round_trips import RoundTrips
 
 
 class Version(NamedTuple):
@@ -65,6 +66,7 @@ class DatabaseReader:
 
     def __init__(self, connections: Connections, *, timeout_seconds: float, check_seconds: float = 1.0) -> None:
         self._connections = connections
+        self._lanes = RoundTrips(connections, queries.RATES_OF_LANES)
         self._timeout_seconds = timeout_seconds
         self._check_seconds = check_seconds
 
@@ -73,13 +75,14 @@ class DatabaseReader:
         orig, dest = query.orig, query.dest
         if orig.kind is None or dest.kind is None:
             raise ValueError("a location that is neither a port nor a region has no rates")
-        rows = self._connections.fetch(
-            queries.RATES[orig.kind, dest.kind],
-            # Days as text, since psycopg2 takes some microseconds to write each date.
-            (orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()),
-            seconds=self._timeout_seconds,
-        )
-        epoch, version, orig_known, dest_known = rows[0][:4]
+        # Days as text, since psycopg2 takes some microseconds to write each date.
+        parameters = orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()
+        if orig.kind == dest.kind:
+            rows = self._lanes.fetch(parameters, seconds=self._timeout_seconds)
+        else:
+            statement = queries.RATES[orig.kind, dest.kind]
+            rows = self._connections.fetch(statement, parameters, seconds=self._timeout_seconds)
+        _, epoch, version, orig_known, dest_known, *_ = rows[0]
         return Rates(Version(epoch, version), orig_known, dest_known, _add_up(rows))
 
     def places(self) -> Places:

@@ -49,6 +49,7 @@ class RatesServer(MPServer):
         self._shd = SocketHolder(ours.fileno(), False, BACKLOG)  # type: ignore[call-arg, assignment]
 
         def load() -> Any:
+            _let_threads_finish()
             for each in self._sockets:
                 if each is not ours:
                     each.close()  # or it would seem that somebody listens there, when nobody does any more
@@ -77,6 +78,16 @@ class RatesServer(MPServer):
             if old.is_alive():
                 old.kill()
                 old.join()
+
+
+def _let_threads_finish() -> None:
+    """Let a thread of this process that wakes up not interrupt the one that runs (sched(7), SCHED_BATCH).
+
+    One of them runs Python at a time, so that the interrupted one is mostly the one that the other waits for.
+    """
+    if hasattr(os, "sched_setscheduler"):  # Linux has it
+        with contextlib.suppress(OSError):  # not allowed here: then it is slower
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:

@@ -7,7 +7,7 @@
 ``RATESFLOW_API_CONNECTIONS``
     to the database, at most, from each worker; 8 (and one more, which looks for new data)
 ``RATESFLOW_API_MAX_WAITING``
-    requests in each worker that may wait for one of them, before others are refused at once; 32
+    requests in each worker that may wait for one of them, before others are refused at once; 64
 ``RATESFLOW_API_CACHE_MB``
     of known answers that each worker keeps; 64; 0 reads the database for every request
 ``RATESFLOW_API_POLL_SECONDS``
@@ -112,7 +112,7 @@ def _size(environ: Mapping[str, str]) -> int:
 
 
 def _max_waiting(environ: Mapping[str, str]) -> int:
-    return setting(environ, "RATESFLOW_API_MAX_WAITING", 32, int, least=0)
+    return setting(environ, "RATESFLOW_API_MAX_WAITING", 64, int, least=0)
 
 
 def _watch(environ: Mapping[str, str], url: str, newest: Newest) -> Watch:

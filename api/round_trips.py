@@ -1,0 +1,121 @@
+"""One way to the database and back for all who ask at the same time.
+
+Of what a short statement costs, most is its way: sockets written and read, processes and threads woken. So
+while one round trip is under way requests gather, and the next one takes them all: the more are asked, the
+less each costs. Nobody waits for company: a request that finds nothing under way goes at once, alone. The
+thread of one of the requests goes for all of them; nothing runs when nobody asks.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from api.connections import Connections, DatabaseAwayError, OverloadedError, Row
+
+MOST_TOGETHER = 32
+# Who has waited this long for others starts another round trip, up to one a connection: a statement that
+# takes long, or a connection that hangs, holds up those whom it took along, and nobody else.
+PATIENCE_SECONDS = 0.02
+
+
+class _Asked:
+    """A request that waits. `taken` (by a round trip) and `leads` (the next one) change under the lock."""
+
+    __slots__ = ("leads", "parameters", "rows", "taken", "turn")
+
+    def __init__(self, parameters: Sequence[str]) -> None:
+        self.parameters = parameters
+        self.turn = threading.Lock()  # released when its wait is over
+        self.turn.acquire()
+        self.taken = self.leads = False
+        self.rows: list[Row] | None = None
+
+
+class RoundTrips:
+    """Runs `statement` for many requests at once.
+
+    Each of its parameters is a list with commas, with an element a request, so that no request's may have one;
+    the first column of its rows is the number of the request, from 1, that a row is for.
+    """
+
+    def __init__(self, connections: Connections, statement: str) -> None:
+        self._connections = connections
+        self._statement = statement
+        self._lock = threading.Lock()
+        self._waiting: deque[_Asked] = deque()
+        self._under_way = 0
+
+    def fetch(self, parameters: Sequence[str], *, seconds: float) -> list[Row]:
+        """Return the rows of one request. Raises what `Connections.fetch` raises."""
+        deadline = time.monotonic() + seconds
+        asked = _Asked(parameters)
+        self._connections.enter()
+        try:
+            with self._lock:
+                leads = not self._under_way
+                if leads:
+                    self._under_way += 1
+                else:
+                    self._waiting.append(asked)
+            if leads or self._leads_after_waiting(asked, deadline):
+                self._lead(asked, deadline)
+            if asked.rows is None:  # what went wrong may be another's fault
+                self._get([asked], deadline)
+        finally:
+            self._connections.leave()
+        return asked.rows or []
+
+    def _leads_after_waiting(self, asked: _Asked, deadline: float) -> bool:
+        """Wait for the rows; return whether to go and get them instead."""
+        if asked.turn.acquire(timeout=max(0.0, min(PATIENCE_SECONDS, deadline - time.monotonic()))):
+            return asked.leads
+        with self._lock:
+            if not asked.taken and self._under_way < self._connections.size:
+                self._waiting.remove(asked)
+                self._under_way += 1
+                return True
+        if asked.turn.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            return asked.leads
+        with self._lock:
+            if not asked.taken:
+                self._waiting.remove(asked)
+                raise OverloadedError("every connection to the database was busy for too long")
+            return asked.leads  # if so, since a moment ago, and somebody must
+
+    def _lead(self, asked: _Asked, deadline: float) -> None:
+        """Get the rows of `asked` and of those who wait; one of those who came meanwhile is the next to lead."""
+        together = [asked]
+        if time.monotonic() < deadline:
+            with self._lock:
+                while self._waiting and len(together) < MOST_TOGETHER:
+                    another = self._waiting.popleft()
+                    another.taken = True
+                    together.append(another)
+        try:
+            self._get(together, deadline)
+        except Exception:
+            if len(together) == 1:
+                raise
+            # Else each of them tries alone.
+        finally:
+            with self._lock:
+                following = self._waiting.popleft() if self._waiting else None
+                if following:
+                    following.taken = following.leads = True
+                else:
+                    self._under_way -= 1
+            if following:
+                following.turn.release()
+            for other in together[1:]:
+                other.turn.release()
+
+    def _get(self, together: list[_Asked], deadline: float) -> None:
+        if time.monotonic() >= deadline:
+            raise DatabaseAwayError("the database did not answer in time")
+        lists = [",".join(values) for values in zip(*[each.parameters for each in together], strict=True)]
+        rows: list[list[Row]] = [[] for _ in together]
+        for row in self._connections.run(self._statement, lists, deadline):
+            rows[row[0] - 1].append(row)
+        for each, found in zip(together, rows, strict=True):
+            each.rows = found
