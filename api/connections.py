@@ -72,16 +72,17 @@ class Connections:
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
         for _ in range(size):
             self._slots.put(None)
-        self.size = size
+        self._size = size
         self._places = size + max_waiting
-        self._present = self._most = 0  # requests at work or waiting
+        self._present = 0  # requests at work or waiting
+        self._statements = self._most = 0  # these too; requests may share one
         self._counting = threading.Lock()
 
-    def most_present(self) -> tuple[int, int]:
-        """Return how many connections were busy, and how many requests waited, at worst since last asked."""
+    def most_at_once(self) -> tuple[int, int]:
+        """Return how many connections were busy, and how many statements waited, at worst since last asked."""
         with self._counting:
-            most, self._most = self._most, self._present
-        return min(most, self.size), max(0, most - self.size)
+            most, self._most = self._most, self._statements
+        return min(most, self._size), max(0, most - self._size)
 
     def fetch(self, statement: str, parameters: Sequence[object] = (), *, seconds: float) -> list[Row]:
         """Run one statement that only reads, and return its rows.
@@ -103,8 +104,6 @@ class Connections:
             if self._present >= self._places:
                 raise OverloadedError("too many requests wait for the database")
             self._present += 1
-            if self._present > self._most:
-                self._most = self._present
 
     def leave(self) -> None:
         """Count a request out again."""
@@ -113,10 +112,17 @@ class Connections:
 
     def run(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
         """Do what `fetch` does, until `deadline` (of time.monotonic), for requests that were counted in."""
+        with self._counting:
+            self._statements += 1
+            if self._statements > self._most:
+                self._most = self._statements
         try:
             return self._in_turn(statement, parameters, deadline)
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
+        finally:
+            with self._counting:
+                self._statements -= 1
 
     def close(self) -> None:
         """Close the connections that are not in use."""

@@ -30,7 +30,7 @@ UNITS = {
     "Latency": "Milliseconds",  # a random sample of 100 requests at most
     "SlowestLatency": "Milliseconds",
     "ConnectionsBusy": "Count",  # the most at one moment
-    "ConnectionsWaited": "Count",  # the most requests that waited for one
+    "ConnectionsWaited": "Count",  # the most statements that waited for one; requests may share a statement
     "KnownAnswers": "Count",
     "KnownBytes": "Bytes",
     "DataAge": "Seconds",  # since the data version was last confirmed

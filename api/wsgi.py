@@ -142,7 +142,7 @@ def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, seconds: fl
 
 
 def _gauges(connections: Connections, known: KnownAnswers, watch: Watch) -> dict[str, float]:
-    busy, waited = connections.most_present()
+    busy, waited = connections.most_at_once()
     answers, size = known.size()
     gauges: dict[str, float] = {
         "ConnectionsBusy": busy,

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
@@ -69,6 +70,24 @@ def test_every_pair(client: testing.TestClient, owner: Connection, many: list[Pr
     """Between any two locations, ports or regions at any depth, overlapping or not, a month is exact."""
     for orig, dest in itertools.product(LOCATIONS, repeat=2):
         assert ask(client, orig, dest, *JANUARY) == plainly(owner, many, orig, dest, *JANUARY), (orig, dest)
+
+
+def test_asked_together(client: testing.TestClient, many: list[Price]) -> None:
+    """Requests that share a statement, known and unknown ones, have the answers that each has alone."""
+    requests = [
+        {"orig_code": orig, "dest_code": dest, "date_from": str(JANUARY[0] + timedelta(days=number % 40)),
+         "date_to": str(JANUARY[1] + timedelta(days=number % 40))}
+        for number, (orig, dest) in enumerate(itertools.product([*LOCATIONS, "AAAAA", "nowhere"], repeat=2))
+    ]  # fmt: skip
+
+    def answer(params: dict[str, str]) -> tuple[str, str]:
+        answered = client.simulate_get("/rates", params=params)
+        return answered.status, answered.text
+
+    alone = [answer(params) for params in requests]
+    assert {status[:3] for status, _ in alone} == {"200", "404"}
+    with ThreadPoolExecutor(30) as threads:
+        assert list(threads.map(answer, requests)) == alone
 
 
 def test_equals_average_of_the_table(client: testing.TestClient, owner: Connection, many: list[Price]) -> None:

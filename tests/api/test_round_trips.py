@@ -60,6 +60,19 @@ def test_come_together_go_together(connections: Connections, threads: ThreadPool
     assert _is_at_rest(trips, connections)
 
 
+def test_next_goes_as_soon_as_one_is_back(
+    connections: Connections, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Round trips follow one another without a pause, and without anybody's patience ending."""
+    monkeypatch.setattr("api.round_trips.PATIENCE_SECONDS", 9.0)
+    trips = RoundTrips(connections, TELL)
+    began = time.monotonic()
+    asked = [threads.submit(trips.fetch, (f"{number}", "0.001"), seconds=9) for number in range(20)]
+    assert [each.result()[0][1] for each in asked] == [f"{number}" for number in range(20)]
+    assert time.monotonic() - began < 5
+    assert connections.most_at_once() == (1, 0)
+
+
 def test_slow_one_holds_nobody_up(connections: Connections, threads: ThreadPoolExecutor) -> None:
     """While a statement takes long, others go by other connections."""
     trips = RoundTrips(connections, TELL)
@@ -70,6 +83,7 @@ def test_slow_one_holds_nobody_up(connections: Connections, threads: ThreadPoolE
     assert [each.result()[0][1] for each in quick] == [f"{number}" for number in range(10)]
     assert time.monotonic() - began < 0.45
     assert not slow.done()
+    assert connections.most_at_once() == (2, 0)
     assert slow.result()[1][1] == "slow"
     assert _is_at_rest(trips, connections)
 
@@ -109,7 +123,7 @@ def test_too_many_are_refused_at_once(connections: Connections, threads: ThreadP
     """Connections and places taken: the next request is refused without a wait."""
     trips = RoundTrips(connections, TELL)
     asked = [threads.submit(trips.fetch, (f"{number}", "0.2"), seconds=0.6) for number in range(23)]
-    _until(lambda: connections.most_present() == (3, 20))
+    _until(lambda: connections._present == 23)
     began = time.monotonic()
     with pytest.raises(OverloadedError, match="too many"):
         trips.fetch(("one more", "0"), seconds=5)
@@ -180,8 +194,7 @@ def test_whatever_happens(connections: Connections, threads: ThreadPoolExecutor)
 
 
 def _is_at_rest(trips: RoundTrips, connections: Connections) -> bool:
-    connections.most_present()
-    return trips._under_way == 0 and not trips._waiting and connections.most_present() == (0, 0)
+    return not (trips._under_way or trips._waiting or connections._present or connections._statements)
 
 
 def _until(happens: Callable[[], bool], seconds: float = 5) -> None:
