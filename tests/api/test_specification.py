@@ -73,7 +73,8 @@ def test_schemathesis(service: Service) -> None:
     for result in schema.get_all_operations():
         _check(result.ok(), checked, schemathesis.GenerationMode)
     assert len(checked) == 2 * len(specification()["paths"]) - 1
-    assert checked["GET /rates"] >= {200, 400, 404}
+    assert checked["GET /rates"] >= {400, 404}
+    assert checked["GET /rates"] & {200, 304}
 
 
 def _check(operation: Any, checked: dict[str, set[int]], modes: Any) -> None:
@@ -85,7 +86,9 @@ def _check(operation: Any, checked: dict[str, set[int]], modes: Any) -> None:
     strategy = operation.as_strategy(generation_mode=modes.POSITIVE) | operation.as_strategy(
         generation_mode=modes.NEGATIVE
     )
-    quick = settings(max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    # Good requests for rates are rare, and must be among them.
+    examples = 80 if operation.path == "/rates" else 25
+    quick = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     quick(given(case=strategy)(check))()
 
 
@@ -98,6 +101,6 @@ def _in_order(query: dict[str, Any] | None) -> dict[str, Any] | None:
     assert query is not None
     first, last = sorted([first, last])
     query |= {"date_from": str(first), "date_to": str(min(last, first + timedelta(days=MAX_DAYS - 1)))}
-    if (first.toordinal() + last.toordinal()) % 3 == 0:
+    if (first.toordinal() + last.toordinal()) % 2 == 0:
         query |= {"orig_code": next(iter(TREE.ports)), "dest_code": "europe"}
     return query
