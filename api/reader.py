@@ -78,7 +78,9 @@ class DatabaseReader:
         # Days as text, since psycopg2 takes some microseconds to write each date.
         parameters = orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()
         if orig.kind == dest.kind:
-            rows = self._lanes.fetch(parameters, seconds=self._timeout_seconds)
+            first, last = query.date_from, query.date_to
+            months = (last.year - first.year) * 12 + last.month - first.month + 1
+            rows = self._lanes.fetch(parameters, seconds=self._timeout_seconds, weight=months)
         else:
             statement = queries.RATES[orig.kind, dest.kind]
             rows = self._connections.fetch(statement, parameters, seconds=self._timeout_seconds)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from api.connections import Connections, DatabaseAwayError, Row
 
+# What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
 MOST_TOGETHER = 32
 # Who has waited this long for others starts another round trip: a statement that takes long, or a connection
 # that hangs, holds up those whom it took along, and nobody else.
@@ -22,10 +23,11 @@ PATIENCE_SECONDS = 0.02
 class _Asked:
     """A request that waits. `taken` (by a round trip) and `leads` (the next one) change under the lock."""
 
-    __slots__ = ("leads", "parameters", "rows", "taken", "turn")
+    __slots__ = ("leads", "parameters", "rows", "taken", "turn", "weight")
 
-    def __init__(self, parameters: Sequence[str]) -> None:
+    def __init__(self, parameters: Sequence[str], weight: int) -> None:
         self.parameters = parameters
+        self.weight = weight
         self.turn = threading.Lock()  # released when its wait is over
         self.turn.acquire()
         self.taken = self.leads = False
@@ -46,10 +48,13 @@ class RoundTrips:
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
 
-    def fetch(self, parameters: Sequence[str], *, seconds: float) -> list[Row]:
-        """Return the rows of one request. Raises what `Connections.fetch` raises."""
+    def fetch(self, parameters: Sequence[str], *, seconds: float, weight: int = 1) -> list[Row]:
+        """Return the rows of one request; `weight` is how much of the database's work it is.
+
+        Raises what `Connections.fetch` raises.
+        """
         deadline = time.monotonic() + seconds
-        asked = _Asked(parameters)
+        asked = _Asked(parameters, weight)
         self._connections.enter()
         try:
             with self._lock:
@@ -82,12 +87,14 @@ class RoundTrips:
     def _lead(self, asked: _Asked, deadline: float) -> None:
         """Get the rows of `asked` and of those who wait; one of those who came meanwhile is the next to lead."""
         together = [asked]
+        room = MOST_TOGETHER - asked.weight
         if time.monotonic() < deadline:
             with self._lock:
-                while self._waiting and len(together) < MOST_TOGETHER:
+                while self._waiting and self._waiting[0].weight <= room:
                     another = self._waiting.popleft()
                     another.taken = True
                     together.append(another)
+                    room -= another.weight
         try:
             self._get(together, deadline)
         except Exception:

@@ -159,6 +159,24 @@ def test_more_than_go_together(reader_url: str, threads: ThreadPoolExecutor) -> 
     connections.close()
 
 
+def test_heavy_ones_go_alone(reader_url: str, threads: ThreadPoolExecutor) -> None:
+    """A statement is no more work than so much, whatever is asked; what weighs more goes alone."""
+    connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=99)
+    trips = RoundTrips(connections, TELL)
+    first = threads.submit(trips.fetch, ("first", "0.2"), seconds=9)
+    _until(lambda: trips._under_way == 1)
+    weights = [MOST_TOGETHER // 2] * 6 + [MOST_TOGETHER * 4] * 3
+    others = [threads.submit(trips.fetch, (f"{weight}", "0"), seconds=9, weight=weight) for weight in weights]
+    together: dict[str, int] = {}
+    for weight, other in zip(weights, others, strict=True):
+        moment = other.result()[0][2]
+        together[moment] = together.get(moment, 0) + weight
+    assert max(weight for weight in together.values() if weight < MOST_TOGETHER * 4) == MOST_TOGETHER
+    assert max(together.values()) == MOST_TOGETHER * 4
+    assert first.result()
+    connections.close()
+
+
 def test_whatever_happens(connections: Connections, threads: ThreadPoolExecutor) -> None:
     """Requests quick, slow, wrong and with too little time, all at once: each ends, in time, with what is its own."""
     trips = RoundTrips(connections, TELL)
