@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,10 @@ def terminal(stack: Stack):
         command = [RATESFLOW, "--home", str(stack.home), *arguments]
         environment = os.environ | {"COLUMNS": "100", "LINES": "30", "TERM": "xterm-256color"}
         process = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
-        )
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True,
+            # As a shell on a terminal does; who runs the tests in the background may have it ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         os.close(slave)
         opened.append(Terminal(process, master))
         return opened[-1]
