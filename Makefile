@@ -35,7 +35,7 @@ demo: $(READY)  ## the main job, start to end, on the embedded stack
 	@$(BIN)/python -m local.demo
 
 test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
-	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .

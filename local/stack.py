@@ -17,6 +17,7 @@ __all__ = ["StackError", "down", "up"]
 # The first start makes a database and compiles what it imports; on a slow machine that takes its time.
 UP_SECONDS = 120
 DOWN_SECONDS = 60
+STRAY_SECONDS = 10
 
 
 def up(
@@ -115,10 +116,20 @@ def _end_strays(home: Home) -> bool:
     strays = [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, home.folder)]
     for process in strays:
         process.send_signal(signal.SIGINT)
-    _, alive = psutil.wait_procs(strays, timeout=10)
-    for process in alive:
+    deadline = time.monotonic() + STRAY_SECONDS
+    while any(map(_runs, strays)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for process in filter(_runs, strays):
         process.kill()
     return bool(strays)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Return whether a process is not over; one that nobody has reaped yet is."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _belongs(process: psutil.Process, folder: Path) -> bool:

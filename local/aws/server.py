@@ -120,6 +120,7 @@ def _bind(port: int) -> socket.socket:
 
 
 def _listen(settings: Settings, bound: socket.socket) -> Any:
+    from moto import backends
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -127,6 +128,8 @@ def _listen(settings: Settings, bound: socket.socket) -> Any:
     )
     from werkzeug.serving import make_server
 
+    services = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: services  # it would look through moto's folder at each request
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # It logs each failed task with its whole definition; the execution's history says the same in order.
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)

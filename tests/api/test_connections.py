@@ -1,6 +1,5 @@
 """Connections are shared, replaced and given up as they should be."""
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from api.connections import Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
+from tests.api.service import wait_until
 
 BACKEND = "SELECT pg_backend_pid()"
 
@@ -73,8 +73,8 @@ def test_hanging_server_is_given_up(reader_url: str) -> None:
     connections = Connections(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
     with pytest.raises(DatabaseAwayError):
-        connections.fetch("SELECT pg_sleep(5)", seconds=0.3)
-    assert time.monotonic() - started < 1
+        connections.fetch("SELECT pg_sleep(9)", seconds=0.3)
+    assert time.monotonic() - started < 5
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()
 
@@ -88,23 +88,19 @@ def test_unreachable_host_is_given_up() -> None:
         started = time.monotonic()
         with pytest.raises(DatabaseAwayError):
             connections.fetch("SELECT 1", seconds=0.3)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 5
 
 
 def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
     """Beyond those at work and those that may wait, a request is refused without waiting."""
     connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=1)
-    busy = [threading.Thread(target=connections.fetch, args=("SELECT pg_sleep(0.5)",), kwargs={"seconds": 5})
-            for _ in range(2)]  # fmt: skip
-    for thread in busy:
-        thread.start()
-    time.sleep(0.2)
-    started = time.monotonic()
-    with pytest.raises(OverloadedError):
-        connections.fetch("SELECT 1", seconds=5)
-    assert time.monotonic() - started < 0.1
-    for thread in busy:
-        thread.join()
+    with ThreadPoolExecutor(2) as threads:
+        busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.7)", seconds=30) for _ in range(2)]
+        wait_until(lambda: connections._present == 2)
+        with pytest.raises(OverloadedError):
+            connections.fetch("SELECT 1", seconds=30)
+        assert not all(each.done() for each in busy)
+        assert [each.result() for each in busy] == [[(True,)], [(True,)]]
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()
 
