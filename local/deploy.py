@@ -5,8 +5,10 @@ machine a new definition, while executions under way keep the old ones.
 """
 
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -37,13 +39,14 @@ class Databases:
     loader: str
 
 
+@cache
 def clients(endpoint: str) -> "Clients":
-    """Return clients of the embedded AWS, untouched by the user's own configuration."""
+    """Return the clients of the embedded AWS, untouched by the user's own configuration."""
     return Clients(endpoint)
 
 
 class Clients:
-    """Clients of one endpoint, made when they are asked for."""
+    """Clients of one endpoint, each made when it is first asked for: that takes longer than most requests."""
 
     def __init__(self, endpoint: str) -> None:
         self.session: Any = boto3.Session(
@@ -52,11 +55,16 @@ class Clients:
             region_name=REGION,
         )
         self.endpoint = endpoint
+        self._made: dict[str, Any] = {}
+        self._making = threading.Lock()  # a session makes one at a time; what it made is safe in all threads
 
     def __call__(self, service: str) -> Any:
-        """Return a client of a service."""
-        config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=65)
-        return self.session.client(service, endpoint_url=self.endpoint, config=config)
+        """Return the client of a service."""
+        with self._making:
+            if service not in self._made:
+                config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=65)
+                self._made[service] = self.session.client(service, endpoint_url=self.endpoint, config=config)
+            return self._made[service]
 
 
 def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:

@@ -80,11 +80,15 @@ class Stack:
                 found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         return list(found.values())
 
-    def definition_of(self, name: str) -> Any:
-        """Describe an execution by its name."""
+    def execution(self, name: str) -> Any:
+        """Describe an execution by its name; None while there is none."""
         machine = self.environment["RATESFLOW_STATE_MACHINE_ARN"]
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
-        return self.aws("stepfunctions").describe_execution(executionArn=arn)
+        states = self.aws("stepfunctions")
+        try:
+            return states.describe_execution(executionArn=arn)
+        except states.exceptions.ExecutionDoesNotExist:
+            return None
 
 
 def new_stack(folder: Path) -> Stack:

@@ -30,18 +30,20 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
 
     Other stacks of this machine, such as those of tests that run beside this one, may have batches of the same name.
     """
-    return _tasks_of(stack.environment["AWS_ENDPOINT_URL"], task, batch)
-
-
-def _tasks_of(endpoint: str, task: str, batch: str) -> list[psutil.Process]:
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        command = process.info["cmdline"] or []
-        if command[1:4] == ["-m", "loader", task] and any(part.startswith(batch) for part in command):
-            with suppress(psutil.Error):  # it may have ended meanwhile
-                if process.environ().get("AWS_ENDPOINT_URL") == endpoint:
-                    found.append(process)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):  # it may have ended meanwhile
+            if _is(process, process.cmdline(), stack.environment["AWS_ENDPOINT_URL"], task, batch):
+                found.append(process)
     return found
+
+
+def _is(process: psutil.Process, command: list[str], endpoint: str, task: str, batch: str) -> bool:
+    return (
+        command[1:4] == ["-m", "loader", task]
+        and any(part.startswith(batch) for part in command)
+        and process.environ().get("AWS_ENDPOINT_URL") == endpoint
+    )
 
 
 def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
@@ -59,6 +61,7 @@ class Hand(threading.Thread):
         self.task, self.batch, self.number, self.left = task, batch, number, times
         self._endpoint = stack.environment["AWS_ENDPOINT_URL"]  # it is the same after a `down` and an `up`
         self.hit: set[int] = set()
+        self._others: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> "Hand":
@@ -72,12 +75,22 @@ class Hand(threading.Thread):
     def run(self) -> None:
         """Look for processes until told to end; a task needs ten times as long to come to its work."""
         while self.left > 0 and not self._end.wait(0.015):
-            for process in _tasks_of(self._endpoint, self.task, self.batch):
-                if process.pid not in self.hit and self.left > 0:
-                    with suppress(psutil.NoSuchProcess):
-                        process.send_signal(self.number)
-                        self.hit.add(process.pid)
-                        self.left -= 1
+            present = set(psutil.pids())
+            self._others &= present
+            for pid in present - self._others - self.hit:
+                with suppress(psutil.Error):  # it may have ended meanwhile
+                    self._look_at(psutil.Process(pid))
+
+    def _look_at(self, process: psutil.Process) -> None:
+        """Look at a process once: on a busy machine, to look at all of them each time would take too long."""
+        command = process.cmdline()
+        if _is(process, command, self._endpoint, self.task, self.batch):
+            if self.left > 0:
+                process.send_signal(self.number)
+                self.hit.add(process.pid)
+                self.left -= 1
+        elif command and command[1:3] != ["-m", "local.aws"]:  # what starts a task looks so until it is one
+            self._others.add(process.pid)
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:

@@ -51,7 +51,7 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
         wait_for(lambda: commits.hit and loads.hit)
         waiting = send(stack, tmp_path, csv(rows(150, seed=33)), "waiting")  # both places are taken
         gone = send(stack, tmp_path, csv(rows(150, seed=34)), "gone")
-        wait_for(lambda: stack.definition_of(gone)["status"])
+        wait_for(lambda: stack.execution(gone))
         _delete(stack, "incoming/gone.csv")
         lost = lose_event(stack, tmp_path, "lost", 35)
         kill(stack)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.loader.samples import csv, daily, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, signal_to, tasks_of, wait_for
+from tests.local.hands import Hand, ended, signal_to, tasks_of, wait_for
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -170,7 +170,7 @@ def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp
         stack.run("ingest", str(path), "--no-wait")
         ((batch_id, number, message),) = wait_for(lambda: stack.ask(query))
     assert "load failed after 3 attempts with exit code 137" in message
-    execution = wait_for(lambda: (e := stack.definition_of(batch_id))["status"] != "RUNNING" and e)
+    execution = ended(stack, batch_id)
     assert (execution["status"], execution["error"], execution["cause"]) == ("FAILED", "BatchFailed", message)
     assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
     assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]

@@ -182,7 +182,7 @@ def test_an_array_whose_child_fails_is_discarded(stack: Stack, mailbox: Mailbox)
         wait_for(lambda: hand.hit)
         bucket = stack.environment["RATESFLOW_BUCKET"]
         stack.aws("s3").put_object(Bucket=bucket, Key=f"results/{name}/rates/1.copy", Body=b"something else")
-    wait_for(lambda: _awake(stack, name) or stack.definition_of(name)["status"] != "RUNNING")
+    wait_for(lambda: _awake(stack, name) or stack.execution(name)["status"] != "RUNNING")
     execution = ended(stack, name)
     assert execution["status"] == "FAILED"
     assert execution["cause"].startswith("load failed: shard 1: the rates in s3://")
