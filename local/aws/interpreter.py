@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import threading
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
@@ -41,8 +41,6 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
     state_task_service_callback,
 )
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
-from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 from moto.stepfunctions.parser.asl.utils import boto_client
 
 from local.aws.process_job import TERMINAL
@@ -61,7 +59,6 @@ _UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 def install(settings: Settings) -> None:
     """Switches moto's interpreter on, and mends it."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
-    _parse_each_definition_once()
     state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = settings.poll_seconds
     _restore_casing()
     _renew_task_tokens()
@@ -71,21 +68,6 @@ def install(settings: Settings) -> None:
     _let_states_errors_leave_branches()
     _limit_states_all()
     _share_clients(settings)
-
-
-def _parse_each_definition_once() -> None:
-    """moto parses a definition several times when it is created, and once more in each execution of it."""
-    parse = AmazonStateLanguageParser.parse
-
-    @lru_cache(maxsize=16)
-    def tree(definition: str) -> Any:
-        return parse(definition)[1]
-
-    def parsed(definition: str) -> Any:
-        known = tree(definition)  # it does not change; what is made of it is of one execution
-        return Preprocessor().visit(known), known
-
-    AmazonStateLanguageParser.parse = staticmethod(parsed)
 
 
 @cache

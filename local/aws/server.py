@@ -57,7 +57,7 @@ def serve(settings: Settings) -> Server:
     # A profile of the user's, meant for real AWS, has no say here.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
-    from local.aws import executions, interpreter, jobs, objects, versions  # they import, and mend, moto
+    from local.aws import executions, interpreter, jobs, objects, repetition, versions  # they import, and mend, moto
 
     jobs.reap_orphans(settings.data_dir)
     interpreter.install(settings)
@@ -65,6 +65,7 @@ def serve(settings: Settings) -> Server:
     versions.install()
     objects.install(settings)
     slots = jobs.install(settings)
+    repetition.install()
     listener = _listen(settings, bound)
     return Server(settings, listener, slots, lock)
 
@@ -120,7 +121,6 @@ def _bind(port: int) -> socket.socket:
 
 
 def _listen(settings: Settings, bound: socket.socket) -> Any:
-    from moto import backends
     from moto.moto_server.werkzeug_app import (
         DomainDispatcherApplication,
         MotoRequestHandler,
@@ -128,8 +128,6 @@ def _listen(settings: Settings, bound: socket.socket) -> Any:
     )
     from werkzeug.serving import make_server
 
-    services = tuple(backends.list_of_moto_modules())
-    backends.list_of_moto_modules = lambda: services  # it would look through moto's folder at each request
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     # It logs each failed task with its whole definition; the execution's history says the same in order.
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)

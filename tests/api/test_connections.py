@@ -73,8 +73,8 @@ def test_hanging_server_is_given_up(reader_url: str) -> None:
     connections = Connections(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
     with pytest.raises(DatabaseAwayError):
-        connections.fetch("SELECT pg_sleep(9)", seconds=0.3)
-    assert time.monotonic() - started < 5
+        connections.fetch("SELECT pg_sleep(5)", seconds=0.3)
+    assert time.monotonic() - started < 1
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()
 
@@ -88,18 +88,20 @@ def test_unreachable_host_is_given_up() -> None:
         started = time.monotonic()
         with pytest.raises(DatabaseAwayError):
             connections.fetch("SELECT 1", seconds=0.3)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 1
 
 
 def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
     """Beyond those at work and those that may wait, a request is refused without waiting."""
     connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=1)
     with ThreadPoolExecutor(2) as threads:
-        busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.7)", seconds=30) for _ in range(2)]
+        busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
         wait_until(lambda: connections._present == 2)
+        started = time.monotonic()
         with pytest.raises(OverloadedError):
-            connections.fetch("SELECT 1", seconds=30)
-        assert not all(each.done() for each in busy)
+            connections.fetch("SELECT 1", seconds=5)
+        assert time.monotonic() - started < 0.1
+        assert not any(each.done() for each in busy)
         assert [each.result() for each in busy] == [[(True,)], [(True,)]]
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()

@@ -169,7 +169,7 @@ def test_idle_and_odd_clients(service: Service) -> None:
         clients[0].sendall(b"GET /rates HTTP/1.1\r\nHost:")
         started = time.monotonic()
         assert service.get(PATH).status_code == 200
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 1
         answer = service.get("/health/live", headers={"X-Big": "x" * 500_000})
         assert answer.status_code == 431
         assert service.get("/rates?" + "a" * 50_000).status_code == 400
@@ -189,7 +189,7 @@ def test_overload(reader_url: str, locked: Connection) -> None:
             started = time.monotonic()
             assert service.get(f"{PATH}&more").status_code == 503
             assert service.get("/health/live").status_code == 200
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 0.5
             assert not any(answer.done() for answer in waiting)
             locked.rollback()
             assert {answer.result().status_code for answer in waiting} == {200}

@@ -64,7 +64,6 @@ class Field:
     settled: dict[str, str] = field(default_factory=dict)
     aws_killed: bool = False
     quiet: threading.Event = field(default_factory=threading.Event)
-    _clients: dict[str, Any] = field(default_factory=dict)
     _started: list[Callable[[], object]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -131,10 +130,8 @@ class Field:
         return self.standby.url(database=self.owner_url.rpartition("/")[2])
 
     def aws(self, service: str) -> Any:
-        """Return a client of the embedded AWS, made once."""
-        if service not in self._clients:
-            self._clients[service] = self.stack.aws(service)
-        return self._clients[service]
+        """Return the client of a service of the embedded AWS."""
+        return self.stack.aws(service)
 
     def describe(self, name: str) -> Any:
         """Describe an execution by its name. Raises ExecutionDoesNotExist of the client."""

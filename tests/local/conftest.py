@@ -80,10 +80,10 @@ class Stack:
                 found |= {each.pid: each for each in (process, *process.children(recursive=True))}
         return list(found.values())
 
-    def execution(self, name: str) -> Any:
+    def execution(self, name: str, machine: str = "ratesflow-ingestion") -> Any:
         """Describe an execution by its name; None while there is none."""
-        machine = self.environment["RATESFLOW_STATE_MACHINE_ARN"]
-        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        arn = self.environment["RATESFLOW_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
+        arn = f"{arn.rpartition(':')[0]}:{machine}:{name}"
         states = self.aws("stepfunctions")
         try:
             return states.describe_execution(executionArn=arn)

@@ -120,16 +120,10 @@ def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None
 
 def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflow-ingestion") -> dict[str, Any]:
     """Wait until an execution is over, and describe it."""
-    states = stack.aws("stepfunctions")
-    arn = stack.environment["RATESFLOW_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
-    arn = f"{arn.rpartition(':')[0]}:{machine}:{name}"
 
     def over() -> Any:
-        try:
-            found = states.describe_execution(executionArn=arn)
-        except states.exceptions.ExecutionDoesNotExist:
-            return None
-        return found if found["status"] != "RUNNING" else None
+        found = stack.execution(name, machine)
+        return found if found and found["status"] != "RUNNING" else None
 
     return wait_for(over, seconds, 0.1)
 
