@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
 
 from database.region_rates import rebuild_regions
-from database.versions import move_data_version, move_reference_version
+from database.versions import move_reference_version, note_change
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -202,7 +202,9 @@ def load(connection: "Connection", new: Reference) -> ReferenceChange:
         rebuilt = _regrouped(old, merged)
         rebuild_regions(cursor, rebuilt)
         if added or changed:
-            move_data_version(cursor)
+            cursor.execute("SELECT nextval('reference_changes')")
+            ((number,),) = cursor.fetchall()
+            note_change(cursor, number)
         else:
             connection.rollback()
             version -= 1

@@ -26,7 +26,7 @@ INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
 SELECT batch_no, month, orig, dest, array_agg(count ORDER BY nth), array_agg(sum ORDER BY nth)
 FROM (
     SELECT rates.batch_no, rates.month, o.slug AS orig, d.slug AS dest, days.nth,
-           sum(days.count)::integer AS count, sum(days.sum)::bigint AS sum
+           sum(days.count)::bigint AS count, sum(days.sum)::bigint AS sum
     FROM rates
     JOIN port_regions o ON o.code = rates.orig_code
     JOIN port_regions d ON d.code = rates.dest_code

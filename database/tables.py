@@ -16,6 +16,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -104,7 +105,18 @@ batches = Table(
     Column("rows", BigInteger),
     Column("rejected_rows", BigInteger),
     Column("duplicate_of", BigInteger, ForeignKey("batches.batch_no")),
-    Column("reference_version", BigInteger, comment="of the ports and regions it was validated with"),
+    Column("reference_version", BigInteger, comment="of the tree of regions that its rates were counted with"),
+    Column(
+        "rates_digest",
+        Text,
+        comment="SHA-256 of its rates between ports: the same prices in another wrapping have the same",
+    ),
+    Column(
+        "same_prices_as",
+        BigInteger,
+        ForeignKey("batches.batch_no"),
+        comment="another committed batch with the same rates and other bytes",
+    ),
     Column("report", Text, comment="s3:// address of its validation report"),
     Column("execution_arn", Text),
     Column("message", Text, comment="why it was refused or failed, in words"),
@@ -123,6 +135,8 @@ Index(
     unique=True,
     postgresql_where=text("state = 'committed' AND NOT forced"),
 )
+Index("batches_digest", batches.c.digest, postgresql_where=text("state = 'committed'"))
+Index("batches_rates_digest", batches.c.rates_digest, postgresql_where=text("state = 'committed'"))
 Index("batches_key", batches.c.key)
 Index("batches_open", batches.c.opened_at, postgresql_where=text("state = 'open'"))
 
@@ -167,7 +181,7 @@ rates = Table(
     Column("month", Date, nullable=False, comment="its first day"),
     Column("orig_code", Key, nullable=False, comment="a port's code, or a region's slug"),
     Column("dest_code", Key, nullable=False, comment="of the same kind as orig_code"),
-    Column("counts", ARRAY(Integer), nullable=False, comment="prices on each day of the month"),
+    Column("counts", ARRAY(BigInteger), nullable=False, comment="prices on each day of the month"),
     Column("sums", ARRAY(BigInteger), nullable=False, comment="their sum on each day, in US dollars"),
     # One element a day, no more and no fewer: batches are added up element by element.
     CheckConstraint(
@@ -186,8 +200,20 @@ open_batches = Table(
     "open_batches",
     metadata,
     Column("batch_no", BigInteger, autoincrement=False),
+    Column("version", BigInteger, nullable=False, comment="the data version from which on its rates count"),
     PrimaryKeyConstraint("batch_no"),
 )
+
+# What each data version changed, so that who knows older answers forgets no others.
+changes = Table(
+    "changes",
+    metadata,
+    Column("batch_no", BigInteger, autoincrement=False),
+    Column("version", BigInteger, comment="the data version that it made; null until then"),
+    Column("lanes", LargeBinary, comment="a bitmap of the lanes that it touches, by hash; null for all"),
+    PrimaryKeyConstraint("batch_no"),
+)
+Index("changes_version", changes.c.version)
 
 # One row, moved last in every transaction that changes what is visible, so that it follows commit order.
 data_version = Table(
@@ -196,6 +222,13 @@ data_version = Table(
     Column("only_row", Boolean, server_default=true()),
     Column("epoch", Uuid, nullable=False, server_default=func.gen_random_uuid()),
     Column("version", BigInteger, nullable=False),
+    Column(
+        "merged_version",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="the newest version of which rates may be merged: older states cannot be read",
+    ),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("only_row"),
     CheckConstraint("only_row", name="only_row"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors
 
-from database.versions import move_data_version
+from database.versions import make_visible
 from loader import metrics
 from loader.batch import Batch
 from loader.discard import drop_rows
@@ -45,8 +45,7 @@ def commit(connection: "Connection", batch: Batch) -> Result:
             _check_counts(cursor, entry)
             add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
             close_entry(cursor, entry.batch_no, COMMITTED)
-            cursor.execute("INSERT INTO open_batches (batch_no) VALUES (%s)", (entry.batch_no,))
-            move_data_version(cursor)
+            make_visible(cursor, entry.batch_no)
     except errors.UniqueViolation:
         return _lost(connection, batch)
     metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))

@@ -39,7 +39,7 @@ WITH lanes AS (
       AND (batch_no = 0 OR batch_no = ANY (%(batches)s))
     RETURNING rates.month, rates.orig_code, rates.dest_code, counts, sums
 ), days AS (
-    SELECT month, orig_code, dest_code, nth, sum(day.count)::integer AS count, sum(day.sum)::bigint AS sum
+    SELECT month, orig_code, dest_code, nth, sum(day.count)::bigint AS count, sum(day.sum)::bigint AS sum
     FROM gone CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS day (count, sum, nth)
     GROUP BY month, orig_code, dest_code, nth
 )
@@ -69,6 +69,11 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
 def _merge(connection: "Connection", batches: list[int]) -> int:
     """Merge the rates of these batches; return of how many no row of its own is left."""
     with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE data_version SET merged_version = greatest(merged_version,"
+            " (SELECT max(version) FROM open_batches WHERE batch_no = ANY (%s)))",
+            (batches,),
+        )
         cursor.execute(_LANES, {"batches": batches})
         lanes = cursor.fetchall()
     for some in _pieces(lanes):

@@ -50,6 +50,7 @@ def drop_rows(connection: "Connection", batch_no: int) -> None:
     """Drop the rates and the staging table of a batch that is closed and does not count."""
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM rates WHERE batch_no = %s", (batch_no,))
+        cursor.execute("DELETE FROM changes WHERE batch_no = %s", (batch_no,))
         cursor.execute("SELECT drop_batch(%s)", (batch_no,))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from database.lanes import mark_lanes
 from database.region_rates import rebuild_batch
 from database.versions import hold_reference_version
 from loader import objects, shards
@@ -51,6 +52,7 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
         if len(done) < batch.shards:
             return None
         entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
+        mark_lanes(cursor, entry.batch_no)
         cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
         add_seconds(cursor, entry.batch_no, "load", time.monotonic() - began)
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import sql
 
+from database.lanes import mark_lanes
 from database.region_rates import rebuild_batch
-from database.versions import hold_reference_version, move_data_version
+from database.versions import hold_reference_version, make_visible
 from loader.errors import ClosedError, UsageError
 from loader.ledger import COMMITTED, UNDONE, Entry, find_entry
 from loader.results import Result
@@ -33,7 +34,7 @@ CROSS JOIN LATERAL (
     SELECT each::date AS day FROM generate_series(month, month + '1 mon -1 days'::interval, '1 day') AS each
 ) AS calendar
 LEFT JOIN (
-    SELECT orig_code, dest_code, day, count(*)::integer AS count, sum(price)::bigint AS sum
+    SELECT orig_code, dest_code, day, count(*) AS count, sum(price)::bigint AS sum
     FROM prices WHERE batch_no = {number} GROUP BY orig_code, dest_code, day
 ) AS counted USING (orig_code, dest_code, day)
 GROUP BY month, orig_code, dest_code
@@ -58,7 +59,7 @@ def undo(connection: "Connection", run: str, batch_id: str) -> Result:
             "UPDATE batches SET state = 'undone', closed_at = now(), message = %s WHERE batch_no = %s",
             (f"undone by {run}", entry.batch_no),
         )
-        move_data_version(cursor)
+        make_visible(cursor, -entry.batch_no)
     return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} is undone; its file may be sent again")
 
 
@@ -67,4 +68,4 @@ def _open_negative(cursor: "Cursor", entry: Entry) -> None:
     hold_reference_version(cursor)
     cursor.execute(_NEGATIVE.format(number=sql.Literal(entry.batch_no)))
     rebuild_batch(cursor, -entry.batch_no)
-    cursor.execute("INSERT INTO open_batches (batch_no) VALUES (%s)", (-entry.batch_no,))
+    mark_lanes(cursor, -entry.batch_no)

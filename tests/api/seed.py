@@ -9,6 +9,9 @@ from datetime import date
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import execute_values
 
+from database.lanes import mark_lanes
+from database.versions import make_visible
+
 
 @dataclass(frozen=True)
 class Price:
@@ -100,6 +103,7 @@ def seed_batch(
         execute_values(
             cursor, "INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums) VALUES %s", rates
         )
+        mark_lanes(cursor, batch_no)
         if staged and not undo:
             cursor.execute("SELECT stage_batch(%s)", (batch_no,))
             rows = [(batch_no, row.day, row.price, row.orig_code, row.dest_code) for row in prices]
@@ -114,8 +118,7 @@ def open_batch(connection: Connection, batch_no: int) -> None:
     """Make a batch visible, as a commit does."""
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE batches SET state = 'committed', closed_at = now() WHERE batch_no = %s", (batch_no,))
-        cursor.execute("INSERT INTO open_batches VALUES (%s)", (batch_no,))
-        cursor.execute("UPDATE data_version SET version = version + 1, changed_at = now()")
+        make_visible(cursor, batch_no)
 
 
 def averages(prices: Iterable[Price], tree: Tree, orig: str, dest: str) -> dict[date, list[int]]:

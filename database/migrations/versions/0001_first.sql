@@ -30,6 +30,9 @@ CREATE TABLE reference_version (
 );
 INSERT INTO reference_version (version) VALUES (0);
 
+-- What a change of the tree does to rates that are visible is kept like a batch, under a number that no batch has.
+CREATE SEQUENCE reference_changes START WITH 4611686018427387904;
+
 -- The ledger, and what each shard of a task has done.
 CREATE TABLE batches (
     batch_no bigint GENERATED ALWAYS AS IDENTITY,
@@ -45,6 +48,8 @@ CREATE TABLE batches (
     rejected_rows bigint,
     duplicate_of bigint,
     reference_version bigint,
+    rates_digest text,
+    same_prices_as bigint,
     report text,
     execution_arn text,
     message text,
@@ -55,19 +60,24 @@ CREATE TABLE batches (
     CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
     CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
     CONSTRAINT batches_duplicate_of_fkey FOREIGN KEY (duplicate_of) REFERENCES batches (batch_no),
+    CONSTRAINT batches_same_prices_as_fkey FOREIGN KEY (same_prices_as) REFERENCES batches (batch_no),
     CONSTRAINT batches_state_check
         CHECK (state IN ('open', 'committed', 'rejected', 'duplicate', 'failed', 'undone'))
 );
 COMMENT ON COLUMN batches.batch_id IS 'the name of its execution';
 COMMENT ON COLUMN batches.version IS 'the object''s version in S3';
 COMMENT ON COLUMN batches.digest IS 'SHA-256 over the SHA-256s of its parts of 8 MiB';
-COMMENT ON COLUMN batches.reference_version IS 'of the ports and regions it was validated with';
+COMMENT ON COLUMN batches.reference_version IS 'of the tree of regions that its rates were counted with';
+COMMENT ON COLUMN batches.rates_digest IS 'SHA-256 of its rates between ports: the same prices in another wrapping have the same';
+COMMENT ON COLUMN batches.same_prices_as IS 'another committed batch with the same rates and other bytes';
 COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
 COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
 COMMENT ON COLUMN batches.seconds IS 'by step';
 COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
 COMMENT ON COLUMN batches.told IS 'by gc; null where the execution tells by itself';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
+CREATE INDEX batches_digest ON batches (digest) WHERE state = 'committed';
+CREATE INDEX batches_rates_digest ON batches (rates_digest) WHERE state = 'committed';
 CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
 
@@ -104,7 +114,7 @@ CREATE TABLE rates (
     month date NOT NULL,
     orig_code text COLLATE "C" NOT NULL,
     dest_code text COLLATE "C" NOT NULL,
-    counts integer[] NOT NULL,
+    counts bigint[] NOT NULL,
     sums bigint[] NOT NULL,
     CONSTRAINT rates_days_check CHECK (
         cardinality(counts) = extract(day FROM month + '1 mon -1 days'::interval)
@@ -121,18 +131,32 @@ CREATE INDEX rates_batch_no ON rates (batch_no) WHERE batch_no <> 0;
 
 CREATE TABLE open_batches (
     batch_no bigint,
+    version bigint NOT NULL,
     CONSTRAINT open_batches_pkey PRIMARY KEY (batch_no)
 );
-INSERT INTO open_batches VALUES (0);  -- merged rates, always visible
+COMMENT ON COLUMN open_batches.version IS 'the data version from which on its rates count';
+INSERT INTO open_batches VALUES (0, 0);  -- merged rates, always visible
+
+CREATE TABLE changes (
+    batch_no bigint,
+    version bigint,
+    lanes bytea,
+    CONSTRAINT changes_pkey PRIMARY KEY (batch_no)
+);
+COMMENT ON COLUMN changes.version IS 'the data version that it made; null until then';
+COMMENT ON COLUMN changes.lanes IS 'a bitmap of the lanes that it touches, by hash; null for all';
+CREATE INDEX changes_version ON changes (version);
 
 CREATE TABLE data_version (
     only_row boolean DEFAULT true,
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     version bigint NOT NULL,
+    merged_version bigint NOT NULL DEFAULT 0,
     changed_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT data_version_pkey PRIMARY KEY (only_row),
     CONSTRAINT data_version_only_row_check CHECK (only_row)
 );
+COMMENT ON COLUMN data_version.merged_version IS 'the newest version of which rates may be merged: older states cannot be read';
 INSERT INTO data_version (version) VALUES (0);
 
 -- Every region that contains a port, at any depth.
@@ -283,8 +307,10 @@ GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices TO
 -- The loader: rows, but no definitions; nothing of the ledger is ever deleted.
 GRANT SELECT, INSERT, UPDATE ON regions, ports, batches, shards TO ratesflow_loader;
 GRANT SELECT, UPDATE ON reference_version, data_version TO ratesflow_loader;
+GRANT USAGE ON SEQUENCE reference_changes TO ratesflow_loader;
 GRANT SELECT, INSERT, DELETE ON rates, open_batches TO ratesflow_loader;
+GRANT SELECT, INSERT, UPDATE, DELETE ON changes TO ratesflow_loader;
 GRANT SELECT ON prices, port_regions, daily_rates, committed_prices TO ratesflow_loader;
 
 -- The API: what an answer needs, and nothing else.
-GRANT SELECT ON rates, open_batches, data_version, ports, regions, port_regions TO ratesflow_reader;
+GRANT SELECT ON rates, open_batches, changes, data_version, ports, regions, port_regions TO ratesflow_reader;
