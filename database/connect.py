@@ -31,7 +31,7 @@ KEEPALIVES = {
     "tcp_user_timeout": 60_000,
 }
 # The database, not only the client, must notice: these are the server's own settings for the session.
-SESSION = "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
+SESSION = "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c datestyle=ISO"
 
 
 class NoDatabaseError(Exception):
@@ -75,8 +75,16 @@ def _from_secret(text: str, environ: Mapping[str, str], name: str) -> str:
     return url
 
 
-def connect(url: str, application_name: str, *, connect_timeout_seconds: int = 10) -> "Connection":
-    """Open a connection that notices when its other end is gone. Raises psycopg2.OperationalError."""
+def connect(
+    url: str, application_name: str, *, connect_timeout_seconds: int = 10, writable: bool = False
+) -> "Connection":
+    """Open a connection that notices when its other end is gone. Raises psycopg2.OperationalError.
+
+    With `writable` a server that takes no writes, such as a writer that was demoted in a failover while its name
+    still leads to it, is refused (PostgreSQL documentation, "target_session_attrs").
+    """
     settings: dict[str, Any] = {"application_name": application_name, "options": SESSION, **KEEPALIVES}
+    if writable:
+        settings["target_session_attrs"] = "read-write"
     connection: Connection = psycopg2.connect(url, connect_timeout=connect_timeout_seconds, **settings)
     return connection

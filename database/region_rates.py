@@ -1,59 +1,143 @@
-"""The rates between regions, built anew from the rates between ports.
+"""The rates between regions, when the tree of regions changes.
 
-A batch brings its regions' rates with it, added up while it was validated. These statements are for the
-rare times when that sum no longer fits the tree of regions: when reference data changes, and when it
-changed between a batch's validation and its load. They count the same thing by another road, which a
-test compares.
+A batch brings the rates of its regions with it, added up while it was validated. In every snapshot these are the sum
+of the rates of the ports under them, by the tree in the same snapshot. Two statements keep it so:
+
+* the rates of a batch that is still hidden are counted once more, by the tree as it is now;
+* for rates that are visible, a change of the tree is kept as a batch of its own: what the lanes of the moved ports
+  count is taken away from the regions above them by the old tree, and added to those by the new one. It is written
+  hidden and becomes visible with the new tree, in one commit.
 """
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from database.lanes import mark_lanes
+from database.versions import hold_reference_version
+
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# Lanes between regions of which one is among those given, for all batches or for one.
+    from database.reference import Reference
+
 _DELETE = """
 DELETE FROM rates
-WHERE (batch_no = %(batch_no)s OR %(batch_no)s IS NULL)
+WHERE batch_no = %(batch_no)s
   AND orig_code IN (SELECT slug FROM regions)
   AND dest_code IN (SELECT slug FROM regions)
-  AND (orig_code = ANY (%(slugs)s) OR dest_code = ANY (%(slugs)s))
 """
 
+# First to the direct parents, of which there are few pairs, then up the tree from there.
 _INSERT = """
 INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
-SELECT batch_no, month, orig, dest, array_agg(count ORDER BY nth), array_agg(sum ORDER BY nth)
-FROM (
-    SELECT rates.batch_no, rates.month, o.slug AS orig, d.slug AS dest, days.nth,
-           sum(days.count)::bigint AS count, sum(days.sum)::bigint AS sum
+WITH RECURSIVE up (slug, above) AS (
+    SELECT slug, slug FROM regions
+    UNION ALL
+    SELECT up.slug, regions.parent_slug
+    FROM up JOIN regions ON regions.slug = up.above
+    WHERE regions.parent_slug IS NOT NULL
+), direct AS MATERIALIZED (
+    SELECT rates.month, o.parent_slug AS orig, d.parent_slug AS dest, days.nth,
+           sum(days.count) AS count, sum(days.sum) AS sum
     FROM rates
-    JOIN port_regions o ON o.code = rates.orig_code
-    JOIN port_regions d ON d.code = rates.dest_code
+    JOIN ports o ON o.code = rates.orig_code
+    JOIN ports d ON d.code = rates.dest_code
     CROSS JOIN LATERAL unnest(rates.counts, rates.sums) WITH ORDINALITY AS days (count, sum, nth)
-    WHERE (rates.batch_no = %(batch_no)s OR %(batch_no)s IS NULL)
-      AND (o.slug = ANY (%(slugs)s) OR d.slug = ANY (%(slugs)s))
-    GROUP BY rates.batch_no, rates.month, o.slug, d.slug, days.nth
+    WHERE rates.batch_no = %(batch_no)s
+    GROUP BY rates.month, o.parent_slug, d.parent_slug, days.nth
+)
+SELECT %(batch_no)s, month, orig, dest, array_agg(count ORDER BY nth), array_agg(sum ORDER BY nth)
+FROM (
+    SELECT direct.month, o.above AS orig, d.above AS dest, direct.nth,
+           sum(direct.count)::bigint AS count, sum(direct.sum)::bigint AS sum
+    FROM direct
+    JOIN up o ON o.slug = direct.orig
+    JOIN up d ON d.slug = direct.dest
+    GROUP BY direct.month, o.above, d.above, direct.nth
 ) AS summed
-GROUP BY batch_no, month, orig, dest
+GROUP BY month, orig, dest
+"""
+
+# The lanes that begin in a moved port, and those that begin elsewhere and end in one: each found by its index.
+_MOVE = """
+INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
+WITH parents AS (
+    SELECT * FROM unnest(%(codes)s::text[], %(olds)s::text[], %(news)s::text[]) AS parent (code, old, new)
+), old_up AS (
+    SELECT * FROM unnest(%(old_slugs)s::text[], %(old_aboves)s::text[]) AS line (slug, above)
+), new_up AS (
+    SELECT * FROM unnest(%(new_slugs)s::text[], %(new_aboves)s::text[]) AS line (slug, above)
+), lanes AS (
+    SELECT month, orig_code, dest_code, counts, sums
+    FROM rates
+    WHERE batch_no = ANY (%(batches)s) AND orig_code = ANY (%(moved)s)
+    UNION ALL
+    SELECT rates.month, rates.orig_code, rates.dest_code, rates.counts, rates.sums
+    FROM unnest(%(others)s::text[]) AS o (code)
+    CROSS JOIN unnest(%(moved)s::text[]) AS d (code)
+    JOIN rates ON rates.orig_code = o.code AND rates.dest_code = d.code
+    WHERE rates.batch_no = ANY (%(batches)s)
+), direct AS MATERIALIZED (
+    SELECT lanes.month, o.old AS old_orig, o.new AS new_orig, d.old AS old_dest, d.new AS new_dest, days.nth,
+           sum(days.count) AS count, sum(days.sum) AS sum
+    FROM lanes
+    JOIN parents o ON o.code = lanes.orig_code
+    JOIN parents d ON d.code = lanes.dest_code
+    CROSS JOIN LATERAL unnest(lanes.counts, lanes.sums) WITH ORDINALITY AS days (count, sum, nth)
+    GROUP BY lanes.month, o.old, o.new, d.old, d.new, days.nth
+), both_ways AS (
+    SELECT month, o.above AS orig, d.above AS dest, nth, -count AS count, -sum AS sum
+    FROM direct JOIN old_up o ON o.slug = old_orig JOIN old_up d ON d.slug = old_dest
+    UNION ALL
+    SELECT month, o.above, d.above, nth, count, sum
+    FROM direct JOIN new_up o ON o.slug = new_orig JOIN new_up d ON d.slug = new_dest
+)
+SELECT %(number)s, month, orig, dest, array_agg(count ORDER BY nth), array_agg(sum ORDER BY nth)
+FROM (
+    SELECT month, orig, dest, nth, sum(count)::bigint AS count, sum(sum)::bigint AS sum
+    FROM both_ways GROUP BY month, orig, dest, nth
+) AS summed
+GROUP BY month, orig, dest
+HAVING bool_or(count <> 0 OR sum <> 0)
 """
 
 
-def rebuild_regions(cursor: "Cursor", slugs: Sequence[str], batch_no: int | None = None) -> None:
-    """Build anew the rates of all lanes that begin or end in one of the regions `slugs`.
+def fit_tree(cursor: "Cursor", batch_no: int, counted_with: int | None) -> None:
+    """Keep the tree of regions as it is until the transaction ends, and make the rates of a hidden batch fit it.
 
-    For every batch, hidden ones too, or only for `batch_no`. The caller holds the reference version.
+    Mostly they do. Where the tree was changed since they were counted, those of regions are counted once more; another
+    change of the tree is all that waits for it.
     """
-    if not slugs:
+    if hold_reference_version(cursor) != counted_with:
+        _prepare(cursor)
+        cursor.execute(_DELETE, {"batch_no": batch_no})
+        cursor.execute(_INSERT, {"batch_no": batch_no})
+        mark_lanes(cursor, batch_no)
+
+
+def moved_ports(old: "Reference", new: "Reference") -> list[str]:
+    """Return the ports of the old tree that are in other regions by the new one; new ports have no prices yet."""
+    return [code for code, above in old.regions_of.items() if set(above) != set(new.regions_of[code])]
+
+
+def move_rates(cursor: "Cursor", number: int, old: "Reference", new: "Reference", batches: Sequence[int]) -> None:
+    """Write, as the hidden batch `number`, how the rates of these batches between regions differ by the new tree."""
+    moved = moved_ports(old, new)
+    if not moved or not batches:
         return
-    wanted = {"slugs": list(slugs), "batch_no": batch_no}
-    cursor.execute(_DELETE, wanted)
-    cursor.execute(_INSERT, wanted)
+    _prepare(cursor)
+    values: dict[str, object] = {"number": number, "moved": moved, "batches": list(batches)}
+    values["others"] = sorted(old.ports.keys() - set(moved))
+    codes = values["codes"] = list(old.ports)
+    values["olds"] = [old.ports[code].parent_slug for code in codes]
+    values["news"] = [new.ports[code].parent_slug for code in codes]
+    for name, tree in (("old", old), ("new", new)):
+        lines = [(slug, above) for slug in tree.regions for above in tree.line(slug)]
+        values[f"{name}_slugs"] = [slug for slug, _ in lines]
+        values[f"{name}_aboves"] = [above for _, above in lines]
+    cursor.execute(_MOVE, values)
 
 
-def rebuild_batch(cursor: "Cursor", batch_no: int) -> None:
-    """Build anew all rates between regions of one batch, with the tree of regions as it is now."""
-    cursor.execute("SELECT coalesce(array_agg(slug), '{}') FROM regions")
-    row = cursor.fetchone()
-    assert row is not None
-    rebuild_regions(cursor, row[0], batch_no)
+def _prepare(cursor: "Cursor") -> None:
+    """Give sums of many lanes room; compiling them would take longer than most of them run."""
+    cursor.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")

@@ -124,6 +124,7 @@ batches = Table(
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("closed_at", DateTime(timezone=True), comment="when it left the state open"),
     Column("told", Boolean, comment="by gc; null where the execution tells by itself"),
+    Column("dropped_at", DateTime(timezone=True), comment="when its prices were dropped, if it does not count"),
     PrimaryKeyConstraint("batch_no"),
     UniqueConstraint("batch_id"),
     CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),
@@ -139,6 +140,12 @@ Index("batches_digest", batches.c.digest, postgresql_where=text("state = 'commit
 Index("batches_rates_digest", batches.c.rates_digest, postgresql_where=text("state = 'committed'"))
 Index("batches_key", batches.c.key)
 Index("batches_open", batches.c.opened_at, postgresql_where=text("state = 'open'"))
+Index(
+    "batches_undone",
+    batches.c.batch_no,
+    postgresql_where=text("state = 'undone' AND dropped_at IS NULL"),
+)
+Index("batches_untold", batches.c.batch_no, postgresql_where=text("NOT told"))
 
 # What each shard of a task has done; a task that is not split is shard 0 of 1. The prices of a large shard are
 # loaded by two connections; the second half has a claim of its own.

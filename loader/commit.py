@@ -3,8 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from psycopg2 import errors
-
+from database.region_rates import fit_tree
 from database.versions import make_visible
 from loader import metrics
 from loader.batch import Batch
@@ -19,6 +18,7 @@ from loader.ledger import (
     close_entry,
     committed_twin,
     find_entry,
+    hold_digest,
     require_open,
 )
 from loader.results import Result
@@ -36,21 +36,37 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     Raises ClosedError when the batch was closed otherwise, TaskError when rows are missing.
     """
     began = time.monotonic()
-    try:
-        with connection, connection.cursor() as cursor:
-            entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
-            if entry and entry.state in (COMMITTED, DUPLICATE):
-                return _answer(batch, entry)
+    with connection, connection.cursor() as cursor:
+        entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
+        if entry is None or entry.state not in (COMMITTED, DUPLICATE):
             entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
             _check_counts(cursor, entry)
-            add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
-            close_entry(cursor, entry.batch_no, COMMITTED)
-            make_visible(cursor, entry.batch_no)
-    except errors.UniqueViolation:
-        return _lost(connection, batch)
-    metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
-    metrics.note_open_batches(connection)
-    return Result("commit", batch.batch_id, COMMITTED, entry.rows, entry.rejected_rows, entry.report)
+            outcome = _settle(cursor, entry, began)
+            if outcome == COMMITTED:
+                make_visible(cursor, entry.batch_no)
+    if entry.state == OPEN and outcome == COMMITTED:
+        metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
+        metrics.note_open_batches(connection)
+    with connection, connection.cursor() as cursor:
+        entry = find_entry(cursor, batch.batch_id) or entry
+    if entry.state == DUPLICATE:
+        drop_rows(connection, entry.batch_no)
+    return _answer(batch, entry)
+
+
+def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
+    """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
+    assert entry.digest is not None
+    hold_digest(cursor, entry.digest)
+    twin = committed_twin(cursor, entry, digest=entry.digest, forced=entry.forced)
+    if twin:
+        message = f"the same bytes were committed already, by {twin.words}"
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
+        return DUPLICATE
+    fit_tree(cursor, entry.batch_no, entry.reference_version)
+    add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
+    close_entry(cursor, entry.batch_no, COMMITTED)
+    return COMMITTED
 
 
 def _check_counts(cursor: "Cursor", entry: Entry) -> None:
@@ -68,22 +84,6 @@ def _check_counts(cursor: "Cursor", entry: Entry) -> None:
     )
     if cursor.fetchone() != (1,):
         raise TaskError(f"the table staging_{entry.batch_no} is not part of prices: nothing was committed")
-
-
-def _lost(connection: "Connection", batch: Batch) -> Result:
-    """Close the batch as a duplicate of the one that committed the same bytes in the meantime."""
-    with connection, connection.cursor() as cursor:
-        entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-        assert entry.digest is not None
-        twin = committed_twin(cursor, entry, entry.digest)
-        if twin is None:
-            raise TaskError("another batch with the same bytes was committed, and then undone: send the file again")
-        message = f"the same bytes were committed already, by batch {twin[1]}"
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin[0], message=message)
-    drop_rows(connection, entry.batch_no)
-    with connection, connection.cursor() as cursor:
-        entry = find_entry(cursor, batch.batch_id) or entry
-    return _answer(batch, entry)
 
 
 def _answer(batch: Batch, entry: Entry) -> Result:

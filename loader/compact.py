@@ -8,23 +8,30 @@ the next run goes on from there. Nothing that a reader sees changes, so the data
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from database.versions import hold_reference_version
+from database.patience import COMPACTION_LOCK, TREE_LOCK
 from loader import metrics
 from loader.results import Result
-from loader.tables import merge_tables
+from loader.tables import merges
+from loader.upkeep import Piece, Upkeep
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Any fixed number: two compactions at once would wait for one another at every lane.
-ADVISORY_LOCK = 7_283_730
 # Lanes a transaction; a lane has a row a month and batch.
 LANES = 200
 # Seconds to rest after each transaction, as a share of its own time: readers share the machine.
 REST = 0.5
+# Data versions whose changes are kept for services that know older answers: hours of commits.
+KEPT_CHANGES = 10_000
 
+_BEGIN = """
+UPDATE data_version SET merged_version = greatest(
+    merged_version, (SELECT max(version) FROM open_batches WHERE batch_no = ANY (%s))
+)
+"""
 _LANES = """
 SELECT DISTINCT orig_code, dest_code FROM rates
 WHERE batch_no <> 0 AND batch_no = ANY (%(batches)s) ORDER BY orig_code, dest_code
@@ -51,47 +58,66 @@ HAVING bool_or(count <> 0)
 """
 
 
+_EMPTY = """
+DELETE FROM open_batches WHERE batch_no = ANY (%s)
+AND NOT EXISTS (SELECT FROM rates WHERE rates.batch_no = open_batches.batch_no AND batch_no <> 0)
+"""
+
+
 def compact(connection: "Connection", run: str, least: int = 1) -> Result:
-    """Merge the rates of all open batches if there are at least `least`; return how many batches were merged."""
+    """Merge the rates of all open batches if there are at least `least`; return how many batches were merged.
+
+    Then tables of prices are merged while there are too many. Raises TaskError, after everything else was done, for
+    what no retry can do.
+    """
     with connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,))
+        cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", (COMPACTION_LOCK,))
         if cursor.fetchone() != (True,):
             return Result("compact", run, "done", 0, message="another compaction is at work")
         cursor.execute("SELECT batch_no FROM open_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
-    merged = _merge(connection, batches) if len(batches) >= max(least, 1) else 0
-    away = merge_tables(connection)
+    upkeep = Upkeep()
+    merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(least, 1) else 0
+    away = upkeep.work_off(merges(connection))
+    upkeep.work_off([("list of changes", partial(_prune, connection))])
     metrics.note_open_batches(connection)
     words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {least}"
-    return Result("compact", run, "done", merged, message=words + (f"; {away} tables of prices fewer" if away else ""))
+    words += f"; {away} merges of tables of prices" if away else ""
+    return Result("compact", run, "done", merged, message=words + upkeep.finish())
 
 
-def _merge(connection: "Connection", batches: list[int]) -> int:
+def _merge_all(connection: "Connection", batches: list[int], upkeep: Upkeep) -> int:
     """Merge the rates of these batches; return of how many no row of its own is left."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE data_version SET merged_version = greatest(merged_version,"
-            " (SELECT max(version) FROM open_batches WHERE batch_no = ANY (%s)))",
-            (batches,),
-        )
-        cursor.execute(_LANES, {"batches": batches})
-        lanes = cursor.fetchall()
-    for some in _pieces(lanes):
-        began = time.monotonic()
-        with connection, connection.cursor() as cursor:
-            hold_reference_version(cursor)  # a change of regions rebuilds rows, and must not meet this
-            origs, dests = zip(*some, strict=True)
-            cursor.execute(_MERGE, {"batches": batches, "origs": list(origs), "dests": list(dests)})
-        time.sleep((time.monotonic() - began) * REST)
+        cursor.execute(_BEGIN, (batches,))
+    upkeep.work_off(_pieces(connection, batches))
     with connection, connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM open_batches WHERE batch_no = ANY (%s)"
-            " AND NOT EXISTS (SELECT FROM rates WHERE rates.batch_no = open_batches.batch_no AND batch_no <> 0)",
-            (batches,),
-        )
+        cursor.execute(_EMPTY, (batches,))
         return cursor.rowcount
 
 
-def _pieces(lanes: list[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    for at in range(0, len(lanes), LANES):
-        yield lanes[at : at + LANES]
+def _pieces(connection: "Connection", batches: list[int]) -> Iterator[Piece]:
+    """Yield the merges of some lanes each; which lanes there are is kept by the database, not here."""
+    with connection.cursor("lanes", withhold=True) as lanes:
+        lanes.itersize = LANES
+        lanes.execute(_LANES, {"batches": batches})
+        connection.commit()
+        while some := lanes.fetchmany(LANES):
+            connection.commit()
+            yield f"lanes from {some[0][0]} to {some[0][1]}", partial(_merge, connection, batches, some)
+
+
+def _merge(connection: "Connection", batches: list[int], lanes: list[tuple[Any, ...]]) -> None:
+    began = time.monotonic()
+    origs, dests = zip(*lanes, strict=True)
+    with connection, connection.cursor() as cursor:
+        # A change of the tree notes which batches it has dealt with; rows must not move between batches meanwhile.
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, 0)", (TREE_LOCK,))
+        cursor.execute(_MERGE, {"batches": batches, "origs": list(origs), "dests": list(dests)})
+    time.sleep((time.monotonic() - began) * REST)
+
+
+def _prune(connection: "Connection") -> None:
+    """Forget what old data versions changed: who knows answers of before takes everything for changed."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute("DELETE FROM changes WHERE version <= (SELECT version FROM data_version) - %s", (KEPT_CHANGES,))

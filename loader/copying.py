@@ -13,6 +13,8 @@ from loader.gunzip import unpacked
 from loader.lines import from_offset, whole_lines
 from loader.spans import Fetch, Span
 
+COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
+
 
 class ChangedError(Exception):
     """The bytes cannot be read as they were when they were validated."""

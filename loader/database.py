@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import psycopg2
-from psycopg2 import errors
 
 from database.connect import NoDatabaseError, connect, database_url
+from database.sqlstates import PASSING, Kind, kind_of
 from loader import faults
 from loader.errors import ClosedError, TaskError, TransientError, UsageError
 
@@ -18,25 +18,17 @@ if TYPE_CHECKING:
 
 # Waiting longer for a lock than this means that something is wrong: try again, with a fresh look.
 LOCK_TIMEOUT_SECONDS = 15
-# A restart or a failover takes some seconds; an attempt of a task is dearer than to wait for it.
-CONNECT_SECONDS = 30
-
-_PASSING = (
-    psycopg2.OperationalError,  # no connection, server shut down, out of memory or disk
-    psycopg2.InterfaceError,  # connection already closed
-    errors.LockNotAvailable,
-    errors.DeadlockDetected,
-    errors.SerializationFailure,
-    errors.QueryCanceled,
-)
+# A restart or a failover takes up to a minute, and then the name must move from the old writer to the new one.
+# An attempt of a task is dearer than to wait for it.
+CONNECT_SECONDS = 90
+PAUSE_SECONDS = 1.0
 
 
 @contextmanager
 def connected(task: str) -> Iterator["Connection"]:
     """Open the task's connection and close it after.
 
-    Raises UsageError when no database is named, TransientError for everything that may pass, ClosedError when
-    the batch was closed meanwhile, TaskError for what else the database refuses for good.
+    Raises UsageError when no database is named, and for the database's own errors what `explained` returns.
     """
     connection = _connected(task)
     try:
@@ -46,18 +38,26 @@ def connected(task: str) -> Iterator["Connection"]:
         if counting := faults.cursor_factory():
             connection.cursor_factory = counting
         yield connection
-    except _PASSING as error:
-        raise TransientError(f"the database did not finish the work: {_words(error)}") from error
-    except errors.ObjectNotInPrerequisiteState as error:  # what the functions say of a batch that was closed
-        raise ClosedError(f"the database refused: {_words(error)}") from error
     except psycopg2.Error as error:
-        raise TaskError(f"the database refused: {_words(error)}") from error
+        raise explained(error) from error
     finally:
         connection.close()
 
 
+def explained(error: psycopg2.Error) -> TaskError:
+    """Return what an error of the database means for a task, by the table of `database.sqlstates`.
+
+    TransientError for everything that may pass, ClosedError when the batch was closed meanwhile, TaskError for what
+    the database refuses for good.
+    """
+    kind = kind_of(error)
+    if kind in PASSING:
+        return TransientError(f"the database did not finish the work: {_words(error)}")
+    return (ClosedError if kind is Kind.CLOSED else TaskError)(f"the database refused: {_words(error)}")
+
+
 def _connected(task: str) -> "Connection":
-    """Connect, and wait a while for a database that restarts or fails over.
+    """Connect, and wait a while for a database that restarts, fails over, or takes no writes yet.
 
     A password that came with the job may have been rotated since: if it is refused, the secret is fetched by its ARN.
     """
@@ -65,7 +65,7 @@ def _connected(task: str) -> "Connection":
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
-            return connect(database_url(environ), f"ratesflow-{task}")
+            return connect(database_url(environ), f"ratesflow-{task}", writable=True)
         except NoDatabaseError as error:
             raise UsageError(str(error)) from error
         except psycopg2.OperationalError as error:
@@ -73,7 +73,7 @@ def _connected(task: str) -> "Connection":
                 raise TransientError(f"the database does not answer: {_words(error)}") from error
             if environ.get("DATABASE_SECRET_ARN") and "password authentication failed" in str(error):
                 environ.pop("DATABASE_SECRET", None)
-            time.sleep(CONNECT_SECONDS / 30)
+            time.sleep(min(PAUSE_SECONDS, CONNECT_SECONDS / 10))
 
 
 def _words(error: psycopg2.Error) -> str:

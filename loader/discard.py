@@ -3,6 +3,7 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from database.patience import patiently
 from loader import objects
 from loader.batch import Batch
 from loader.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
@@ -48,10 +49,13 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
 
 def drop_rows(connection: "Connection", batch_no: int) -> None:
     """Drop the rates and the staging table of a batch that is closed and does not count."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute("DELETE FROM rates WHERE batch_no = %s", (batch_no,))
+
+    def drop(cursor: "Cursor") -> None:
+        cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (batch_no,))
         cursor.execute("DELETE FROM changes WHERE batch_no = %s", (batch_no,))
         cursor.execute("SELECT drop_batch(%s)", (batch_no,))
+
+    patiently(connection, drop)
 
 
 def cause_in_words(batch: Batch) -> str:

@@ -7,40 +7,42 @@ one likes: every step asks the ledger first.
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 
+from database.patience import TREE_LOCK, UNDO_LOCK, patiently
+from database.reference import FIRST_MOVE
 from loader import notification, objects
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
-from loader.errors import UsageError
+from loader.errors import TaskError, UsageError
 from loader.ledger import FAILED
 from loader.results import Result
+from loader.upkeep import Piece, Upkeep
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 INBOX = "incoming/"
+# Seconds that the prices of one batch wait for a reader of prices to end; the next run tries again.
+PATIENCE_SECONDS = 30.0
 # An object younger than this may still be on its way through events and queues; one older was given up.
 LOST_MINUTES = "RATESFLOW_LOST_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
 
-# Closed batches that do not count, of which a table or rates are left; a discard was killed in between.
+# What is registered as hidden although nobody works on it any more: batches that are closed, undos that never ended.
 _LEFT = """
-SELECT batch_no FROM batches
-WHERE state IN ('rejected', 'duplicate', 'failed')
-  AND (to_regclass('staging_' || batch_no) IS NOT NULL
-       OR EXISTS (SELECT FROM rates WHERE rates.batch_no = batches.batch_no AND rates.batch_no <> 0))
+SELECT changes.batch_no
+FROM changes LEFT JOIN batches USING (batch_no)
+WHERE changes.version IS NULL AND (changes.batch_no < 0 OR batches.state IS DISTINCT FROM 'open')
 """
 # The prices of an undone batch are not needed once its negative counts; its rates are, until they are merged.
-_UNDONE = """
-SELECT batch_no FROM batches
-WHERE state = 'undone' AND EXISTS (SELECT FROM prices WHERE prices.batch_no = batches.batch_no)
-"""
+_UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND dropped_at IS NULL"
 _UNTOLD = """
 SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
        rows, rejected_rows, report, coalesce(message, '')
@@ -57,31 +59,62 @@ _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 
 def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
-    """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many."""
-    for found in abandoned(connection, batch):
-        discard(connection, found.batch, found.end, told=False)
-    _note_cut_off(connection, batch)
-    closed = list(_tell(connection, batch))
-    dropped = _drop_leftovers(connection)
-    started = _start_lost(connection, bucket) if batch == ALL else []
-    words = f"{len(closed)} closed, {dropped} leftovers dropped, {len(started)} lost objects started"
+    """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many.
+
+    Each is a piece of its own, which cannot stop the others. Raises TaskError, after everything else was done, for
+    what no retry can do.
+    """
+    upkeep = Upkeep()
+    closed: list[str] = []
+    started: list[str] = []
+    dropped: list[int] = []
+    upkeep.work_off(_each(lambda: _abandoned(connection, batch), "list of abandoned batches"))
+    upkeep.work_off([("executions that were cut off", partial(_note_cut_off, connection, batch))])
+    upkeep.work_off(_untold(connection, batch, closed))
+    upkeep.work_off(_leftovers(connection, dropped))
+    if batch == ALL:
+        upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
+    words = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
     key = f"results/{run}/gc.data.json"
-    objects.put_json(bucket, key, {"closed": closed, "leftovers": dropped, "started": started})
-    return Result("gc", run, "done", len(closed), message=words, data=key)
+    objects.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})
+    return Result("gc", run, "done", len(closed), message=words + upkeep.finish(), data=key)
 
 
-def _tell(connection: "Connection", batch: str) -> Iterator[str]:
-    """Notify of what gc closed and has not told of, this run or one that was killed, and yield the batches' ids."""
+def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:
+    """Yield pieces; that their list cannot be made is a piece that fails."""
+    try:
+        yield from pieces()
+    except TaskError as error:
+        yield what, partial(_fail, error)
+
+
+def _fail(error: TaskError) -> None:
+    raise error
+
+
+def _abandoned(connection: "Connection", batch: str) -> Iterator[Piece]:
+    for found in abandoned(connection, batch):
+        yield f"batch {found.batch.batch_id}", partial(discard, connection, found.batch, found.end, told=False)
+
+
+def _untold(connection: "Connection", batch: str, closed: list[str]) -> Iterator[Piece]:
+    """Yield the notifications of what gc closed and has not told of, in this run or one that was killed."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_UNTOLD, {"batch": batch})
         rows = cursor.fetchall()
-    for batch_no, state, seconds, *told in rows:
-        found = Batch(*told[:5])
-        notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
-        with connection, connection.cursor() as cursor:
-            cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
-        if state == FAILED:
-            yield found.batch_id
+    for row in rows:
+        yield f"notification of {row[3]}", partial(_tell, connection, closed, *row)
+
+
+def _tell(
+    connection: "Connection", closed: list[str], batch_no: int, state: str, seconds: dict[str, float], *told: Any
+) -> None:
+    found = Batch(*told[:5])
+    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
+    if state == FAILED:
+        closed.append(found.batch_id)
 
 
 def _note_cut_off(connection: "Connection", batch: str) -> None:
@@ -99,26 +132,44 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
                 cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
 
 
-def _drop_leftovers(connection: "Connection") -> int:
+def _leftovers(connection: "Connection", dropped: list[int]) -> Iterator[Piece]:
     with connection, connection.cursor() as cursor:
         cursor.execute(_LEFT)
         left = [number for (number,) in cursor.fetchall()]
         cursor.execute(_UNDONE)
         undone = [number for (number,) in cursor.fetchall()]
     for number in left:
-        drop_rows(connection, number)
+        yield f"leftovers under number {number}", partial(_drop_hidden, connection, number, dropped)
     for number in undone:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT drop_batch(%s)", (number,))
-    return len(left) + len(undone)
+        yield f"prices of the undone batch number {number}", partial(_drop_prices, connection, number, dropped)
 
 
-def _start_lost(connection: "Connection", bucket: str) -> list[str]:
+def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> None:
+    """Drop what was written hidden under a number, unless who wrote it is still at work."""
+    if number in range(1, FIRST_MOVE):
+        drop_rows(connection, number)
+        dropped.append(number)
+        return
+    lock = (TREE_LOCK, 0) if number >= FIRST_MOVE else (UNDO_LOCK, -number % (1 << 31))
+    with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", lock)
+        if cursor.fetchone() == (True,):
+            cursor.execute("DELETE FROM changes WHERE batch_no = %s AND version IS NULL", (number,))
+            if cursor.rowcount:  # else it became visible meanwhile
+                cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (number,))
+                dropped.append(number)
+
+
+def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> None:
+    patiently(connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=PATIENCE_SECONDS)
+    dropped.append(number)
+
+
+def _start_lost(connection: "Connection", bucket: str, started: list[str]) -> None:
     """Send objects that no execution has opened to the queue of arrivals again; the trigger starts them once."""
     queue = os.environ.get("RATESFLOW_QUEUE_URL")
     if not queue:
-        return []
-    started = []
+        return
     sqs = boto3.client("sqs")
     for page in _inbox(bucket):
         with connection, connection.cursor() as cursor:
@@ -128,7 +179,6 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
             if (version["Key"], version["VersionId"]) not in seen:
                 sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(bucket, version)))
                 started.append(f"s3://{bucket}/{version['Key']}")
-    return started
 
 
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:

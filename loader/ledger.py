@@ -1,6 +1,7 @@
 """The ledger's row of a batch: opened once, closed once, and locked by whatever must not overlap its closing."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from loader.batch import Batch
@@ -29,6 +30,21 @@ class Entry:
     report: str | None
     message: str | None
     reference_version: int | None
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Another batch with the same bytes, or the same rates; `closed_at` is when it was committed."""
+
+    batch_no: int
+    batch_id: str
+    key: str
+    closed_at: datetime
+
+    @property
+    def words(self) -> str:
+        """Name it for a person who sent the same."""
+        return f"batch {self.batch_id} (file {self.key} of {self.closed_at:%Y-%m-%d})"
 
 
 def open_entry(
@@ -91,12 +107,28 @@ def add_seconds(cursor: "Cursor", batch_no: int, step: str, seconds: float) -> N
     )
 
 
-def committed_twin(cursor: "Cursor", entry: Entry, digest: str | None) -> tuple[int, str] | None:
-    """Return number and id of another batch with the same bytes that is committed, None if there is none."""
+def note_hidden(cursor: "Cursor", batch_no: int) -> None:
+    """Note that hidden rates of this number are about to be written, so that gc finds what a crash leaves of them."""
+    cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (batch_no,))
+
+
+def hold_digest(cursor: "Cursor", digest: str) -> None:
+    """Keep batches of the same bytes from being committed beside this one, until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (digest,))
+
+
+def committed_twin(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
+    """Return another batch with the same bytes that is committed, None if there is none.
+
+    Forced ones count too. One that is forced itself has a twin only in its own object: run again, it adds nothing.
+    """
     cursor.execute(
-        "SELECT batch_no, batch_id FROM batches"
-        " WHERE digest = %s AND state = 'committed' AND NOT forced AND batch_no <> %s",
-        (digest, entry.batch_no),
+        "SELECT other.batch_no, other.batch_id, other.key, other.closed_at"
+        " FROM batches AS other, batches AS mine"
+        " WHERE other.digest = %s AND other.state = 'committed' AND other.batch_no <> %s AND mine.batch_no = %s"
+        " AND (NOT %s OR (other.bucket, other.key, other.version) = (mine.bucket, mine.key, mine.version))"
+        " ORDER BY other.batch_no LIMIT 1",
+        (digest, entry.batch_no, entry.batch_no, forced),
     )
-    row: tuple[int, str] | None = cursor.fetchone()
-    return row
+    row = cursor.fetchone()
+    return Twin(*row) if row else None

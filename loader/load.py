@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from database.lanes import mark_lanes
-from database.region_rates import rebuild_batch
-from database.versions import hold_reference_version
+from database.patience import patiently
 from loader import objects, shards
 from loader.batch import Batch
 from loader.blocks import BlockReader
+from loader.copying import COPY_RATES
 from loader.digest import batch_digest, watched_by
 from loader.errors import ClosedError, TaskError
-from loader.ledger import Entry, add_seconds, require_open
+from loader.ledger import Entry, add_seconds, note_hidden, require_open
 from loader.prices import copy_prices
 from loader.results import Result
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
-
-_COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
 
 
 def load(connection: "Connection", batch: Batch) -> Result | None:
@@ -40,6 +38,7 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
         entry = require_open(cursor, batch.batch_id)
         shards.announce(cursor, entry.batch_no, "load", batch.shard)
     with connection, connection.cursor() as cursor:
+        note_hidden(cursor, entry.batch_no)
         cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
     with connection, connection.cursor() as cursor:
         entry = require_open(cursor, batch.batch_id, "FOR SHARE")
@@ -49,19 +48,25 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
         # Without a lock, which would wait for the shards that still copy. Of the shards that are done last, at
         # least one sees all of them here.
         done = shards.done(cursor, entry.batch_no, "load")
-        if len(done) < batch.shards:
-            return None
-        entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-        mark_lanes(cursor, entry.batch_no)
-        cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
-        add_seconds(cursor, entry.batch_no, "load", time.monotonic() - began)
+    if len(done) < batch.shards:
+        return None
+    # Waits for ANALYZE or a merge of tables, which last minutes; nothing that was copied is lost meanwhile.
+    entry = patiently(connection, lambda cursor: _attach(cursor, batch, time.monotonic() - began))
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
+
+
+def _attach(cursor: "Cursor", batch: Batch, seconds: float) -> Entry:
+    entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
+    mark_lanes(cursor, entry.batch_no)
+    cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
+    add_seconds(cursor, entry.batch_no, "load", seconds)
+    return entry
 
 
 def _load_shard(cursor: "Cursor", batch: Batch, entry: Entry) -> None:
     validated = _validated(cursor, batch, entry)
     rows = copy_prices(cursor, batch, entry, validated)
-    _copy_rates(cursor, batch, entry, validated)
+    _copy_rates(cursor, batch, validated)
     shards.record(cursor, entry.batch_no, "load", batch.shard, rows, {})
 
 
@@ -77,12 +82,12 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
     return found[batch.shard]
 
 
-def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[str, Any]) -> None:
+def _copy_rates(cursor: "Cursor", batch: Batch, validated: dict[str, Any]) -> None:
     sha256 = hashlib.sha256()
     stream = BlockReader(watched_by(sha256, objects.blocks(batch.bucket, validated["rates"])))
     refused = None
     try:
-        cursor.copy_expert(_COPY_RATES, stream)
+        cursor.copy_expert(COPY_RATES, stream)
     except psycopg2.Error as error:
         if stream.failure:
             raise stream.failure from error
@@ -92,7 +97,3 @@ def _copy_rates(cursor: "Cursor", batch: Batch, entry: Entry, validated: dict[st
         raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
     if refused:
         raise refused
-    # From here to the commit of this transaction the tree of regions stands still; a change that waits for
-    # it finds these rates, and builds those of its regions anew.
-    if hold_reference_version(cursor) != entry.reference_version:
-        rebuild_batch(cursor, entry.batch_no)

@@ -4,10 +4,13 @@ import io
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
+
 from database import reference
 from database.connect import NoDatabaseError, database_url
 from loader import objects
-from loader.errors import UsageError
+from loader.database import explained
+from loader.errors import TaskError, UsageError
 from loader.results import Result
 
 if TYPE_CHECKING:
@@ -45,12 +48,19 @@ def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, sta
 
 def migrate(run: str) -> Result:
     """Bring the schema up to date. Raises UsageError when the database, or the secret of a user, is not named well."""
-    from database.migrate import migrate as upgrade  # Alembic is slow to import, and only this task needs it
+    # Alembic is slow to import, and only this task needs it.
+    from sqlalchemy.exc import DBAPIError
+
+    from database.migrate import migrate as upgrade
 
     try:
         before, after = upgrade(database_url())
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
+    except DBAPIError as error:
+        raise (explained(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
+    except psycopg2.Error as error:
+        raise explained(error) from error
     words = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
     return Result("migrate", run, "done", message=words)
 

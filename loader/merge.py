@@ -48,10 +48,10 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
 
 
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
-    twin = None if facts["forced"] else committed_twin(cursor, entry, facts["digest"])
+    twin = committed_twin(cursor, entry, digest=facts["digest"], forced=facts["forced"])
     if twin:
-        message = f"the same bytes were committed already, by batch {twin[1]}"
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin[0], message=message, **facts)
+        message = f"the same bytes were committed already, by {twin.words}"
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)

@@ -104,12 +104,14 @@ def _calendar(days: Integers) -> tuple[Integers, Integers]:
     return months[back], of_month[back]
 
 
-def copy_rows(counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference) -> Iterator[bytes]:
+def copy_rows(
+    counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference, sign: int = 1
+) -> Iterator[bytes]:
     """Yield lines, many at a time, for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
 
     First those of ports, then those of regions, both in the order of the index that reads them.
     `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
-    of a region above its origin and a region above its destination.
+    of a region above its origin and a region above its destination. All counts and sums are multiplied by `sign`.
     """
     slugs = sorted(reference.regions)
     numbers = {slug: number for number, slug in enumerate(slugs)}
@@ -118,14 +120,14 @@ def copy_rows(counts: RateCounts, batch_no: int, ports: Sequence[str], reference
     direct = CellCounts()
     parent = np.array([0, *(line[0] for line in above)], dtype=np.int64)
     cells = _passed_on(counts.read(), direct, [(parent, parent)])
-    yield from _packed(batch_no, lane_months(cells), ["", *ports])
+    yield from _packed(batch_no, lane_months(cells), ["", *ports], sign)
     climb = np.full((len(slugs), max(map(len, above), default=0)), -1, dtype=np.int64)
     for line in above:
         climb[line[0], : len(line)] = line
     regions = CellCounts()
     for _ in _passed_on(direct.read(), regions, [(up, across) for up in climb.T for across in climb.T]):
         pass
-    yield from _packed(batch_no, lane_months(regions.read()), slugs)
+    yield from _packed(batch_no, lane_months(regions.read()), slugs, sign)
 
 
 def _passed_on(pieces: Iterable[Cells], to: CellCounts, ways: list[tuple[Integers, Integers]]) -> Iterator[Cells]:
@@ -144,11 +146,11 @@ def _passed_on(pieces: Iterable[Cells], to: CellCounts, ways: list[tuple[Integer
         yield cells
 
 
-def _packed(batch_no: int, lanes: Iterable[LaneMonths], names: Sequence[str]) -> Iterator[bytes]:
+def _packed(batch_no: int, lanes: Iterable[LaneMonths], names: Sequence[str], sign: int) -> Iterator[bytes]:
     for origs, dests, months, counts, sums in lanes:
         firsts = {month: f"{month // 12:04}-{month % 12 + 1:02}-01" for month in set(months.tolist())}
         keys = zip(months.tolist(), origs.tolist(), dests.tolist(), strict=True)
-        arrays = zip(_arrays(months, counts), _arrays(months, sums), strict=True)
+        arrays = zip(_arrays(months, sign * counts), _arrays(months, sign * sums), strict=True)
         yield b"".join(
             b"%d\t%b\t{%b}\t{%b}\n" % (batch_no, f"{firsts[month]}\t{names[orig]}\t{names[dest]}".encode(), *pair)
             for (month, orig, dest), pair in zip(keys, arrays, strict=True)

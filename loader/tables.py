@@ -6,24 +6,30 @@ API never reads them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+from database.patience import patiently
+from loader.upkeep import Piece
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 # So many tables are fine; a merged table grows up to about so many rows.
-TABLES, ROWS = 128, 50_000_000
+TABLES, ROWS = 128, 10_000_000
+# Tables that one merge locks, each with its index, out of max_locks_per_transaction × max_connections for all.
+GROUP_TABLES = 200
 # Numbers of batches are given before their rows can be seen. After this time none can still appear in between.
 MINUTES = 60
+# Seconds that a merge waits for its moment. It has done its work by then; another run does it again.
+PATIENCE_SECONDS = 30.0
 
-# One row a table of prices: the numbers that it holds and about how many rows, none of it of the last hour.
+# One row a table of prices: the numbers that it holds and how many rows by the ledger, none of it of the last hour.
 _OLD = """
-SELECT first, last, greatest(reltuples, 0)::bigint FROM (
-    SELECT reltuples, split_part(relname, '_', 2)::bigint AS first,
-           coalesce(nullif(split_part(relname, '_', 3), ''), split_part(relname, '_', 2))::bigint AS last
-    FROM pg_inherits JOIN pg_class ON oid = inhrelid
-    WHERE inhparent = 'prices'::regclass
-) AS tables
+SELECT first, last,
+       (SELECT coalesce(sum(rows), 0)::bigint FROM batches
+        WHERE batch_no BETWEEN first AND last AND state = 'committed')
+FROM price_tables
 WHERE last < ALL (
     SELECT batch_no FROM batches WHERE state = 'open' OR opened_at > now() - %s * interval '1 minute'
 )
@@ -33,35 +39,49 @@ ORDER BY first
 
 @dataclass(frozen=True)
 class Table:
-    """The prices of the batches numbered `first` to `last`, about `rows` of them."""
+    """The prices of the batches numbered `first` to `last`, `rows` of them."""
 
     first: int
     last: int
     rows: int
 
 
-def merge_tables(connection: "Connection", most: int = TABLES, rows: int = ROWS, minutes: int = MINUTES) -> int:
-    """Merge tables of prices, oldest first, until about `most` are left; return how many fewer there are."""
+def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minutes: int = MINUTES) -> Iterator[Piece]:
+    """Yield the merges of tables of prices, oldest first, after which about `most` are left."""
     with connection, connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM price_tables")
+        ((too_many,),) = cursor.fetchall()
+        too_many -= most
+        if too_many <= 0:
+            return
         cursor.execute(_OLD, (minutes,))
         tables = [Table(*row) for row in cursor.fetchall()]
-    away = 0
-    for group in _groups(tables, rows):
-        if len(tables) - away <= most:
+    for group in groups(tables, rows):
+        if too_many <= 0:
             break
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT merge_prices(%s, %s)", (group[0].first, group[-1].last))
-        away += len(group) - 1
-    return away
+        too_many -= len(group) - 1
+        yield f"merge of tables {group[0].first} to {group[-1].last}", partial(_merge, connection, group)
 
 
-def _groups(tables: list[Table], rows: int) -> Iterator[list[Table]]:
-    """Yield neighbours that together have at most `rows` rows, two at least."""
+def _merge(connection: "Connection", group: list[Table]) -> None:
+    patiently(
+        connection,
+        lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", (group[0].first, group[-1].last)),
+        seconds=PATIENCE_SECONDS,
+    )
+
+
+def groups(tables: list[Table], rows: int, most: int = GROUP_TABLES) -> Iterator[list[Table]]:
+    """Yield neighbours that together have at most `rows` rows and are at most `most`; two at least.
+
+    A table that has half of the rows by itself is left alone: it would be copied again at every run.
+    """
     group: list[Table] = []
-    for table in [*tables, None]:
-        if table is None or (group and sum(each.rows for each in group) + table.rows > rows):
+    for table in [*tables, Table(0, 0, rows)]:
+        full = 2 * table.rows >= rows
+        if full or len(group) == most or sum(each.rows for each in group) + table.rows > rows:
             if len(group) > 1:
                 yield group
             group = []
-        if table is not None:
+        if not full:
             group.append(table)

@@ -1,12 +1,16 @@
 """Reference data: what is read, what is refused, and what happens to rates when a port moves."""
 
 import io
+from typing import Any
 
 import pytest
 
-from database import reference
+from database import reference, region_rates
 from database.reference import Port, Reference, ReferenceDataError, Region
+from database.region_rates import fit_tree
+from database.versions import make_visible
 from tests.fix_database import Database
+from tests.tree import DISAGREE
 
 PORTS = "code,name,parent_slug\nCNSHA,Shanghai,east\nNLRTM,Rotterdam,west\n"
 REGIONS = "slug,name,parent_slug\nworld,World,\neast,East,world\nwest,West,world\n"
@@ -96,33 +100,96 @@ def test_loading_the_same_again_changes_nothing(database: Database) -> None:
     assert before == after
 
 
-def _region_rates(database: Database) -> dict[tuple[str, str], list[int]]:
-    return {
-        (orig, dest): counts
-        for orig, dest, counts in database.ask(
-            "SELECT orig_code, dest_code, counts FROM rates WHERE orig_code IN (SELECT slug FROM regions)"
-        )
-    }
+def _add_batch(database: Database, number: int, lanes: dict[tuple[str, str], int], *, visible: bool = True) -> None:
+    """Put the rates of a batch into one month, those of regions counted by the tree as it is."""
+    connection = database.connect(database.loader_url)
+    with connection, connection.cursor() as cursor:
+        for (orig, dest), count in lanes.items():
+            values = (number, orig, dest, [count] * 28, [count * 500] * 28)
+            cursor.execute("INSERT INTO rates VALUES (%s, '2021-02-01', %s, %s, %s, %s)", values)
+        fit_tree(cursor, number, None)
+        if visible:
+            make_visible(cursor, number)
+    connection.close()
+
+
+def _regions(database: Database) -> dict[tuple[str, str], int]:
+    """Return how many prices each lane between regions has on the first day of the month."""
+    found = database.ask(
+        "SELECT orig_code, dest_code, sum(counts[1])::integer FROM rates JOIN open_batches USING (batch_no)"
+        " WHERE orig_code IN (SELECT slug FROM regions) GROUP BY 1, 2 HAVING sum(counts[1]) <> 0"
+    )
+    return {(orig, dest): count for orig, dest, count in found}
 
 
 def test_a_port_that_moves_takes_its_prices_to_its_new_region(database: Database) -> None:
-    """Rates of the regions that a port leaves and enters are built anew, for committed and for hidden batches."""
+    """What a port counts leaves the regions above it by the old tree and enters those above it by the new one."""
     load(database, read())
-    database.ask(
-        "INSERT INTO rates VALUES (7, '2021-02-01', 'CNSHA', 'NLRTM', %s, %s),"
-        " (8, '2021-02-01', 'CNSHA', 'NLRTM', %s, %s)",
-        [1] * 28,
-        [500] * 28,
-        [2] * 28,
-        [900] * 28,
-    )
+    _add_batch(database, 7, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 4})
+    _add_batch(database, 8, {("CNSHA", "NLRTM"): 2})
     moved = Reference({"CNSHA": Port("CNSHA", "Shanghai", "far")}, {"far": Region("far", "Far East", "east")})
     change = load(database, moved)
     assert set(change.rebuilt) == {"far"}
-    lanes = _region_rates(database)
-    assert set(lanes) == {("far", "west"), ("far", "world")}
-    assert all(len(counts) == 28 for counts in lanes.values())
-    back = Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {})
-    change = load(database, back)
+    above = [("far", "west", 3), ("east", "west", 3), ("west", "far", 4), ("west", "east", 4)]
+    above += [("far", "world", 3), ("east", "world", 3), ("world", "far", 4), ("world", "east", 4)]
+    above += [("world", "west", 3), ("west", "world", 4), ("world", "world", 7)]
+    assert _regions(database) == {(orig, dest): count for orig, dest, count in above}
+    change = load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert set(change.rebuilt) == {"east", "far", "west"}
-    assert set(_region_rates(database)) == {("west", "west"), ("west", "world"), ("world", "west")}
+    lanes = {("west", "west"): 7, ("west", "world"): 7, ("world", "west"): 7, ("world", "world"): 7}
+    assert _regions(database) == lanes
+    assert database.ask(DISAGREE) == []
+
+
+def test_a_region_that_moves_takes_all_its_ports(database: Database) -> None:
+    """A region under another parent counts there, and so do the regions above both, of prices old and new."""
+    load(database, read())
+    _add_batch(database, 7, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2, ("CNSHA", "CNSHA"): 3})
+    load(database, Reference({}, {"asia": Region("asia", "Asia", "world"), "east": Region("east", "East", "asia")}))
+    assert _regions(database)["asia", "west"] == 1
+    assert _regions(database)["world", "world"] == 6
+    load(database, Reference({}, {"east": Region("east", "East", None)}))
+    assert ("asia", "west") not in _regions(database)
+    _add_batch(database, 8, {("CNSHA", "NLRTM"): 5})
+    assert _regions(database)["east", "west"] == 6
+    assert database.ask(DISAGREE) == []
+
+
+def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches that become visible at each moment of a change are all counted by the new tree after it."""
+    load(database, read())
+    _add_batch(database, 7, {("CNSHA", "NLRTM"): 1})
+    before_switch = iter((8, 9, 10))
+    move = region_rates.move_rates
+
+    def move_and_commit(*arguments: Any) -> None:
+        move(*arguments)
+        if number := next(before_switch, None):
+            _add_batch(database, number, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2})
+
+    monkeypatch.setattr("database.reference.move_rates", move_and_commit)
+    monkeypatch.setattr("database.reference.SMALL_ROWS", -1)  # always caught up with once more
+    monkeypatch.setattr("database.reference.CATCH_UPS", 3)
+    load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
+    assert database.ask(DISAGREE) == []
+    assert _regions(database)["west", "west"] == 10
+
+
+def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Database) -> None:
+    """Killed before its switch, a change has moved nothing; the next one drops what it had written hidden."""
+    load(database18, read())
+    _add_batch(database18, 7, {("CNSHA", "NLRTM"): 1})
+    seen = _regions(database18)
+    moved = Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("database.reference._switch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            load(database18, moved)
+    assert _regions(database18) == seen
+    assert database18.one("SELECT count(*) FROM changes WHERE version IS NULL") == 1
+    load(database18, moved)
+    assert database18.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert database18.ask(DISAGREE) == []
+    assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM open_batches)") == []

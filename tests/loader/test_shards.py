@@ -109,8 +109,7 @@ def test_a_batch_comes_out_the_same_however_it_was_split(desk: Desk, count: int)
         PRICES
     )
     visible = desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
-    desk.database.ask("UPDATE batches SET forced = true")
-    whole = desk.send(csv(PRICES), key="incoming/whole.csv")
+    whole = desk.send(csv(PRICES), key="incoming/whole.csv", force=True)
     desk.run(validate, whole)
     assert (
         desk.database.ask("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)

@@ -8,7 +8,7 @@ from datetime import date
 import pytest
 
 from database import reference
-from database.region_rates import rebuild_batch
+from database.region_rates import fit_tree
 from loader.commit import commit
 from loader.discard import discard
 from loader.errors import ClosedError, TaskError
@@ -241,7 +241,7 @@ def test_both_ways_to_count_regions_agree(desk: Desk) -> None:
     counted = desk.database.ask(every)
     connection = desk.database.connect()
     with connection, connection.cursor() as cursor:
-        rebuild_batch(cursor, desk.database.one("SELECT max(batch_no) FROM rates"))
+        fit_tree(cursor, desk.database.one("SELECT max(batch_no) FROM rates"), None)
     connection.close()
     assert desk.database.ask(every) == counted
 

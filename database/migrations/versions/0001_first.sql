@@ -57,6 +57,7 @@ CREATE TABLE batches (
     opened_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
     told boolean,
+    dropped_at timestamptz,
     CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
     CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
     CONSTRAINT batches_duplicate_of_fkey FOREIGN KEY (duplicate_of) REFERENCES batches (batch_no),
@@ -74,12 +75,15 @@ COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
 COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
 COMMENT ON COLUMN batches.seconds IS 'by step';
 COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
+COMMENT ON COLUMN batches.dropped_at IS 'when its prices were dropped, if it does not count';
 COMMENT ON COLUMN batches.told IS 'by gc; null where the execution tells by itself';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
 CREATE INDEX batches_digest ON batches (digest) WHERE state = 'committed';
 CREATE INDEX batches_rates_digest ON batches (rates_digest) WHERE state = 'committed';
 CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
+CREATE INDEX batches_undone ON batches (batch_no) WHERE state = 'undone' AND dropped_at IS NULL;
+CREATE INDEX batches_untold ON batches (batch_no) WHERE NOT told;
 
 CREATE TABLE shards (
     batch_no bigint,
@@ -197,7 +201,7 @@ BEGIN
     -- Shared, since other shards hold it so for as long as they copy; it keeps the batch from being closed.
     PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR SHARE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'object_not_in_prerequisite_state';
+        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'RF001';
     END IF;
     PERFORM pg_advisory_xact_lock(7283731, (wanted % 2147483647)::integer);  -- one shard makes the table
     IF to_regclass(format('public.staging_%s', wanted)) IS NOT NULL THEN
@@ -220,7 +224,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp 
 BEGIN
     PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'object_not_in_prerequisite_state';
+        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'RF001';
     END IF;
     IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = format('public.staging_%s', wanted)::regclass) THEN
         RETURN;
@@ -235,46 +239,67 @@ COMMENT ON FUNCTION attach_batch IS 'makes the staging table of an open batch a 
 CREATE FUNCTION drop_batch(wanted bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
-    staging regclass := to_regclass(format('public.staging_%s', wanted));
+    staging regclass;
 BEGIN
     PERFORM FROM batches
     WHERE batch_no = wanted AND state IN ('rejected', 'duplicate', 'failed', 'undone') FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is open or committed: its prices stay', wanted
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+        RAISE EXCEPTION 'batch % is open or committed: its prices stay', wanted USING ERRCODE = 'RF001';
     END IF;
+    -- Merges of tables hold it too. Only now is it known which table has the prices, and that it stays.
+    PERFORM pg_advisory_xact_lock(7283733, 0);
+    staging := to_regclass(format('public.staging_%s', wanted));
     IF staging IS NULL THEN
-        DELETE FROM public.prices WHERE batch_no = wanted;  -- its rows in a table of many batches, if any
-        RETURN;
+        -- Its rows in a table of many batches, if any; as a literal, for which no other table is looked at.
+        EXECUTE format('DELETE FROM public.prices WHERE batch_no = %s', wanted);
+    ELSE
+        IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = staging) THEN
+            EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', staging);
+        END IF;
+        EXECUTE format('DROP TABLE %s', staging);
     END IF;
-    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = staging) THEN
-        EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', staging);
-    END IF;
-    EXECUTE format('DROP TABLE %s', staging);
+    UPDATE batches SET dropped_at = now() WHERE batch_no = wanted AND dropped_at IS NULL;
 END
 $$;
 COMMENT ON FUNCTION drop_batch IS 'drops the prices of a batch that does not count, attached or not';
+
+-- The tables of prices and the numbers that they hold: staging_7 those of batch 7, prices_3_9 those of 3 to 9.
+-- CASE, since the planner may look at the names of all tables of the database before it knows which are meant.
+CREATE VIEW price_tables AS
+SELECT
+    part,
+    CASE WHEN name ~ '^(staging|prices)(_[0-9]+){1,2}$' THEN split_part(name, '_', 2)::bigint END AS first,
+    CASE
+        WHEN name ~ '^staging_[0-9]+$' THEN split_part(name, '_', 2)::bigint
+        WHEN name ~ '^prices_[0-9]+_[0-9]+$' THEN split_part(name, '_', 3)::bigint
+    END AS last
+FROM (
+    SELECT inhrelid::regclass AS part, relname::text AS name
+    FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'public.prices'::regclass
+) AS parts;
 
 CREATE FUNCTION merge_prices(first bigint, last bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     merged text := format('public.prices_%s_%s', first, last);
-    part regclass;
     parts regclass[];
+    part regclass;
     moved bigint;
     rows bigint := 0;
 BEGIN
     PERFORM FROM batches WHERE batch_no BETWEEN first AND last AND state = 'open';
     IF FOUND THEN
         RAISE EXCEPTION 'a batch from % to % is open: its prices are still to come', first, last
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'RF001';
     END IF;
-    -- The names tell the numbers: staging_7 holds batch 7, prices_3_9 the batches 3 to 9.
-    SELECT coalesce(array_agg(oid::regclass ORDER BY oid), '{}') INTO parts
-    FROM pg_inherits JOIN pg_class ON oid = inhrelid
-    WHERE inhparent = 'public.prices'::regclass
-      AND split_part(relname, '_', 2)::bigint >= first
-      AND coalesce(nullif(split_part(relname, '_', 3), ''), split_part(relname, '_', 2))::bigint <= last;
+    PERFORM pg_advisory_xact_lock(7283733, 0);
+    SELECT coalesce(array_agg(tables.part ORDER BY tables.first), '{}') INTO parts
+    FROM public.price_tables AS tables
+    WHERE tables.first >= merge_prices.first AND tables.last <= merge_prices.last;
+    IF cardinality(parts) < 2 THEN
+        RETURN 0;  -- another merge was faster
+    END IF;
     EXECUTE format(
         'CREATE TABLE %1$s (
              LIKE public.prices INCLUDING CONSTRAINTS,
@@ -310,7 +335,7 @@ GRANT SELECT, UPDATE ON reference_version, data_version TO ratesflow_loader;
 GRANT USAGE ON SEQUENCE reference_changes TO ratesflow_loader;
 GRANT SELECT, INSERT, DELETE ON rates, open_batches TO ratesflow_loader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON changes TO ratesflow_loader;
-GRANT SELECT ON prices, port_regions, daily_rates, committed_prices TO ratesflow_loader;
+GRANT SELECT ON prices, price_tables, port_regions, daily_rates, committed_prices TO ratesflow_loader;
 
 -- The API: what an answer needs, and nothing else.
 GRANT SELECT ON rates, open_batches, changes, data_version, ports, regions, port_regions TO ratesflow_reader;

@@ -1,0 +1,73 @@
+"""Counts the rates of a committed batch once more, from the record of its prices.
+
+The record is read as a file would be, by the code that validates files, since that is quick at any shape: many
+prices on few lanes, few prices on many days.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from psycopg2 import sql
+
+from database.reference import Reference
+from loader.batch import BLOCK_BYTES
+from loader.chunks import Checker
+from loader.contract import COLUMNS, Problem
+from loader.errors import TaskError
+from loader.header import Header
+from loader.rates import RateCounts, copy_rows
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+_COPY = sql.SQL("COPY (SELECT {columns} FROM prices WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
+
+
+def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[RateCounts, int]:
+    """Return the counts and sums of a batch's prices, and how many prices there are."""
+    counting = _Counting(sorted(reference.ports))
+    # The number stands in the statement, so that the planner leaves all other tables of prices alone.
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    cursor.copy_expert(_COPY.format(columns=columns, number=sql.Literal(batch_no)), counting)
+    counting.finish()
+    return counting.counts, counting.rows
+
+
+def negative_rows(counts: RateCounts, batch_no: int, reference: Reference) -> Iterator[bytes]:
+    """Yield the lines for COPY of the rates that make those of a batch zero, under its number with a minus."""
+    return copy_rows(counts, -batch_no, sorted(reference.ports), reference, sign=-1)
+
+
+class _Counting:
+    """The file that COPY writes to."""
+
+    def __init__(self, ports: list[str]) -> None:
+        self.counts, self.rows = RateCounts(), 0
+        self._checker = Checker(Header(COLUMNS, False, 0), ports)
+        self._blocks: list[bytes] = []
+        self._bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Take some whole lines, or a part of one."""
+        self._blocks.append(data)
+        self._bytes += len(data)
+        if self._bytes >= BLOCK_BYTES:
+            self._count(keep=True)
+
+    def finish(self) -> None:
+        """Count what is left."""
+        self._count(keep=False)
+
+    def _count(self, *, keep: bool) -> None:
+        data = b"".join(self._blocks)
+        end = data.rfind(b"\n") + 1 if keep else len(data)
+        piece, rest = data[:end], data[end:]
+        self._blocks, self._bytes = [rest] if rest else [], len(rest)
+        if piece:
+            lines = piece.count(b"\n")
+            self.counts.add(self._checker.check(piece, lines, _refuse))
+            self.rows += lines
+
+
+def _refuse(_: int, problems: list[Problem]) -> None:
+    raise TaskError(f"a price in the record cannot be counted: {problems[0].message}")
