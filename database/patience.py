@@ -34,17 +34,20 @@ def patiently(
     connection: "Connection",
     work: Callable[["Cursor"], T],
     *,
-    lock_seconds: float = LOCK_SECONDS,
+    lock_seconds: float | None = None,
     seconds: float = PATIENCE_SECONDS,
 ) -> T:
     """Run `work` in a transaction of its own, again and again while others hold a lock that it needs.
 
+    Each try asks for a lock during `lock_seconds`, LOCK_SECONDS if that is None.
+
     Raises errors.LockNotAvailable or errors.DeadlockDetected when that lasts longer than `seconds`.
     """
+    limit = f"{int((lock_seconds or LOCK_SECONDS) * 1000)}ms"
     for last in tries(seconds):
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute("SELECT set_config('lock_timeout', %s, true)", (f"{int(lock_seconds * 1000)}ms",))
+                cursor.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
                 return work(cursor)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if last:

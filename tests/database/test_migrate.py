@@ -8,7 +8,7 @@ from pathlib import Path
 from database.migrate import HERE, migrate
 from tests.fix_database import Database
 
-SECOND = '''
+SECOND = """
 from alembic import op
 
 revision, down_revision = "0002", "0001"
@@ -16,7 +16,7 @@ revision, down_revision = "0002", "0001"
 
 def upgrade():
     op.execute("ALTER TABLE batches ADD COLUMN remark text")
-'''
+"""
 
 
 def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from loader.errors import ClosedError, UsageError
 from loader.gc import gc
 from loader.load import load
 from loader.tables import merges
-from loader.upkeep import Upkeep
 from loader.undo import undo
+from loader.upkeep import Upkeep
 from loader.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, daily, rows
