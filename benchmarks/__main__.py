@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
-from benchmarks import commits, compaction, load, memory, plot, readers, servers, shards, table
+from benchmarks import commits, compaction, load, memory, plot, readers, servers, shards, table, tree, undo
 from benchmarks.options import Options
 from benchmarks.results import Measure, read, record
 
@@ -21,6 +21,8 @@ PARTS: dict[str, Part] = {
     "shards": shards.measure,
     "readers": readers.measure,
     "compact": compaction.measure,
+    "undo": undo.measure,
+    "tree": tree.measure,
 }
 # The API's part is a module of its own, with servers of its own.
 API = "benchmarks.api"

@@ -36,6 +36,12 @@ GOALS = (
     Goal("reader_p99_commit_vs_idle", 1.5, "a reader's p99 while batches commit, over idle"),
     Goal("reader_p99_compact_vs_idle", 1.5, "a reader's p99 during a compaction, over idle"),
     Goal("read_after_2000_vs_one", 1.5, "a read after 2,000 batches and compaction, over one after one batch"),
+    Goal("undo_1_lane_300k_days_vs_load", 2, "undo of 300,000 days of one lane, over validate and load of it"),
+    Goal("undo_100_lanes_10k_days_vs_load", 2, "undo of 10,000 days of 100 lanes, over validate and load"),
+    Goal("undo_4k_lanes_60_days_vs_load", 2, "undo of 1,000,000 rows on 4,000 lanes, over validate and load"),
+    Goal("tree_move_port_longest_commit_ms", 2000, "the longest commit while one of 5,000 ports moves", " ms"),
+    Goal("tree_move_region_longest_commit_ms", 2000, "the same while a region of 100 ports moves", " ms"),
+    Goal("tree_read_region_vs_port", 5, "a month between regions on top of that tree, over one between ports"),
     Goal("api_cold_vs_first", 8, "answers a second from the database, over the first version's", at_least=True),
     Goal(
         "api_cold_vs_fastapi", 3.5, "the same, over FastAPI and asyncpg with the first version's query", at_least=True

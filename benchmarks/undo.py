@@ -1,0 +1,59 @@
+"""What an undo takes over the load of the same batch, at any shape: few lanes and many days, and the reverse."""
+
+import subprocess
+import time
+from datetime import date, timedelta
+from pathlib import Path
+
+from benchmarks import lanes, ours
+from benchmarks.options import Options
+from benchmarks.results import Measure, median, ratio
+from benchmarks.servers import Servers
+from database.reference import builtin
+
+# Lanes and days of each shape, with one price a day, and what it is called.
+SHAPES = {"1_lane_300k_days": (1, 300_000), "100_lanes_10k_days": (100, 10_000)}
+USUAL_ROWS = 1_000_000  # on 4,000 lanes and 60 days
+LAST_DAY = date(2149, 12, 31)
+ROUNDS = 3
+
+
+def measure(servers: Servers, options: Options) -> dict[str, Measure]:
+    """Send a batch of each shape and take it out again. Whole processes: start-up counts on both sides."""
+    database = servers.new_database()
+    path = servers.folder / "batch.csv"
+    found: dict[str, Measure] = {}
+    for name in [*SHAPES, "4k_lanes_60_days"]:
+        loads, undos = [], []
+        for number in range(min(options.rounds, ROUNDS)):
+            options.say(f"undo: {name}, round {number + 1}")
+            if name in SHAPES:
+                write(path, *SHAPES[name], seed=number)
+            else:
+                lanes.write(path, options.rows or USUAL_ROWS, seed=number, days=60)
+            sent = ours.send(servers, path, database)
+            servers.settle()
+            ran = ours.run_whole(servers, sent)
+            loads.append(ran["validate"].seconds + ran["load"].seconds)
+            servers.settle()
+            began = time.perf_counter()
+            command = ours.python_task("undo", "--run", f"undo-{name}-{number}", "--batch", sent.batch_id)
+            subprocess.run(command, check=True, capture_output=True, env=servers.environment(database))
+            undos.append(time.perf_counter() - began)
+            ours.remove(servers, sent)
+        found |= {f"undo_{name}_s": median(undos), f"undo_{name}_vs_load": ratio(undos, loads)}
+    servers.drop_database(database)
+    return options.named(found)
+
+
+def write(path: Path, count: int, days: int, seed: int) -> None:
+    """Write a batch with one price on each lane and day. Long histories go back to the beginning of the calendar."""
+    ports = sorted(builtin().ports)
+    pairs = [(orig, dest) for orig in ports for dest in ports if orig != dest][:count]
+    # Days before the year 1 do not exist: a lane of more days has several prices on each.
+    span = min(days, (LAST_DAY - date.min).days)
+    names = [(LAST_DAY - timedelta(days=at % span)).isoformat() for at in range(days)]
+    with path.open("w", encoding="ascii") as file:
+        file.write("orig_code,dest_code,day,price\n")
+        for orig, dest in pairs:
+            file.writelines(f"{orig},{dest},{day},{1000 + (at + seed) % 997}\n" for at, day in enumerate(names))

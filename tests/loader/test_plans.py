@@ -1,0 +1,131 @@
+"""Each statement's work is in proportion to its data, whatever the shape of a batch and whatever is known of it.
+
+The tasks run on a batch and on one of four times its size, with every statement explained as it runs. One that
+touches nine times as many rows for four times as much data grows with the square, or something like it.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+import pytest
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from database import reference
+from database.reference import Port, Reference
+from loader.commit import commit
+from loader.compact import compact
+from loader.database import connected
+from loader.gc import gc
+from loader.load import load
+from loader.undo import undo
+from loader.validate import validate
+from tests.loader.conftest import Desk
+from tests.loader.samples import Row, csv
+from tests.loader.test_undo_and_compact import run
+
+TIMES, TOO_MUCH = 4, 9
+FEW = 5_000  # rows that a statement may touch in any case: the catalogues, the tree of regions
+# What can be explained; locks of the session would be taken twice.
+EXPLAINED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b(?!.*_advisory_(lock|unlock|try))", re.DOTALL)
+PORTS = sorted(reference.builtin().ports)
+
+
+def few_lanes(size: int) -> list[Row]:
+    """A long history: four lanes, a price on each day of years."""
+    days = [date(1990, 1, 1) + timedelta(at) for at in range(size // 4)]
+    return [("CNGGZ", dest, day, 9) for dest in ("EETLL", "NLRTM", "BEANR", "DEHAM") for day in days]
+
+
+def many_lanes(size: int) -> list[Row]:
+    """Every lane that there is, on some days each."""
+    pairs = [(orig, dest) for orig in PORTS for dest in PORTS if orig != dest][: size // 2]
+    return [(orig, dest, date(2021, 1, 1 + at % 28), 900) for at in range(2) for orig, dest in pairs]
+
+
+def one_day(size: int) -> list[Row]:
+    """Very many prices of one lane on one day."""
+    return [("CNGGZ", "EETLL", date(2021, 1, 1), 100 + at) for at in range(size)]
+
+
+class PlanCursor(Cursor):
+    """Runs each statement twice: explained, which is rolled back, and then as it is."""
+
+    work: ClassVar[Counter[str]] = Counter()
+
+    def execute(self, query: Any, values: Any = None) -> None:
+        """Add the rows that the statement touches to those of the same statement, and run it."""
+        text = query.decode() if isinstance(query, bytes) else query
+        if EXPLAINED.match(text):
+            with self.connection.cursor(cursor_factory=Cursor) as other:
+                other.execute("SAVEPOINT explained")
+                other.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT json) {text}", values)
+                ((found,),) = other.fetchall()
+                other.execute("ROLLBACK TO SAVEPOINT explained; RELEASE SAVEPOINT explained")
+            self.work[re.sub(r"'[^']*'|\d+", "?", text)] += touched(found[0]["Plan"])
+        super().execute(query, values)
+
+
+def touched(plan: dict[str, Any]) -> int:
+    """Return how many rows a plan and its parts gave or threw away."""
+    own = sum(plan.get(name, 0) for name in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter"))
+    return int(own * plan.get("Actual Loops", 1)) + sum(touched(part) for part in plan.get("Plans", []))
+
+
+@pytest.fixture
+def plans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
+    """Returns what each statement of the tasks has touched since it was asked last."""
+    monkeypatch.setattr("loader.faults.cursor_factory", lambda: PlanCursor)
+
+    def taken() -> Counter[str]:
+        work = Counter(PlanCursor.work)
+        PlanCursor.work.clear()
+        return work
+
+    return taken
+
+
+def life(desk: Desk, prices: list[Row], name: str, *, analyse: bool) -> None:
+    """A batch with everything that may happen to it, and nothing left of it in the end."""
+    batch = desk.send(csv(prices), key=f"incoming/{name}.csv")
+    desk.run(validate, batch)
+    desk.run(load, batch)
+    if analyse:
+        desk.database.ask("ANALYZE")
+    move(desk, "CNGGZ", "china_main")  # so that the commit counts the regions once more
+    desk.run(commit, batch)
+    move(desk, "CNGGZ", "scandinavia")
+    run(desk, compact)
+    if analyse:
+        desk.database.ask("ANALYZE")
+    run(desk, undo, batch.batch_id)
+    run(desk, compact)
+    run(desk, gc, desk.bucket)
+    move(desk, "CNGGZ", reference.builtin().ports["CNGGZ"].parent_slug)
+
+
+def move(desk: Desk, code: str, slug: str) -> None:
+    with connected("reference") as connection:
+        reference.load(connection, Reference({code: Port(code, "Moved", slug)}, {}))
+
+
+@pytest.mark.parametrize("analyse", [False, True], ids=["no-statistics", "analysed"])
+@pytest.mark.parametrize(("shape", "size"), [(few_lanes, 6_000), (many_lanes, 3_000), (one_day, 6_000)])
+def test_work_grows_with_the_data(
+    desk18: Desk, plans: Callable[[], Counter[str]], shape: Callable[[int], list[Row]], size: int, analyse: bool
+) -> None:
+    """No statement of any task touches rows out of proportion to a batch that is four times as large."""
+    plans()
+    life(desk18, shape(size), "small", analyse=analyse)
+    small = plans()
+    life(desk18, shape(TIMES * size), "large", analyse=analyse)
+    large = plans()
+    assert any("both_ways" in statement and rows > 0 for statement, rows in large.items())
+    wrong = {
+        statement: (small[statement], rows)
+        for statement, rows in large.items()
+        if rows > FEW and rows > TOO_MUCH * max(small[statement], FEW // TOO_MUCH)
+    }
+    assert wrong == {}
