@@ -122,6 +122,7 @@ def _reads(connection: "psycopg2.extensions.connection", tree: Reference, chance
                 ("region", _READ, (orig, dest, month)),
                 ("sum", _SUM, (below[orig], below[dest], month)),
             ):
+                cursor.execute(query, values)  # so that what is read lies in memory
                 began = time.perf_counter()
                 cursor.execute(query, values)
                 cursor.fetchall()

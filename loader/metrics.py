@@ -28,6 +28,7 @@ UNITS = {
     "RejectedRows": "Count",
     "CommitMilliseconds": "Milliseconds",
     "OpenBatches": "Count",
+    "Backlog": "Count",
     "Batches": "Count",
 }
 """Every metric that a task writes, and its unit."""

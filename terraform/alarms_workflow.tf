@@ -72,6 +72,15 @@ locals {
         open = { namespace = "ratesflow", name = "OpenBatches", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
+    upkeep-backlog = {
+      summary   = "for an hour gc or compaction has left pieces of its work undone."
+      threshold = 0
+      seconds   = 900
+      periods   = 4
+      metrics = {
+        left = { namespace = "ratesflow", name = "Backlog", dimensions = local.by_environment, stat = "Maximum" }
+      }
+    }
     batches-refused = {
       summary   = "five batches or more were refused within an hour: ask the supplier."
       threshold = 4

@@ -64,7 +64,7 @@ def test_a_batch_is_counted_in_each_task(desk18: Desk) -> None:
     assert committed["testing",]["OpenBatches"] == 1
     assert committed["testing", "committed"] == {"Batches": 1}
     compacted = values(run("compact", "--run", "compact-1", RATESFLOW_METRICS="true")[-1])
-    assert compacted["none", "compact"].keys() == {"Seconds", "OpenBatches"}
+    assert compacted["none", "compact"].keys() == {"Seconds", "OpenBatches", "Backlog"}
     assert compacted["none",]["OpenBatches"] == 0
 
 
