@@ -4,6 +4,8 @@ Runs under the lock of the ledger's row, and does the same again if it must.
 """
 
 import csv
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,16 @@ from loader.batch import Batch
 from loader.digest import batch_digest
 from loader.ledger import DUPLICATE, REJECTED, Entry, close_entry, committed_twin, update_entry
 from loader.objects import ObjectHead
-from loader.report import ShardReport, ValidationReport, listing, merged, readable
+from loader.report import (
+    COLUMNS,
+    LISTED_ERRORS,
+    NumberedShard,
+    ShardReport,
+    ValidationReport,
+    listing,
+    merged,
+    numbered,
+)
 from loader.results import Result
 
 if TYPE_CHECKING:
@@ -62,17 +73,16 @@ def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dic
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
     """Return the address of the list of all problems, joined with the file's own line numbers."""
+    shards = numbered(reports)
     keys = [result["listed"] for result in results]
-    if not any(keys):
+    if not any(keys) and not any(shard.empty for shard in shards):
         return None
     key = batch.report_key(FULL_REPORT)
     if batch.shards > 1:
         file = listing()
         try:
-            write = csv.writer(file).writerow
-            for (base, _), shard_key in zip(readable(reports), keys, strict=False):
-                for line, *rest in _problems(batch, shard_key):
-                    write([int(line) + base, *rest])
+            lists = (_problems(batch, shard, key) for shard, key in zip(shards, keys, strict=False))
+            csv.writer(file).writerows(islice(chain.from_iterable(lists), LISTED_ERRORS))
             file.close()
             objects.put(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
         finally:
@@ -80,10 +90,13 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
     return f"s3://{batch.bucket}/{key}"
 
 
-def _problems(batch: Batch, key: str | None) -> Any:
-    """Return the rows of one shard's list, without its header."""
-    if key is None:
-        return iter(())
-    rows = csv.reader(objects.text_lines(batch.bucket, key))
-    next(rows, None)
-    return rows
+def _problems(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
+    """Yield the rows of one shard's list, without its header, with the file's own line numbers."""
+    if key is not None:
+        rows = csv.reader(objects.text_lines(batch.bucket, key))
+        next(rows, None)
+        for number, *rest in rows:
+            yield [int(number) + shard.before, *rest]
+    empty = shard.report.empty_line
+    for line in shard.empty:
+        yield [line, *(empty[column] for column in COLUMNS[1:])]

@@ -98,6 +98,7 @@ def _facts(
         "columns": list(reading.layout.header.columns),
         "start": reading.rows.start,
         "stop": reading.rows.stop,
+        "mixed_ends": reading.mixed_ends,
         "rates": key,
         "rates_sha256": sha256.hexdigest(),
     }
