@@ -18,7 +18,9 @@ from loader.ledger import (
     add_seconds,
     close_entry,
     committed_twin,
+    duplicate_in_words,
     find_entry,
+    note_same_prices,
     require_open,
 )
 from loader.results import Result
@@ -46,11 +48,13 @@ def commit(connection: "Connection", batch: Batch) -> Result:
             add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
             close_entry(cursor, entry.batch_no, COMMITTED)
             make_visible(cursor, entry.batch_no)
+            # Last, when commits wait for one another: of two with the same prices the second one sees the first.
+            message = note_same_prices(cursor, entry.batch_no)
     except errors.UniqueViolation:
         return _lost(connection, batch)
     metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
     metrics.note_open_batches(connection)
-    return Result("commit", batch.batch_id, COMMITTED, entry.rows, entry.rejected_rows, entry.report)
+    return Result("commit", batch.batch_id, COMMITTED, entry.rows, entry.rejected_rows, entry.report, message)
 
 
 def _check_counts(cursor: "Cursor", entry: Entry) -> None:
@@ -78,8 +82,8 @@ def _lost(connection: "Connection", batch: Batch) -> Result:
         twin = committed_twin(cursor, entry, entry.digest)
         if twin is None:
             raise TaskError("another batch with the same bytes was committed, and then undone: send the file again")
-        message = f"the same bytes were committed already, by batch {twin[1]}"
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin[0], message=message)
+        message = duplicate_in_words(twin)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
     drop_rows(connection, entry.batch_no)
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id) or entry

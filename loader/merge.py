@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 from loader import objects
 from loader.batch import Batch
 from loader.digest import batch_digest
-from loader.ledger import DUPLICATE, REJECTED, Entry, close_entry, committed_twin, update_entry
+from loader.ledger import (
+    DUPLICATE,
+    REJECTED,
+    Entry,
+    close_entry,
+    committed_twin,
+    duplicate_in_words,
+    note_same_prices,
+    update_entry,
+)
 from loader.objects import ObjectHead
+from loader.rates_digest import rates_digest
 from loader.report import (
     COLUMNS,
     LISTED_ERRORS,
@@ -44,10 +54,12 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
     objects.put(batch.bucket, key, report.to_json().encode(), "application/json")
     refused = any(shard.refused for shard in reports)
     parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
+    words: list[Any] = [result.get("rates_digest") for result in results]
     facts = {
         "bytes": head.bytes,
         "forced": head.forced,
         "digest": None if refused else batch_digest(parts),
+        "rates_digest": rates_digest(words) if report.accepted and all(words) else None,
         "rows": report.rows,
         "rejected_rows": report.rejected_rows,
         "report": f"s3://{batch.bucket}/{key}",
@@ -61,14 +73,14 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
     twin = None if facts["forced"] else committed_twin(cursor, entry, facts["digest"])
     if twin:
-        message = f"the same bytes were committed already, by batch {twin[1]}"
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin[0], message=message, **facts)
+        message = duplicate_in_words(twin)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
         return REJECTED, report.summary
     update_entry(cursor, entry.batch_no, **facts)
-    return "accepted", ""
+    return "accepted", note_same_prices(cursor, entry.batch_no)
 
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:

@@ -13,16 +13,15 @@ import pyarrow as pa
 import pytest
 
 from database import reference
-from loader import digest, objects, parquet, prices, reading, spans
+from loader import digest, objects
 from loader.commit import commit
 from loader.discard import discard
 from loader.errors import ClosedError
 from loader.load import load
 from loader.validate import validate
 from tests.loader import samples
-from tests.loader.conftest import Desk
+from tests.loader.conftest import PART, Desk
 
-PART = 8192
 PRICES = samples.rows(6000, seed=31)
 TABLE = samples.parquet(PRICES, row_group_size=700)
 LINES = samples.json_lines(PRICES)
@@ -46,19 +45,6 @@ FORMATS = {
     "text.parquet": samples.parquet(PRICES, {"day": pa.string(), "price": pa.uint16()}, row_group_size=700),
     "pandas.parquet": samples.parquet(PRICES, {"day": pa.timestamp("ns")}, compression="gzip"),
 }
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
-    monkeypatch.setattr(prices, "PART_BYTES", PART)
-    monkeypatch.setattr(objects, "PART_BYTES", PART)
-    monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
-    monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
-    for module in (objects, reading):
-        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
-    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 def run_all(desk: Desk, task: Any, batch: Any, count: int) -> Any:

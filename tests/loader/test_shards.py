@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg2 import OperationalError
 
-from loader import digest, merge, objects, prices, reading, report, spans
+from loader import merge, prices, report, spans
 from loader.batch import Batch
 from loader.commit import commit
 from loader.digest import PartDigests
@@ -24,11 +24,10 @@ from loader.load import load
 from loader.results import Result
 from loader.spans import Span, SpanReader, shard_span
 from loader.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import PART, Desk
 from tests.loader.samples import csv, rows
 
 HEADER = b"h\n"
-PART = 8192
 
 
 def fetch_from(data: bytes, part: int) -> spans.Fetch:
@@ -69,17 +68,6 @@ def test_more_shards_than_parts_leaves_some_empty() -> None:
     found = [shard_span(10, shard, 4, 8) for shard in range(4)]
     assert sum(span.stop - span.start for span in found) == 10
     assert Span(0, 0) in found
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 8 KiB, so that a small file has many."""
-    for module in (objects, prices):
-        monkeypatch.setattr(module, "PART_BYTES", PART)
-    for module in (objects, reading):
-        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
-    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 PRICES = rows(6000)
