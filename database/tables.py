@@ -109,7 +109,7 @@ batches = Table(
     Column(
         "rates_digest",
         Text,
-        comment="SHA-256 of its rates between ports: the same prices in another wrapping have the same",
+        comment="of its rates between ports: the same prices in another wrapping have the same",
     ),
     Column(
         "same_prices_as",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from loader import shape
-from loader.contract import COLUMNS, Price, Problem, fault, parse_day, parse_line, parse_price
+from loader.contract import COLUMNS, Price, Problem, parse_day, parse_line, parse_price
 from loader.frames import pd
 from loader.header import Header
 from loader.rows import Integers, Rows
@@ -23,7 +23,6 @@ from loader.rows import Integers, Rows
 _TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
 # Days and prices by their text, so that a day is parsed once a file; emptied when a file has too many.
 REMEMBERED = 100_000
-COMMA, LINE_END = ord(","), ord("\n")
 
 Refuse = Callable[[int, list[Problem]], None]
 """Takes the number of a line in its piece, counted from 0, and what is wrong with it."""
@@ -116,11 +115,13 @@ class Checker:
 
     def _regular(self, data: bytes, lines: int) -> bool:
         array = np.frombuffer(data, dtype=np.uint8)
-        if np.count_nonzero(array == COMMA) != 3 * lines or b"\0" in data:
+        if np.count_nonzero(array == shape.COMMA) != 3 * lines or b"\0" in data:
             return False
-        if self.header.crlf:
-            return bool(data.count(b"\r\n") == np.count_nonzero(array == LINE_END) == data.count(b"\r"))
-        return b"\r" not in data
+        if b"\r" not in data:
+            return True
+        returns = array == shape.RETURN
+        in_ends = returns[:-1] & (array[1:] == shape.LINE_END)
+        return bool(np.count_nonzero(in_ends) == np.count_nonzero(returns))
 
     def _numbers(self, column: str, values: list[str]) -> Integers:
         if column == "day":
@@ -130,12 +131,9 @@ class Checker:
         return np.array([self.ports.get(value, 0) for value in values], dtype=np.int64)
 
     def _read_line(self, line: bytes) -> Price | list[Problem]:
-        if self.header.crlf and line.endswith(b"\n"):
-            if not line.endswith(b"\r\n"):
-                shown = line[:-1].decode(errors="replace")
-                return [fault("", shown, "line_end", "ends in LF, but the first line ends in CRLF")]
+        if line.endswith(b"\n"):
             line = line[:-1].removesuffix(b"\r")
-        return parse_line(line.removesuffix(b"\n"), self.header.columns, self.ports)
+        return parse_line(line, self.header.columns, self.ports)
 
 
 def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:

@@ -17,8 +17,10 @@ from loader.ledger import (
     add_seconds,
     close_entry,
     committed_twin,
+    duplicate_in_words,
     find_entry,
     hold_digest,
+    note_same_prices,
     require_open,
 )
 from loader.results import Result
@@ -44,6 +46,8 @@ def commit(connection: "Connection", batch: Batch) -> Result:
             outcome = _settle(cursor, entry, began)
             if outcome == COMMITTED:
                 make_visible(cursor, entry.batch_no)
+                # Last, when commits wait for one another: of two with the same prices the second sees the first.
+                note_same_prices(cursor, entry.batch_no)
     if entry.state == OPEN and outcome == COMMITTED:
         metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
         metrics.note_open_batches(connection)
@@ -60,7 +64,7 @@ def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
     hold_digest(cursor, entry.digest)
     twin = committed_twin(cursor, entry, digest=entry.digest, forced=entry.forced)
     if twin:
-        message = f"the same bytes were committed already, by {twin.words}"
+        message = duplicate_in_words(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
         return DUPLICATE
     fit_tree(cursor, entry.batch_no, entry.reference_version)

@@ -17,6 +17,8 @@ COLUMNS = ("orig_code", "dest_code", "day", "price")
 MAX_PRICE = 2_147_483_647
 # Longest line, in bytes: four columns need 35. It bounds what a file without line ends can cost.
 MAX_LINE_BYTES = 65_536
+# The reason of values that have the form of a port's code but are none.
+UNKNOWN_PORT = "unknown_port"
 # Characters of a value that a report repeats.
 SHOWN = 100
 
@@ -33,6 +35,10 @@ class Problem:
     value: str
     reason: str
     message: str
+
+
+# Where rows follow it: at the end of a file empty lines are passed over.
+EMPTY_LINE = Problem("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
 
 
 class RefusedFileError(Exception):
@@ -57,13 +63,15 @@ class Price:
 
 
 def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Problem]:
-    """Return the row that `line` (without its line end) holds, or everything that is wrong with it."""
+    """Return the row that `line` (without its LF or CRLF) holds, or everything that is wrong with it."""
     if problem := unreadable(line) or _unsplittable(line):
         return [problem]
     text = line.decode()
     fields = text.split(",") if '"' not in text else next(csv.reader([text]), [])
-    if len(fields) != len(columns) or not text:
-        shown = f"{len(fields)} fields instead of {len(columns)}" if text else "an empty line"
+    if not text:
+        return [EMPTY_LINE]
+    if len(fields) != len(columns):
+        shown = f"{len(fields)} fields instead of {len(columns)}"
         return [fault("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
     problems = [
         problem for column, value in zip(columns, fields, strict=True) if (problem := check_value(column, value, ports))
@@ -91,7 +99,7 @@ def unreadable(line: bytes) -> Problem | None:
 def _unsplittable(line: bytes) -> Problem | None:
     shown = line[: SHOWN + 1].decode(errors="replace")
     if b"\r" in line:
-        return fault("", shown, "line_end", "a carriage return inside a line; all lines must end alike")
+        return fault("", shown, "line_end", "a carriage return inside a line; lines end in LF or CRLF")
     if line.count(b'"') % 2:
         return fault("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
     return None
@@ -108,7 +116,7 @@ def check_value(column: str, value: str, ports: Container[str]) -> Problem | Non
     if not _CODE.fullmatch(value):
         return fault(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
     if value not in ports:
-        return fault(column, value, "unknown_port", f"there is no port {value}; load it with `reference load`")
+        return fault(column, value, UNKNOWN_PORT, f"there is no port {value}; load it with `reference load`")
     return None
 
 

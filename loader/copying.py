@@ -1,6 +1,7 @@
 """The rows of a validated shard as the text that COPY takes: read as validation read them, digested on the way.
 
-CSV is copied as it stands. JSON Lines and Parquet are turned into CSV piece by piece; pandas is not needed.
+CSV is copied as it stands, but that all lines of a shard get one end if they have two. JSON Lines and Parquet are
+turned into CSV piece by piece; pandas is not needed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from loader.contract import RefusedFileError
 from loader.digest import PartDigests
 from loader.formats import CSV, PARQUET
 from loader.gunzip import unpacked
-from loader.lines import from_offset, whole_lines
+from loader.lines import between, whole_lines, with_plain_ends
 from loader.spans import Fetch, Span
 
 COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
@@ -22,7 +23,10 @@ class ChangedError(Exception):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a shard's rows are, as validation found them; `span` are the bytes of the object that it digests."""
+    """Where a shard's rows are, as validation found them; `span` are the bytes of the object that it digests.
+
+    `mixed_ends` says that its lines of CSV do not all end alike.
+    """
 
     fetch: Fetch
     size: int
@@ -31,6 +35,7 @@ class Source:
     gzipped: bool
     columns: Sequence[str]
     rows: Span
+    mixed_ends: bool = False
 
 
 def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
@@ -42,7 +47,8 @@ def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
         if source.kind == PARQUET:
             yield from _row_groups(source, digests)
         elif source.kind == CSV:
-            yield from _text(source, digests)
+            text = _text(source, digests)
+            yield from with_plain_ends(text) if source.mixed_ends else text
         else:
             yield from _json_lines(source, digests)
     except (RefusedFileError, ValueError) as error:
@@ -52,7 +58,7 @@ def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
 def _text(source: Source, digests: PartDigests) -> Iterator[bytes]:
     if source.gzipped and source.rows.stop:
         blocks = digests.watched(source.fetch(0, source.size))
-        yield from from_offset(unpacked(blocks, source.size), source.rows.start)
+        yield from between(unpacked(blocks, source.size), source.rows.start, source.rows.stop)
         return
     at = source.span.start
     for block in digests.watched(source.fetch(source.span.start, source.span.stop)):

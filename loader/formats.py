@@ -54,7 +54,7 @@ def read_layout(fetch: Fetch, size: int) -> Layout:
     if not start:
         raise RefusedFileError(1, "empty_file", "the file is empty")
     if start.startswith(b"PAR1"):
-        return Layout(PARQUET, False, Header(COLUMNS, False, 0))
+        return Layout(PARQUET, False, Header(COLUMNS, 0))
     gzipped = start.startswith(GZIP)
     if gzipped:
         start = _first_text(fetch, size)
@@ -66,7 +66,7 @@ def read_layout(fetch: Fetch, size: int) -> Layout:
             raise RefusedFileError(1, "unknown_format", f"this is {kind}; {ACCEPTED}")
     if start.removeprefix(BOM).lstrip().startswith(b"{"):
         bom = len(BOM) if start.startswith(BOM) else 0
-        return Layout(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0]), False, bom))
+        return Layout(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0]), bom))
     return Layout(CSV, gzipped, read_header(start))
 
 

@@ -1,4 +1,4 @@
-"""The first line of a CSV batch: which columns stand where, how lines end, where the rows begin."""
+"""The first line of a CSV batch: which columns stand where, and where the rows begin."""
 
 import csv
 from dataclasses import dataclass
@@ -10,10 +10,9 @@ BOM = b"\xef\xbb\xbf"
 
 @dataclass(frozen=True)
 class Header:
-    """`columns` in the file's order, whether lines end in CRLF, and the offset in bytes of the first row."""
+    """`columns` in the file's order, and the offset in bytes of the first row."""
 
     columns: tuple[str, ...]
-    crlf: bool
     bytes: int
 
 
@@ -27,7 +26,6 @@ def read_header(start: bytes) -> Header:
     line, line_end, _ = start.partition(b"\n")
     if not line_end and len(start) > MAX_LINE_BYTES:
         raise RefusedFileError(1, "line_too_long", f"the first line is longer than {MAX_LINE_BYTES:,} bytes")
-    crlf = bool(line_end) and line.endswith(b"\r")
     if b"\r" in line.removesuffix(b"\r"):
         raise RefusedFileError(1, "line_end", "a carriage return inside the first line; lines must end in LF or CRLF")
     try:
@@ -36,7 +34,7 @@ def read_header(start: bytes) -> Header:
     except (UnicodeDecodeError, csv.Error) as error:
         raise RefusedFileError(1, "not_csv", f"the first line cannot be read as CSV in UTF-8: {error}") from None
     _check_names(names, text)
-    return Header(tuple(names), crlf, len(line) + len(line_end))
+    return Header(tuple(names), len(line) + len(line_end))
 
 
 def _check_names(names: list[str], text: str) -> None:

@@ -11,7 +11,17 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from loader.contract import COLUMNS, Price, Problem, check_value, fault, parse_day, parse_price, unreadable
+from loader.contract import (
+    COLUMNS,
+    EMPTY_LINE,
+    Price,
+    Problem,
+    check_value,
+    fault,
+    parse_day,
+    parse_price,
+    unreadable,
+)
 
 _SPACE = rb"[ \t\r]*"
 _MEMBER = _SPACE + rb'"(\w+)"' + _SPACE + rb":" + _SPACE + rb'("?)([^",{}\s\\]*)("?)' + _SPACE
@@ -21,6 +31,10 @@ _MARKS = b"\1\2\3"
 _PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-\n" + _MARKS
 _BUT_MARKS = bytes(set(range(256)) - set(_MARKS + b"\n"))
 _TO_COMMAS = bytes.maketrans(_MARKS, b",,,")
+
+
+# Where rows follow it, as for CSV.
+EMPTY_OBJECT = Problem("", "", "invalid_json", EMPTY_LINE.message)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,13 @@ def as_csv(piece: bytes, lines: int, columns: tuple[str, ...]) -> bytes | None:
 
     What is returned tells nothing of whether the values are good, but for this: a price has no leading zero.
     """
+    text = _turned(piece, lines, columns)
+    if text is None and b"\r\n" in piece:  # some lines may end in CRLF, some in LF
+        text = _turned(piece.replace(b"\r\n", b"\n"), lines, columns)
+    return text
+
+
+def _turned(piece: bytes, lines: int, columns: tuple[str, ...]) -> bytes | None:
     shape = _shape(piece[: piece.find(b"\n") + 1 or len(piece)].removesuffix(b"\n"))
     if shape is None or shape.columns != columns or any(mark in piece for mark in (b"\1", b"\2", b"\3")):
         return None
@@ -117,12 +138,21 @@ def members(line: bytes) -> dict[str, Any] | list[Problem]:
     text = line.decode()
     try:
         pairs = _decoder.decode(text)
+    except json.JSONDecodeError as error:
+        if not text.removesuffix("\r"):
+            return [EMPTY_OBJECT]
+        return [_no_json(text, f"not JSON at column {error.colno}: {error.msg}")]
     except (ValueError, RecursionError) as error:
-        said = "an empty line" if not text.strip() else f"not JSON: {error}"
-        return [fault("", text, "invalid_json", f"{said}; each line must be one object")]
+        return [_no_json(text, f"not JSON: {error}")]
     if not isinstance(pairs, _Pairs):
         return [fault("", text, "invalid_json", "not an object; each line must be one object")]
     return _faults(pairs) or dict(pairs)
+
+
+def _no_json(text: str, why: str) -> Problem:
+    return fault(
+        "", text, "invalid_json", f"{why if text.strip() else 'a line of spaces'}; each line must be one object"
+    )
 
 
 def _faults(pairs: _Pairs) -> list[Problem]:

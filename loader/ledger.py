@@ -1,10 +1,10 @@
 """The ledger's row of a batch: opened once, closed once, and locked by whatever must not overlap its closing."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from loader.batch import Batch
+from loader.contract import printable
 from loader.errors import ClosedError
 
 if TYPE_CHECKING:
@@ -13,7 +13,23 @@ if TYPE_CHECKING:
 OPEN, COMMITTED, REJECTED = "open", "committed", "rejected"
 DUPLICATE, FAILED, UNDONE = "duplicate", "failed", "undone"
 
+# Of another batch, as messages name it.
+_TWIN = "twin.batch_no, twin.batch_id, twin.key, to_char(twin.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
 _COLUMNS = "batch_no, state, bytes, digest, forced, rows, rejected_rows, report, message, reference_version"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Another batch that is committed; `committed_at` is in UTC, to the minute."""
+
+    batch_no: int
+    batch_id: str
+    key: str
+    committed_at: str
+
+    def __str__(self) -> str:
+        """Name it for a message."""
+        return f"batch {self.batch_id} (file {printable(self.key)}, committed on {self.committed_at} UTC)"
 
 
 @dataclass(frozen=True)
@@ -30,21 +46,6 @@ class Entry:
     report: str | None
     message: str | None
     reference_version: int | None
-
-
-@dataclass(frozen=True)
-class Twin:
-    """Another batch with the same bytes, or the same rates; `closed_at` is when it was committed."""
-
-    batch_no: int
-    batch_id: str
-    key: str
-    closed_at: datetime
-
-    @property
-    def words(self) -> str:
-        """Name it for a person who sent the same."""
-        return f"batch {self.batch_id} (file {self.key} of {self.closed_at:%Y-%m-%d})"
 
 
 def open_entry(
@@ -123,12 +124,45 @@ def committed_twin(cursor: "Cursor", entry: Entry, *, digest: str | None, forced
     Forced ones count too. One that is forced itself has a twin only in its own object: run again, it adds nothing.
     """
     cursor.execute(
-        "SELECT other.batch_no, other.batch_id, other.key, other.closed_at"
-        " FROM batches AS other, batches AS mine"
-        " WHERE other.digest = %s AND other.state = 'committed' AND other.batch_no <> %s AND mine.batch_no = %s"
-        " AND (NOT %s OR (other.bucket, other.key, other.version) = (mine.bucket, mine.key, mine.version))"
-        " ORDER BY other.batch_no LIMIT 1",
+        f"SELECT {_TWIN} FROM batches AS twin, batches AS own"  # noqa: S608
+        " WHERE twin.digest = %s AND twin.state = 'committed' AND twin.batch_no <> %s AND own.batch_no = %s"
+        " AND (NOT %s OR (twin.bucket, twin.key, twin.version) = (own.bucket, own.key, own.version))"
+        " ORDER BY twin.batch_no LIMIT 1",
         (digest, entry.batch_no, entry.batch_no, forced),
     )
     row = cursor.fetchone()
     return Twin(*row) if row else None
+
+
+def duplicate_in_words(twin: Twin) -> str:
+    """Return the message of a batch whose bytes another one has committed."""
+    return f"the same bytes were committed already, by {twin}"
+
+
+def note_same_prices(cursor: "Cursor", batch_no: int) -> str:
+    """Note in a batch's row which other one is committed with the same rates and other bytes: `same_prices_as`.
+
+    Return the message that says so, which the row gets too, or "" when there is none. To be called when the batch
+    is accepted, and again at the end of the transaction that commits it: the other one may have come, or been undone,
+    in the meantime.
+    """
+    cursor.execute(
+        f"SELECT own.same_prices_as, {_TWIN} FROM batches AS own LEFT JOIN batches AS twin"  # noqa: S608
+        " ON twin.rates_digest = own.rates_digest AND twin.digest <> own.digest AND twin.state = 'committed'"
+        " AND twin.batch_no <> own.batch_no"
+        " WHERE own.batch_no = %s ORDER BY twin.batch_no LIMIT 1",
+        (batch_no,),
+    )
+    row = cursor.fetchone()
+    assert row is not None
+    noted, *found = row
+    twin = Twin(*found) if found[0] is not None else None
+    message = ""
+    if twin:
+        message = f"the same prices as {twin}, in other bytes: both count; take one out with `ratesflow undo`"
+    if twin or noted:
+        cursor.execute(
+            "UPDATE batches SET same_prices_as = %s, message = %s WHERE batch_no = %s",
+            (twin and twin.batch_no, message or None, batch_no),
+        )
+    return message

@@ -4,15 +4,36 @@ Runs under the lock of the ledger's row, and does the same again if it must.
 """
 
 import csv
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loader import objects
 from loader.batch import Batch
 from loader.digest import batch_digest
-from loader.ledger import DUPLICATE, REJECTED, Entry, close_entry, committed_twin, update_entry
+from loader.ledger import (
+    DUPLICATE,
+    REJECTED,
+    Entry,
+    close_entry,
+    committed_twin,
+    duplicate_in_words,
+    note_same_prices,
+    update_entry,
+)
 from loader.objects import ObjectHead
-from loader.report import ShardReport, ValidationReport, listing, merged, readable
+from loader.rates_digest import rates_digest
+from loader.report import (
+    COLUMNS,
+    LISTED_ERRORS,
+    NumberedShard,
+    ShardReport,
+    ValidationReport,
+    listing,
+    merged,
+    numbered,
+)
 from loader.results import Result
 
 if TYPE_CHECKING:
@@ -33,10 +54,12 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
     objects.put(batch.bucket, key, report.to_json().encode(), "application/json")
     refused = any(shard.refused for shard in reports)
     parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
+    words: list[Any] = [result.get("rates_digest") for result in results]
     facts = {
         "bytes": head.bytes,
         "forced": head.forced,
         "digest": None if refused else batch_digest(parts),
+        "rates_digest": rates_digest(words) if report.accepted and all(words) else None,
         "rows": report.rows,
         "rejected_rows": report.rejected_rows,
         "report": f"s3://{batch.bucket}/{key}",
@@ -50,29 +73,28 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
     twin = committed_twin(cursor, entry, digest=facts["digest"], forced=facts["forced"])
     if twin:
-        message = f"the same bytes were committed already, by {twin.words}"
+        message = duplicate_in_words(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
         return REJECTED, report.summary
     update_entry(cursor, entry.batch_no, **facts)
-    return "accepted", ""
+    return "accepted", note_same_prices(cursor, entry.batch_no)
 
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
     """Return the address of the list of all problems, joined with the file's own line numbers."""
+    shards = numbered(reports)
     keys = [result["listed"] for result in results]
-    if not any(keys):
+    if not any(keys) and not any(shard.empty for shard in shards):
         return None
     key = batch.report_key(FULL_REPORT)
     if batch.shards > 1:
         file = listing()
         try:
-            write = csv.writer(file).writerow
-            for (base, _), shard_key in zip(readable(reports), keys, strict=False):
-                for line, *rest in _problems(batch, shard_key):
-                    write([int(line) + base, *rest])
+            lists = (_problems(batch, shard, key) for shard, key in zip(shards, keys, strict=False))
+            csv.writer(file).writerows(islice(chain.from_iterable(lists), LISTED_ERRORS))
             file.close()
             objects.put(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
         finally:
@@ -80,10 +102,13 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
     return f"s3://{batch.bucket}/{key}"
 
 
-def _problems(batch: Batch, key: str | None) -> Any:
-    """Return the rows of one shard's list, without its header."""
-    if key is None:
-        return iter(())
-    rows = csv.reader(objects.text_lines(batch.bucket, key))
-    next(rows, None)
-    return rows
+def _problems(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
+    """Yield the rows of one shard's list, without its header, with the file's own line numbers."""
+    if key is not None:
+        rows = csv.reader(objects.text_lines(batch.bucket, key))
+        next(rows, None)
+        for number, *rest in rows:
+            yield [int(number) + shard.before, *rest]
+    empty = shard.report.empty_line
+    for line in shard.empty:
+        yield [line, *(empty[column] for column in COLUMNS[1:])]

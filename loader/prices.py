@@ -69,6 +69,7 @@ def _source(batch: Batch, size: int, validated: dict[str, Any]) -> Source:
         validated["gzipped"],
         validated["columns"],
         Span(validated["start"], validated["stop"]),
+        validated.get("mixed_ends", False),
     )
 
 

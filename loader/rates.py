@@ -20,6 +20,7 @@ DAYS = 31
 # A lane and day as one number of 64 bits: two ports of 21 each, months since year 0, days of the month from 0.
 # So their order is that of the index that reads the rates.
 PORT_BITS, MONTH_BITS, DAY_BITS = 21, 17, 5
+MONTH_DAY_BITS = MONTH_BITS + DAY_BITS
 # Lane-months whose text is made at a time.
 PACKED_ROWS = 1024
 
@@ -54,15 +55,15 @@ class RateCounts:
 
 def _keys(origs: Integers, dests: Integers, days: Integers) -> npt.NDArray[np.uint64]:
     """Return the keys of ports or regions and of days, which are made of month and day."""
-    return ((origs << (PORT_BITS + MONTH_BITS + DAY_BITS)) | (dests << (MONTH_BITS + DAY_BITS)) | days).view(np.uint64)
+    return ((origs << (PORT_BITS + MONTH_DAY_BITS)) | (dests << MONTH_DAY_BITS) | days).view(np.uint64)
 
 
 def _lane(cells: Cells) -> tuple[Integers, Integers, Integers]:
     """Return origins, destinations and days of cells, as `_keys` takes them."""
     keys = cells[:, 0]
-    origs = keys >> np.uint64(PORT_BITS + MONTH_BITS + DAY_BITS)
-    dests = (keys >> np.uint64(MONTH_BITS + DAY_BITS)) & np.uint64((1 << PORT_BITS) - 1)
-    days = keys & np.uint64((1 << (MONTH_BITS + DAY_BITS)) - 1)
+    origs = keys >> np.uint64(PORT_BITS + MONTH_DAY_BITS)
+    dests = (keys >> np.uint64(MONTH_DAY_BITS)) & np.uint64((1 << PORT_BITS) - 1)
+    days = keys & np.uint64((1 << MONTH_DAY_BITS) - 1)
     return origs.astype(np.int64), dests.astype(np.int64), days.astype(np.int64)
 
 
@@ -105,11 +106,12 @@ def _calendar(days: Integers) -> tuple[Integers, Integers]:
 
 
 def copy_rows(
-    counts: RateCounts, batch_no: int, ports: Sequence[str], reference: Reference, sign: int = 1
+    counted: Iterable[Cells], batch_no: int, ports: Sequence[str], reference: Reference, sign: int = 1
 ) -> Iterator[bytes]:
     """Yield lines, many at a time, for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
 
-    First those of ports, then those of regions, both in the order of the index that reads them.
+    `counted` are the cells of a RateCounts. First the rates of ports, then those of regions, both in the order of
+    the index that reads them.
     `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
     of a region above its origin and a region above its destination. All counts and sums are multiplied by `sign`.
     """
@@ -119,7 +121,7 @@ def copy_rows(
     # First to the direct parents, of which there are few pairs, then up the tree from there.
     direct = CellCounts()
     parent = np.array([0, *(line[0] for line in above)], dtype=np.int64)
-    cells = _passed_on(counts.read(), direct, [(parent, parent)])
+    cells = _passed_on(counted, direct, [(parent, parent)])
     yield from _packed(batch_no, lane_months(cells), ["", *ports], sign)
     climb = np.full((len(slugs), max(map(len, above), default=0)), -1, dtype=np.int64)
     for line in above:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from database.reference import Reference
 from loader.batch import BLOCK_BYTES
 from loader.chunks import Checker, Refuse
-from loader.contract import Price, Problem, RefusedFileError
+from loader.contract import EMPTY_LINE, Price, Problem, RefusedFileError
 from loader.digest import PartDigests
 from loader.formats import CSV, PARQUET, Layout, read_layout
 from loader.gunzip import unpacked
-from loader.jsonlines import as_csv, parse_object
-from loader.lines import from_offset, whole_lines
+from loader.jsonlines import EMPTY_OBJECT, as_csv, parse_object
+from loader.lines import between, rows_end, whole_lines
 from loader.rates import RateCounts
 from loader.report import ReportWriter, ValidationReport, merged
 from loader.rows import Rows
@@ -34,13 +34,32 @@ class Reading:
     """What a shard found beside the problems. Nothing of it depends on the database.
 
     `rows` says where its rows are: bytes of the object, bytes of the text in a gzip file, or row groups of a
-    Parquet file. `layout` is None and `digests` are empty when it stopped reading.
+    Parquet file. `layout` is None and `digests` are empty when it stopped reading. `mixed_ends` says that some
+    lines of CSV end in LF and some in CRLF, which COPY does not take.
     """
 
     layout: Layout | None
     rows: Span
     digests: list[bytes]
     counts: RateCounts
+    mixed_ends: bool = False
+
+
+@dataclass
+class _Text:
+    """What a shard's lines came to: bytes to the end of the last row, line ends, and the empty lines after it."""
+
+    size: int = 0
+    ends: int = 0
+    returns: int = 0
+    empty_lines: int = 0
+
+    def add(self, data: bytes, lines: int) -> None:
+        """Take rows."""
+        self.size += len(data)
+        self.empty_lines = 0
+        self.ends += lines - (not data.endswith(b"\n"))
+        self.returns += data.count(b"\r") if b"\r" in data else 0
 
 
 @dataclass(frozen=True)
@@ -92,44 +111,53 @@ def read_shard(
         return Reading(None, Span(0, 0), [], counts)
     report.first_line = layout.first_line
     task = _Task(fetch, size, shard, shards, ports, report, counts, digests, layout)
+    text = _Text()
     try:
-        rows = _row_groups(task, file) if file else _packed_text(task) if layout.gzipped else _plain_text(task)
+        rows = _row_groups(task, file) if file else (_packed_text if layout.gzipped else _plain_text)(task, text)
     except RefusedFileError as error:
         report.refuse_file(error)
         return Reading(None, Span(0, 0), [], counts)
-    return Reading(layout, rows, digests.finish(), counts)
+    # Of the rows that are accepted, each carriage return is one of a line end.
+    return Reading(layout, rows, digests.finish(), counts, layout.kind == CSV and text.returns not in (0, text.ends))
 
 
-def _plain_text(task: _Task) -> Span:
+def _plain_text(task: _Task, text: _Text) -> Span:
     reader = SpanReader(task.fetch, task.span, task.size, task.layout.header.bytes, task.digests)
-    _check_text(task, reader.read())
-    return reader.lines
+    _check_text(task, reader.read(), text)
+    return Span(reader.lines.start, reader.lines.start + text.size)
 
 
-def _packed_text(task: _Task) -> Span:
+def _packed_text(task: _Task, text: _Text) -> Span:
     if task.shard:
         _digest(task)
         return Span(0, 0)
     start = task.layout.header.bytes
     blocks = task.digests.watched(task.fetch(0, task.size))
-    return Span(start, start + _check_text(task, from_offset(unpacked(blocks, task.size), start)))
+    _check_text(task, between(unpacked(blocks, task.size), start), text)
+    return Span(start, start + text.size)
 
 
-def _check_text(task: _Task, blocks: Iterator[bytes]) -> int:
-    """Check lines; return how many bytes they had."""
-    check = _text_check(task.layout, task.ports)
-    size = 0
+def _check_text(task: _Task, blocks: Iterator[bytes], text: _Text) -> None:
+    """Check lines. Empty ones are passed over while no row follows them."""
+    check, empty_line = _text_check(task.layout, task.ports)
     for line, lines, data in whole_lines(blocks, task.first_line):
-        task.report.count(lines)
-        task.counts.add(check(data, lines, task.report.refuser(line)))
-        size += len(data)
-    return size
+        end = rows_end(data)
+        empty_lines = data.count(b"\n", end)
+        if end:
+            task.report.refuse_run(line - text.empty_lines, text.empty_lines, empty_line)
+            rows = data[:end]
+            text.add(rows, lines - empty_lines)
+            task.report.count(lines - empty_lines)
+            task.counts.add(check(rows, lines - empty_lines, task.report.refuser(line)))
+        text.empty_lines += empty_lines
+    task.report.pass_over(text.empty_lines, empty_line)
 
 
-def _text_check(layout: Layout, ports: Sequence[str]) -> Check:
+def _text_check(layout: Layout, ports: Sequence[str]) -> tuple[Check, Problem]:
+    """Return the check of a piece, and what is wrong with an empty line."""
     checker = Checker(layout.header, ports)
     if layout.kind == CSV:
-        return checker.check
+        return checker.check, EMPTY_LINE
 
     def read(line: bytes) -> Price | list[Problem]:
         return parse_object(line, checker.ports)
@@ -141,7 +169,7 @@ def _text_check(layout: Layout, ports: Sequence[str]) -> Check:
             return checker.line_by_line(data, refuse, read)
         return checker.kept(columns, data, refuse, read)
 
-    return check
+    return check, EMPTY_OBJECT
 
 
 def _row_groups(task: _Task, file: "ParquetFile") -> Span:

@@ -35,7 +35,7 @@ def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[Ra
 
 def negative_rows(counts: RateCounts, batch_no: int, reference: Reference) -> Iterator[bytes]:
     """Yield the lines for COPY of the rates that make those of a batch zero, under its number with a minus."""
-    return copy_rows(counts, -batch_no, sorted(reference.ports), reference, sign=-1)
+    return copy_rows(counts.read(), -batch_no, sorted(reference.ports), reference, sign=-1)
 
 
 class _Counting:
@@ -43,7 +43,7 @@ class _Counting:
 
     def __init__(self, ports: list[str]) -> None:
         self.counts, self.rows = RateCounts(), 0
-        self._checker = Checker(Header(COLUMNS, False, 0), ports)
+        self._checker = Checker(Header(COLUMNS, 0), ports)
         self._blocks: list[bytes] = []
         self._bytes = 0
 

@@ -9,17 +9,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from loader.contract import Problem, RefusedFileError, fault
+from loader.contract import UNKNOWN_PORT, Problem, RefusedFileError, fault
 
 FIRST_ERRORS = 100
 # Beyond this many, problems are counted but no longer listed: the file is broken, not a line of it.
 LISTED_ERRORS = 1_000_000
+# Unknown ports that a report names, the most frequent first, and those that a shard counts at most.
+NAMED_PORTS = 100
+COUNTED_PORTS = 1000
 COLUMNS = ("line", "column", "value", "reason", "message")
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """The report as it is stored. `reasons` counts problems; a row with two counts once in rejected_rows."""
+    """The report as it is stored. `reasons` counts problems; a row with two counts once in rejected_rows.
+
+    `listed_errors` is how many of them the full report has: the first ones. `unknown_ports` counts the values.
+    """
 
     accepted: bool
     rows: int
@@ -28,6 +34,8 @@ class ValidationReport:
     errors: list[dict[str, Any]]
     full_report: str | None = None
     listed_errors: int = 0
+    unknown_ports: dict[str, int] = field(default_factory=dict)
+    more_unknown_ports: int = 0
     schema: str = field(default="ratesflow.report/1")
 
     def to_json(self) -> str:
@@ -51,7 +59,8 @@ class ShardReport:
     """What one shard found. Lines are those of the file, or count from 0 where a later shard begins.
 
     `refused` says that the shard stopped reading, so that `rows` is not all of them. `first_line` is the number
-    of the file's first row.
+    of the file's first row. `empty_end` counts the empty lines after its last row, which are wrong (`empty_line`
+    says in which way) if another shard has rows after them.
     """
 
     rows: int
@@ -61,6 +70,21 @@ class ShardReport:
     listed_errors: int
     refused: bool
     first_line: int = 2
+    empty_end: int = 0
+    empty_line: dict[str, str] = field(default_factory=dict)
+    unknown_ports: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NumberedShard:
+    """A shard whose lines can be numbered: `before` is to be added to their numbers.
+
+    `empty` are the file's lines, empty and after the shard's last row, that are wrong.
+    """
+
+    report: ShardReport
+    before: int
+    empty: range
 
 
 class ReportWriter:
@@ -75,6 +99,8 @@ class ReportWriter:
         self.refused = False
         self.first_line = 2
         self.expected_rows = 0  # how many there will be, where the file says so beforehand
+        self._unknown_ports: Counter[str] = Counter()
+        self._empty_end: tuple[int, dict[str, str]] = (0, {})
         self._file: IO[str] | None = None
         self._write: Callable[[list[Any]], Any]
 
@@ -96,6 +122,20 @@ class ReportWriter:
         for problem in problems:
             self._note(line, problem)
 
+    def refuse_run(self, first_line: int, lines: int, problem: Problem) -> None:
+        """Count so many lines, one after another, that all have one problem; those are listed that still can be."""
+        self.rows += lines
+        self.rejected_rows += lines
+        listed = min(lines, LISTED_ERRORS - self.listed)
+        for at in range(listed):
+            self._note(first_line + at, problem)
+        if lines > listed:
+            self.reasons[problem.reason] += lines - listed
+
+    def pass_over(self, lines: int, problem: Problem) -> None:
+        """Note the empty lines after the last row, and what is wrong with them if other rows follow."""
+        self._empty_end = (lines, asdict(problem) if lines else {})
+
     def refuser(self, first_line: int) -> Callable[[int, list[Problem]], None]:
         """Return what notes the problems of the lines of a piece, which are counted from 0."""
 
@@ -111,6 +151,9 @@ class ReportWriter:
 
     def _note(self, line: int, problem: Problem) -> None:
         self.reasons[problem.reason] += 1
+        ports = self._unknown_ports
+        if problem.reason == UNKNOWN_PORT and (problem.value in ports or len(ports) < COUNTED_PORTS):
+            ports[problem.value] += 1
         if len(self.errors) < FIRST_ERRORS:
             self.errors.append({"line": line, **asdict(problem)})
         if self.listed < LISTED_ERRORS:
@@ -138,6 +181,8 @@ class ReportWriter:
             self.listed,
             self.refused,
             self.first_line,
+            *self._empty_end,
+            dict(self._unknown_ports),
         )
 
 
@@ -150,17 +195,21 @@ def listing() -> IO[str]:
     return file
 
 
-def readable(shards: list[ShardReport]) -> list[tuple[int, ShardReport]]:
-    """Return the shards whose lines can be numbered, each with what is to be added to its line numbers.
+def numbered(shards: list[ShardReport]) -> list[NumberedShard]:
+    """Return the shards whose lines can be numbered, in order.
 
     After a shard that stopped reading nobody knows how many lines went before.
     """
     found = []
     before = 0
+    last = max((number for number, shard in enumerate(shards) if shard.rows or shard.refused), default=0)
     for number, shard in enumerate(shards):
+        first = before + shard.first_line  # of the shard's lines
+        wrong = shard.empty_end if number < last else 0
+        empty = range(first + shard.rows, first + shard.rows + wrong)
         # The lines of the first shard are numbered already.
-        found.append((before + shard.first_line if number else 0, shard))
-        before += shard.rows
+        found.append(NumberedShard(shard, first if number else 0, empty))
+        before += shard.rows + shard.empty_end
         if shard.refused:
             break
     return found
@@ -168,27 +217,41 @@ def readable(shards: list[ShardReport]) -> list[tuple[int, ShardReport]]:
 
 def merged(shards: list[ShardReport], full_report: str | None = None) -> ValidationReport:
     """Return the report of a batch from those of its shards, in order; `full_report` is where the list is."""
-    numbered = readable(shards)
     reasons: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
-    for base, shard in numbered:
+    ports: Counter[str] = Counter()
+    rows = rejected_rows = listed = 0
+    for one in numbered(shards):
+        shard, empty = one.report, len(one.empty)
         reasons.update(shard.reasons)
-        errors += [{**error, "line": error["line"] + base} for error in shard.errors]
-    rows = sum(shard.rows for _, shard in numbered)
+        ports.update(shard.unknown_ports)
+        errors += [{**error, "line": error["line"] + one.before} for error in shard.errors]
+        if empty:
+            reasons[shard.empty_line["reason"]] += empty
+            errors += [{"line": line, **shard.empty_line} for line in one.empty[:FIRST_ERRORS]]
+        rows += shard.rows + empty
+        rejected_rows += shard.rejected_rows + empty
+        listed += shard.listed_errors + empty
     if not rows and not reasons:
         reasons["no_rows"] = 1
-        first_line = numbered[0][1].first_line
-        words = "there is a header, but no row after it" if first_line > 1 else "there is no row"
-        errors = [{"line": first_line, **asdict(Problem("", "", "no_rows", words))}]
+        errors = [_no_rows(shards[0].first_line)]
+    named = sorted(ports.items(), key=lambda item: (-item[1], item[0]))[:NAMED_PORTS]
     return ValidationReport(
         accepted=not reasons,
         rows=rows,
-        rejected_rows=sum(shard.rejected_rows for _, shard in numbered),
+        rejected_rows=rejected_rows,
         reasons=dict(reasons.most_common()),
         errors=errors[:FIRST_ERRORS],
         full_report=full_report,
-        listed_errors=sum(shard.listed_errors for _, shard in numbered),
+        listed_errors=min(listed, LISTED_ERRORS),
+        unknown_ports=dict(named),
+        more_unknown_ports=len(ports) - len(named),
     )
+
+
+def _no_rows(first_line: int) -> dict[str, Any]:
+    words = "there is a header, but no row after it" if first_line > 1 else "there is no row"
+    return {"line": first_line, **asdict(Problem("", "", "no_rows", words))}
 
 
 def harmless(value: Any) -> Any:

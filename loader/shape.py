@@ -15,7 +15,7 @@ from loader.header import Header
 WIDTHS = {"orig_code": 5, "dest_code": 5, "day": 10}
 # Of a price, in digits: what a number of eight bytes holds.
 LONGEST = 8
-COMMA, LINE_END = ord(","), ord("\n")
+COMMA, RETURN, LINE_END = ord(","), ord("\r"), ord("\n")
 
 Words = npt.NDArray[np.uint64]
 Distinct = tuple[npt.NDArray[Any], list[str]]
@@ -23,12 +23,17 @@ Distinct = tuple[npt.NDArray[Any], list[str]]
 
 
 def split(data: bytes, lines: int, header: Header) -> dict[str, Distinct] | None:
-    """Return the columns of a piece that has three commas a line on average; None if a line has another shape."""
+    """Return the columns of a piece that has three commas a line on average; None if a line has another shape.
+
+    Carriage returns must stand before line ends alone.
+    """
     if b'"' in data or not data.isascii() or not data.endswith(b"\n"):
         return None
-    stops = np.flatnonzero(np.frombuffer(data, dtype=np.uint8) == LINE_END)
+    text = np.frombuffer(data, dtype=np.uint8)
+    stops = np.flatnonzero(text == LINE_END)
     starts = np.concatenate(([0], stops[:-1] + 1))
-    stops -= header.crlf
+    if b"\r" in data:
+        stops -= text[stops - 1] == RETURN
     digits = stops - starts - sum(WIDTHS.values()) - len(WIDTHS)
     if len(stops) != lines or digits.min() < 1 or digits.max() > LONGEST:
         return None

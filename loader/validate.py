@@ -16,6 +16,7 @@ from loader.errors import ClosedError
 from loader.ledger import FAILED, OPEN, Entry, add_seconds, find_entry, open_entry
 from loader.progress import Progress, watched
 from loader.rates import copy_rows
+from loader.rates_digest import RatesDigest
 from loader.reading import Reading, read_shard
 from loader.report import ReportWriter, ShardReport
 from loader.results import Result
@@ -89,7 +90,8 @@ def _facts(
         return {"digests": digests}
     sha256 = hashlib.sha256()
     key = batch.result_key(f"rates/{batch.shard}.copy")
-    lines = copy_rows(reading.counts, entry.batch_no, ports, reference)
+    rates_digest = RatesDigest(ports)
+    lines = copy_rows(rates_digest.watched(reading.counts.read()), entry.batch_no, ports, reference)
     objects.put(batch.bucket, key, watched_by(sha256, lines), "text/plain")
     return {
         "digests": digests,
@@ -98,8 +100,10 @@ def _facts(
         "columns": list(reading.layout.header.columns),
         "start": reading.rows.start,
         "stop": reading.rows.stop,
+        "mixed_ends": reading.mixed_ends,
         "rates": key,
         "rates_sha256": sha256.hexdigest(),
+        "rates_digest": rates_digest.words,
     }
 
 

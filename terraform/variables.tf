@@ -140,7 +140,7 @@ variable "scratch_gib" {
 }
 
 variable "shard_bytes" {
-  description = "A file larger than this is split into shards of that many bytes; 0 never splits."
+  description = "A file larger than this is split into shards of that many bytes, unless its name ends in .gz or .gzip; 0 never splits."
   type        = number
   default     = 268435456
 }

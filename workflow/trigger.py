@@ -13,8 +13,8 @@ Settings, from the environment of the function:
 - RATESFLOW_INBOX_PREFIX: keys that do not begin with it are passed over (default `incoming/`)
 - RATESFLOW_SUFFIXES: endings, separated by commas, that alone are started; by default all are, so that a file
   of a wrong kind gets a refusal that says so instead of silence
-- RATESFLOW_SHARD_BYTES and RATESFLOW_MAX_SHARDS: a file of plain lines, or of Parquet, that is larger than the first is
-  split into that many bytes a shard, up to the second (default: never split)
+- RATESFLOW_SHARD_BYTES and RATESFLOW_MAX_SHARDS: a file that is larger than the first is split into that many bytes a
+  shard, up to the second (default: never split); one whose name says that it is packed is not
 
 Keys that end with a slash are folders and passed over. An empty file is started: validation refuses it.
 """
@@ -37,7 +37,7 @@ LONGEST_START = 38
 """Characters of a file's name in the name of its execution; a hyphen and 16 hexadecimal digits follow."""
 
 LARGEST_ARRAY = 10_000
-SPLITTABLE = (".csv", ".jsonl", ".ndjson", ".parquet")
+PACKED = (".gz", ".gzip")
 UNVERSIONED = "null"
 NEVER_STARTED = ("InvalidName", "InvalidExecutionInput", "ValidationException")
 
@@ -104,10 +104,14 @@ def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | 
 
 
 def shard_count(key: str, size: int, settings: Mapping[str, str]) -> int:
-    """Return how many shards a file of `size` bytes is worth: more than one only for plain lines and Parquet."""
+    """Return how many shards a file of `size` bytes is worth; one for a packed file, which one shard unpacks.
+
+    What a file is shows in its bytes, which nobody has read yet: any other name may be that of plain lines. A packed
+    file under such a name is read whole by its first shard, in the same time; the others only digest their bytes.
+    """
     shard_bytes = int(settings.get("RATESFLOW_SHARD_BYTES", "0"))
     most = min(int(settings.get("RATESFLOW_MAX_SHARDS", "1")), LARGEST_ARRAY)
-    if shard_bytes <= 0 or not key.lower().endswith(SPLITTABLE):
+    if shard_bytes <= 0 or key.lower().endswith(PACKED):
         return 1
     return max(1, min(most, -(-size // shard_bytes)))
 

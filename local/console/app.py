@@ -14,6 +14,7 @@ from local.console.reading import Kept, read_events, read_log, read_page, stream
 from workflow.environment import Environment, EnvironmentMissingError
 from workflow.executions import ExecutionMissingError, get_execution, list_executions
 from workflow.history import seconds_in_words
+from workflow.reports import extent_of_list, unknown_ports
 from workflow.starting import NotStartedError
 from workflow.svg import STYLE
 
@@ -28,6 +29,7 @@ def create_app(find: Callable[[], Environment], key: str | None = None) -> Flask
     """
     app = Flask(__name__)
     app.jinja_env.filters |= {"moment": _moment, "seconds": seconds_in_words, "so_far": _so_far, "number": _number}
+    app.jinja_env.filters |= {"extent_of_list": extent_of_list, "unknown_ports": unknown_ports}
     guard(app, key)
     environment, background = Kept(find), Background()
     _add_pages(app, environment)

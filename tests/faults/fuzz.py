@@ -43,7 +43,9 @@ def csv_lines(data: bytes) -> None:
         read_shard(fetch_from(HEADER + data), len(HEADER + data), PORTS, writer)
         report = merged([writer.finish()])
     if report.accepted:
-        lines = data.removesuffix(b"\n").split(b"\n")
+        lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+        while not lines[-1]:
+            lines.pop()
         columns = ("orig_code", "dest_code", "day", "price")
         rows = [parse_line(line, columns, PORTS) for line in lines]
         assert all(isinstance(row, Price) for row in rows)

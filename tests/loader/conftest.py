@@ -8,7 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from loader import objects
+from loader import digest, objects, parquet, prices, reading, spans
 from loader.batch import Batch
 from loader.database import connected
 from local.deploy import REGION, Clients
@@ -16,6 +16,7 @@ from local.postgres import Postgres
 from tests.fix_database import Database
 
 _numbers = itertools.count(1)
+PART = 8192
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,19 @@ def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> D
 def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk on the newest PostgreSQL alone."""
     return _desk(database18, aws, monkeypatch)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
+    monkeypatch.setattr(prices, "PART_BYTES", PART)
+    monkeypatch.setattr(objects, "PART_BYTES", PART)
+    monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
+    monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
+    for module in (objects, reading):
+        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
+    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
+    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 @pytest.fixture(scope="module", params=[pytest.param(16, id="pg16"), pytest.param(18, id="pg18")])

@@ -59,7 +59,16 @@ def text_for_copy(data: bytes, reading: Reading) -> tuple[bytes, tuple[str, ...]
     layout = read_layout(fetch_from(data), len(data))
     digests = PartDigests(len(data))
     columns = layout.header.columns
-    source = Source(fetch_from(data), len(data), Span(0, len(data)), layout.kind, layout.gzipped, columns, reading.rows)
+    source = Source(
+        fetch_from(data),
+        len(data),
+        Span(0, len(data)),
+        layout.kind,
+        layout.gzipped,
+        columns,
+        reading.rows,
+        reading.mixed_ends,
+    )
     text = b"".join(copied(source, digests))
     assert digests.finish() == reading.digests
     return text, columns

@@ -13,24 +13,31 @@ import pyarrow as pa
 import pytest
 
 from database import reference
-from loader import digest, objects, parquet, prices, reading, spans
+from loader import digest, objects
 from loader.commit import commit
 from loader.discard import discard
 from loader.errors import ClosedError
 from loader.load import load
 from loader.validate import validate
 from tests.loader import samples
-from tests.loader.conftest import Desk
+from tests.loader.conftest import PART, Desk
 
-PART = 8192
 PRICES = samples.rows(6000, seed=31)
 TABLE = samples.parquet(PRICES, row_group_size=700)
 LINES = samples.json_lines(PRICES)
+TEXT = samples.csv(PRICES)
+# Some lines end in CRLF; the empty ones at the end are more than a shard has.
+MIXED = {"csv": TEXT.replace(b"0\n", b"0\r\n"), "jsonl": LINES.replace(b"0}\n", b"0}\r\n")}
+EMPTY_END = b"\n\r\n" * PART * 4
 FORMATS = {
-    "csv": samples.csv(PRICES),
+    "csv": TEXT,
+    "crlf.csv": TEXT.replace(b"\n", b"\r\n").removesuffix(b"\r\n"),
+    "mixed.csv": MIXED["csv"] + EMPTY_END,
+    "mixed.csv.gz": gzip.compress(MIXED["csv"] + EMPTY_END),
     "csv.gz": gzip.compress(samples.csv(PRICES)),
     "members.gz": gzip.compress(samples.csv(PRICES)[:5000]) + gzip.compress(samples.csv(PRICES)[5000:]),
     "jsonl": LINES,
+    "ends.jsonl": MIXED["jsonl"] + EMPTY_END,
     "spaced.jsonl": LINES.replace(b": ", b" :  ").replace(b"}", b" }\r"),
     "mixed.jsonl": b"\xef\xbb\xbf" + LINES.replace(b'"CN', b'"\\u0043N'),
     "jsonl.gz": gzip.compress(LINES),
@@ -38,19 +45,6 @@ FORMATS = {
     "text.parquet": samples.parquet(PRICES, {"day": pa.string(), "price": pa.uint16()}, row_group_size=700),
     "pandas.parquet": samples.parquet(PRICES, {"day": pa.timestamp("ns")}, compression="gzip"),
 }
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
-    monkeypatch.setattr(prices, "PART_BYTES", PART)
-    monkeypatch.setattr(objects, "PART_BYTES", PART)
-    monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
-    monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
-    for module in (objects, reading):
-        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
-    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 def run_all(desk: Desk, task: Any, batch: Any, count: int) -> Any:
@@ -190,7 +184,7 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
         "import sys; from pathlib import Path; import loader.load; from loader.formats import read_layout;"
         "from loader.copying import *; from loader.spans import Span; data = Path(sys.argv[1]).read_bytes();"
         "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
-        "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size);"
+        "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size << 9);"
         "source = Source(fetch, size, Span(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
         "assert b''.join(copied(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
     )

@@ -50,8 +50,10 @@ def files(draw: Any, odd: bool = True) -> bytes:
     lines = draw(st.lists(objects(keys, space, odd).map(str.encode), min_size=1, max_size=8))
     if odd and draw(st.integers(0, 4)) == 0:
         lines.append(draw(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b""))))
-    end = draw(st.sampled_from([b"\n", b"\r\n"]))
-    return end.join(lines) + draw(st.sampled_from([b"", end]))
+    ends = st.sampled_from([b"\n", b"\r\n"])
+    one_end = draw(ends | st.none())  # None: each line as it likes
+    text = b"".join(line + (one_end or draw(ends)) for line in lines)
+    return text + draw(st.lists(ends, max_size=3).map(b"".join)) if draw(st.booleans()) else text.rstrip(b"\r\n")
 
 
 @given(files())
@@ -61,7 +63,10 @@ def test_whole_pieces_and_single_lines_agree(data: bytes) -> None:
     if not data.startswith(b"{"):
         return
     report, reading = validated(data)
-    plain = [parse_object(line, PORTS) for line in data.removesuffix(b"\n").split(b"\n")]
+    lines = data.split(b"\n")
+    while not lines[-1].removesuffix(b"\r") and (lines[-1:] == [b""] or data.endswith(b"\n")):
+        lines.pop()
+    plain = [parse_object(line, PORTS) for line in lines]
     rows = [row for row in plain if isinstance(row, Price)]
     wrong = {at: row for at, row in enumerate(plain, start=1) if not isinstance(row, Price)}
     assert (report.rows, report.rejected_rows) == (len(plain), len(wrong))
@@ -87,8 +92,19 @@ def test_what_programs_write_is_read_as_a_whole(options: dict[str, Any]) -> None
     row = {"price": 7, "orig_code": "CNSHA", "dest_code": "NLRTM", "day": "2021-01-31"}
     line = json.dumps(row, **options).encode()
     columns = columns_of(line)
-    text = as_csv((line + b"\n") * 3, 3, columns)
-    assert text == (",".join(str(row[column]) for column in columns) + "\n").encode() * 3
+    for lines in ((line + b"\n") * 3, (line + b"\r\n") * 3, line + b"\r\n" + line + b"\n" + line):
+        text = as_csv(lines, 3, columns)
+        assert text == (",".join(str(row[column]) for column in columns) + "\n").encode() * 3
+
+
+def test_a_broken_line_has_one_number_and_a_column() -> None:
+    """The number is that of the line in the file; of where in the line it is, the column alone is told."""
+    report, _ = validated(line_of() + b"\n" + b'{"price":5')
+    assert (report.errors[0]["line"], report.summary) == (
+        2,
+        "1 of 2 rows refused; the first: line 2: not JSON at column 11: Expecting ',' delimiter; "
+        "each line must be one object",
+    )
 
 
 def line_of(**changes: str) -> bytes:

@@ -56,11 +56,16 @@ ODD: dict[str, tuple[bytes, int, str]] = {
     "half a surrogate pair in UTF-8": (HEADER + ROW + ROW.replace(b"CNSHA", b"\xed\xa0\x80"), 3, "invalid_utf8"),
     "a quoted line end": (HEADER + ROW + b'CNSHA,NLRTM,"2021-\n01-31",5\n', 3, "open_quote"),
     "an open quote at the end": (HEADER + ROW + b'CNSHA,NLRTM,2021-01-31,"5', 3, "open_quote"),
-    "LF among CRLF": ((HEADER + ROW).replace(b"\n", b"\r\n") + ROW, 3, "line_end"),
-    "CRLF among LF": (HEADER + ROW + ROW.replace(b"\n", b"\r\n"), 3, "line_end"),
     "CR alone": ((HEADER + ROW).replace(b"\n", b"\r"), 1, "line_end"),
+    "CR alone at the end": (HEADER + ROW + b"\r", 3, "line_end"),
+    "a last line that ends in CR": (HEADER + ROW + ROW.replace(b"\n", b"\r"), 3, "line_end"),
+    "two CR before LF": (HEADER + ROW + ROW.replace(b"\n", b"\r\r\n") + b"\n", 3, "line_end"),
+    "two CR before LF on an empty line at the end": (HEADER + ROW + b"\r\r\n\n", 3, "line_end"),
     "an empty line": (HEADER + ROW + b"\n" + ROW, 3, "wrong_field_count"),
-    "an empty line at the end": (HEADER + ROW + b"\n", 3, "wrong_field_count"),
+    "an empty line in CRLF": (HEADER + ROW + b"\r\n" + ROW, 3, "wrong_field_count"),
+    "an empty line at the beginning": (HEADER + b"\n" + ROW, 2, "wrong_field_count"),
+    "a space on the last line": (HEADER + ROW + b" \n\n", 3, "wrong_field_count"),
+    "empty lines only": (HEADER + b"\n\r\n", 2, "no_rows"),
     "a field too many": (HEADER + ROW + ROW.replace(b"\n", b",\n"), 3, "wrong_field_count"),
     "an end of data as COPY knows it": (HEADER + ROW + b"\\.\n" + ROW, 3, "wrong_field_count"),
     "a long line": (HEADER + ROW + b"x" * 70_000 + b"\n" + ROW, 3, "line_too_long"),
@@ -93,6 +98,7 @@ ODD: dict[str, tuple[bytes, int, str]] = {
     "signs that move the cursor": (HEADER + ROW + b"\x1b[2J,NLRTM,2021-01-31,5\n", 3, "invalid_code"),
     "JSON that is cut": (OBJECT + OBJECT[:-9], 2, "invalid_json"),
     "JSON with an empty line": (OBJECT + b"\n" + OBJECT, 2, "invalid_json"),
+    "JSON with a space on the last line": (OBJECT + b" \n\n", 2, "invalid_json"),
     "JSON over several lines": (b'{\n"orig_code":"CNSHA"\n}\n', 1, "invalid_json"),
     "JSON with a NUL sign": (OBJECT + OBJECT.replace(b"CN", b"\\u0000"), 2, "invalid_code"),
     "JSON with half a surrogate pair": (OBJECT + OBJECT.replace(b"CN", b"\\ud800"), 2, "invalid_code"),
@@ -132,10 +138,10 @@ def test_a_file_of_bad_rows_alone_is_counted_whole_in_bounded_memory(
     monkeypatch.setattr(report, "LISTED_ERRORS", 1000)
     rows = 4_000_000 // max(len(line), 10)
     tracemalloc.start()
-    found, _ = validated(HEADER + line * rows)
+    found, _ = validated(HEADER + line * rows + ROW)  # at the end, empty lines would be passed over
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (found.rows, found.rejected_rows) == (rows, rows)
+    assert (found.rows, found.rejected_rows) == (rows + 1, rows)
     assert (len(found.errors), found.listed_errors) == (100, 1000)
     assert sum(found.reasons.values()) >= rows
     assert most < 30_000_000

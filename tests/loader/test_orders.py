@@ -22,11 +22,9 @@ from loader.undo import undo
 from loader.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, daily, rows
-from tests.loader.test_shards import PRICES, run_all, small_parts
+from tests.loader.test_shards import PRICES, run_all
 from tests.loader.test_undo_and_compact import committed, run
 from tests.tree import DISAGREE
-
-__all__ = ["small_parts"]
 
 SHARDS = 8
 

@@ -14,20 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg2 import OperationalError
 
-from loader import digest, objects, prices, reading, spans
+from loader import merge, prices, report, spans
 from loader.batch import Batch
 from loader.commit import commit
 from loader.digest import PartDigests
 from loader.discard import discard
 from loader.errors import ClosedError, TaskError, TransientError
 from loader.load import load
+from loader.results import Result
 from loader.spans import Span, SpanReader, shard_span
 from loader.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import PART, Desk
 from tests.loader.samples import csv, rows
 
 HEADER = b"h\n"
-PART = 8192
 
 
 def fetch_from(data: bytes, part: int) -> spans.Fetch:
@@ -68,17 +68,6 @@ def test_more_shards_than_parts_leaves_some_empty() -> None:
     found = [shard_span(10, shard, 4, 8) for shard in range(4)]
     assert sum(span.stop - span.start for span in found) == 10
     assert Span(0, 0) in found
-
-
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of 8 KiB, so that a small file has many."""
-    for module in (objects, prices):
-        monkeypatch.setattr(module, "PART_BYTES", PART)
-    for module in (objects, reading):
-        monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
-    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 
 PRICES = rows(6000)
@@ -144,6 +133,37 @@ def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: Desk, count: 
     assert [error["line"] for error in report["errors"]] == [at + 1 for at in bad]
     assert [int(row[0]) for row in full[1:]] == [at + 1 for at in bad]
     assert desk18.database.one("SELECT count(*) FROM rates") == 0
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("listed", [300, 1_000_000])
+def test_a_report_is_the_same_however_the_batch_was_split(
+    desk18: Desk, monkeypatch: pytest.MonkeyPatch, listed: int
+) -> None:
+    """Errors, runs of empty lines, unknown ports and the list, cut or whole, are those of one task."""
+    for module in (report, merge):
+        monkeypatch.setattr(module, "LISTED_ERRORS", listed)
+    lines = csv(PRICES).decode().split("\n")
+    for at in range(1, 6000, 3):
+        lines[at] = f"ZZ{'AAABBBCCC'[at // 900] * 3}{lines[at][5:]}"
+    lines[2000:2000] = [""] * PART * 3
+    data = ("\n".join(lines) + "\r\n" * PART * 3).encode()
+    found = []
+    for count in (1, 7):
+        outcome = run_all(desk18, validate, batch := desk18.send(data), count)
+        assert outcome[0] == "rejected"
+        query = "SELECT report, rows, rejected_rows, message FROM batches WHERE batch_id = %s"
+        ((url, *entry),) = desk18.database.ask(query, batch.batch_id)
+        told, full = _report(desk18, Result("validate", batch.batch_id, "rejected", report=url))
+        found.append((entry, full, told | {"full_report": None}, list(told["unknown_ports"])))
+    assert found[0] == found[1]
+    (rows, rejected, _), full, told, ports = found[0]
+    assert (rows, rejected) == (6000 + PART * 3, 2000 + PART * 3)
+    assert told["reasons"] == {"wrong_field_count": PART * 3, "unknown_port": 2000}
+    assert ports == ["ZZAAA", "ZZBBB", "ZZCCC"]
+    assert sum(told["unknown_ports"].values()) == 2000
+    assert len(full) - 1 == told["listed_errors"] == min(listed, 2000 + PART * 3)
+    assert [int(row[0]) for row in full[1:]] == sorted(int(row[0]) for row in full[1:])
 
 
 @pytest.mark.usefixtures("small_parts")

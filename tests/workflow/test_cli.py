@@ -284,6 +284,13 @@ def test_validate_passes_the_loaders_verdict_on(run):
     assert len(report["errors"]) == 4
 
 
+def test_validate_names_every_unknown_port(run, tmp_path):
+    """A port that is unknown far behind the first errors is named too, with how often it stands there."""
+    rows = ["ZZAAA,EETLL,2021-01-31,5"] * 300 + ["EETLL,ZZBBB,2021-01-31,5"] * 3
+    (tmp_path / "ports.csv").write_text("\n".join(["orig_code,dest_code,day,price", *rows]))
+    assert "\nunknown ports: ZZAAA (300), ZZBBB (3)\n" in run("validate", "ports.csv").output
+
+
 def test_worst_file_decides():
     """Of several files a failure goes before a refusal, a refusal before a duplicate."""
     assert min([0, 4, 3, 1], key=WORST_FIRST.index) == 1

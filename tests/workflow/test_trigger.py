@@ -241,12 +241,15 @@ def test_shards_are_within_what_batch_takes(size, shard_bytes, most):
     assert shards == 1 or (shards - 1) * shard_bytes < size
 
 
-def test_only_plain_lines_and_parquet_are_split():
-    """A compressed file is one shard, however large, and so is everything without a setting."""
+def test_large_files_are_split_whatever_their_names():
+    """A file whose name says that it is packed is one shard, however large, and so is everything without a setting."""
     settings = {"RATESFLOW_SHARD_BYTES": "10", "RATESFLOW_MAX_SHARDS": "8"}
     assert shard_count("a.csv", 35, settings) == 4
     assert shard_count("a.jsonl", 35, settings) == shard_count("a.parquet", 35, settings) == 4
-    assert shard_count("a.csv.gz", 35, settings) == shard_count("a.xlsx", 35, settings) == 1
+    for key in ("a.txt", "a", "incoming/2021.01", "a.gz/b", "a.CSV.part"):
+        assert shard_count(key, 35, settings) == 4
+    assert shard_count("a.csv.gz", 35, settings) == shard_count("a.CSV.GZ", 35, settings) == 1
+    assert shard_count("a.gzip", 35, settings) == 1
     assert shard_count("a.csv", 10**12, {}) == 1
 
 

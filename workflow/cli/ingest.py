@@ -28,6 +28,7 @@ from workflow.cli.sending import Parcel, Sender
 from workflow.environment import Environment, EnvironmentMissingError
 from workflow.executions import get_steps, job_log
 from workflow.history import seconds_in_words
+from workflow.reports import extent_of_list, unknown_ports
 
 EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE}
 WORST_FIRST = (FAILED, REJECTED, DUPLICATE, COMMITTED)
@@ -127,7 +128,9 @@ def _tell_errors(report: Mapping[str, Any], address: str | None) -> None:
     more = sum(report["reasons"].values()) - len(errors)
     if more > 0:
         echo(f"… and {more:,} more")
-    for label, place in (("report", address), ("all errors", report.get("full_report"))):
+    if ports := unknown_ports(report):
+        echo(f"unknown ports: {ports}")
+    for label, place in (("report", address), (extent_of_list(report), report.get("full_report"))):
         if place:
             echo(f"{label}: {place}")
 

@@ -69,7 +69,7 @@ COMMENT ON COLUMN batches.batch_id IS 'the name of its execution';
 COMMENT ON COLUMN batches.version IS 'the object''s version in S3';
 COMMENT ON COLUMN batches.digest IS 'SHA-256 over the SHA-256s of its parts of 8 MiB';
 COMMENT ON COLUMN batches.reference_version IS 'of the tree of regions that its rates were counted with';
-COMMENT ON COLUMN batches.rates_digest IS 'SHA-256 of its rates between ports: the same prices in another wrapping have the same';
+COMMENT ON COLUMN batches.rates_digest IS 'of its rates between ports: the same prices in another wrapping have the same';
 COMMENT ON COLUMN batches.same_prices_as IS 'another committed batch with the same rates and other bytes';
 COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
 COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';

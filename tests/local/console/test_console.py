@@ -95,11 +95,14 @@ def test_rejected_batch_is_read_down_to_its_line(browser: Browser, stack: Stack,
     """The page of a refused batch shows line, column, value and reason, escapes them, and has all as CSV."""
     lines = csv(rows(500, seed=72)).split(b"\n")
     lines[300] = lines[300].rsplit(b",", 1)[0] + b",<b>12</b>"
+    lines[400] = b"ZZAAA" + lines[400][5:]
     path = tmp_path / "console-bad.csv"
     path.write_bytes(b"\n".join(lines))
     name = stack.ingest(path, code=3)["batch_id"]
     page = re.sub(r"<td[^>]*>", "<td>", browser.ask(f"/executions/{name}").text)
     assert "<td>301</td><td>price</td><td><code>&lt;b&gt;12&lt;/b&gt;</code>" in page
+    assert "Unknown ports: ZZAAA (1)" in page
+    assert "All errors as CSV" in page
     assert "Correct the lines" in page
     assert "<b>12</b>" in browser.ask(f"/executions/{name}/errors.csv").text
 
