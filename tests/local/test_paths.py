@@ -10,12 +10,29 @@ import pytest
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, ended, left, send, signal_to, start, state, tasks_of, wait_for
+from workflow.trigger import execution_name
 
 
 @pytest.fixture(scope="module")
 def mailbox(stack: Stack) -> Mailbox:
     """The notifications of the shared stack."""
     return Mailbox(stack)
+
+
+def test_a_file_that_must_be_restored_first(stack: Stack, mailbox: Mailbox) -> None:
+    """A file in GLACIER fails at its first attempt, and the ledger, the notification and `show` say what helps."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/frozen.csv"
+    body = csv(rows(10, seed=809))
+    put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=body, StorageClass="GLACIER")
+    name = execution_name(bucket, key, put["VersionId"])
+    words = f"cannot read s3://{bucket}/{key}: it lies in storage class GLACIER: restore it first, or send it again in"
+    cause = ended(stack, name)["cause"]
+    assert cause.startswith("validate failed after 1 attempt with exit code 65")
+    assert words in cause
+    assert "<" not in cause
+    assert state(stack, name) == ("failed", cause)
+    assert [message["message"] for message in mailbox.of(name)] == [cause]
+    assert words in stack.run("show", name).stdout
 
 
 @pytest.mark.parametrize("task", ["validate", "load", "commit"])
