@@ -90,9 +90,12 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
 
         return gc(connection, options.run, bucket, options.batch)
     if options.task == "undo":
+        from loader import outcomes
         from loader.undo import undo
 
-        return undo(connection, options.run, options.batch)
+        result = undo(connection, options.run, options.batch)
+        outcomes.keep(connection, bucket, options.batch)
+        return result
     if options.task == "compact":
         from loader.compact import compact
 

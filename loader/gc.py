@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from loader import notification, objects
+from loader import notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
@@ -51,7 +51,7 @@ _CUT_OFF = """
 UPDATE batches SET told = false WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _FAILED = """
-SELECT batch_id FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
+SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
@@ -61,7 +61,9 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     for found in abandoned(connection, batch):
         discard(connection, found.batch, found.end, told=False)
     _note_cut_off(connection, batch)
-    closed = list(_tell(connection, batch))
+    closed = list(_tell(connection, bucket, batch))
+    if batch != ALL:
+        outcomes.keep(connection, bucket, batch)  # somebody wants to know, whoever closed it
     dropped = _drop_leftovers(connection)
     started = _start_lost(connection, bucket) if batch == ALL else []
     words = f"{len(closed)} closed, {dropped} leftovers dropped, {len(started)} lost objects started"
@@ -70,7 +72,7 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     return Result("gc", run, "done", len(closed), message=words, data=key)
 
 
-def _tell(connection: "Connection", batch: str) -> Iterator[str]:
+def _tell(connection: "Connection", bucket: str, batch: str) -> Iterator[str]:
     """Notify of what gc closed and has not told of, this run or one that was killed, and yield the batches' ids."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_UNTOLD, {"batch": batch})
@@ -78,6 +80,7 @@ def _tell(connection: "Connection", batch: str) -> Iterator[str]:
     for batch_no, state, seconds, *told in rows:
         found = Batch(*told[:5])
         notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
+        outcomes.keep(connection, bucket, found.batch_id)
         with connection, connection.cursor() as cursor:
             cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
         if state == FAILED:
@@ -92,9 +95,10 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
     for names in ended(batch, ("FAILED",)):
         with connection, connection.cursor() as cursor:
             cursor.execute(_FAILED, (names,))
-            found = [name for (name,) in cursor.fetchall()]
-        for name in found:  # each is looked at once
-            told = has_told(name)
+            found = cursor.fetchall()
+        for name, state in found:  # each is looked at once
+            # Such an execution has told of a failure: one that could not ask the ledger may have been wrong.
+            told = has_told(name) and state == FAILED
             with connection, connection.cursor() as cursor:
                 cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
 

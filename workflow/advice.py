@@ -8,14 +8,13 @@ _BY_OUTCOME = {
     "rejected": "Correct the lines that the report names and send the file again; nothing of it was loaded.",
     "duplicate": "Nothing: these very bytes are committed already. To load them a second time, send the file with "
     "--force.",
-    "undone": "Nothing: somebody took the batch out again before its execution was over. To load it anew, redo it.",
+    "open": "Run gc, which closes it (it also runs by schedule); then redo it, or send the file again.",
+    "undone": "Nothing: somebody took the batch out again. To load it anew, redo it.",
 }
 
 
 def what_next(execution: Execution) -> str:
     """Return what a person should do about an execution now."""
-    if execution.status in ("TIMED_OUT", "ABORTED"):
-        return "Run gc to discard what it left (it also runs by schedule), then redo it or send the file again."
     return _BY_OUTCOME.get(
         execution.outcome,
         "Nothing of it is visible. Read the log of the step that failed; when its cause is mended, redo it: that is "

@@ -17,7 +17,7 @@ from workflow.history import seconds_in_words
 from workflow.starting import NotStartedError
 from workflow.svg import STYLE
 
-OUTCOMES = ("running", "committed", "rejected", "duplicate", "failed", "undone")
+OUTCOMES = ("running", "open", "committed", "rejected", "duplicate", "failed", "undone")
 MOST = 1000
 
 

@@ -13,7 +13,7 @@ import click
 
 from workflow.environment import DEFAULT_HOME, Environment, find_environment
 
-COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK, INTERRUPTED = 0, 1, 2, 3, 4, 69, 130
+COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, TOO_LATE, NO_STACK, GOES_ON, INTERRUPTED = 0, 1, 2, 3, 4, 5, 69, 75, 130
 """The exit codes; a command's help says which of them it uses."""
 
 PORT = click.IntRange(0, 65535)

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, INTERRUPTED, Where, echo, json_option, print_json, print_table, say
+from workflow.cli.context import FAILED, INTERRUPTED, TOO_LATE, Where, echo, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
 from workflow.environment import Environment
 from workflow.executions import (
-    TERMINAL,
+    OPEN,
     Execution,
     JobLog,
     execution_arn,
@@ -88,6 +88,7 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
     echo(f"  of        {address} (version {found.input.get('version')})")
     echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}")
+    echo(f"  execution {found.status.lower().replace('_', ' ')}")
     if found.input.get("redo_of"):
         echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
     for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
@@ -158,31 +159,25 @@ def start(where: Where, address: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def stop(where: Where, execution: str, as_json: bool) -> None:
-    """Stop an execution and discard what it has loaded; a batch that is committed stays committed.
+    """Stop an execution and discard what it has loaded; a batch that is committed already stays committed.
 
     \b
     Example:
       ratesflow stop prices-2021-01-0123456789abcdef
 
-    Exit codes: 0 stopped and discarded, or ended already, 1 there is none of that name, or it could not be
-    discarded, 69 no stack.
+    Exit codes: 0 nothing of the batch is visible, 1 there is none of that name, or it could not be discarded, 5 too
+    late: it is committed, 69 no stack, 75 the discarding goes on.
     """
-    from workflow.executions import stop_execution
-    from workflow.tasks import run_task
+    from workflow.stopping import stop as end
 
-    environment = where.environment()
-    found = get_execution(environment, execution)
-    if found.status in TERMINAL:
-        words = f"{found.name} has ended already: {found.outcome}"
-    else:
-        stop_execution(environment, found.arn)
-        say(f"stopped {found.name}; discarding …")
-        document = run_task(environment, "gc", {"batch": found.name})
-        words = str(document.get("message") or document.get("outcome"))
+    with Progress() as progress:
+        row = progress.row()
+        done = end(where.environment(), execution, lambda status: row.show("discard", None, status.lower()))
     if as_json:
-        print_json({"batch_id": found.name, "message": words})
+        print_json({"batch_id": done.batch_id, "outcome": done.outcome, "message": done.words})
     else:
-        echo(words)
+        echo(done.words)
+    sys.exit({"committed": TOO_LATE, OPEN: FAILED}.get(done.outcome, 0))
 
 
 @click.command()
