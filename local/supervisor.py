@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -21,6 +22,7 @@ from local.postgres import Postgres, start_postgres
 from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
 from local.recover import recover
 from local.schedule import Schedule
+from workflow.clock import iso
 
 DATABASE = "ratesflow"
 # The users that log in; each is a member of the role of the same word.
@@ -206,7 +208,7 @@ class Stack:
             time.sleep(0.05)
 
     def _say(self, message: str) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        now = iso(datetime.now(UTC))
         with (self.home.logs / "stack.log").open("a", encoding="utf-8") as log:
             log.write(f"{now} {message}\n")
 

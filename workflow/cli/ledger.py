@@ -9,6 +9,7 @@ import click
 
 from workflow.cli.completing import complete_execution
 from workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
+from workflow.clock import iso, moment
 from workflow.environment import Environment
 from workflow.history import seconds_in_words
 
@@ -23,6 +24,9 @@ STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone
 def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
     """List the ledger: every batch ever seen, its outcome and its counts, newest first.
 
+    worked is how long its tasks were at work; `ratesflow executions` has how long all of it took, waits included.
+    Moments are in UTC.
+
     \b
     Example:
       ratesflow batches --state rejected
@@ -32,9 +36,9 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
     document = _run(where.environment(), "ledger", {"limit": str(limit), "state": state})
     rows = document["data"] or []
     if as_json:
-        print_json(rows)
+        print_json([_with_moments(row) for row in rows])
         return
-    columns = ("no", "state", "rows", "refused", "took", "opened", "batch", "message")
+    columns = ("no", "state", "rows", "refused", "worked", "opened", "batch", "message")
     cells = [
         (
             row["batch_no"],
@@ -42,13 +46,18 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
             row["rows"],
             row["rejected_rows"] or None,
             seconds_in_words(sum(row["seconds"].values())) if row["seconds"] else "",
-            str(row["opened_at"] or "")[:19].replace("T", " "),
+            moment(row["opened_at"]),
             row["batch_id"],
             (row["message"] or "")[:60],
         )
         for row in rows
     ]
-    print_table(columns, cells, right=("no", "rows", "refused", "took"))
+    print_table(columns, cells, right=("no", "rows", "refused", "worked"))
+
+
+def _with_moments(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the ledger with its moments as every command writes them."""
+    return {name: iso(value) if name.endswith("_at") and value else value for name, value in row.items()}
 
 
 @click.command()
@@ -177,7 +186,7 @@ def _tell(document: dict[str, Any], as_json: bool) -> None:
         return
     echo(document.get("message") or document["outcome"])
     if document.get("seconds"):
-        say(f"took {seconds_in_words(document['seconds'])}")
+        say(f"worked {seconds_in_words(document['seconds'])}")
 
 
 COMMANDS = (batches, compact, gc, migrate, reference, undo)

@@ -9,6 +9,7 @@ import click
 from workflow.cli.completing import complete_execution
 from workflow.cli.context import FAILED, INTERRUPTED, TOO_LATE, Where, echo, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
+from workflow.clock import moment
 from workflow.environment import Environment
 from workflow.executions import (
     OPEN,
@@ -29,6 +30,8 @@ from workflow.history import Step, seconds_in_words, story_of
 @click.pass_obj
 def executions(where: Where, limit: int, as_json: bool) -> None:
     """List the latest executions: one a batch, newest first.
+
+    took is the time from start to end, waits included. Moments are in UTC.
 
     \b
     Example:
@@ -87,7 +90,7 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     echo(f"{found.name}: {found.outcome}", bold=True)
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
     echo(f"  of        {address} (version {found.input.get('version')})")
-    echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}")
+    echo(f"  started   {moment(found.started)}, took {seconds_in_words(found.seconds) or '…'}")
     echo(f"  execution {found.status.lower().replace('_', ' ')}")
     if found.input.get("redo_of"):
         echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
