@@ -18,6 +18,10 @@ STOPPED = "by a person, with ratesflow stop"
 _ENDED_FROM_OUTSIDE = {"ABORTED": "The execution was stopped", "TIMED_OUT": "The execution ran out of time"}
 
 
+class StillRunningError(TimeoutError):
+    """Something was not waited for any longer; it goes on. The text says how to look again."""
+
+
 class ExecutionMissingError(Exception):
     """There is no such execution; the text says what was looked for, and where."""
 
@@ -184,7 +188,7 @@ def wait_for_end(
 ) -> Execution:
     """Return an execution when it has ended, having told `progress` the steps after every look.
 
-    Raises TimeoutError when it still runs after so many seconds; it then goes on running.
+    Raises StillRunningError when it still runs after so many seconds; it then goes on running.
     """
     for _ in _ticks(environment, seconds):
         execution = get_execution(environment, name)
@@ -192,7 +196,7 @@ def wait_for_end(
             progress(get_steps(environment, name))
         if execution.status in TERMINAL:
             return execution
-    raise TimeoutError(
+    raise StillRunningError(
         f"{name} still runs after {seconds:.0f} s, and goes on. Watch it with: ratesflow show --follow {name}"
     )
 

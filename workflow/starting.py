@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from workflow.advice import is_gone
 from workflow.environment import Environment
 from workflow.executions import TERMINAL, Execution, execution_arn, get_execution
 
@@ -74,11 +75,13 @@ def redo(environment: Environment, name: str) -> str:
     """Start an execution that has ended again, under a new name, and return that name.
 
     The new one has the same input and `redo_of`, the ARN of the old one. Raises NotStartedError while the old
-    one still runs, ExecutionMissingError when there is none.
+    one still runs and when its object is gone, ExecutionMissingError when there is none.
     """
     old = get_execution(environment, name)
     if old.status not in TERMINAL:
         raise NotStartedError(f"{old.name} still runs: wait for it, or stop it with `ratesflow stop {old.name}`.")
+    if is_gone(environment, old.input):
+        raise NotStartedError(f"the version of {old.name} in the bucket is gone: send the file again.")
     client = environment.client("stepfunctions")
     request = json.dumps({**old.input, "redo_of": old.arn}, sort_keys=True)
     for new in _redo_names(old):

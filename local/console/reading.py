@@ -79,7 +79,7 @@ def read_page(environment: Environment, name: str) -> Page:
         story,
         picture,
         missing,
-        what_next(execution),
+        what_next(execution, environment),
         JobWatch(environment, running).look() if running else None,
         job_log(environment, failed, 40) if failed else None,
         json.loads(read_object(environment, str(address))) if wanted else None,

@@ -51,6 +51,16 @@ def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, 
     assert message["message"] == execution["cause"]
 
 
+def test_what_is_gone_cannot_be_redone(stack: Stack) -> None:
+    """Of a batch whose version is gone `show` says to send the file again, and `redo` refuses with the same words."""
+    name = start(stack, csv(rows(10, seed=800)), "gone-for-good", 1, gone=True)
+    assert "is gone: send the file again" in ended(stack, name)["cause"]
+    told = stack.run("show", name).stdout
+    assert "ratesflow redo" not in told
+    assert "its version in the bucket is gone, so that it cannot be redone" in told
+    assert "is gone: send the file again" in stack.run("redo", name, code=1).stderr
+
+
 def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """When even discard is killed the execution says so; gc then closes the batch, drops all of it and notifies."""
     with Hand(stack, "load", "no-discard-", signal.SIGKILL), Hand(stack, "discard", "no-discard-", signal.SIGKILL):

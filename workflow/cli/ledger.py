@@ -31,7 +31,7 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
     Example:
       ratesflow batches --state rejected
 
-    Exit codes: 0 listed, 1 the task failed, 69 no stack.
+    Exit codes: 0 listed, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     document = _run(where.environment(), "ledger", {"limit": str(limit), "state": state})
     rows = document["data"] or []
@@ -73,7 +73,7 @@ def gc(where: Where, batch: str, as_json: bool) -> None:
     Example:
       ratesflow gc
 
-    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "gc", {"batch": batch}), as_json)
 
@@ -91,7 +91,7 @@ def undo(where: Where, batch: str, as_json: bool) -> None:
     Example:
       ratesflow undo prices-2021-01-0123456789abcdef
 
-    Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack.
+    Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack, 75 the task goes on.
     """
     if not batch.strip():
         raise click.BadParameter("name the batch to undo: see `ratesflow batches`", param_hint="BATCH")
@@ -111,7 +111,7 @@ def compact(where: Where, least: int, as_json: bool) -> None:
     Example:
       ratesflow compact
 
-    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "compact", {"least": str(least)}), as_json)
 
@@ -126,7 +126,7 @@ def migrate(where: Where, as_json: bool) -> None:
     Example:
       ratesflow --env prod migrate
 
-    Exit codes: 0 up to date, 1 the task failed, 69 no stack.
+    Exit codes: 0 up to date, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "migrate", {}), as_json)
 
@@ -157,7 +157,7 @@ def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
     Example:
       ratesflow reference load ports.csv regions.csv
 
-    Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack.
+    Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack, 75 the task goes on.
     """
     environment = where.environment()
     s3, folder = environment.client("s3"), f"reference/{uuid.uuid4()}"

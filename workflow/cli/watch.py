@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from workflow.advice import what_next
 from workflow.cli.completing import complete_execution
 from workflow.cli.context import FAILED, INTERRUPTED, TOO_LATE, Where, echo, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
@@ -108,8 +109,8 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
         if line.status == "failed" and log:
             echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
             echo("\n".join(f"    | {text}" for text in log.lines))
-    if found.outcome == "failed":
-        echo(f"\nRun it again with: ratesflow redo {found.name}")
+    if found.outcome in ("failed", OPEN):
+        echo(f"\n{what_next(found, environment)}")
 
 
 def _as_json(execution: Execution) -> dict[str, Any]:
