@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from loader import notification, objects, outcomes
+from loader import inbox, notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
@@ -24,7 +24,6 @@ from loader.results import Result
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-INBOX = "incoming/"
 # An object younger than this may still be on its way through events and queues; one older was given up.
 LOST_MINUTES = "RATESFLOW_LOST_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
@@ -138,12 +137,12 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
     now, lost_after = datetime.now(UTC), _lost_after()
-    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
+    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=inbox.PREFIX)
     for page in pages:
         yield [
             version
             for version in page.get("Versions", [])
-            if lost_after <= now - version["LastModified"] < GIVEN_UP_AFTER and not version["Key"].endswith("/")
+            if lost_after <= now - version["LastModified"] < GIVEN_UP_AFTER and inbox.is_batch(version["Key"])
         ]
 
 

@@ -40,7 +40,7 @@ ERRORS_SHOWN = 10
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=FILES)
 @click.option("--prefix", default="", metavar="FOLDER/", help="A folder of the inbox to send the files to.")
-@click.option("--name", "--key", metavar="NAME", help="The name in the inbox of the one file, instead of its own.")
+@click.option("--name", "--key", "key", metavar="NAME", help="The one file's name in the inbox, instead of its own.")
 @click.option("--no-wait", is_flag=True, help="Return when the files are uploaded.")
 @click.option("--force", is_flag=True, help="Load the bytes even if they are committed already.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for each file (default: for ever).")
@@ -50,7 +50,7 @@ def ingest(
     where: Where,
     files: tuple[Path, ...],
     prefix: str,
-    name: str | None,
+    key: str | None,
     no_wait: bool,
     force: bool,
     timeout: float | None,
@@ -74,13 +74,18 @@ def ingest(
     """
     environment = where.environment()
     with given_files(files) as given:
-        parcels = _parcels(environment, given, prefix, name)
+        parcels = _parcels(environment, given, prefix, key)
         _ingest(environment, parcels, wait=not no_wait, force=force, timeout=timeout, as_json=as_json)
 
 
 def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, name: str | None) -> list[Parcel]:
+    from workflow.trigger import SIDE_FILES, is_side_file
+
     keys = inbox_keys(environment.inbox_prefix, given, prefix, name)
     inbox = environment.inbox_prefix
+    for file, one in zip(given, keys, strict=True):
+        if is_side_file(one, environment.values.get(SIDE_FILES, "")):
+            raise click.UsageError(f"{file.shown} would be passed over, as a side file: give another name with --name")
     return [
         Parcel(file.path, file.path.stat().st_size, key, file.shown, key.removeprefix(inbox))
         for file, key in zip(given, keys, strict=True)
