@@ -1,8 +1,7 @@
 """The tasks that belong to no batch: reference data, the ledger's listing, migrations."""
 
-import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from database import reference
 from database.connect import NoDatabaseError, database_url
@@ -26,7 +25,9 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     A file that breaks the rules is an answer, `rejected`, with the line and the reason; nothing changes then.
     """
     try:
-        change = reference.load(connection, reference.read_reference(_text(bucket, ports), _text(bucket, regions)))
+        change = reference.load(
+            connection, reference.read_reference(_text(bucket, ports, "ports"), _text(bucket, regions, "regions"))
+        )
     except reference.ReferenceDataError as error:
         return Result("reference", run, "rejected", message=str(error))
     data = _answer("reference", run, bucket, asdict(change))
@@ -55,15 +56,11 @@ def migrate(run: str) -> Result:
     return Result("migrate", run, "done", message=words)
 
 
-def _text(bucket: str, key: str) -> io.StringIO:
+def _text(bucket: str, key: str, what: str) -> TextIO:
     try:
-        data = objects.get(bucket, key)
+        return reference.decoded(objects.get(bucket, key), what)
     except KeyError as error:
         raise UsageError(f"there is no object {error}") from None
-    try:
-        return io.StringIO(data.decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError as error:
-        raise reference.ReferenceDataError(f"{key} is not UTF-8: {error}") from None
 
 
 def _answer(task: str, run: str, bucket: str, answer: Any) -> str:
