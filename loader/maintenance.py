@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 _LEDGER = """
 SELECT coalesce(json_agg(entry), '[]') FROM (
-    SELECT * FROM batches WHERE %(state)s IN ('all', state) ORDER BY batch_no DESC LIMIT %(limit)s
+    SELECT * FROM batches
+    WHERE %(state)s IN ('all', state)
+      AND (%(batch)s IN ('all', batch_id) OR starts_with(batch_id, %(batch)s || '-r'))
+    ORDER BY batch_no DESC LIMIT %(limit)s
 ) AS entry
 """
 
@@ -35,10 +38,10 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     return Result("reference", run, "done", rows=change.ports + change.regions, message=words, data=data)
 
 
-def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, state: str) -> Result:
-    """Store the newest rows of the ledger, all or those in one state."""
+def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, state: str, batch: str = "all") -> Result:
+    """Store the newest rows of the ledger: all, those in one state, or those of one batch and its redos."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(_LEDGER, {"limit": limit, "state": state})
+        cursor.execute(_LEDGER, {"limit": limit, "state": state, "batch": batch})
         row = cursor.fetchone()
         assert row is not None
     return Result("ledger", run, "done", rows=len(row[0]), data=_answer("ledger", run, bucket, row[0]))

@@ -145,14 +145,19 @@ def start_message(stepfunctions: Any, body: str, settings: Mapping[str, str]) ->
 
     Raises PoisonError when it can never be handled, and botocore's errors when a later attempt may do.
     """
+    found = read_message(body, settings)
+    return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
+
+
+def read_message(body: str, settings: Mapping[str, str]) -> Arrival | None:
+    """Return what the body of a queue's message asks for; None when it is passed over. Raises PoisonError."""
     try:
         event = json.loads(body)
     except ValueError as error:
         raise PoisonError(f"not JSON: {error}") from error
     if not isinstance(event, dict):
         raise PoisonError(f"not an event, but {body[:80]!r}")
-    found = arrival(event, settings)
-    return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
+    return arrival(event, settings)
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001

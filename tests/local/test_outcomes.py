@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -13,6 +14,9 @@ import pytest
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Mailbox, ended, left, start, state, wait_for
+from workflow import starting
+from workflow.environment import find_environment
+from workflow.trigger import execution_name
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +124,31 @@ def test_a_committed_batch_that_was_undone(stack: Stack, tmp_path: Path) -> None
     assert set(shown(stack, name).values()) == {"committed"}
     stack.run("undo", name)
     assert set(shown(stack, name).values()) == {"undone"}
+
+
+def test_a_start_of_what_has_failed_is_a_redo(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start` runs a failed file again, even one whose execution is forgotten and only the ledger remembers it."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "elsewhere/started.csv"
+    put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=csv(rows(40, seed=885)))
+    name = execution_name(bucket, key, put["VersionId"])
+    insert = "INSERT INTO batches (batch_id, bucket, key, version, state, closed_at) VALUES (%s, %s, %s, %s, %s, now())"
+    for taken in (name, f"{name}-r1"):
+        stack.ask(insert, taken, bucket, key, put["VersionId"], "failed")
+    monkeypatch.setattr(starting, "REMEMBERED", timedelta())
+    environment = find_environment(stack.home)
+    address = f"s3://{bucket}/{key}"
+    assert starting.start_object(environment, address) == f"{name}-r2"
+    assert ended(stack, f"{name}-r2")["status"] == "SUCCEEDED"
+    assert state(stack, f"{name}-r2")[0] == "committed"
+
+
+def test_a_start_of_what_is_known_leaves_or_redoes_it(stack: Stack) -> None:
+    """`start` leaves a committed batch as it is; one that was rejected runs again, under the name of a redo."""
+    bucket = stack.environment["RATESFLOW_BUCKET"]
+    for text, outcome, again in ((csv(rows(40, seed=886)), "committed", ""), (b"nothing\n", "rejected", "-r1")):
+        key = f"elsewhere/{outcome}.csv"
+        stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=text)
+        name = stack.run("start", f"s3://{bucket}/{key}").stdout.strip()
+        assert ended(stack, name)["status"] == "SUCCEEDED"
+        assert state(stack, name)[0] == outcome
+        assert stack.run("start", f"s3://{bucket}/{key}").stdout.strip() == f"{name}{again}"

@@ -144,7 +144,8 @@ def _step_json(step: Step, logs: dict[str, JobLog | None]) -> dict[str, Any]:
 def start(where: Where, address: str, as_json: bool) -> None:
     """Start the execution of an object that lies in the bucket, as its own event would have done.
 
-    One that exists already is left as it is; see redo. Add ?versionId=… for an older version.
+    One that runs, or whose batch is committed, is left as it is; one that ended otherwise is redone. Add
+    ?versionId=… for an older version.
 
     \b
     Example:
