@@ -4,8 +4,11 @@ Loading adds and updates; nothing is ever removed, since prices name the ports. 
 moves changes which prices a region's averages hold: see `database.region_rates`.
 """
 
+import codecs
 import csv
+import io
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}")
 BUILTIN = Path(__file__).parent / "builtin"
 REGION_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
+LONGEST = {"slug": 100, "name": 200, "parent_slug": 100}
+"""Characters of a column at most; a code has its form."""
 
 Row = TypeVar("Row", "Port", "Region")
 
@@ -114,11 +119,23 @@ def builtin() -> Reference:
 
 def read_files(ports: Path, regions: Path) -> Reference:
     """Read the two files at these paths, as `read_reference` does."""
-    with (
-        ports.open(encoding="utf-8", newline="") as first,
-        regions.open(encoding="utf-8", newline="") as second,
-    ):
-        return read_reference(first, second)
+    return read_reference(decoded(ports.read_bytes(), "ports"), decoded(regions.read_bytes(), "regions"))
+
+
+def decoded(data: bytes, what: str) -> TextIO:
+    """Return the text of a file. Raises ReferenceDataError that names line and column of what is no UTF-8."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ReferenceDataError(f"{what}: this is UTF-16: save it as UTF-8")
+    try:
+        return io.StringIO(data.decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        bad = error.start + (3 if data.startswith(codecs.BOM_UTF8) else 0)
+        line = data.count(b"\n", 0, bad) + 1
+        column = len(data[data.rfind(b"\n", 0, bad) + 1 : bad].decode("utf-8-sig")) + 1
+        raise ReferenceDataError(
+            f"{what}, line {line}, column {column}: the byte 0x{data[bad]:02X} is no UTF-8: save the file as UTF-8; it "
+            "may be Latin-1, as some spreadsheets write it"
+        ) from None
 
 
 def read_reference(ports: TextIO, regions: TextIO) -> Reference:
@@ -145,7 +162,7 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
     if set(reader.fieldnames or ()) != wanted:
         raise ReferenceDataError(
             f"{what}: the first line must name the columns {key},name,parent_slug, "
-            f"but is {','.join(reader.fieldnames or ['empty'])}"
+            f"but is {_shown(','.join(reader.fieldnames or ['empty']))}"
         )
     seen: dict[str, int] = {}
     try:
@@ -153,6 +170,7 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
             at = f"{what}, line {reader.line_num}"
             if None in row or None in row.values():
                 raise ReferenceDataError(f"{at}: there must be three fields: {key},name,parent_slug")
+            _check_texts(row, at)
             if not pattern.fullmatch(row[key]):
                 raise ReferenceDataError(f"{at}: {key} {row[key]!r} is not {form}")
             if not row["name"].strip():
@@ -165,6 +183,24 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
             yield row
     except (csv.Error, UnicodeDecodeError) as error:
         raise ReferenceDataError(f"{what}, after line {reader.line_num}: {error}") from None
+
+
+def _check_texts(row: Mapping[str, str], at: str) -> None:
+    """Raise ReferenceDataError for what no name holds: control characters, which no database or page can show."""
+    for column, text in row.items():
+        odd = next((place for place, sign in enumerate(text) if unicodedata.category(sign) == "Cc"), None)
+        if odd is not None:
+            raise ReferenceDataError(
+                f"{at}, {column}: character {odd + 1} is a control character, U+{ord(text[odd]):04X}: take it out"
+            )
+        if len(text) > LONGEST.get(column, len(text)):
+            raise ReferenceDataError(
+                f"{at}, {column}: {len(text):,} characters are too many: {LONGEST[column]} at most"
+            )
+
+
+def _shown(text: str) -> str:
+    return text[:200] if text.isprintable() else repr(text[:200])
 
 
 def check(reference: Reference) -> None:

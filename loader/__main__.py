@@ -90,9 +90,12 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
 
         return gc(connection, options.run, bucket, options.batch)
     if options.task == "undo":
+        from loader import outcomes
         from loader.undo import undo
 
-        return undo(connection, options.run, options.batch)
+        result = undo(connection, options.run, options.batch)
+        outcomes.keep(connection, bucket, options.batch)
+        return result
     if options.task == "compact":
         from loader.compact import compact
 
@@ -101,7 +104,7 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
 
     if options.task == "reference":
         return maintenance.load_reference(connection, options.run, bucket, options.ports, options.regions)
-    return maintenance.list_ledger(connection, options.run, bucket, options.limit, options.state)
+    return maintenance.list_ledger(connection, options.run, bucket, options.limit, options.state, options.batch)
 
 
 def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
@@ -221,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     ledger = tasks.add_parser("ledger", help="list batches, newest first")
     ledger.add_argument("--limit", type=int, default=100, help="how many at most")
     ledger.add_argument("--state", default="all", help="only those in this state")
+    ledger.add_argument("--batch", default="all", help="only this one and its redos")
     migrate = tasks.add_parser("migrate", help="bring the schema up to date")
     gc = tasks.add_parser("gc", help="close abandoned batches, drop leftovers, start lost objects")
     gc.add_argument("--batch", default="all", help="only this batch")

@@ -9,6 +9,7 @@ from loader.batch import Batch
 from loader.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from loader.results import Result
 from loader.shards import end_backends, undone
+from loader.words import plain
 
 OUT_OF_TIME = "did not end in time: it waited too long for a place to run, or ran too long"
 
@@ -24,7 +25,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
     transaction that closes: False says that nobody was told of it yet. The outcome is `discarded`, or the state that
     the batch had already: a commit whose answer was lost is still a commit.
     """
-    message = why or cause_in_words(batch)
+    message = plain(why or cause_in_words(batch))
     with connection, connection.cursor() as cursor:
         if message == OUT_OF_TIME:
             message = f"{_step(cursor, batch.batch_id)} {message}"
@@ -125,5 +126,6 @@ def _meaning(code: object) -> str:
         137: " (killed: out of memory, or from outside)",
         143: " (terminated)",
         75: " (a passing fault, at every attempt)",
-        65: " (the batch was closed or changed)",
+        65: " (the batch was closed, or its object cannot be read any more)",
+        64: " (something is not set up as it must be)",
     }.get(code if isinstance(code, int) else -1, "")

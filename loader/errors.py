@@ -14,7 +14,7 @@ class UsageError(TaskError):
 
 
 class ClosedError(TaskError):
-    """The batch was closed, or its object changed, under this task; it must not go on."""
+    """The batch was closed, or its object is gone, changed or archived; this task must not go on."""
 
     exit_code = 65
 

@@ -16,7 +16,7 @@ import boto3
 
 from database.patience import TREE_LOCK, UNDO_LOCK, patiently
 from database.reference import FIRST_MOVE
-from loader import notification, objects
+from loader import inbox, notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
@@ -28,7 +28,6 @@ from loader.upkeep import Piece, Upkeep
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-INBOX = "incoming/"
 # Seconds that the prices of one batch wait for a reader of prices to end; the next run tries again.
 PATIENCE_SECONDS = 30.0
 # An object younger than this may still be on its way through events and queues; one older was given up.
@@ -53,7 +52,7 @@ _CUT_OFF = """
 UPDATE batches SET told = false WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _FAILED = """
-SELECT batch_id FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
+SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
 """
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
@@ -70,7 +69,9 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     dropped: list[int] = []
     upkeep.work_off(_each(lambda: _abandoned(connection, batch), "list of abandoned batches"))
     upkeep.work_off([("executions that were cut off", partial(_note_cut_off, connection, batch))])
-    upkeep.work_off(_untold(connection, batch, closed))
+    upkeep.work_off(_untold(connection, bucket, batch, closed))
+    if batch != ALL:  # somebody wants to know, whoever closed it
+        upkeep.work_off([(f"outcome of {batch}", partial(outcomes.keep, connection, bucket, batch))])
     upkeep.work_off(_leftovers(connection, dropped))
     if batch == ALL:
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
@@ -97,20 +98,27 @@ def _abandoned(connection: "Connection", batch: str) -> Iterator[Piece]:
         yield f"batch {found.batch.batch_id}", partial(discard, connection, found.batch, found.end, told=False)
 
 
-def _untold(connection: "Connection", batch: str, closed: list[str]) -> Iterator[Piece]:
+def _untold(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
     """Yield the notifications of what gc closed and has not told of, in this run or one that was killed."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_UNTOLD, {"batch": batch})
         rows = cursor.fetchall()
     for row in rows:
-        yield f"notification of {row[3]}", partial(_tell, connection, closed, *row)
+        yield f"notification of {row[3]}", partial(_tell, connection, bucket, closed, *row)
 
 
 def _tell(
-    connection: "Connection", closed: list[str], batch_no: int, state: str, seconds: dict[str, float], *told: Any
+    connection: "Connection",
+    bucket: str,
+    closed: list[str],
+    batch_no: int,
+    state: str,
+    seconds: dict[str, float],
+    *told: Any,
 ) -> None:
     found = Batch(*told[:5])
     notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
+    outcomes.keep(connection, bucket, found.batch_id)
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
     if state == FAILED:
@@ -125,9 +133,10 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
     for names in ended(batch, ("FAILED",)):
         with connection, connection.cursor() as cursor:
             cursor.execute(_FAILED, (names,))
-            found = [name for (name,) in cursor.fetchall()]
-        for name in found:  # each is looked at once
-            told = has_told(name)
+            found = cursor.fetchall()
+        for name, state in found:  # each is looked at once
+            # Such an execution has told of a failure: one that could not ask the ledger may have been wrong.
+            told = has_told(name) and state == FAILED
             with connection, connection.cursor() as cursor:
                 cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
 
@@ -184,12 +193,12 @@ def _start_lost(connection: "Connection", bucket: str, started: list[str]) -> No
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
     now, lost_after = datetime.now(UTC), _lost_after()
-    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
+    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=inbox.PREFIX)
     for page in pages:
         yield [
             version
             for version in page.get("Versions", [])
-            if lost_after <= now - version["LastModified"] < GIVEN_UP_AFTER and not version["Key"].endswith("/")
+            if lost_after <= now - version["LastModified"] < GIVEN_UP_AFTER and inbox.is_batch(version["Key"])
         ]
 
 

@@ -1,8 +1,7 @@
 """The tasks that belong to no batch: reference data, the ledger's listing, migrations."""
 
-import io
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import psycopg2
 
@@ -18,7 +17,10 @@ if TYPE_CHECKING:
 
 _LEDGER = """
 SELECT coalesce(json_agg(entry), '[]') FROM (
-    SELECT * FROM batches WHERE %(state)s IN ('all', state) ORDER BY batch_no DESC LIMIT %(limit)s
+    SELECT * FROM batches
+    WHERE %(state)s IN ('all', state)
+      AND (%(batch)s IN ('all', batch_id) OR starts_with(batch_id, %(batch)s || '-r'))
+    ORDER BY batch_no DESC LIMIT %(limit)s
 ) AS entry
 """
 
@@ -29,7 +31,9 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     A file that breaks the rules is an answer, `rejected`, with the line and the reason; nothing changes then.
     """
     try:
-        change = reference.load(connection, reference.read_reference(_text(bucket, ports), _text(bucket, regions)))
+        change = reference.load(
+            connection, reference.read_reference(_text(bucket, ports, "ports"), _text(bucket, regions, "regions"))
+        )
     except reference.ReferenceDataError as error:
         return Result("reference", run, "rejected", message=str(error))
     data = _answer("reference", run, bucket, asdict(change))
@@ -37,10 +41,10 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     return Result("reference", run, "done", rows=change.ports + change.regions, message=words, data=data)
 
 
-def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, state: str) -> Result:
-    """Store the newest rows of the ledger, all or those in one state."""
+def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, state: str, batch: str = "all") -> Result:
+    """Store the newest rows of the ledger: all, those in one state, or those of one batch and its redos."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(_LEDGER, {"limit": limit, "state": state})
+        cursor.execute(_LEDGER, {"limit": limit, "state": state, "batch": batch})
         row = cursor.fetchone()
         assert row is not None
     return Result("ledger", run, "done", rows=len(row[0]), data=_answer("ledger", run, bucket, row[0]))
@@ -65,15 +69,11 @@ def migrate(run: str) -> Result:
     return Result("migrate", run, "done", message=words)
 
 
-def _text(bucket: str, key: str) -> io.StringIO:
+def _text(bucket: str, key: str, what: str) -> TextIO:
     try:
-        data = objects.get(bucket, key)
+        return reference.decoded(objects.get(bucket, key), what)
     except KeyError as error:
         raise UsageError(f"there is no object {error}") from None
-    try:
-        return io.StringIO(data.decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError as error:
-        raise reference.ReferenceDataError(f"{key} is not UTF-8: {error}") from None
 
 
 def _answer(task: str, run: str, bucket: str, answer: Any) -> str:

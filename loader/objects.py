@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError
+from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import S3Store
 
-from loader import odd_keys
+from loader import odd_keys, s3_errors
 from loader.batch import BLOCK_BYTES, PART_BYTES, Batch
-from loader.errors import ClosedError, TransientError
+from loader.errors import TaskError, TransientError
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -57,15 +57,24 @@ def store(bucket: str) -> S3Store:
 
 
 def head(batch: Batch) -> ObjectHead:
-    """Look at the batch's object. Raises ClosedError when that version is gone."""
+    """Look at the batch's object. Raises ClosedError when that version is gone, and what `parts` raises."""
     if odd_keys.is_odd(batch.key):
         found = odd_keys.head(batch)
         return ObjectHead(found["ContentLength"], _forced(found["Metadata"]), found["ETag"])
     try:
         answer = _ask(batch, {"head": True})
     except (BaseError, OSError) as error:
-        raise _explained(batch, error) from error
+        raise _why_no_head(batch, error) from error
     return ObjectHead(answer.meta["size"], _forced(answer.attributes), answer.meta["e_tag"] or "")
+
+
+def _why_no_head(batch: Batch, error: Exception) -> TaskError:
+    """Say why HEAD was refused: its answer has no body, so that only a GET is told the reason."""
+    try:
+        _ask(batch, {"range": (0, 1)})
+    except (BaseError, OSError) as reason:
+        return _explained(batch, reason)
+    return TransientError(f"cannot look at {batch.url}: {s3_errors.parsed(_words(error)).message}")
 
 
 def _forced(metadata: Any) -> bool:
@@ -76,7 +85,8 @@ def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
     """Yield the bytes from `start` to `stop` in blocks of 1 MiB or a bit more, those that end a part shorter.
 
     Each part of 8 MiB is one request; while its blocks are used, the request for the next part is answered.
-    Raises ClosedError when the version is gone, TransientError when it cannot be read.
+    Raises ClosedError when the version is gone, changed or archived, UsageError when it may not be read, and
+    TransientError when it cannot be read this time.
     """
     # Two threads, each with the parts of one request after another: a thread reads its blocks in their order.
     with ThreadPoolExecutor(1, "part") as even, ThreadPoolExecutor(1, "part") as odd:
@@ -120,12 +130,14 @@ class _Part:
                         self._body = None
                     return data
                 failure = OSError("the answer ended too early")
-            except (FileNotFoundError, PreconditionError) as error:
-                raise _explained(self.batch, error) from error
             except (BaseError, OSError) as error:
                 failure = error
+                explained = _explained(self.batch, error)
+                if not isinstance(explained, TransientError):
+                    raise explained from error
             self._body = None
-        raise TransientError(f"cannot read {self.batch.url} from byte {self.at}: {_words(failure)}") from failure
+        assert failure is not None
+        raise _failed(f"cannot read {self.batch.url} from byte {self.at}", failure) from failure
 
     def open(self) -> Iterator[Any]:
         """Send the request, unless it was sent, and return its body in blocks."""
@@ -146,31 +158,34 @@ def _ask(batch: Batch, wanted: "GetOptions") -> "GetResult":
     return obstore.get(store(batch.bucket), batch.key, options=wanted)
 
 
-def _explained(batch: Batch, error: Exception) -> Exception:
-    if isinstance(error, FileNotFoundError):
-        return ClosedError(f"version {batch.version} of {batch.url} is gone: send the file again")
-    if isinstance(error, PreconditionError):
-        return ClosedError(f"{batch.url} changed while it was read: send the file again")
-    return TransientError(f"cannot read {batch.url}: {_words(error)}")
+def _explained(batch: Batch, error: Exception) -> TaskError:
+    return s3_errors.explained_of(batch, s3_errors.parsed(_words(error)))
 
 
-def _words(error: Exception | None) -> str:
+def _failed(doing: str, error: Exception) -> TaskError:
+    return s3_errors.explained(doing, s3_errors.parsed(_words(error)))
+
+
+def _words(error: Exception) -> str:
     """Return what obstore says for people, without the insides that it adds below."""
     return str(error).partition("\n\nDebug source")[0].strip()
 
 
 def put_json(bucket: str, key: str, document: Any) -> None:
-    """Store a document. Raises TransientError when S3 does not take it."""
+    """Store a document. Raises what `put` raises."""
     data = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     put(bucket, key, data, "application/json")
 
 
 def put(bucket: str, key: str, data: bytes | Path | Iterator[bytes], content_type: str) -> None:
-    """Store bytes, a file or blocks, in bounded memory. Raises TransientError when S3 does not take them."""
+    """Store bytes, a file or blocks, in bounded memory.
+
+    Raises TransientError when S3 does not take them this time, UsageError or TaskError when it never will.
+    """
     try:
         obstore.put(store(bucket), key, data, attributes={"Content-Type": content_type}, max_concurrency=2)
     except (BaseError, OSError) as error:
-        raise TransientError(f"cannot write s3://{bucket}/{key}: {_words(error)}") from error
+        raise _failed(f"cannot write s3://{bucket}/{key}", error) from error
 
 
 def get(bucket: str, key: str) -> bytes:
@@ -187,7 +202,7 @@ def blocks(bucket: str, key: str) -> Iterator[bytes]:
         # Without the right to list the bucket, a key that does not exist looks forbidden.
         raise KeyError(f"s3://{bucket}/{key}") from error
     except (BaseError, OSError) as error:
-        raise TransientError(f"cannot read s3://{bucket}/{key}: {_words(error)}") from error
+        raise _failed(f"cannot read s3://{bucket}/{key}", error) from error
 
 
 def text_lines(bucket: str, key: str) -> Iterator[str]:

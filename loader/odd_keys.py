@@ -8,14 +8,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from loader.batch import BLOCK_BYTES, Batch
-from loader.errors import ClosedError, TransientError
+from loader.errors import TaskError, TransientError
+from loader.s3_errors import Answer, explained_of
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
 _ODD = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
-GONE = {"404", "NoSuchKey", "NoSuchVersion", "NoSuchBucket", "MethodNotAllowed", "405"}
-CHANGED = {"412", "PreconditionFailed"}
 
 
 def is_odd(key: str) -> bool:
@@ -24,12 +23,16 @@ def is_odd(key: str) -> bool:
 
 
 def head(batch: Batch) -> dict[str, Any]:
-    """Return what boto3's head_object says. Raises ClosedError when the version is gone, TransientError."""
-    return _call(batch, "head_object")
+    """Return what boto3's head_object says. Raises as `objects.head` does."""
+    try:
+        return _call(batch, "head_object")
+    except TaskError:  # the answer to HEAD has no body: only a GET is told the reason
+        _call(batch, "get_object", Range="bytes=0-0")
+        raise
 
 
 def blocks(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop` in blocks of 1 MiB. Raises ClosedError, TransientError, OSError."""
+    """Yield the bytes from `start` to `stop` in blocks of 1 MiB. Raises OSError, and as `objects.parts` does."""
     from botocore.exceptions import BotoCoreError
 
     body = _call(batch, "get_object", Range=f"bytes={start}-{stop - 1}")["Body"]
@@ -57,10 +60,10 @@ def _call(batch: Batch, operation: str, **more: str) -> dict[str, Any]:
     return answer
 
 
-def _explained(batch: Batch, error: "ClientError") -> Exception:
-    code = error.response["Error"]["Code"]
-    if code in GONE:
-        return ClosedError(f"version {batch.version} of {batch.url} is gone: send the file again")
-    if code in CHANGED:
-        return ClosedError(f"{batch.url} changed while it was read: send the file again")
-    return TransientError(f"cannot read {batch.url}: {error}")
+def _explained(batch: Batch, error: "ClientError") -> TaskError:
+    said = error.response["Error"]
+    code, status = str(said.get("Code", "")), int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
+    if code.isdigit():  # botocore's own, of an answer without a body
+        return explained_of(batch, Answer(status=int(code)))
+    place = str(said.get("StorageClass", "")), str(said.get("AccessTier", ""))
+    return explained_of(batch, Answer(code, status, str(said.get("Message", "")), *place))

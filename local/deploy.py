@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from workflow.asl import definition_text, fill_places
 from workflow.jobs import JobSettings, job_definitions
+from workflow.settings import SIDE_FILES
 
 # One of the younger regions: in the older ones version 1 of the `aws` command sends SQS to AWS itself, whatever
 # AWS_ENDPOINT_URL says (awscli/customizations/overridesslcommonname.py).
@@ -86,6 +87,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_TOPIC_ARN": topic,
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
+        "RATESFLOW_SIDE_FILES": ",".join(SIDE_FILES),
     }
     jobs = _job_definitions(aws, databases, told)
     places = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
@@ -105,6 +107,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_DEAD_LETTER_QUEUE_URL": queues["dead-letter"],
         "RATESFLOW_NOTIFICATIONS_QUEUE_URL": queues["notifications"],
+        "RATESFLOW_SIDE_FILES": told["RATESFLOW_SIDE_FILES"],
     }
 
 

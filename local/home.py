@@ -86,6 +86,20 @@ class Home:
         """Say that the stack is up, all at once. The file holds passwords: only its owner may read it."""
         write_private(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
+    def wait_for(self, what: str) -> None:
+        """Note what the start of the stack waits for, for whoever waits for the stack; nothing when it is up."""
+        if what:
+            write_private(self.folder / "starting", what)
+        else:
+            (self.folder / "starting").unlink(missing_ok=True)
+
+    def waiting_for(self) -> str:
+        """Return what the start of the stack waits for."""
+        try:
+            return (self.folder / "starting").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return ""
+
     def password(self, user: str) -> str:
         """Return the password of a database user, made at the first time."""
         file = self.folder / "passwords.json"

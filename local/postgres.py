@@ -19,6 +19,7 @@ import psutil
 import psycopg2
 
 from local.home import write_private
+from local.patience import Patience
 from local.processes import StackError, identity, last_lines, start, stop
 
 with warnings.catch_warnings():
@@ -30,7 +31,6 @@ VERSION = 18
 SUPERUSER = "postgres"
 SYSTEM_USER = "ratesflow-postgres"
 REAPED_SECONDS = 5
-START_SECONDS = 60
 
 
 @dataclass
@@ -117,8 +117,8 @@ def _start(data: Path, port: int, log: Path, version: int, settings: dict[str, s
 
 
 def _wait(server: Postgres) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
+    patience = Patience(server.process.pid)
+    while not patience.over():
         if server.process.poll() is not None:
             break
         try:

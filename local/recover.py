@@ -12,7 +12,7 @@ import psycopg2
 
 from local.aws.execution_records import running
 from local.deploy import INBOX, Clients, clients
-from workflow.trigger import Arrival, shard_count, start
+from workflow.trigger import SIDE_FILES, Arrival, is_side_file, shard_count, start
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
@@ -60,5 +60,5 @@ def _arrivals(aws: Clients, environment: dict[str, str]) -> list[Arrival]:
             shards=shard_count(item["Key"], item["Size"], environment),
         )
         for item in sorted(found, key=lambda item: item["LastModified"])
-        if not item["Key"].endswith("/")
+        if not item["Key"].endswith("/") and not is_side_file(item["Key"], environment.get(SIDE_FILES, ""))
     ]

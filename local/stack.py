@@ -14,8 +14,9 @@ from local.processes import StackError, last_lines, python
 
 __all__ = ["StackError", "down", "up"]
 
-# The first start makes a database and compiles what it imports; on a slow machine that takes its time.
-UP_SECONDS = 120
+# Each part of the stack is waited for as long as it works (local.patience); this is more than all of them may take.
+UP_SECONDS = 3600
+SAY_SECONDS = 10
 DOWN_SECONDS = 60
 STRAY_SECONDS = 10
 
@@ -28,8 +29,11 @@ def up(
     console_port: int,
     detach: bool,
     tell: Callable[[Mapping[str, str]], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Start a stack, or find it running; `tell` gets its environment when it is up. Port 0 is a free one.
+
+    When that takes long, `say` is told every ten seconds what is waited for.
 
     With `detach` it goes on by itself after this returns; without, this returns when it is told to end, by
     Ctrl-C or `down`. Raises StackError with words when it cannot start.
@@ -46,7 +50,7 @@ def up(
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    tell(_wait_until_up(there, process, log))
+    tell(_wait_until_up(there, process, log, say))
     if not detach:
         _stay(process)
 
@@ -61,9 +65,14 @@ def _running(home: Home) -> dict[str, str] | None:
     return None
 
 
-def _wait_until_up(home: Home, process: "subprocess.Popen[bytes]", log: Path) -> dict[str, str]:
-    deadline = time.monotonic() + UP_SECONDS
+def _wait_until_up(
+    home: Home, process: "subprocess.Popen[bytes]", log: Path, say: Callable[[str], None]
+) -> dict[str, str]:
+    deadline, due = time.monotonic() + UP_SECONDS, time.monotonic() + SAY_SECONDS
     while time.monotonic() < deadline:
+        if time.monotonic() > due:
+            due += SAY_SECONDS
+            say(f"Waiting for {home.waiting_for() or 'the supervisor'} …")
         if environment := home.environment():
             return environment
         if process.poll() is not None:

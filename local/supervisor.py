@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -17,19 +18,22 @@ from database.migrate import migrate
 from database.reference import builtin, load, stored
 from local.deploy import Databases, deploy
 from local.home import Home
+from local.patience import Patience
 from local.postgres import Postgres, start_postgres
 from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
 from local.recover import recover
 from local.schedule import Schedule
+from workflow.clock import iso
 
 DATABASE = "ratesflow"
 # The users that log in; each is a member of the role of the same word.
 LOGINS = {"loader": "ratesflow_loader", "api": "ratesflow_reader"}
 API_WORKERS = 2
-START_SECONDS = 60
+NAMES = {"aws": "the embedded AWS", "events": "the trigger", "api": "the API", "console": "the console"}
 # What the Lambda handler is told, as on AWS.
 _HANDLER_NEEDS = (
     "RATESFLOW_DEAD_LETTER_QUEUE_URL",
+    "RATESFLOW_SIDE_FILES",
     "AWS_ENDPOINT_URL",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -74,6 +78,7 @@ class Stack:
         self.ports = self.ports.chosen()
         self.home.environment_file.unlink(missing_ok=True)
         try:
+            self.home.wait_for("PostgreSQL")
             databases = self._start_database()
             self._start_aws()
             self.environment = {
@@ -85,10 +90,12 @@ class Stack:
             self._start_events()
             self._start_api()
             self._start_console()
+            self.home.wait_for("what was interrupted to be taken up again")
             recover(self.environment, self.home.aws)
         except BaseException:
             self.stop()
             raise
+        self.home.wait_for("")
         self.home.write_environment(self.environment)
 
     def watch(self) -> None:
@@ -109,6 +116,7 @@ class Stack:
     def stop(self) -> None:
         """Stop everything, the database last."""
         self.home.environment_file.unlink(missing_ok=True)
+        self.home.wait_for("")
         for name in ("events", "console", "api", "aws"):
             if child := self.children.pop(name, None):
                 stop(child, signal.SIGTERM, grace_seconds=15)
@@ -176,7 +184,7 @@ class Stack:
 
     def _start_aws(self) -> None:
         command = python("local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
-        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/data.json"))
+        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/config"))
 
     def _start_events(self) -> None:
         environment = {name: self.environment[name] for name in _HANDLER_NEEDS}
@@ -196,17 +204,21 @@ class Stack:
         self._run("console", command, {}, lambda: _answers(url))
 
     def _run(self, name: str, command: list[str], environment: dict[str, str], ready: Callable[[], bool]) -> None:
-        log = self.home.logs / f"{name}.log"
+        log, began = self.home.logs / f"{name}.log", time.monotonic()
         child = self.children[name] = start(command, log, environment=environment)
-        deadline = time.monotonic() + START_SECONDS
+        self.home.wait_for(NAMES[name])
+        patience = Patience(child.pid)
         while not ready():
-            if child.poll() is not None or time.monotonic() > deadline:
-                said = last_lines(log)
-                raise StackError(f"{name} did not start. The end of {log}:\n{said}")
+            if child.poll() is not None:
+                raise StackError(f"{NAMES[name]} did not start. The end of {log}:\n{last_lines(log)}")
+            if patience.over():
+                seconds = time.monotonic() - began
+                words = f"{NAMES[name]} runs, but was not ready after {seconds:.0f} s"
+                raise StackError(f"{words}. The end of {log}:\n{last_lines(log)}")
             time.sleep(0.05)
 
     def _say(self, message: str) -> None:
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        now = iso(datetime.now(UTC))
         with (self.home.logs / "stack.log").open("a", encoding="utf-8") as log:
             log.write(f"{now} {message}\n")
 

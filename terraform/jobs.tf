@@ -28,6 +28,7 @@ locals {
       RATESFLOW_TOPIC_ARN         = aws_sns_topic.notifications.arn
       RATESFLOW_QUEUE_URL         = aws_sqs_queue.arrivals.id
       RATESFLOW_METRICS           = tostring(var.monitoring)
+      RATESFLOW_SIDE_FILES        = join(",", var.side_files)
       AWS_DEFAULT_REGION          = local.region
     },
     var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },

@@ -52,7 +52,7 @@ OPTIONAL = (
     "RATESFLOW_STATE_MACHINE_ALIAS_ARN",
     "RATESFLOW_SHARD_BYTES",
     "RATESFLOW_MAX_SHARDS",
-    "RATESFLOW_SUFFIXES",
+    "RATESFLOW_SIDE_FILES",
 )
 """Settings of the trigger, for what the command line starts in its place."""
 

@@ -1,7 +1,7 @@
 """Executions of the state machine: list, look at, wait for, stop; the same on AWS and on the embedded stack."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,17 @@ from typing import Any
 from workflow.environment import Environment
 from workflow.history import Step, answer_of, failure_in_words, parsed, steps_of
 from workflow.joblogs import job_in_words, last_lines, log_stream, telling_job
+from workflow.ledger_word import ledger_word, names_with_word
 
 TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
+OPEN = "open"
+"""The outcome of a batch whose execution was ended before the ledger closed it: gc will."""
+STOPPED = "by a person, with ratesflow stop"
+_ENDED_FROM_OUTSIDE = {"ABORTED": "The execution was stopped", "TIMED_OUT": "The execution ran out of time"}
+
+
+class StillRunningError(TimeoutError):
+    """Something was not waited for any longer; it goes on. The text says how to look again."""
 
 
 class ExecutionMissingError(Exception):
@@ -19,7 +28,10 @@ class ExecutionMissingError(Exception):
 
 @dataclass(frozen=True)
 class Execution:
-    """One execution. `answer` has the schema of a notification and is empty until there is one."""
+    """One execution. `answer` has the schema of a notification and is empty until there is one.
+
+    `from_ledger` says that the answer is the ledger's own, asked after the execution had ended.
+    """
 
     arn: str
     name: str
@@ -30,16 +42,18 @@ class Execution:
     answer: Mapping[str, Any]
     error: str | None = None
     cause: str | None = None
+    from_ledger: bool = False
 
     @property
     def outcome(self) -> str:
-        """Return `running`, what the batch came to (`committed`, `rejected`, …), or `failed`.
+        """Return `running`, or the outcome of the batch by the ledger (`committed`, `rejected`, …, `open`).
 
-        An execution whose notification alone could not be sent has FAILED, but its batch's outcome stands.
+        It is the batch's, not the execution's: one that was stopped may have committed before, and one whose
+        notification alone could not be sent has FAILED. `open` means that the ledger has not closed the batch yet.
         """
         if self.status not in TERMINAL:
             return "running"
-        return str(self.answer.get("outcome", "failed"))
+        return str(self.answer.get("outcome", OPEN))
 
     @property
     def seconds(self) -> float | None:
@@ -49,11 +63,22 @@ class Execution:
     @property
     def words(self) -> str | None:
         """Return why it failed, or what its answer says, in words."""
-        if self.status in ("TIMED_OUT", "ABORTED"):
-            return f"{self.status}: {self.cause or 'it was ended from outside'}; gc will discard what it left."
-        if self.error:
+        if ended := _ENDED_FROM_OUTSIDE.get(self.status):
+            why = ": ".join(text.rstrip(".") for text in (self.error, self.cause) if text)
+            return f"{ended}{': ' if why else ''}{why}. {self._told_of_batch}"
+        if self.error and not self.from_ledger:
             return self.cause or failure_in_words(self.error, None)
         return self.answer.get("message")
+
+    @property
+    def _told_of_batch(self) -> str:
+        """Return the outcome in words, with what the ledger says unless that is the end of the execution alone."""
+        if self.outcome == OPEN:
+            return "The ledger has not closed the batch: gc will."
+        message = str(self.answer.get("message") or "")
+        told = "" if message.startswith("the execution ") else message
+        ended = "has failed" if self.outcome == "failed" else f"is {self.outcome}"
+        return f"The batch {ended}{': ' if told else '.'}{told}"
 
 
 @dataclass(frozen=True)
@@ -83,12 +108,18 @@ def list_executions(environment: Environment, limit: int = 20) -> list[Execution
         stateMachineArn=_unqualified(environment.state_machine_arn), PaginationConfig={"MaxItems": limit}
     )
     arns = [found["executionArn"] for page in pages for found in page["executions"]]
-    found = [get_execution(environment, arn) for arn in arns]
+    words = names_with_word(environment)
+    found = [_described(environment, arn, words) for arn in arns]
     return sorted(found, key=lambda execution: execution.started, reverse=True)
 
 
 def get_execution(environment: Environment, name: str) -> Execution:
     """Return an execution by its name or ARN. Raises ExecutionMissingError."""
+    return _described(environment, name, None)
+
+
+def _described(environment: Environment, name: str, with_word: Container[str] | None) -> Execution:
+    """Return an execution; the ledger's word is looked for if its name is in `with_word`, or that is None."""
     client = environment.client("stepfunctions")
     arn = execution_arn(environment, name)
     try:
@@ -106,7 +137,12 @@ def get_execution(environment: Environment, name: str) -> Execution:
         error=found.get("error"),
         cause=found.get("cause"),
     )
-    if execution.status == "FAILED":
+    if execution.status not in TERMINAL:
+        return execution
+    word = ledger_word(environment, execution.name) if with_word is None or execution.name in with_word else None
+    if word is not None:
+        return replace(execution, answer=word, from_ledger=True)
+    if execution.status != "SUCCEEDED":
         return replace(execution, answer=answer_of(get_steps(environment, arn), None))
     return execution
 
@@ -152,7 +188,7 @@ def wait_for_end(
 ) -> Execution:
     """Return an execution when it has ended, having told `progress` the steps after every look.
 
-    Raises TimeoutError when it still runs after so many seconds; it then goes on running.
+    Raises StillRunningError when it still runs after so many seconds; it then goes on running.
     """
     for _ in _ticks(environment, seconds):
         execution = get_execution(environment, name)
@@ -160,15 +196,15 @@ def wait_for_end(
             progress(get_steps(environment, name))
         if execution.status in TERMINAL:
             return execution
-    raise TimeoutError(
+    raise StillRunningError(
         f"{name} still runs after {seconds:.0f} s, and goes on. Watch it with: ratesflow show --follow {name}"
     )
 
 
-def stop_execution(environment: Environment, name: str, cause: str = "Stopped by a person.") -> str:
+def stop_execution(environment: Environment, name: str, cause: str = STOPPED) -> str:
     """Stop an execution and return its ARN. Its jobs are terminated; nothing is discarded yet (see gc)."""
     execution = get_execution(environment, name)
-    environment.client("stepfunctions").stop_execution(executionArn=execution.arn, error="Stopped", cause=cause)
+    environment.client("stepfunctions").stop_execution(executionArn=execution.arn, cause=cause)
     return execution.arn
 
 

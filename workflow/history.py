@@ -6,6 +6,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+# The last words of a task that settle a batch, by task and outcome in its result document.
+_SETTLED = {
+    ("validate", "rejected"): "rejected",
+    ("validate", "duplicate"): "duplicate",
+    ("commit", "committed"): "committed",
+    ("commit", "duplicate"): "duplicate",
+    ("discard", "discarded"): "failed",
+    **{("discard", outcome): outcome for outcome in ("committed", "rejected", "duplicate", "undone")},
+}
 FAILURES = ("TaskFailed", "TaskTimedOut", "TaskSubmitFailed", "TaskStartFailed")
 
 
@@ -57,13 +66,20 @@ def steps_of(events: Iterable[Mapping[str, Any]]) -> list[Step]:
 def answer_of(steps: Iterable[Step], output: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the answer of a batch: the execution's output, or what its last `Fail` state was given.
 
-    It has the schema `ratesflow.notification/1`; it is empty when the execution was stopped, timed out, or is
-    still running.
+    It has the schema `ratesflow.notification/1`. Of an execution that was ended before it had an answer, it is what
+    the last task said that settled the batch; it is empty when none had.
     """
     if output is not None:
         return output
-    last = [step.input for step in steps if step.kind == "Fail"]
-    return last[-1] if last else {}
+    known = list(steps)
+    last = [step.input for step in known if step.kind == "Fail"]
+    return last[-1] if last else next((found for step in reversed(known) if (found := _settling(step))), {})
+
+
+def _settling(step: Step) -> Mapping[str, Any] | None:
+    document = step.result or {}
+    outcome = _SETTLED.get((str(document.get("task")), str(document.get("outcome"))))
+    return None if outcome is None else {**document, "outcome": outcome, "seconds": {}}
 
 
 def failure_in_words(error: str | None, cause: str | None) -> str:

@@ -38,7 +38,7 @@ BATCH_TASKS = ("validate", "load", "commit", "discard")
 
 MAINTENANCE_TASKS: dict[str, dict[str, str]] = {
     "reference": {"ports": "", "regions": ""},
-    "ledger": {"limit": "100", "state": "all"},
+    "ledger": {"limit": "100", "state": "all", "batch": "all"},
     "migrate": {},
     "gc": {"batch": "all"},
     "compact": {"least": "1"},

@@ -9,6 +9,17 @@ from workflow.jobs import ATTEMPTS, RUN_SECONDS
 # (60 characters at most: 55 by workflow.trigger, 5 more by a redo) in the 100 characters that SNS allows.
 LONGEST_ENVIRONMENT = 12
 
+SIDE_FILES = (
+    # Spark, Hadoop, Databricks: the signs of a job's end and what it has not finished.
+    *("_SUCCESS", "_started_*", "_committed_*", "_temporary", "_delta_log", "_metadata", "_common_metadata"),
+    ".[!.]*",  # hidden files and folders; `..` is a name that S3 takes
+    *("*.tmp", "*.temp", "*.part", "*.partial", "*.filepart", "*.crdownload", "*.swp", "*~"),  # still being written
+    *("*.md5", "*.md5sum", "*.sha1", "*.sha256", "*.sha256sum", "*.sha512", "*.crc", "*.crc32", "*.sfv"),
+    *("*.asc", "*.sig", "*.ok", "*.done", "*.ready"),
+    *("manifest", "manifest.json", "manifest.checksum", "*.manifest", "*_manifest.json", "thumbs.db", "desktop.ini"),
+)
+"""What other tools lay beside a file or are still writing, by name: the default of Terraform's `side_files`."""
+
 
 @dataclass(frozen=True)
 class WorkflowSettings:

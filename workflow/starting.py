@@ -2,16 +2,24 @@
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from workflow.advice import is_gone
 from workflow.environment import Environment
-from workflow.executions import TERMINAL, Execution, execution_arn, get_execution
+from workflow.executions import TERMINAL, ExecutionMissingError, execution_arn, get_execution
+
+if TYPE_CHECKING:
+    from workflow.trigger import Arrival
 
 _REDO = re.compile(r"-r(\d+)$")
 MOST_REDOS = 999
+LEFT_AS_THEY_ARE = ("running", "committed", "duplicate")
+# Step Functions forgets executions after 90 days, and their names are free again; the ledger remembers its batches.
+REMEMBERED = timedelta(days=85)
 
 
 class NotStartedError(Exception):
@@ -34,12 +42,13 @@ class Redriven:
 def start_object(environment: Environment, address: str) -> str:
     """Start the execution of an object, `s3://BUCKET/KEY[?versionId=…]`, and return its name.
 
-    It is the very execution that the object's own event would start; one that exists already is left as it is
-    (see `redo`). Raises NotStartedError when there is no such object.
+    It is the very execution that the object's own event would start. One that runs, or whose batch is committed, is
+    left as it is; after one that ended otherwise, it is a redo of that. Raises NotStartedError when there is no such
+    object.
     """
     from botocore.exceptions import ClientError
 
-    from workflow.trigger import UNVERSIONED, Arrival, shard_count, start
+    from workflow.trigger import UNVERSIONED, Arrival, shard_count
 
     bucket, key, version = parse_address(address)
     chosen = {"VersionId": version} if version else {}
@@ -59,7 +68,36 @@ def start_object(environment: Environment, address: str) -> str:
         bytes=size,
         shards=shard_count(key, size, environment.values),
     )
-    return start(environment.client("stepfunctions"), environment.start_arn, found)
+    forgotten = datetime.now(UTC) - head["LastModified"] > REMEMBERED
+    return start_arrival(environment, found, _in_ledger(environment, found.execution_name) if forgotten else ())
+
+
+def start_arrival(environment: Environment, found: "Arrival", taken: Collection[str] = ()) -> str:
+    """Start the execution of an arrival, or a redo of it if it has ended, and return its name.
+
+    `taken` are the names that the ledger has, for an arrival that Step Functions may have forgotten. Raises
+    NotStartedError when it was redone too often.
+    """
+    from workflow.trigger import start
+
+    name = found.execution_name
+    try:
+        old = get_execution(environment, name)
+    except ExecutionMissingError:
+        if name not in taken:
+            return start(environment.client("stepfunctions"), environment.start_arn, found)
+        return _start_again(environment, name, execution_arn(environment, name), asdict(found), taken)
+    if old.outcome in LEFT_AS_THEY_ARE:
+        return name
+    return _start_again(environment, name, old.arn, old.input, taken)
+
+
+def _in_ledger(environment: Environment, name: str) -> set[str]:
+    """Return the names in the ledger of a batch and its redos."""
+    from workflow.tasks import run_task
+
+    rows = run_task(environment, "ledger", {"batch": name, "limit": str(MOST_REDOS + 1)})["data"] or []
+    return {row["batch_id"] for row in rows}
 
 
 def parse_address(address: str) -> tuple[str, str, str | None]:
@@ -74,46 +112,53 @@ def redo(environment: Environment, name: str) -> str:
     """Start an execution that has ended again, under a new name, and return that name.
 
     The new one has the same input and `redo_of`, the ARN of the old one. Raises NotStartedError while the old
-    one still runs, ExecutionMissingError when there is none.
+    one still runs and when its object is gone, ExecutionMissingError when there is none.
     """
     old = get_execution(environment, name)
     if old.status not in TERMINAL:
         raise NotStartedError(f"{old.name} still runs: wait for it, or stop it with `ratesflow stop {old.name}`.")
+    if is_gone(environment, old.input):
+        raise NotStartedError(f"the version of {old.name} in the bucket is gone: send the file again.")
+    return _start_again(environment, old.name, old.arn, old.input)
+
+
+def _start_again(
+    environment: Environment, name: str, arn: str, given: Mapping[str, Any], taken: Collection[str] = ()
+) -> str:
+    """Start an execution with the input of one that has ended, under the next name that is free."""
     client = environment.client("stepfunctions")
-    request = json.dumps({**old.input, "redo_of": old.arn}, sort_keys=True)
-    for new in _redo_names(old):
+    request = json.dumps({**given, "redo_of": arn}, sort_keys=True)
+    for new in _redo_names(name):
+        if new in taken:
+            continue
         try:
             client.start_execution(stateMachineArn=environment.start_arn, name=new, input=request)
         except client.exceptions.ExecutionAlreadyExists:
             continue
         return new
-    raise NotStartedError(f"{old.name} has been redone {MOST_REDOS} times: upload the file again instead.")
+    raise NotStartedError(f"{name} has been redone {MOST_REDOS} times: upload the file again instead.")
 
 
-def _redo_names(old: Execution) -> Iterator[str]:
-    done = _REDO.search(old.name)
-    base = _REDO.sub("", old.name)
+def _redo_names(name: str) -> Iterator[str]:
+    done = _REDO.search(name)
+    base = _REDO.sub("", name)
     for number in range(int(done[1]) + 1 if done else 1, MOST_REDOS + 1):
         yield f"{base}-r{number}"
 
 
 def redrive(environment: Environment) -> Iterator[Redriven]:
     """Start what lies in the dead-letter queue, message by message; what cannot be handled stays there."""
-    from workflow.trigger import PoisonError, start_message
+    from workflow.trigger import PoisonError, read_message
 
     sqs, url = environment.client("sqs"), environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
-    stepfunctions = environment.client("stepfunctions")
-    settings = {
-        **environment.values,
-        "RATESFLOW_INBOX_PREFIX": environment.inbox_prefix,
-        "RATESFLOW_STATE_MACHINE_ARN": environment.start_arn,
-    }
+    settings = {**environment.values, "RATESFLOW_INBOX_PREFIX": environment.inbox_prefix}
     seen: set[str] = set()
     while messages := _receive(sqs, url, seen):
         for message in messages:
             seen.add(message["MessageId"])
             try:
-                name = start_message(stepfunctions, message["Body"], settings)
+                found = read_message(message["Body"], settings)
+                name = start_arrival(environment, found) if found else None
             except PoisonError as poison:
                 yield Redriven(message["MessageId"], False, None, str(poison))
                 continue

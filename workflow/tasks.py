@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from workflow.environment import Environment
+from workflow.executions import StillRunningError
 from workflow.joblogs import describe_job, job_in_words, last_lines, log_stream
 from workflow.jobs import MAINTENANCE_TASKS, RUN_SECONDS, job_name
 
@@ -33,7 +34,7 @@ def run_task(
     """Run a maintenance task and return its result document, with its `data` read in place of the key.
 
     `progress` is told each new status of the job (SUBMITTED, RUNNABLE, RUNNING, …). Raises TaskFailedError
-    when the job fails or writes no document, TimeoutError when it has not ended after so many seconds
+    when the job fails or writes no document, StillRunningError when it has not ended after so many seconds
     (by default what its job definition allows it, and five minutes for the queue; it then goes on running).
     """
     run_id = f"{task}-{uuid.uuid4()}"
@@ -96,4 +97,7 @@ def _wait(
             if seen in ("SUCCEEDED", "FAILED"):
                 return job
         time.sleep(pause)
-    raise TimeoutError(f"The job {job_id} has not ended after {seconds:.0f} s (it is {seen}); it goes on.")
+    raise StillRunningError(
+        f"The job {job_id} has not ended after {seconds:.0f} s (it is {seen}); it goes on. "
+        f"Look again with: aws batch describe-jobs --jobs {job_id}"
+    )

@@ -11,14 +11,16 @@ Settings, from the environment of the function:
 - RATESFLOW_DEAD_LETTER_QUEUE_URL: where poison goes; without it, poison is handed back to the queue, whose own
   redrive policy then moves it, without a reason
 - RATESFLOW_INBOX_PREFIX: keys that do not begin with it are passed over (default `incoming/`)
-- RATESFLOW_SUFFIXES: endings, separated by commas, that alone are started; by default all are, so that a file
-  of a wrong kind gets a refusal that says so instead of silence
+- RATESFLOW_SIDE_FILES: names of files and folders that are no batches, as patterns separated by commas, such as
+  `_SUCCESS,*.tmp`: what other tools lay beside a file, or are still writing. They are passed over; every other file
+  is started, so that one of a wrong kind gets a refusal that says so instead of silence. gc has the same setting
 - RATESFLOW_SHARD_BYTES and RATESFLOW_MAX_SHARDS: a file that is larger than the first is split into that many bytes a
   shard, up to the second (default: never split); one whose name says that it is packed is not
 
 Keys that end with a slash are folders and passed over. An empty file is started: validation refuses it.
 """
 
+import fnmatch
 import functools
 import hashlib
 import json
@@ -39,6 +41,7 @@ LONGEST_START = 38
 LARGEST_ARRAY = 10_000
 PACKED = (".gz", ".gzip")
 UNVERSIONED = "null"
+SIDE_FILES = "RATESFLOW_SIDE_FILES"
 NEVER_STARTED = ("InvalidName", "InvalidExecutionInput", "ValidationException")
 
 log = logging.getLogger("ratesflow.trigger")
@@ -96,11 +99,19 @@ def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | 
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PoisonError(f"an event of S3 without its {error}") from error
     prefix = settings.get("RATESFLOW_INBOX_PREFIX", "incoming/")
-    suffixes = tuple(s.strip() for s in settings.get("RATESFLOW_SUFFIXES", "").split(",") if s.strip())
-    if not key.startswith(prefix) or key.endswith("/") or (suffixes and not key.lower().endswith(suffixes)):
+    if not key.startswith(prefix) or key.endswith("/") or is_side_file(key, settings.get(SIDE_FILES, "")):
         return None
     version = found.get("version-id") or UNVERSIONED
     return Arrival(bucket, key, version, etag, size, shard_count(key, size, settings))
+
+
+def is_side_file(key: str, patterns: str) -> bool:
+    """Tell whether the file, or a folder above it, has a name that is passed over; case does not matter.
+
+    loader/inbox.py has the same rule, for gc: neither may import the other.
+    """
+    wanted = [pattern.strip().lower() for pattern in patterns.split(",") if pattern.strip()]
+    return any(fnmatch.fnmatchcase(part, pattern) for part in key.lower().split("/") for pattern in wanted)
 
 
 def shard_count(key: str, size: int, settings: Mapping[str, str]) -> int:
@@ -138,14 +149,19 @@ def start_message(stepfunctions: Any, body: str, settings: Mapping[str, str]) ->
 
     Raises PoisonError when it can never be handled, and botocore's errors when a later attempt may do.
     """
+    found = read_message(body, settings)
+    return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
+
+
+def read_message(body: str, settings: Mapping[str, str]) -> Arrival | None:
+    """Return what the body of a queue's message asks for; None when it is passed over. Raises PoisonError."""
     try:
         event = json.loads(body)
     except ValueError as error:
         raise PoisonError(f"not JSON: {error}") from error
     if not isinstance(event, dict):
         raise PoisonError(f"not an event, but {body[:80]!r}")
-    found = arrival(event, settings)
-    return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
+    return arrival(event, settings)
 
 
 def handler(event: Mapping[str, Any], context: object) -> dict[str, list[dict[str, str]]]:  # noqa: ARG001
@@ -163,20 +179,24 @@ def handle(
     event: Mapping[str, Any], settings: Mapping[str, str], stepfunctions: Any, sqs: Any
 ) -> dict[str, list[dict[str, str]]]:
     """Do what `handler` does, with the clients and settings given."""
-    failures = []
+    failures, passed_over = [], 0
     for record in event["Records"]:
         try:
-            _handle_record(record, settings, stepfunctions, sqs)
+            passed_over += not _handle_record(record, settings, stepfunctions, sqs)
         except (ClientError, BotoCoreError, PoisonError) as error:
             log.warning("message %s stays in the queue: %s", record["messageId"], error)
             failures.append({"itemIdentifier": record["messageId"]})
+    if passed_over:
+        log.info("passed over %d of %d: side files or folders", passed_over, len(event["Records"]))
     return {"batchItemFailures": failures}
 
 
-def _handle_record(record: Mapping[str, Any], settings: Mapping[str, str], stepfunctions: Any, sqs: Any) -> None:
+def _handle_record(record: Mapping[str, Any], settings: Mapping[str, str], stepfunctions: Any, sqs: Any) -> bool:
+    """Start what a message asks for, or put it aside; False when there is nothing to do."""
     try:
         name = start_message(stepfunctions, record["body"], settings)
         log.info("message %s: %s", record["messageId"], f"started {name}" if name else "passed over")
+        return name is not None
     except PoisonError as poison:
         dead_letters = settings.get("RATESFLOW_DEAD_LETTER_QUEUE_URL")
         if not dead_letters:
@@ -187,3 +207,4 @@ def _handle_record(record: Mapping[str, Any], settings: Mapping[str, str], stepf
             MessageAttributes={"reason": {"DataType": "String", "StringValue": str(poison)[:500]}},
         )
         log.warning("message %s went to the dead-letter queue: %s", record["messageId"], poison)
+        return True

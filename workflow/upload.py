@@ -13,15 +13,21 @@ TOKEN = "ratesflow-upload"  # noqa: S105 a name, no secret
 
 
 def upload(
-    environment: Environment, file: Path, *, force: bool = False, sent: Callable[[int], None] | None = None
+    environment: Environment,
+    file: Path,
+    *,
+    key: str | None = None,
+    force: bool = False,
+    sent: Callable[[int], None] | None = None,
 ) -> Mapping[str, Any]:
-    """Upload a file to the inbox under its own name and return `bucket`, `key`, `version`, `etag`, `bytes`.
+    """Upload a file to the inbox and return `bucket`, `key`, `version`, `etag`, `bytes`.
 
+    Without a `key` it lies in the inbox under its own name.
     `sent` is told the bytes of each piece that has gone. With `force` the batch may hold bytes that are
     committed already. Raises NotStartedError when others wrote the same key so often that it cannot be found.
     """
     s3, bucket = environment.client("s3"), environment.bucket
-    key = f"{environment.inbox_prefix}{file.name}"
+    key = key or f"{environment.inbox_prefix}{file.name}"
     token = uuid.uuid4().hex
     metadata = {TOKEN: token} | ({FORCE: "true"} if force else {})
     s3.upload_file(str(file), bucket, key, ExtraArgs={"Metadata": metadata}, Callback=sent)

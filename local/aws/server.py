@@ -57,9 +57,18 @@ def serve(settings: Settings) -> Server:
     # A profile of the user's, meant for real AWS, has no say here.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
-    from local.aws import executions, interpreter, jobs, objects, repetition, versions  # they import, and mend, moto
+    from local.aws import (  # they import, and mend, moto
+        answers,
+        executions,
+        interpreter,
+        jobs,
+        objects,
+        repetition,
+        versions,
+    )
 
     jobs.reap_orphans(settings.data_dir)
+    answers.install()
     interpreter.install(settings)
     executions.install(settings)
     versions.install()

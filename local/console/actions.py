@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response
 
 from local.console.background import Background, Work
 from workflow.environment import Environment
-from workflow.executions import get_execution, stop_execution
+from workflow.executions import get_execution
 from workflow.starting import redo as start_again
+from workflow.stopping import stop
 from workflow.tasks import run_task
 from workflow.trigger import Arrival
 from workflow.upload import upload
@@ -99,18 +100,13 @@ def _add_questions(app: Flask, environment: Callable[[], Environment], backgroun
         call: Callable[[Callable[[str], None]], Any] = lambda tell: _undo(where, name, tell)  # noqa: E731
         if action == "stop":
             found = get_execution(where, name)
-            call = lambda tell: _stop(where, found.name, tell)  # noqa: E731
+            call = lambda tell: {"message": stop(where, found.name, tell).words}  # noqa: E731
         done = background.begin(f"{action.capitalize()} {name}", call)
         return redirect(url_for("work", work_id=done.id), 303)
 
 
 def _undo(environment: Environment, name: str, tell: Callable[[str], None]) -> Any:
     return run_task(environment, "undo", {"batch": name}, progress=tell)
-
-
-def _stop(environment: Environment, name: str, tell: Callable[[str], None]) -> Any:
-    stop_execution(environment, name)
-    return run_task(environment, "gc", {"batch": name}, progress=tell)
 
 
 def _words(work: Work) -> str:

@@ -11,6 +11,7 @@ from local.console.actions import add_actions
 from local.console.background import Background
 from local.console.guard import guard
 from local.console.reading import Kept, read_events, read_log, read_page, stream_object
+from workflow.clock import moment
 from workflow.environment import Environment, EnvironmentMissingError
 from workflow.executions import ExecutionMissingError, get_execution, list_executions
 from workflow.history import seconds_in_words
@@ -18,7 +19,7 @@ from workflow.reports import extent_of_list, unknown_ports
 from workflow.starting import NotStartedError
 from workflow.svg import STYLE
 
-OUTCOMES = ("running", "committed", "rejected", "duplicate", "failed", "undone")
+OUTCOMES = ("running", "open", "committed", "rejected", "duplicate", "failed", "undone")
 MOST = 1000
 
 
@@ -28,7 +29,7 @@ def create_app(find: Callable[[], Environment], key: str | None = None) -> Flask
     `app.config["PORT"]` must be set to the port on which it listens.
     """
     app = Flask(__name__)
-    app.jinja_env.filters |= {"moment": _moment, "seconds": seconds_in_words, "so_far": _so_far, "number": _number}
+    app.jinja_env.filters |= {"moment": moment, "seconds": seconds_in_words, "so_far": _so_far, "number": _number}
     app.jinja_env.filters |= {"extent_of_list": extent_of_list, "unknown_ports": unknown_ports}
     guard(app, key)
     environment, background = Kept(find), Background()
@@ -124,12 +125,6 @@ def _add_errors(app: Flask) -> None:
 def _pause(environment: Environment) -> float:
     """Return how many seconds a page waits before it looks again: calls to AWS count."""
     return 0.5 if environment.is_local else 5
-
-
-def _moment(value: datetime | str | None) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return str(value or "")[:19].replace("T", " ")
 
 
 def _so_far(started: datetime) -> str:

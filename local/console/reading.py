@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from workflow.advice import what_next
+from workflow.clock import iso
 from workflow.drawing import graph_of
 from workflow.environment import Environment
 from workflow.executions import TERMINAL, Execution, JobLog, execution_arn, get_execution, get_steps, job_log
@@ -77,7 +79,7 @@ def read_page(environment: Environment, name: str) -> Page:
         story,
         picture,
         missing,
-        what_next(execution),
+        what_next(execution, environment),
         JobWatch(environment, running).look() if running else None,
         job_log(environment, failed, 40) if failed else None,
         json.loads(read_object(environment, str(address))) if wanted else None,
@@ -118,7 +120,11 @@ def read_events(environment: Environment, name: str) -> list[Mapping[str, Any]]:
     return [_event(event) for page in pages for event in page["events"]]
 
 
+def _text(value: object) -> str:
+    return iso(value) if isinstance(value, datetime) else str(value)
+
+
 def _event(event: Mapping[str, Any]) -> Mapping[str, Any]:
     details: Any = next((value for key, value in event.items() if key.endswith("EventDetails")), {})
-    text = json.dumps(details, indent=1, default=str, ensure_ascii=False)
+    text = json.dumps(details, indent=1, default=_text, ensure_ascii=False)
     return {"id": event["id"], "at": event["timestamp"], "type": event["type"], "details": text[:20_000]}

@@ -1,6 +1,7 @@
 """Reference data: what is read, what is refused, and what happens to rates when a port moves."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,12 +46,47 @@ def test_builtin_reference_holds_together() -> None:
         (PORTS, REGIONS + "East,East,\n", "regions, line 5: slug 'East' is not"),
         ("code,name\nCNSHA,Shanghai\n", REGIONS, "must name the columns code,name,parent_slug"),
         ("", REGIONS, "must name the columns"),
+        (PORTS + "CNNBO,Nin\0gbo,east\n", REGIONS, r"ports, line 4, name: character 4 is a control character, U\+0000"),
+        (
+            PORTS,
+            REGIONS + 'isle,"Is\nle",world\n',
+            r"regions, line 6, name: character 3 is a control .* U\+000A: take it",
+        ),
+        (PORTS + f"CNNBO,{'N' * 100_000},east\n", REGIONS, "ports, line 4, name: 100,000 characters are too many: 200"),
+        (
+            PORTS,
+            REGIONS + f"{'s' * 101},Isle,world\n",
+            "regions, line 5, slug: 101 characters are too many: 100 at most",
+        ),
     ],
 )
 def test_a_malformed_row_is_named_with_its_line(ports: str, regions: str, words: str) -> None:
     """What cannot be read says which file and line, and what is wrong."""
     with pytest.raises(ReferenceDataError, match=words):
         read(ports, regions)
+
+
+@pytest.mark.parametrize(
+    ("ports", "words"),
+    [
+        (
+            PORTS.encode() + "PTSIE,Sines é,west\nBRSSZ,São,west\n".encode("latin-1"),
+            r"ports, line 4, column 13: .* 0xE9",
+        ),
+        (PORTS.encode() + "PTSIE,Sinès,west\nBRSSZ,S".encode() + b"\xe3o,west\n", r"ports, line 5, column 8: .* 0xE3"),
+        (PORTS.encode("utf-16"), "ports: this is UTF-16: save it as UTF-8"),
+        (PORTS.encode("utf-16-be"), "ports: the first line must name the columns"),
+    ],
+    ids=["Latin-1", "after UTF-8", "UTF-16", "UTF-16 without a mark"],
+)
+def test_another_encoding_is_named_with_its_place(ports: bytes, words: str, tmp_path: Path) -> None:
+    """A file that is no UTF-8 says at which line and column, and what to do, however it is read."""
+    with pytest.raises(ReferenceDataError, match=words):
+        reference.read_reference(reference.decoded(ports, "ports"), io.StringIO(REGIONS))
+    (tmp_path / "ports.csv").write_bytes(ports)
+    (tmp_path / "regions.csv").write_text(REGIONS)
+    with pytest.raises(ReferenceDataError, match=words):
+        reference.read_files(tmp_path / "ports.csv", tmp_path / "regions.csv")
 
 
 @pytest.mark.parametrize(

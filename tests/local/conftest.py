@@ -28,11 +28,13 @@ class Stack:
     api_port: int
     aws_port: int
 
-    def run(self, *arguments: str, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
-        """Run a command of `ratesflow`; any exit code will do when `code` is None."""
+    def run(
+        self, *arguments: str, code: int | None = 0, given: str | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command of `ratesflow`, with a text on its standard input; any exit code will do when it is None."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DATABASE_"))}
         command = [RATESFLOW, "--home", str(self.home), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=150, env=environment)
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=150, env=environment)
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

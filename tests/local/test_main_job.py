@@ -60,6 +60,40 @@ def test_the_same_file_again_changes_nothing(stack: Stack, tmp_path: Path) -> No
     assert stack.ask("SELECT version FROM data_version") == before
 
 
+def test_standard_input_is_ingested_under_a_name(stack: Stack) -> None:
+    """What comes through a pipe is uploaded under the name that is given, and committed."""
+    text = csv(rows(30, seed=16)).decode()
+    said = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", given=text).stdout)
+    assert (said["outcome"], said["rows"], said["file"]) == ("committed", 30, "standard input")
+    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", said["batch_id"]) == [("incoming/acme/piped.csv",)]
+
+
+def test_files_of_one_name_are_refused_before_anything_is_sent(stack: Stack, tmp_path: Path) -> None:
+    """Two files that would be one object in the inbox end with exit 2; neither is uploaded. A prefix parts them."""
+    for folder, seed in (("a", 17), ("b", 18)):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "same.csv", csv(rows(20, seed=seed)))
+    paths = [str(tmp_path / folder / "same.csv") for folder in "ab"]
+    told = stack.run("ingest", *paths, code=2).stderr
+    assert f"{paths[0]} and {paths[1]} would both be incoming/same.csv" in told
+    bucket = stack.environment["RATESFLOW_BUCKET"]
+    assert "Contents" not in stack.aws("s3").list_objects_v2(Bucket=bucket, Prefix="incoming/same.csv")
+    said = json.loads(stack.run("ingest", paths[1], "--prefix", "b/", "--json").stdout)
+    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", said["batch_id"]) == [("incoming/b/same.csv",)]
+
+
+def test_waiting_no_longer_is_no_failure(stack: Stack, tmp_path: Path) -> None:
+    """A batch that is not over by the timeout exits 75 with how to look again; it then commits."""
+    path = write(tmp_path / "patience.csv", csv(rows(20, seed=19)))
+    with Hand(stack, "load", "patience-", signal.SIGSTOP) as hand:
+        done = stack.run("ingest", str(path), "--timeout", "0.2", code=75)
+        assert "and goes on. Look again with: ratesflow show --follow patience-" in done.stdout
+        wait_for(lambda: hand.hit)
+    signal_to(tasks_of(stack, "load", "patience-"), signal.SIGCONT)
+    name = done.stdout.split()[1]
+    assert ended(stack, name)["status"] == "SUCCEEDED"
+
+
 def test_one_bad_line_refuses_the_file(stack: Stack, tmp_path: Path) -> None:
     """Exit code 3; the line, the column and the reason; nothing in the database."""
     lines = csv(rows(2000, seed=14)).split(b"\n")

@@ -10,12 +10,29 @@ import pytest
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, ended, left, send, signal_to, start, state, tasks_of, wait_for
+from workflow.trigger import execution_name
 
 
 @pytest.fixture(scope="module")
 def mailbox(stack: Stack) -> Mailbox:
     """The notifications of the shared stack."""
     return Mailbox(stack)
+
+
+def test_a_file_that_must_be_restored_first(stack: Stack, mailbox: Mailbox) -> None:
+    """A file in GLACIER fails at its first attempt, and the ledger, the notification and `show` say what helps."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/frozen.csv"
+    body = csv(rows(10, seed=809))
+    put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=body, StorageClass="GLACIER")
+    name = execution_name(bucket, key, put["VersionId"])
+    words = f"cannot read s3://{bucket}/{key}: it lies in storage class GLACIER: restore it first, or send it again in"
+    cause = ended(stack, name)["cause"]
+    assert cause.startswith("validate failed after 1 attempt with exit code 65")
+    assert words in cause
+    assert "<" not in cause
+    assert state(stack, name) == ("failed", cause)
+    assert [message["message"] for message in mailbox.of(name)] == [cause]
+    assert words in stack.run("show", name).stdout
 
 
 @pytest.mark.parametrize("task", ["validate", "load", "commit"])
@@ -32,6 +49,16 @@ def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, 
     (message,) = mailbox.of(name)
     assert (message["outcome"], message["notification_id"]) == ("failed", f"{name}:failed")
     assert message["message"] == execution["cause"]
+
+
+def test_what_is_gone_cannot_be_redone(stack: Stack) -> None:
+    """Of a batch whose version is gone `show` says to send the file again, and `redo` refuses with the same words."""
+    name = start(stack, csv(rows(10, seed=800)), "gone-for-good", 1, gone=True)
+    assert "is gone: send the file again" in ended(stack, name)["cause"]
+    told = stack.run("show", name).stdout
+    assert "ratesflow redo" not in told
+    assert "its version in the bucket is gone, so that it cannot be redone" in told
+    assert "is gone: send the file again" in stack.run("redo", name, code=1).stderr
 
 
 def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:

@@ -33,4 +33,6 @@ def keys(name: str, source: str) -> list[str]:
 
 def variables() -> set[str]:
     """Return the names of all variables."""
-    return set(re.findall(r'^variable "(\w+)"', text("variables.tf", "variables_sizes.tf"), re.MULTILINE))
+    return set(
+        re.findall(r'^variable "(\w+)"', text("variables.tf", "variables_inbox.tf", "variables_sizes.tf"), re.MULTILINE)
+    )

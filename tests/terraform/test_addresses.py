@@ -9,6 +9,7 @@ from loader import metrics
 from tests.terraform.sources import TERRAFORM, keys, number, text, variables
 from workflow import trigger
 from workflow.environment import NEEDED, OPTIONAL, parameter_name
+from workflow.settings import SIDE_FILES
 
 
 def test_parameters_are_what_the_command_line_reads():
@@ -24,6 +25,14 @@ def test_the_triggers_settings():
     known = set(re.findall(r"RATESFLOW_[A-Z_]+", inspect.getsource(trigger)))
     assert given <= known
     assert {"RATESFLOW_STATE_MACHINE_ARN", "RATESFLOW_DEAD_LETTER_QUEUE_URL"} <= given
+
+
+def test_side_files_are_the_same_everywhere():
+    """Trigger and gc are given one list, and the default is that of the embedded stack."""
+    default = re.search(r'variable "side_files" \{.*?default = \[(.*?)\]\n', text("variables_inbox.tf"), re.DOTALL)
+    assert tuple(re.findall(r'"([^"]+)"', default[1])) == SIDE_FILES
+    for file in ("trigger.tf", "jobs.tf"):
+        assert re.search(r'RATESFLOW_SIDE_FILES\s*= join\(",", var.side_files\)', text(file))
 
 
 def test_the_apis_settings():

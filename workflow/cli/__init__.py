@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from workflow.cli import graph, ingest, ledger, rates, sample, stack, watch
-from workflow.cli.context import FAILED, NO_STACK, Where
+from workflow.cli.context import FAILED, GOES_ON, NO_STACK, Where
 
 UNREACHABLE = ("EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError")
 CREDENTIALS = (
@@ -60,6 +60,8 @@ def _in_words(error: Exception) -> click.ClickException | None:
         return ToldError(f"the stack does not answer ({error}): is it up? See `ratesflow up --detach`.", NO_STACK)
     if name in CREDENTIALS:
         return ToldError(f"AWS cannot be used: {error}. Set AWS_PROFILE and AWS_DEFAULT_REGION.", NO_STACK)
+    if name == "StillRunningError":
+        return ToldError(str(error), GOES_ON)
     if name in WORDS:
         return ToldError(str(error), FAILED)
     kinds = {base.__name__ for base in type(error).__mro__}
@@ -89,7 +91,8 @@ def main(ctx: click.Context, home: Path | None, env: str | None) -> None:
       ratesflow sample -n 50000 -o prices.csv
       ratesflow ingest prices.csv
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no stack to speak to; ingest and validate have more.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no stack to speak to, 75 it goes on: look again later; ingest,
+    validate and stop have more.
     """
     if home and env:
         raise click.UsageError("give --home for an embedded stack or --env for one on AWS, not both")

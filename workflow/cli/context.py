@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
+from workflow.clock import iso, moment
 from workflow.environment import DEFAULT_HOME, Environment, find_environment
 
-COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, NO_STACK, INTERRUPTED = 0, 1, 2, 3, 4, 69, 130
+COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, TOO_LATE, NO_STACK, GOES_ON, INTERRUPTED = 0, 1, 2, 3, 4, 5, 69, 75, 130
 """The exit codes; a command's help says which of them it uses."""
 
 PORT = click.IntRange(0, 65535)
@@ -87,7 +88,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        return moment(value)
     if isinstance(value, bool):
         return "yes" if value else ""
     return f"{value:,}" if isinstance(value, int) else shown(str(value))
@@ -95,7 +96,7 @@ def _cell(value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return value.isoformat()
+        return iso(value)
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError(f"{type(value).__name__} cannot be printed as JSON")

@@ -52,7 +52,7 @@ class _Followed:
         self, environment: Environment, parcel: Parcel, progress: Progress, wait: bool, timeout: float | None
     ) -> None:
         self.parcel = parcel
-        self.row: Row = progress.row(parcel.file.name)
+        self.row: Row = progress.row(parcel.title)
         self.result: dict[str, Any] | None = None
         self._environment, self._progress, self._wait, self._timeout = environment, progress, wait, timeout
         self._uploaded: float | None = None
@@ -79,7 +79,9 @@ class _Followed:
             execution = get_execution(self._environment, name)
         except ExecutionMissingError:
             self.row.show("waiting", None, "for the upload's event")
-            if waited > START_SECONDS:
+            if self._timeout is not None and waited > self._timeout:
+                self.result = self._goes_on("has not been started yet")
+            elif waited > START_SECONDS:
                 self.result = self._answer("not started", {"message": NOT_STARTED.format(self.parcel.address)})
             return
         self.row.steps(self._environment, get_steps(self._environment, name))
@@ -88,8 +90,13 @@ class _Followed:
                 self.row.show(execution.outcome, 1.0)
             self.result = self._end(execution)
         elif self._timeout is not None and waited > self._timeout:
-            words = f"{name} still runs after {self._timeout:.0f} s, and goes on."
-            self.result = self._answer("running", {"message": f"{words} Watch it with: ratesflow show --follow {name}"})
+            self.result = self._goes_on("still runs")
+
+    def _goes_on(self, how: str) -> dict[str, Any]:
+        """Return the answer of a batch that was not waited for any longer, which is no failure."""
+        name = self.parcel.execution
+        words = f"{name} {how} after {self._timeout:g} s, and goes on."
+        return self._answer("running", {"message": f"{words} Look again with: ratesflow show --follow {name}"})
 
     def _show_upload(self) -> None:
         if self.parcel.began is not None:
@@ -97,7 +104,7 @@ class _Followed:
             self.row.show("upload", self.parcel.share, f"{gone:,.1f} of {size:,.1f} MB")
 
     def _tell_upload(self) -> None:
-        told = f"{self.parcel.file} → {self.parcel.address}"
+        told = f"{self.parcel.shown} → {self.parcel.address}"
         if not self._progress.many:
             self._progress.say(told)
             size = f"{self.parcel.bytes / MIB:,.1f} MB"
@@ -116,7 +123,7 @@ class _Followed:
 
     def _answer(self, outcome: str, answer: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "file": str(self.parcel.file),
+            "file": self.parcel.shown,
             "batch_id": self.parcel.execution,
             "outcome": outcome,
             "rows": answer.get("rows"),

@@ -10,10 +10,12 @@ from typing import Any
 
 import click
 
+from workflow.advice import what_next
 from workflow.cli.context import (
     COMMITTED,
     DUPLICATE,
     FAILED,
+    GOES_ON,
     INTERRUPTED,
     REJECTED,
     Where,
@@ -22,51 +24,86 @@ from workflow.cli.context import (
     print_json,
     print_table,
 )
+from workflow.cli.files import FILES, GivenFile, given_files, inbox_keys
 from workflow.cli.following import follow
 from workflow.cli.progress import Progress
 from workflow.cli.sending import Parcel, Sender
 from workflow.environment import Environment, EnvironmentMissingError
-from workflow.executions import get_steps, job_log
+from workflow.executions import get_execution, get_steps, job_log
 from workflow.history import seconds_in_words
 from workflow.reports import extent_of_list, unknown_ports
 
-EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE}
-WORST_FIRST = (FAILED, REJECTED, DUPLICATE, COMMITTED)
+EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE, "running": GOES_ON}
+WORST_FIRST = (FAILED, REJECTED, GOES_ON, DUPLICATE, COMMITTED)
 ERRORS_SHOWN = 10
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILES)
+@click.option("--prefix", default="", metavar="FOLDER/", help="A folder of the inbox to send the files to.")
+@click.option("--name", "--key", "key", metavar="NAME", help="The one file's name in the inbox, instead of its own.")
 @click.option("--no-wait", is_flag=True, help="Return when the files are uploaded.")
 @click.option("--force", is_flag=True, help="Load the bytes even if they are committed already.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait for each file (default: for ever).")
 @json_option
 @click.pass_obj
 def ingest(
-    where: Where, files: tuple[Path, ...], no_wait: bool, force: bool, timeout: float | None, as_json: bool
+    where: Where,
+    files: tuple[Path, ...],
+    prefix: str,
+    key: str | None,
+    no_wait: bool,
+    force: bool,
+    timeout: float | None,
+    as_json: bool,
 ) -> None:
     """Upload batch files and wait until each is committed, refused or failed; show every step.
 
-    The upload itself starts the execution. Ctrl-C stops watching, not the batch. Many files go side by side. With
-    --json one object a file is printed, in the order of the files: batch_id, outcome, rows, rejected_rows, report,
-    execution_arn, seconds (in all), steps.
+    The upload itself starts the execution. Ctrl-C stops watching, not the batch. Many files go side by side. A pipe,
+    or - for standard input, needs a --name. Another file under the same name is another batch: it adds to the
+    averages and replaces nothing.
+
+    With --json one object a file is printed, in the order of the files: batch_id, outcome, rows, rejected_rows,
+    report, execution_arn, seconds (in all, the upload included), steps (those at work).
 
     \b
     Example:
       ratesflow ingest prices-2021-01.csv
 
-    Exit codes: 0 committed, 1 failed, 3 rejected, 4 duplicate, 69 no stack, 130 Ctrl-C; of several files the worst,
-    in the order 1, 3, 4, 0.
+    Exit codes: 0 committed, 1 failed, 2 two files of one name, or none, 3 rejected, 4 duplicate, 69 no stack, 75 not
+    over by the --timeout: it goes on, 130 Ctrl-C; of several files the worst, in the order 1, 3, 75, 4, 0.
     """
     environment = where.environment()
-    parcels = [Parcel(file, file.stat().st_size) for file in files]
+    with given_files(files) as given:
+        parcels = _parcels(environment, given, prefix, key)
+        _ingest(environment, parcels, wait=not no_wait, force=force, timeout=timeout, as_json=as_json)
+
+
+def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, name: str | None) -> list[Parcel]:
+    from workflow.trigger import SIDE_FILES, is_side_file
+
+    keys = inbox_keys(environment.inbox_prefix, given, prefix, name)
+    inbox = environment.inbox_prefix
+    for file, one in zip(given, keys, strict=True):
+        if is_side_file(one, environment.values.get(SIDE_FILES, "")):
+            raise click.UsageError(f"{file.shown} would be passed over, as a side file: give another name with --name")
+    return [
+        Parcel(file.path, file.path.stat().st_size, key, file.shown, key.removeprefix(inbox))
+        for file, key in zip(given, keys, strict=True)
+    ]
+
+
+def _ingest(
+    environment: Environment, parcels: list[Parcel], *, wait: bool, force: bool, timeout: float | None, as_json: bool
+) -> None:
+    """Send the parcels, follow them to their ends, print these, and exit."""
     sender = Sender(environment, parcels, force)
     codes = []
-    with Progress(many=len(files) > 1) as progress:
+    with Progress(many=len(parcels) > 1) as progress:
         sender.start()
         try:
-            for result in follow(environment, parcels, progress, wait=not no_wait, timeout=timeout):
-                codes.append(COMMITTED if no_wait else EXIT_CODES.get(result["outcome"], FAILED))
+            for result in follow(environment, parcels, progress, wait=wait, timeout=timeout):
+                codes.append(EXIT_CODES.get(result["outcome"], FAILED) if wait else COMMITTED)
                 with progress.resting():
                     if as_json:
                         print_json(result)
@@ -90,7 +127,7 @@ def _tell_what_goes_on(parcels: Sequence[Parcel], progress: Progress) -> None:
         progress.say(f"  ratesflow show --follow {parcel.execution}")
     for parcel in parcels:
         if not parcel.execution:
-            progress.say(f"Not uploaded: {parcel.file}")
+            progress.say(f"Not uploaded: {parcel.shown}")
 
 
 def _tell(environment: Environment, result: Mapping[str, Any], progress: Progress) -> None:
@@ -121,7 +158,10 @@ def _read_report(environment: Environment, address: str) -> dict[str, Any]:
 
 def _tell_errors(report: Mapping[str, Any], address: str | None) -> None:
     errors = report["errors"][:ERRORS_SHOWN]
-    echo(f"{report['rejected_rows']:,} of {report['rows']:,} rows are refused; nothing was loaded.")
+    refused = (
+        f"{report['rejected_rows']:,} of {report['rows']:,} rows are" if report["rejected_rows"] else "The file is"
+    )
+    echo(f"{refused} refused; nothing was loaded.")
     if errors:
         columns = ("line", "column", "value", "message")
         print_table(columns, [[error[name] for name in columns] for error in errors], right=("line",))
@@ -142,12 +182,11 @@ def _tell_failure(environment: Environment, result: Mapping[str, Any], progress:
     if log:
         progress.say(f"  the log of {failed[0].name} ends with:")
         progress.say("\n".join(f"    {line}" for line in log.lines))
-    echo("  Nothing of it is visible, unless `ratesflow batches` says committed; ingesting it again is safe.")
-    echo(f"  Run it again with: ratesflow redo {result['batch_id']}")
+    echo(f"  {what_next(get_execution(environment, result['batch_id']), environment)}")
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=FILES)
 @click.option(
     "--reference",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -155,31 +194,42 @@ def _tell_failure(environment: Environment, result: Mapping[str, Any], progress:
 )
 @json_option
 @click.pass_obj
-def validate(where: Where, file: Path, reference: Path | None, as_json: bool) -> None:
-    """Check a batch file here, as the workflow would, without uploading anything.
+def validate(where: Where, files: tuple[Path, ...], reference: Path | None, as_json: bool) -> None:
+    """Check batch files here, as the workflow would, without uploading anything.
 
-    The ports are those of --reference, else of the embedded stack that is up, else the built-in ones.
+    A file may be a pipe, or - for standard input. The ports are those of --reference, else of the embedded stack
+    that is up, else the built-in ones. With --json one report a file is printed.
 
     \b
     Example:
       ratesflow validate prices.csv
 
-    Exit codes: 0 it would be accepted, 3 it would be rejected, 64 it cannot be checked.
+    Exit codes: 0 it would be accepted, 3 it would be rejected, 64 it cannot be checked; of several files the worst,
+    in the order 64, 3, 0.
     """
-    command = [sys.executable, "-m", "loader", "validate", "--file", str(file)]
+    with given_files(files) as given:
+        codes = [_validate(where, file, reference, as_json, many=len(given) > 1) for file in given]
+    sys.exit(min(codes, key=lambda code: WORST_FIRST.index(code) if code in WORST_FIRST else -1))
+
+
+def _validate(where: Where, file: GivenFile, reference: Path | None, as_json: bool, many: bool) -> int:
+    """Check one file, print what was found, and return the exit code."""
+    command = [sys.executable, "-m", "loader", "validate", "--file", str(file.path)]
     command += ["--reference", str(reference)] if reference else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_with_database(where), check=False)
     if done.returncode not in (COMMITTED, REJECTED):
         click.echo(done.stdout, err=True, nl=False)
-        sys.exit(done.returncode)
+        return done.returncode
     report = json.loads(done.stdout[max(0, done.stdout.find("{\n")) :])
     if as_json:
         print_json(report)
     elif report["accepted"]:
-        echo(f"accepted, {report['rows']:,} rows: {file}")
+        echo(f"accepted, {report['rows']:,} rows: {file.shown}")
     else:
+        if many:
+            echo(f"rejected: {file.shown}")
         _tell_errors(report, report.get("full_report"))
-    sys.exit(done.returncode)
+    return done.returncode
 
 
 def _with_database(where: Where) -> dict[str, str]:

@@ -9,6 +9,7 @@ import click
 
 from workflow.cli.completing import complete_execution
 from workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
+from workflow.clock import iso, moment
 from workflow.environment import Environment
 from workflow.history import seconds_in_words
 
@@ -23,18 +24,21 @@ STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone
 def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
     """List the ledger: every batch ever seen, its outcome and its counts, newest first.
 
+    worked is how long its tasks were at work; `ratesflow executions` has how long all of it took, waits included.
+    Moments are in UTC.
+
     \b
     Example:
       ratesflow batches --state rejected
 
-    Exit codes: 0 listed, 1 the task failed, 69 no stack.
+    Exit codes: 0 listed, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     document = _run(where.environment(), "ledger", {"limit": str(limit), "state": state})
     rows = document["data"] or []
     if as_json:
-        print_json(rows)
+        print_json([_with_moments(row) for row in rows])
         return
-    columns = ("no", "state", "rows", "refused", "took", "opened", "batch", "message")
+    columns = ("no", "state", "rows", "refused", "worked", "opened", "batch", "message")
     cells = [
         (
             row["batch_no"],
@@ -42,13 +46,18 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
             row["rows"],
             row["rejected_rows"] or None,
             seconds_in_words(sum(row["seconds"].values())) if row["seconds"] else "",
-            str(row["opened_at"] or "")[:19].replace("T", " "),
+            moment(row["opened_at"]),
             row["batch_id"],
             (row["message"] or "")[:60],
         )
         for row in rows
     ]
-    print_table(columns, cells, right=("no", "rows", "refused", "took"))
+    print_table(columns, cells, right=("no", "rows", "refused", "worked"))
+
+
+def _with_moments(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the ledger with its moments as every command writes them."""
+    return {name: iso(value) if name.endswith("_at") and value else value for name, value in row.items()}
 
 
 @click.command()
@@ -64,7 +73,7 @@ def gc(where: Where, batch: str, as_json: bool) -> None:
     Example:
       ratesflow gc
 
-    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "gc", {"batch": batch}), as_json)
 
@@ -82,7 +91,7 @@ def undo(where: Where, batch: str, as_json: bool) -> None:
     Example:
       ratesflow undo prices-2021-01-0123456789abcdef
 
-    Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack.
+    Exit codes: 0 undone, 1 there is no such batch or it was never committed, 69 no stack, 75 the task goes on.
     """
     if not batch.strip():
         raise click.BadParameter("name the batch to undo: see `ratesflow batches`", param_hint="BATCH")
@@ -102,7 +111,7 @@ def compact(where: Where, least: int, as_json: bool) -> None:
     Example:
       ratesflow compact
 
-    Exit codes: 0 done, 1 the task failed, 69 no stack.
+    Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "compact", {"least": str(least)}), as_json)
 
@@ -117,7 +126,7 @@ def migrate(where: Where, as_json: bool) -> None:
     Example:
       ratesflow --env prod migrate
 
-    Exit codes: 0 up to date, 1 the task failed, 69 no stack.
+    Exit codes: 0 up to date, 1 the task failed, 69 no stack, 75 the task goes on.
     """
     _tell(_run(where.environment(), "migrate", {}), as_json)
 
@@ -148,7 +157,7 @@ def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
     Example:
       ratesflow reference load ports.csv regions.csv
 
-    Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack.
+    Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack, 75 the task goes on.
     """
     environment = where.environment()
     s3, folder = environment.client("s3"), f"reference/{uuid.uuid4()}"
@@ -177,7 +186,7 @@ def _tell(document: dict[str, Any], as_json: bool) -> None:
         return
     echo(document.get("message") or document["outcome"])
     if document.get("seconds"):
-        say(f"took {seconds_in_words(document['seconds'])}")
+        say(f"worked {seconds_in_words(document['seconds'])}")
 
 
 COMMANDS = (batches, compact, gc, migrate, reference, undo)

@@ -17,10 +17,16 @@ class StoppedError(Exception):
 
 @dataclass
 class Parcel:
-    """A file on its way: how many of its bytes have gone and, once they all have, what its event starts."""
+    """A file on its way: how many of its bytes have gone and, once they all have, what its event starts.
+
+    `shown` is how a person named it, `title` what tells it from the others, and `key` where it goes.
+    """
 
     file: Path
     bytes: int
+    key: str
+    shown: str
+    title: str
     gone: int = 0
     began: datetime | None = None
     seconds: float | None = None
@@ -72,7 +78,7 @@ class Sender(threading.Thread):
                 parcel.gone += sent
 
         parcel.began = datetime.now(UTC)
-        lies = upload(self._environment, parcel.file, force=self._force, sent=count)
+        lies = upload(self._environment, parcel.file, key=parcel.key, force=self._force, sent=count)
         parcel.seconds = (datetime.now(UTC) - parcel.began).total_seconds()
         parcel.address = f"s3://{lies['bucket']}/{lies['key']}"
         parcel.execution = Arrival(**lies).execution_name

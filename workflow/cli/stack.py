@@ -39,7 +39,7 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
 
     if not detach:
         say("Starting the stack here …")
-    start(where.home_folder(), **ports, detach=detach, tell=tell)
+    start(where.home_folder(), **ports, detach=detach, tell=tell, say=say)
 
 
 @click.command()

@@ -6,12 +6,14 @@ from typing import Any
 
 import click
 
+from workflow.advice import what_next
 from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, INTERRUPTED, Where, echo, json_option, print_json, print_table, say
+from workflow.cli.context import FAILED, INTERRUPTED, TOO_LATE, Where, echo, json_option, print_json, print_table, say
 from workflow.cli.progress import Progress, line_text
+from workflow.clock import moment
 from workflow.environment import Environment
 from workflow.executions import (
-    TERMINAL,
+    OPEN,
     Execution,
     JobLog,
     execution_arn,
@@ -29,6 +31,8 @@ from workflow.history import Step, seconds_in_words, story_of
 @click.pass_obj
 def executions(where: Where, limit: int, as_json: bool) -> None:
     """List the latest executions: one a batch, newest first.
+
+    took is the time from start to end, waits included. Moments are in UTC.
 
     \b
     Example:
@@ -87,7 +91,8 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     echo(f"{found.name}: {found.outcome}", bold=True)
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
     echo(f"  of        {address} (version {found.input.get('version')})")
-    echo(f"  started   {found.started.astimezone():%Y-%m-%d %H:%M:%S}, took {seconds_in_words(found.seconds) or '…'}")
+    echo(f"  started   {moment(found.started)}, took {seconds_in_words(found.seconds) or '…'}")
+    echo(f"  execution {found.status.lower().replace('_', ' ')}")
     if found.input.get("redo_of"):
         echo(f"  redo of   {str(found.input['redo_of']).rpartition(':')[2]}")
     for label, value in (("rows", found.answer.get("rows")), ("report", found.answer.get("report"))):
@@ -104,8 +109,8 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
         if line.status == "failed" and log:
             echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
             echo("\n".join(f"    | {text}" for text in log.lines))
-    if found.outcome == "failed":
-        echo(f"\nRun it again with: ratesflow redo {found.name}")
+    if found.outcome in ("failed", OPEN):
+        echo(f"\n{what_next(found, environment)}")
 
 
 def _as_json(execution: Execution) -> dict[str, Any]:
@@ -139,7 +144,8 @@ def _step_json(step: Step, logs: dict[str, JobLog | None]) -> dict[str, Any]:
 def start(where: Where, address: str, as_json: bool) -> None:
     """Start the execution of an object that lies in the bucket, as its own event would have done.
 
-    One that exists already is left as it is; see redo. Add ?versionId=… for an older version.
+    One that runs, or whose batch is committed, is left as it is; one that ended otherwise is redone. Add
+    ?versionId=… for an older version.
 
     \b
     Example:
@@ -158,31 +164,25 @@ def start(where: Where, address: str, as_json: bool) -> None:
 @json_option
 @click.pass_obj
 def stop(where: Where, execution: str, as_json: bool) -> None:
-    """Stop an execution and discard what it has loaded; a batch that is committed stays committed.
+    """Stop an execution and discard what it has loaded; a batch that is committed already stays committed.
 
     \b
     Example:
       ratesflow stop prices-2021-01-0123456789abcdef
 
-    Exit codes: 0 stopped and discarded, or ended already, 1 there is none of that name, or it could not be
-    discarded, 69 no stack.
+    Exit codes: 0 nothing of the batch is visible, 1 there is none of that name, or it could not be discarded, 5 too
+    late: it is committed, 69 no stack, 75 the discarding goes on.
     """
-    from workflow.executions import stop_execution
-    from workflow.tasks import run_task
+    from workflow.stopping import stop as end
 
-    environment = where.environment()
-    found = get_execution(environment, execution)
-    if found.status in TERMINAL:
-        words = f"{found.name} has ended already: {found.outcome}"
-    else:
-        stop_execution(environment, found.arn)
-        say(f"stopped {found.name}; discarding …")
-        document = run_task(environment, "gc", {"batch": found.name})
-        words = str(document.get("message") or document.get("outcome"))
+    with Progress() as progress:
+        row = progress.row()
+        done = end(where.environment(), execution, lambda status: row.show("discard", None, status.lower()))
     if as_json:
-        print_json({"batch_id": found.name, "message": words})
+        print_json({"batch_id": done.batch_id, "outcome": done.outcome, "message": done.words})
     else:
-        echo(words)
+        echo(done.words)
+    sys.exit({"committed": TOO_LATE, OPEN: FAILED}.get(done.outcome, 0))
 
 
 @click.command()

@@ -115,7 +115,7 @@ def test_failed_batch_shows_the_log_of_its_task(browser: Browser, stack: Stack) 
     page = until(lambda: browser.ask("/executions/lost-1"), 'lost-1 <span class="badge failed"').text
     assert "The log of the task that failed" in page
     assert "exit code" in page
-    assert "redo it" in page
+    assert "Send the file again: its version in the bucket is gone" in page
     assert '<g class="bad">' in page
 
 

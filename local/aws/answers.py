@@ -1,0 +1,23 @@
+"""Mends moto's answers: it writes its number over all that stands between two tags of a request id, in any text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from moto.core.responses import BaseResponse
+
+_REQUEST_ID = re.compile(r"(?<=<RequestId>)[^<]*(?=</RequestId>)")
+
+
+def install() -> None:
+    """Lets moto number answers that are XML, and leave those of JSON alone: there the tags are somebody's text."""
+    enrich = BaseResponse._enrich_response
+
+    def enriched(headers: dict[str, str], body: Any) -> tuple[dict[str, str], Any]:
+        headers, _ = enrich(headers, "")
+        if isinstance(body, str) and body.lstrip().startswith("<"):
+            body = _REQUEST_ID.sub(headers["x-amzn-requestid"], body)
+        return headers, body
+
+    BaseResponse._enrich_response = staticmethod(enriched)

@@ -1,0 +1,137 @@
+"""What a task makes of S3's errors: those that no retry can change end it at once, in words and without XML."""
+
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import botocore.session
+import pytest
+
+from loader import objects
+from loader.batch import Batch
+from loader.errors import ClosedError, TaskError, TransientError, UsageError
+from loader.s3_errors import CODES, Answer, meaning_of
+
+CLASS, TIER = "<StorageClass>GLACIER</StorageClass>", "<AccessTier>ARCHIVE_ACCESS</AccessTier>"
+# Status, code, more elements; the error that a reader ends with, and what it says. (Amazon S3 API Reference, "Error
+# responses" and GetObject; AWS KMS's exceptions as S3 passes them on.)
+ANSWERS = [
+    (403, "InvalidObjectState", CLASS, ClosedError, "it lies in storage class GLACIER: restore it first, or send it"),
+    (
+        403,
+        "InvalidObjectState",
+        f"<StorageClass>INTELLIGENT_TIERING</StorageClass>{TIER}",
+        ClosedError,
+        "storage class INTELLIGENT_TIERING, tier ARCHIVE_ACCESS: restore it first",
+    ),
+    (404, "NoSuchKey", "", ClosedError, "is gone: send the file again"),
+    (404, "NoSuchVersion", "", ClosedError, "is gone: send the file again"),
+    (405, "MethodNotAllowed", "", ClosedError, "is gone: send the file again"),
+    (412, "PreconditionFailed", "", ClosedError, "changed while it was read"),
+    (403, "AccessDenied", "", UsageError, "S3 denies access"),
+    (404, "NoSuchBucket", "", UsageError, "there is no such bucket"),
+    (400, "KMS.DisabledException", "", UsageError, "the KMS key of the object cannot be used"),
+    (400, "KMS.NeverHeardOfException", "", UsageError, "the KMS key of the object cannot be used"),
+    (403, "InvalidAccessKeyId", "", UsageError, "check its role"),
+    (416, "InvalidRange", "", TaskError, "S3 does not take this request (InvalidRange: The <words> & more)"),
+    (400, "ExpiredToken", "", TransientError, "ExpiredToken"),
+    (403, "RequestTimeTooSkewed", "", TransientError, "RequestTimeTooSkewed"),
+    (400, "RequestTimeout", "", TransientError, "RequestTimeout"),
+    (503, "SlowDown", "", TransientError, "SlowDown"),
+    (500, "InternalError", "", TransientError, "InternalError"),
+]
+
+
+class FailingS3(BaseHTTPRequestHandler):
+    """Answers every request with one error; a HEAD is not told its body, as on AWS."""
+
+    answer = (500, b"")
+    requests = 0
+
+    def do_GET(self) -> None:
+        """Answer."""
+        status, body = type(self).answer
+        type(self).requests += 1
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of an S3 that fails."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FailingS3)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture
+def failing(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingS3]]:
+    """An S3 that fails as one says, and a task that speaks to it and waits for nothing."""
+    for name, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(objects, "RETRIES", {"max_retries": 0})
+    monkeypatch.setattr(objects, "ATTEMPTS", 2)
+    objects.store.cache_clear()
+    FailingS3.requests = 0
+    yield FailingS3
+    objects.store.cache_clear()
+
+
+@pytest.mark.parametrize("key", ["incoming/prices.csv", "incoming//prices.csv"], ids=["usual", "odd key"])
+@pytest.mark.parametrize(("status", "code", "more", "kind", "words"), ANSWERS, ids=[answer[1] for answer in ANSWERS])
+def test_an_error_of_s3_ends_a_task_as_it_must(
+    failing: type[FailingS3], key: str, status: int, code: str, more: str, kind: type[TaskError], words: str
+) -> None:
+    """Head and read raise the error of its kind, in words, without XML; only what may pass is asked for again."""
+    text = f"<Code>{code}</Code><Message>The &lt;words&gt; &amp; more</Message>{more}<RequestId>AB</RequestId>"
+    failing.answer = status, f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'.encode()
+    batch = Batch("b", "bucket", key, "v1")
+    for read in (lambda: objects.head(batch), lambda: list(objects.parts(batch, 0, 5))):
+        failing.requests = 0
+        with pytest.raises(TaskError) as failed:
+            read()
+        asked = failing.requests
+        said = str(failed.value)
+        assert type(failed.value) is kind, said
+        assert words in said
+        assert "bucket" in said
+        assert not re.search(r"<(?!words)|RequestId|xml|status code", said)
+        assert asked <= 3 or kind is TransientError
+    if kind is not TransientError:
+        assert asked == 1, "it was asked for again"
+
+
+def test_writing_is_explained_too(failing: type[FailingS3]) -> None:
+    """A result that may not be written ends the task at once, and says which right is missing."""
+    failing.answer = 403, b"<Error><Code>AccessDenied</Code><Message>not authorized: s3:PutObject</Message></Error>"
+    with pytest.raises(UsageError, match=r"cannot write s3://bucket/results/x: S3 denies.*not authorized: s3:PutObj"):
+        objects.put("bucket", "results/x", b"data", "text/plain")
+    assert failing.requests == 1
+
+
+def test_every_code_of_the_reference_has_a_meaning() -> None:
+    """The table knows each code that AWS documents; those of 5xx pass, and a new code is judged by its status."""
+    model = botocore.session.get_session().get_service_model("s3")
+    documented = model.shape_for("Error").members["Code"].documentation
+    entries = re.findall(r"<i>Code:</i> (\w+)\s*</p>.*?<i>HTTP Status Code:</i> (?:<p>)?\s*(\d{3}|N/A)?", documented)
+    assert len(entries) > 70
+    assert {code for code, _ in entries} - CODES.keys() - {"N"} == set()
+    assert {code for code, status in entries if status[:1] == "5"} <= {
+        code for code, meaning in CODES.items() if meaning.error is TransientError or code == "NotImplemented"
+    }
+    assert meaning_of(Answer("Unheard", 500)).error is TransientError
+    assert meaning_of(Answer("Unheard", 429)).error is TransientError
+    assert meaning_of(Answer("Unheard", 422)).error is TaskError
+    assert meaning_of(Answer(message="connection refused")).error is TransientError

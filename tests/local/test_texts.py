@@ -1,0 +1,48 @@
+"""Whatever a task says reaches the ledger, the history, the command line and the notification undamaged."""
+
+import json
+import signal
+
+import pytest
+
+from loader.words import plain
+from tests.loader.samples import csv, rows
+from tests.local.conftest import Stack
+from tests.local.hands import Hand, Mailbox, ended, start, state
+
+NASTY = (
+    'it said: <?xml version="1.0"?>\n<Error><Code>X</Code><RequestId>1</RequestId></Error> \'one\' "two" {} {0} $.a '
+    "$${b} \\ \\n \\u0041 ]]> &amp; %s 🚢 e\u0301 \u202e\u2028 \x00\x01"
+    "\x1b[31m\x7f\r\n\ttab, and <RequestId>2</RequestId>."
+)
+
+
+@pytest.fixture(scope="module")
+def mailbox(stack: Stack) -> Mailbox:
+    """The notifications of the shared stack."""
+    return Mailbox(stack)
+
+
+@pytest.mark.parametrize("text", [NASTY, "long " + "🚢<RequestId>x</RequestId>\\" * 400], ids=["nasty", "10 kB"])
+def test_the_words_of_a_task_arrive(stack: Stack, mailbox: Mailbox, text: str) -> None:
+    """Quotes, braces, backslashes, tags, control characters, emoji and 10 kB pass through every step to each reader."""
+    name = f"says-{len(text)}"
+    key = f"results/{name}/validate.error.json"
+    stack.aws("s3").put_object(
+        Bucket=stack.environment["RATESFLOW_BUCKET"], Key=key, Body=json.dumps({"message": text}).encode()
+    )
+    with Hand(stack, "validate", name, signal.SIGKILL):
+        start(stack, csv(rows(10, seed=870)), name, 1)
+        execution = ended(stack, name)
+    said = plain(text)
+    found, message = state(stack, name)
+    assert found == "failed"
+    assert said[:9000] in str(message)
+    told = execution["cause"]
+    assert told == str(message)[: len(told)]
+    assert said[:1500] in told
+    (notification,) = mailbox.of(name)
+    assert notification["message"] == told
+    shown = json.loads(stack.run("show", name, "--json").stdout)
+    assert (shown["outcome"], shown["message"]) == ("failed", told)
+    assert [step["status"] for step in shown["steps"] if step["name"] in ("Discard", "NotifyFailed")] == ["done"] * 2
