@@ -1,7 +1,9 @@
 """Brings the schema up to date: roles and users first, then every migration that is missing."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -17,16 +19,17 @@ HERE = Path(__file__).parent
 ADVISORY_LOCK = 7_283_729
 
 
-def migrate(url: str) -> tuple[str | None, str | None]:
+def migrate(url: str, opened: Callable[[], Any] | None = None) -> tuple[str | None, str | None]:
     """Bring the database at `url` up to date; return the revision before and after.
 
-    The user must be able to create roles; `database.logins` says which users are made. Everything made belongs to
-    ratesflow_owner. Safe to run at any time, twice at once, and again after a failure: each migration is one
-    transaction. Raises NoDatabaseError when the secret of a user cannot be read.
+    `opened` opens the connection, by default a plain one. The user must be able to create roles; `database.logins`
+    says which users are made. Everything made belongs to ratesflow_owner. Safe to run at any time, twice at once,
+    and again after a failure: each migration is one transaction. Raises NoDatabaseError when the secret of a user
+    cannot be read.
     """
     # SQLAlchemy 2.1 takes plain postgresql:// to mean psycopg 3.
     address = make_url(url).set(drivername="postgresql+psycopg2")
-    engine = create_engine(address, poolclass=NullPool)
+    engine = create_engine(address, poolclass=NullPool, **({"creator": opened} if opened else {}))
     with engine.connect() as connection:
         connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": ADVISORY_LOCK})
         run_script(connection, HERE / "roles.sql")

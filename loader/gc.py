@@ -11,9 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
-from loader import notification, objects
+from loader import aws, notification, objects
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
@@ -119,7 +117,7 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
     if not queue:
         return []
     started = []
-    sqs = boto3.client("sqs")
+    sqs = aws.client("sqs")
     for page in _inbox(bucket):
         with connection, connection.cursor() as cursor:
             cursor.execute(_SEEN, (bucket, [version["Key"] for version in page]))
@@ -134,7 +132,7 @@ def _start_lost(connection: "Connection", bucket: str) -> list[str]:
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
     now, lost_after = datetime.now(UTC), _lost_after()
-    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
+    pages = aws.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX)
     for page in pages:
         yield [
             version

@@ -9,6 +9,7 @@ from database.connect import NoDatabaseError, database_url
 from loader import objects
 from loader.errors import UsageError
 from loader.results import Result
+from loader.session import open_session
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -43,12 +44,13 @@ def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, sta
     return Result("ledger", run, "done", rows=len(row[0]), data=_answer("ledger", run, bucket, row[0]))
 
 
-def migrate(run: str) -> Result:
+def migrate(run: str, work: str = "") -> Result:
     """Bring the schema up to date. Raises UsageError when the database, or the secret of a user, is not named well."""
     from database.migrate import migrate as upgrade  # Alembic is slow to import, and only this task needs it
 
     try:
-        before, after = upgrade(database_url())
+        url = database_url()
+        before, after = upgrade(url, lambda: open_session(url, "migrate", work))
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
     words = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from database.reference import Reference
+from loader import watchdog
 from loader.batch import BLOCK_BYTES
 from loader.chunks import Checker, Refuse
 from loader.contract import Price, Problem, RefusedFileError
@@ -123,6 +124,7 @@ def _check_text(task: _Task, blocks: Iterator[bytes]) -> int:
         task.report.count(lines)
         task.counts.add(check(data, lines, task.report.refuser(line)))
         size += len(data)
+        watchdog.alive()
     return size
 
 
