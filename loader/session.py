@@ -28,7 +28,7 @@ def open_session(url: str, task: str, work: str = "") -> "Connection":
     lock that this one needs. Raises psycopg2.OperationalError.
     """
     name = session_name(task, work)
-    connection = connect(url, name, options=watchdog.LIMITS[task].options)
+    connection = connect(url, name, options=watchdog.LIMITS.get(task, watchdog.OTHER).options)
     connection.cursor_factory = WatchedCursor
     ending.opened(connection, url)
     if work:

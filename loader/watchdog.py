@@ -53,6 +53,8 @@ LIMITS = {
     "compact": Limits(600, 1800),  # merges the tables of up to 50,000,000 prices in one statement
     "undo": Limits(300, 1800),  # counts a whole batch in one statement
 }
+# A session of something that is no task of Batch.
+OTHER = Limits(300, 900)
 
 _limits: Limits | None = None  # None in processes that nothing watches, such as tests
 _lock = threading.RLock()
