@@ -32,6 +32,8 @@ KEEPALIVES = {
 }
 # The database, not only the client, must notice: these are the server's own settings for the session.
 SESSION = "-c tcp_keepalives_idle=20 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3 -c datestyle=ISO"
+# In the middle of a statement, or of a wait for a lock, it looks whether the client is still there.
+LOOKS_AFTER_CLIENT = "-c client_connection_check_interval=1s"
 
 
 class NoDatabaseError(Exception):
@@ -49,8 +51,10 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
         return _from_secret(text, environ, "DATABASE_SECRET")
     if arn := environ.get("DATABASE_SECRET_ARN"):
         import boto3  # the API's image has none, and needs none
+        from botocore.config import Config
 
-        text = boto3.client("secretsmanager").get_secret_value(SecretId=arn)["SecretString"]
+        config = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3})
+        text = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=arn)["SecretString"]
         return _from_secret(text, environ, arn)
     raise NoDatabaseError(
         "no database is named: set DATABASE_URL (postgresql://user:password@host:port/name), "
@@ -76,14 +80,21 @@ def _from_secret(text: str, environ: Mapping[str, str], name: str) -> str:
 
 
 def connect(
-    url: str, application_name: str, *, connect_timeout_seconds: int = 10, writable: bool = False
+    url: str,
+    application_name: str,
+    *,
+    connect_timeout_seconds: int = 10,
+    options: str = "",
+    writable: bool = False,
 ) -> "Connection":
     """Open a connection that notices when its other end is gone. Raises psycopg2.OperationalError.
 
-    With `writable` a server that takes no writes, such as a writer that was demoted in a failover while its name
-    still leads to it, is refused (PostgreSQL documentation, "target_session_attrs").
+    `options` are further settings of the session, as `-c name=value`. With `writable` a server that takes no writes,
+    such as a writer that was demoted in a failover while its name still leads to it, is refused (PostgreSQL
+    documentation, "target_session_attrs").
     """
-    settings: dict[str, Any] = {"application_name": application_name, "options": SESSION, **KEEPALIVES}
+    said = f"{SESSION} {LOOKS_AFTER_CLIENT} {options}"
+    settings: dict[str, Any] = {"application_name": application_name, "options": said, **KEEPALIVES}
     if writable:
         settings["target_session_attrs"] = "read-write"
     connection: Connection = psycopg2.connect(url, connect_timeout=connect_timeout_seconds, **settings)

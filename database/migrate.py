@@ -2,7 +2,9 @@
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -23,17 +25,20 @@ LOCK_SECONDS = 2.0
 PATIENCE_SECONDS = 3600.0
 
 
-def migrate(url: str, migrations: Path = HERE / "migrations") -> tuple[str | None, str | None]:
+def migrate(
+    url: str, opened: Callable[[], Any] | None = None, migrations: Path = HERE / "migrations"
+) -> tuple[str | None, str | None]:
     """Bring the database at `url` up to date; return the revision before and after.
 
-    The user must be able to create roles; `database.logins` says which users are made. Everything made belongs to
-    ratesflow_owner. Safe to run at any time, twice at once, and again after a failure: each migration is one
-    transaction. It waits for loads under way without holding up those that come meanwhile. Raises NoDatabaseError
-    when the secret of a user cannot be read, errors.LockNotAvailable when others hold a lock for an hour.
+    `opened` opens the connection, by default a plain one. The user must be able to create roles; `database.logins`
+    says which users are made. Everything made belongs to ratesflow_owner. Safe to run at any time, twice at once,
+    and again after a failure: each migration is one transaction. It waits for loads under way without holding up
+    those that come meanwhile. Raises NoDatabaseError when the secret of a user cannot be read,
+    errors.LockNotAvailable when others hold a lock for an hour.
     """
     # SQLAlchemy 2.1 takes plain postgresql:// to mean psycopg 3.
     address = make_url(url).set(drivername="postgresql+psycopg2")
-    engine = create_engine(address, poolclass=NullPool)
+    engine = create_engine(address, poolclass=NullPool, **({"creator": opened} if opened else {}))
     with engine.connect() as connection:
         _wait_for_other_migrations(connection)
         run_script(connection, HERE / "roles.sql")

@@ -16,12 +16,15 @@ BEGIN
     IF NOT pg_has_role(current_user, 'ratesflow_owner', 'MEMBER') THEN
         EXECUTE format('GRANT ratesflow_owner TO %I', current_user);
     END IF;
-    -- A retry ends the backend of an earlier attempt, which may have logged in as the other of two rotated users.
-    BEGIN
-        GRANT pg_signal_backend TO ratesflow_loader;
-    EXCEPTION WHEN insufficient_privilege THEN
-        RAISE WARNING 'pg_signal_backend was not granted to ratesflow_loader: retries wait for hung attempts';
-    END;
+    -- A retry ends the backend of an earlier attempt, which may have logged in as the other of two rotated users:
+    -- it must be able to find it (the second user is a member of the first, who cannot see what is the second's).
+    FOREACH wanted IN ARRAY ARRAY['pg_signal_backend', 'pg_read_all_stats'] LOOP
+        BEGIN
+            EXECUTE format('GRANT %I TO ratesflow_loader', wanted);
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE WARNING '% was not granted to ratesflow_loader: retries wait for hung attempts', wanted;
+        END;
+    END LOOP;
 END
 $$;
 GRANT USAGE, CREATE ON SCHEMA public TO ratesflow_owner;

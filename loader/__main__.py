@@ -6,7 +6,6 @@ Exit codes: 0 done (a refusal is done), 64 usage, 65 the batch was closed or its
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loader import metrics
+from loader import ending, metrics, watchdog
 from loader.batch import Batch
-from loader.errors import TaskError, TransientError, UsageError
+from loader.errors import TaskError, UsageError
 from loader.log import log
 
 if TYPE_CHECKING:
@@ -31,9 +30,6 @@ BATCH_TASKS = ("validate", "load", "commit", "discard")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one task and return its exit code."""
-    # As the first process of a container nothing ends on SIGTERM by default. The database rolls back by itself.
-    # Exit code 75: whoever took the machine away wants the task tried elsewhere.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(TransientError.exit_code))
     options = _parser().parse_args(arguments)
     log.bind(task=options.task, batch_id=getattr(options, "run", None) or getattr(options, "batch_id", None))
     try:
@@ -53,6 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from loader.results import write_result, write_shard
 
+    if __name__ == "__main__":  # a process that does nothing else
+        watchdog.start(options.task)
     began = time.monotonic()
     log.info("started", attempt=int(os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1")))
     result = _task(options)
@@ -76,11 +74,16 @@ def _task(options: argparse.Namespace) -> "Result | None":
     if options.task == "migrate":
         from loader.maintenance import migrate
 
-        return migrate(options.run)
-    with connected(options.task) as connection:
+        return migrate(options.run, _work(options))
+    with connected(options.task, _work(options)) as connection:
         if options.task in BATCH_TASKS:
             return _batch_task(options.task)(connection, _batch(options))
         return _maintenance_task(connection, options)
+
+
+def _work(options: argparse.Namespace) -> str:
+    """Return what all attempts of this job have in common, and no other job."""
+    return f"{getattr(options, 'run', None) or options.batch_id}/{os.environ.get(ARRAY_INDEX, '')}"
 
 
 def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> "Result":
@@ -238,4 +241,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    ending.end_at_sigterm()
     sys.exit(main())

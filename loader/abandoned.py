@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader import aws
 from loader.batch import Batch
 from loader.errors import TransientError
 
@@ -116,7 +116,7 @@ def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")
     """Yield the ARNs of the executions that ended badly, page by page."""
     since = datetime.now(UTC) - FORGOTTEN_AFTER
     for status in how:
-        pages = boto3.client("stepfunctions").get_paginator("list_executions")
+        pages = aws.client("stepfunctions").get_paginator("list_executions")
         try:
             for page in pages.paginate(stateMachineArn=machine, statusFilter=status):
                 found = [each for each in page["executions"] if each["startDate"] > since]
@@ -130,7 +130,7 @@ def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")
 def _describe(arn: str) -> dict[str, Any] | None:
     """Return what Step Functions says of an execution, None when it does not know it any more."""
     try:
-        found: dict[str, Any] = boto3.client("stepfunctions").describe_execution(executionArn=arn)
+        found: dict[str, Any] = aws.client("stepfunctions").describe_execution(executionArn=arn)
     except ClientError as error:
         if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
             return None

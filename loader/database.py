@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import psycopg2
 
-from database.connect import NoDatabaseError, connect, database_url
+from database.connect import NoDatabaseError, database_url
 from database.sqlstates import PASSING, Kind, kind_of
 from loader import faults
 from loader.errors import ClosedError, TaskError, TransientError, UsageError
+from loader.session import close_session, open_session
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -25,12 +26,12 @@ PAUSE_SECONDS = 1.0
 
 
 @contextmanager
-def connected(task: str) -> Iterator["Connection"]:
-    """Open the task's connection and close it after.
+def connected(task: str, work: str = "") -> Iterator["Connection"]:
+    """Open the task's connection and close it after; `work` is what `open_session` says.
 
     Raises UsageError when no database is named, and for the database's own errors what `explained` returns.
     """
-    connection = _connected(task)
+    connection = _connected(task, work)
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = %s", (f"{LOCK_TIMEOUT_SECONDS}s",))
@@ -41,7 +42,7 @@ def connected(task: str) -> Iterator["Connection"]:
     except psycopg2.Error as error:
         raise explained(error) from error
     finally:
-        connection.close()
+        close_session(connection)
 
 
 def explained(error: psycopg2.Error) -> TaskError:
@@ -56,7 +57,7 @@ def explained(error: psycopg2.Error) -> TaskError:
     return (ClosedError if kind is Kind.CLOSED else TaskError)(f"the database refused: {_words(error)}")
 
 
-def _connected(task: str) -> "Connection":
+def _connected(task: str, work: str) -> "Connection":
     """Connect, and wait a while for a database that restarts, fails over, or takes no writes yet.
 
     A password that came with the job may have been rotated since: if it is refused, the secret is fetched by its ARN.
@@ -65,7 +66,7 @@ def _connected(task: str) -> "Connection":
     deadline = time.monotonic() + CONNECT_SECONDS
     while True:
         try:
-            return connect(database_url(environ), f"ratesflow-{task}", writable=True)
+            return open_session(database_url(environ), task, work)
         except NoDatabaseError as error:
             raise UsageError(str(error)) from error
         except psycopg2.OperationalError as error:

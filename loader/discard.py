@@ -123,6 +123,7 @@ def _shards_in_words(cursor: "Cursor", batch: Batch, batch_no: int, message: str
 
 def _meaning(code: object) -> str:
     return {
+        1: " (it stood still, and was ended by its own watchdog: its log has the stacks)",
         137: " (killed: out of memory, or from outside)",
         143: " (terminated)",
         75: " (a passing fault, at every attempt)",

@@ -9,7 +9,7 @@ import os
 import signal
 from typing import Any
 
-from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from loader.session import WatchedCursor
 
 VARIABLE = "RATESFLOW_FAULT"
 _SIGNALS = {"die": signal.SIGKILL, "wait": signal.SIGSTOP}
@@ -25,7 +25,7 @@ def point() -> None:
         os.kill(os.getpid(), _SIGNALS[what])
 
 
-class FaultCursor(Cursor):
+class FaultCursor(WatchedCursor):
     """A cursor with a point before and after each statement."""
 
     def execute(self, *arguments: Any, **named: Any) -> None:
@@ -41,6 +41,6 @@ class FaultCursor(Cursor):
         point()
 
 
-def cursor_factory() -> type[Cursor] | None:
+def cursor_factory() -> type[WatchedCursor] | None:
     """Return the cursor that counts points if a test asked for it, None for the plain one."""
     return FaultCursor if os.environ.get(VARIABLE) else None

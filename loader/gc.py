@@ -12,11 +12,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import boto3
-
 from database.patience import TREE_LOCK, UNDO_LOCK, patiently
 from database.reference import FIRST_MOVE
-from loader import inbox, notification, objects, outcomes
+from loader import aws, inbox, notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
 from loader.discard import discard, drop_rows
@@ -179,7 +177,7 @@ def _start_lost(connection: "Connection", bucket: str, started: list[str]) -> No
     queue = os.environ.get("RATESFLOW_QUEUE_URL")
     if not queue:
         return
-    sqs = boto3.client("sqs")
+    sqs = aws.client("sqs")
     for page in _inbox(bucket):
         with connection, connection.cursor() as cursor:
             cursor.execute(_SEEN, (bucket, [version["Key"] for version in page]))
@@ -193,7 +191,7 @@ def _start_lost(connection: "Connection", bucket: str, started: list[str]) -> No
 def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
     """Yield pages of the versions in the inbox that are old enough to be lost."""
     now, lost_after = datetime.now(UTC), _lost_after()
-    pages = boto3.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=inbox.PREFIX)
+    pages = aws.client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=inbox.PREFIX)
     for page in pages:
         yield [
             version

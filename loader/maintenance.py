@@ -11,6 +11,7 @@ from loader import objects
 from loader.database import explained
 from loader.errors import TaskError, UsageError
 from loader.results import Result
+from loader.session import open_session
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -50,7 +51,7 @@ def list_ledger(connection: "Connection", run: str, bucket: str, limit: int, sta
     return Result("ledger", run, "done", rows=len(row[0]), data=_answer("ledger", run, bucket, row[0]))
 
 
-def migrate(run: str) -> Result:
+def migrate(run: str, work: str = "") -> Result:
     """Bring the schema up to date. Raises UsageError when the database, or the secret of a user, is not named well."""
     # Alembic is slow to import, and only this task needs it.
     from sqlalchemy.exc import DBAPIError
@@ -58,7 +59,8 @@ def migrate(run: str) -> Result:
     from database.migrate import migrate as upgrade
 
     try:
-        before, after = upgrade(database_url())
+        url = database_url()
+        before, after = upgrade(url, lambda: open_session(url, "migrate", work))
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
     except DBAPIError as error:

@@ -7,9 +7,9 @@ import json
 import os
 from typing import Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader import aws
 from loader.batch import Batch
 from loader.errors import TransientError
 from loader.results import Result
@@ -50,7 +50,7 @@ def publish(notification: dict[str, Any]) -> None:
     }
     subject = f"{environment} {outcome.upper()}: {notification['batch_id']}"[:100]
     try:
-        boto3.client("sns").publish(
+        aws.client("sns").publish(
             TopicArn=topic, Subject=subject, Message=json.dumps(notification), MessageAttributes=attributes
         )
     except (BotoCoreError, ClientError) as error:

@@ -18,7 +18,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError
 from obstore.store import S3Store
 
-from loader import odd_keys, s3_errors
+from loader import odd_keys, s3_errors, watchdog
 from loader.batch import BLOCK_BYTES, PART_BYTES, Batch
 from loader.errors import TaskError, TransientError
 
@@ -89,24 +89,28 @@ def parts(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
     TransientError when it cannot be read this time.
     """
     # Two threads, each with the parts of one request after another: a thread reads its blocks in their order.
-    with ThreadPoolExecutor(1, "part") as even, ThreadPoolExecutor(1, "part") as odd:
-        requests = [_Part(batch, at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES)]
-        waiting: deque[Future[bytes]] = deque()
-        try:
-            for number, part in enumerate(requests):
-                now, later = (odd, even) if number % 2 else (even, odd)
-                for following in requests[number + 1 : number + 2]:
-                    later.submit(following.open)
-                for _ in range(part.at, part.stop, BLOCK_BYTES):
-                    waiting.append(now.submit(part.read))
-                    if len(waiting) > AHEAD and (block := waiting.popleft().result()):
-                        yield block
-            while waiting:
-                if block := waiting.popleft().result():
+    even, odd = ThreadPoolExecutor(1, "part"), ThreadPoolExecutor(1, "part")
+    requests = [_Part(batch, at, min(at + PART_BYTES, stop)) for at in range(start, stop, PART_BYTES)]
+    waiting: deque[Future[bytes]] = deque()
+    try:
+        for number, part in enumerate(requests):
+            now, later = (odd, even) if number % 2 else (even, odd)
+            for following in requests[number + 1 : number + 2]:
+                later.submit(following.open)
+            for _ in range(part.at, part.stop, BLOCK_BYTES):
+                waiting.append(now.submit(part.read))
+                if len(waiting) > AHEAD and (block := waiting.popleft().result()):
+                    watchdog.alive()
                     yield block
-        finally:
-            for future in waiting:
-                future.cancel()
+        while waiting:
+            if block := waiting.popleft().result():
+                watchdog.alive()
+                yield block
+    finally:
+        # Without waiting for the threads. Blocks that nobody reads to their end are closed by the garbage collector,
+        # in any thread and at any point: there, one that begins holds locks that one which ends has to take.
+        for pool in (even, odd):
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 class _Part:
@@ -197,6 +201,7 @@ def blocks(bucket: str, key: str) -> Iterator[bytes]:
     """Yield the bytes of an object in blocks. Raises KeyError when there is none, TransientError when S3 is away."""
     try:
         for block in obstore.get(store(bucket), key).stream(min_chunk_size=BLOCK_BYTES):
+            watchdog.alive()
             yield bytes(block)
     except (FileNotFoundError, PermissionError, PermissionDeniedError) as error:
         # Without the right to list the bucket, a key that does not exist looks forbidden.

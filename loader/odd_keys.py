@@ -43,8 +43,9 @@ def blocks(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
 
 
 def _call(batch: Batch, operation: str, **more: str) -> dict[str, Any]:
-    import boto3
     from botocore.exceptions import BotoCoreError, ClientError
+
+    from loader import aws
 
     wanted = {"Bucket": batch.bucket, "Key": batch.key, **more}
     if batch.version not in ("", "null"):
@@ -52,7 +53,7 @@ def _call(batch: Batch, operation: str, **more: str) -> dict[str, Any]:
     if batch.etag:
         wanted["IfMatch"] = batch.etag
     try:
-        answer: dict[str, Any] = getattr(boto3.client("s3"), operation)(**wanted)
+        answer: dict[str, Any] = getattr(aws.client("s3"), operation)(**wanted)
     except ClientError as error:
         raise _explained(batch, error) from error
     except BotoCoreError as error:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from psycopg2 import sql
 
-from loader import metrics, objects, shards
+from loader import metrics, objects, shards, watchdog
 from loader.batch import PART_BYTES, Batch
 from loader.blocks import BlockReader
 from loader.contract import MAX_LINE_BYTES
@@ -95,18 +95,20 @@ def _copy_both(
         try:
             rows = _copy(cursor, batch, entry, *halves[0], progress)
         except _OtherHalfError:
-            other.result()  # raises the reason
+            with watchdog.excused():
+                other.result()  # raises the reason
             raise
         except BaseException:
             progress.stop.set()
             raise
-        return rows + other.result()
+        with watchdog.excused():
+            return rows + other.result()
 
 
 def _second_half(batch: Batch, entry: Entry, source: Source, digests: list[str], progress: "_Rows") -> int:
     """Stage the second half, unless an earlier attempt has; return how many rows it has."""
     try:
-        with connected("load") as connection:
+        with watchdog.joined(), connected("load") as connection:
             with connection, connection.cursor() as cursor:
                 shards.announce(cursor, entry.batch_no, SECOND_HALF, batch.shard)
             with connection, connection.cursor() as cursor:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from database.reference import Reference
+from loader import watchdog
 from loader.batch import BLOCK_BYTES
 from loader.chunks import Checker, Refuse
 from loader.contract import EMPTY_LINE, Price, Problem, RefusedFileError
@@ -150,6 +151,7 @@ def _check_text(task: _Task, blocks: Iterator[bytes], text: _Text) -> None:
             task.report.count(lines - empty_lines)
             task.counts.add(check(rows, lines - empty_lines, task.report.refuser(line)))
         text.empty_lines += empty_lines
+        watchdog.alive()
     task.report.pass_over(text.empty_lines, empty_line)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psycopg2 import sql
 
 from database.reference import Reference
+from loader import watchdog
 from loader.batch import BLOCK_BYTES
 from loader.chunks import Checker
 from loader.contract import COLUMNS, Problem
@@ -59,6 +60,7 @@ class _Counting:
         self._count(keep=False)
 
     def _count(self, *, keep: bool) -> None:
+        watchdog.alive()
         data = b"".join(self._blocks)
         end = data.rfind(b"\n") + 1 if keep else len(data)
         piece, rest = data[:end], data[end:]

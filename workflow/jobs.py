@@ -17,8 +17,9 @@ ATTEMPTS = 3
 """How often Batch runs a job at most."""
 
 # The exit codes of `python -m loader`: 0 done, 64 usage, 65 closed or changed under us, 70 internal,
-# 75 transient. 137 is a SIGKILL from outside, such as an instance that went away. A Fargate Spot task gets
-# SIGTERM first, which the loader answers with 75.
+# 75 transient. 1* is a process that did not end by itself: 1 from its own watchdog, 128 and a number by a signal, such
+# as 137 by SIGKILL, from an instance that went away. A Fargate Spot task gets SIGTERM first, which the loader
+# answers with 75.
 # Batch allows five rules, globs only at their ends, and *no match means RETRY*. The last rule therefore ends
 # every job that gave an exit code at all. A job without one never ran (the image could not be pulled, no
 # network interface, no secret): it matches nothing and is tried again, within ATTEMPTS.
@@ -26,7 +27,7 @@ JOB_RETRY_STRATEGY: dict[str, Any] = {
     "attempts": ATTEMPTS,
     "evaluateOnExit": [
         {"action": "RETRY", "onExitCode": "75"},
-        {"action": "RETRY", "onExitCode": "137"},
+        {"action": "RETRY", "onExitCode": "1*"},
         {"action": "RETRY", "onStatusReason": "Host EC2*"},
         {"action": "RETRY", "onStatusReason": "Your Spot Task was interrupted*"},
         {"action": "EXIT", "onExitCode": "*"},

@@ -9,6 +9,7 @@ import pytest
 
 from database.connect import NoDatabaseError
 from database.migrate import migrate
+from loader.shards import announce
 from tests.fix_database import Database
 
 
@@ -54,14 +55,28 @@ def test_a_user_that_is_there_keeps_its_password(
     assert logged_in(database, (user, password), "SELECT 1") == [(1,)]
 
 
-def test_a_retry_ends_an_attempt_of_the_other_user(database: Database, secrets: dict[str, tuple[str, str]]) -> None:
-    """Of two users that are rotated in turn, each can end the backends of the other."""
+@pytest.mark.parametrize("hung", ["first", "second"])
+def test_a_retry_ends_an_attempt_of_the_other_user(
+    database: Database, secrets: dict[str, tuple[str, str]], hung: str
+) -> None:
+    """Of two users that are rotated in turn, each finds and ends the attempts of the other; the second is a member."""
     migrate(database.url)
-    user, password = secrets["loader"]
-    with closing(psycopg2.connect(database.loader_url)) as hung:
-        logged_in(database, (user, password), f"SELECT pg_terminate_backend({hung.info.backend_pid}, 5000)")
-        with pytest.raises(psycopg2.OperationalError), hung.cursor() as cursor:
-            cursor.execute("SELECT 1")
+    first, password = secrets["loader"]
+    second = f"{first}_clone"
+    database.ask(f'CREATE ROLE "{second}" LOGIN PASSWORD %s IN ROLE "{first}"', password)
+    users = (first, second) if hung == "first" else (second, first)
+    try:
+        database.ask("INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b', 'b', 'k', 'v')")
+        attempts = [psycopg2.connect(database.url, user=user, password=password) for user in users]
+        for attempt in attempts:
+            with attempt, attempt.cursor() as cursor:
+                announce(cursor, 1, "load", 0)
+        with pytest.raises(psycopg2.OperationalError), attempts[0].cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(5)")
+        assert attempts[1].closed == 0
+        attempts[1].close()
+    finally:
+        database.ask(f'DROP ROLE "{second}"')
 
 
 @pytest.mark.parametrize("text", ["secret words", "[]", '{"username": "secret words"}'])

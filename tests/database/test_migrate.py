@@ -29,7 +29,7 @@ def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path
         cursor.execute("INSERT INTO batches (batch_id, bucket, key, version) VALUES ('a', 'b', 'k', 'v')")
         loading.commit()
         cursor.execute("SELECT FROM batches WHERE batch_id = 'a' FOR SHARE")
-        thread = threading.Thread(target=lambda: done.append(migrate(database.url, tmp_path / "migrations")))
+        thread = threading.Thread(target=lambda: done.append(migrate(database.url, migrations=tmp_path / "migrations")))
         thread.start()
         longest, began = 0.0, time.monotonic()
         while time.monotonic() - began < 6:

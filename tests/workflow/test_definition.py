@@ -248,9 +248,12 @@ def test_job_definitions_cover_every_task():
         assert all(re.fullmatch(r"[0-9]*\*?", r["onExitCode"]) for r in rules if "onExitCode" in r)
 
 
-@pytest.mark.parametrize(("exit_code", "again"), [(64, False), (65, False), (70, False), (75, True), (137, True)])
+@pytest.mark.parametrize(
+    ("exit_code", "again"),
+    [(0, False), (64, False), (65, False), (70, False), (75, True), (1, True), (137, True), (139, True)],
+)
 def test_only_transient_exits_are_retried(exit_code, again):
-    """Exit 75 and a SIGKILL are tried again; usage, closed batches and defects are not."""
+    """Exit 75, the watchdog's 1 and signals are tried again; usage, closed batches and defects are not."""
     from fnmatch import fnmatch
 
     rules = job_definitions(JobSettings())[0]["retryStrategy"]["evaluateOnExit"]

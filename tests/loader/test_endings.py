@@ -1,0 +1,157 @@
+"""A task that is killed, told to end, or stands still in the middle of a statement leaves nothing at work."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loader.commit import commit
+from loader.load import load
+from loader.validate import validate
+from tests.loader.conftest import Desk
+from tests.loader.processes import finish, sessions, start, wait_until
+from tests.loader.samples import csv, rows
+
+# Parts of 8 KiB: a small file has many, and so two halves.
+SMALL_PARTS = (
+    "objects.PART_BYTES = prices.PART_BYTES = 8192; spans.shard_span.__defaults__ = (8192,); "
+    "digest.PartDigests.__init__.__defaults__ = (8192,)"
+)
+PORTS = "code,name,parent_slug\nCNSHA,Shanghai,china_east_main\n"
+REGIONS = "slug,name,parent_slug\nchina_east_main,China East Main,china_main\n"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A task that is about to run, the lock that holds it in its first statement that writes, and its sessions."""
+
+    task: str
+    arguments: tuple[str, ...]
+    lock: str
+    sessions: int = 1
+    owner: bool = False
+
+    def start(self, desk: Desk, **environment: str) -> "subprocess.Popen[str]":
+        """Start an attempt of the task."""
+        url = desk.database.url if self.owner else desk.database.loader_url
+        return start(self.task, *self.arguments, patches=SMALL_PARTS, DATABASE_URL=url, **environment)
+
+
+def scene(desk: Desk, task: str) -> Scene:
+    """Prepare what a task works on."""
+    batches = "LOCK TABLE batches IN EXCLUSIVE MODE"
+    if task in ("reference", "ledger", "migrate"):
+        for name, text in (("ports", PORTS), ("regions", REGIONS)):
+            desk.aws("s3").put_object(Bucket=desk.bucket, Key=f"{name}.csv", Body=text.encode())
+        files = ("--ports", "ports.csv", "--regions", "regions.csv") if task == "reference" else ()
+        lock = {
+            "reference": "LOCK TABLE reference_version IN EXCLUSIVE MODE",
+            "ledger": "LOCK TABLE batches IN ACCESS EXCLUSIVE MODE",
+            "migrate": "SELECT pg_advisory_xact_lock(7283729)",
+        }
+        return Scene(task, ("--run", "run-1", *files), lock[task], owner=task == "migrate")
+    batch = desk.send(csv(rows(3000)))
+    before: dict[str, tuple[Callable[..., Any], ...]] = {
+        "load": (validate,),
+        "commit": (validate, load),
+        "discard": (validate, load),
+        "undo": (validate, load, commit),
+        "compact": (validate, load, commit),
+        "gc": (validate,),
+    }
+    for done in before.get(task, ()):
+        desk.run(done, batch)
+    if task in ("undo", "compact", "gc"):
+        named = ("--batch", batch.batch_id) if task == "undo" else ()
+        lock = "LOCK TABLE data_version IN EXCLUSIVE MODE" if task == "compact" else batches
+        return Scene(task, ("--run", "run-1", *named), lock)
+    object_ = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version)
+    arguments = (*object_, "--batch-id", batch.batch_id)
+    if task == "load":
+        number = desk.database.one("SELECT batch_no FROM batches")
+        desk.database.ask("SELECT stage_batch(%s)", number)
+        return Scene(task, arguments, f"LOCK TABLE staging_{number} IN SHARE MODE", sessions=2)
+    return Scene(task, arguments, batches)
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 8 KiB in this process, as in the tasks' own."""
+    from loader import digest, objects, prices, spans
+
+    for module in (objects, prices):
+        monkeypatch.setattr(module, "PART_BYTES", 8192)
+    monkeypatch.setattr(spans.shard_span, "__defaults__", (8192,))
+    monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (8192,))
+
+
+@contextlib.contextmanager
+def held(desk: Desk, lock: str) -> Iterator[Any]:
+    """Hold a lock, until the caller lets go of it."""
+    holder = desk.database.connect()
+    try:
+        holder.cursor().execute(lock)
+        yield holder
+    finally:
+        holder.close()
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(
+    "task", ["validate", "load", "commit", "discard", "undo", "compact", "gc", "reference", "ledger", "migrate"]
+)
+def test_a_task_that_is_ended_leaves_no_session(desk18: Desk, task: str) -> None:
+    """Killed or told to end in the middle of a statement, its sessions are gone at once; the next attempt does all."""
+    acts = scene(desk18, task)
+    there = lambda: sessions(desk18.database, task)  # noqa: E731
+
+    def waits() -> bool:
+        return [kind for kind, *_ in there()].count("Lock") == acts.sessions
+
+    with held(desk18, acts.lock) as holder:
+        for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)):
+            process = acts.start(desk18)
+            wait_until(waits, 20, there)
+            process.send_signal(number)
+            at = time.monotonic()
+            ended, said = finish(process)
+            assert ended == code, said
+            assert time.monotonic() - at < 2
+            wait_until(lambda: not there(), 3, there)
+        holder.rollback()
+    at = time.monotonic()
+    code, said = finish(acts.start(desk18))
+    assert code == 0, said
+    assert time.monotonic() - at < 10
+    assert there() == []
+
+
+@pytest.mark.parametrize(("task", "point"), [("undo", 6), ("compact", 4)])
+def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: Desk, task: str, point: int) -> None:
+    """With every lock in its hands it stands still; another attempt of the same job takes them and does the work."""
+    acts = scene(desk18, task)
+    stopped = acts.start(desk18, RATESFLOW_FAULT=f"wait:{point}")
+    try:
+        wait_until(lambda: _is_stopped(stopped.pid), 20)
+        assert sessions(desk18.database, task)
+        code, said = finish(acts.start(desk18))
+        assert code == 0, said
+        result = json.loads(
+            desk18.aws("s3").get_object(Bucket=desk18.bucket, Key=f"results/run-1/{task}.json")["Body"].read()
+        )
+        assert "another" not in result["message"]
+        assert sessions(desk18.database, task) == []
+    finally:
+        stopped.kill()
+        stopped.communicate()
+
+
+def _is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "T"
