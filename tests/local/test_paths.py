@@ -1,6 +1,8 @@
 """Every way that a batch can end, each seen in a real execution: status, ledger, notification, and what is left."""
 
+import gzip
 import json
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,6 +34,23 @@ def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, 
     (message,) = mailbox.of(name)
     assert (message["outcome"], message["notification_id"]) == ("failed", f"{name}:failed")
     assert message["message"] == execution["cause"]
+
+
+def test_the_same_prices_in_another_wrapping_are_said_everywhere(
+    stack: Stack, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    """A packed copy of a committed file is committed; outcome, ledger and notification say of which it is one."""
+    plain, packed = tmp_path / "wrapped.csv", tmp_path / "wrapped-copy.csv.gz"
+    plain.write_bytes(csv(rows(200, seed=820)))
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    first = stack.ingest(plain)["batch_id"]
+    said = stack.run("ingest", str(packed)).stdout
+    (message,) = re.findall(r"^  (the same prices as batch .*)$", said, re.MULTILINE)
+    assert f"batch {first} (file incoming/wrapped.csv, committed on 20" in message
+    (name,) = re.findall(r"wrapped-copy-[0-9a-f]{16}", said)
+    assert state(stack, name) == ("committed", message)
+    (told,) = wait_for(lambda: mailbox.of(name))
+    assert (told["outcome"], told["message"]) == ("committed", message)
 
 
 def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
