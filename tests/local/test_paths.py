@@ -1,6 +1,8 @@
 """Every way that a batch can end, each seen in a real execution: status, ledger, notification, and what is left."""
 
+import gzip
 import json
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -59,6 +61,23 @@ def test_what_is_gone_cannot_be_redone(stack: Stack) -> None:
     assert "ratesflow redo" not in told
     assert "its version in the bucket is gone, so that it cannot be redone" in told
     assert "is gone: send the file again" in stack.run("redo", name, code=1).stderr
+
+
+def test_the_same_prices_in_another_wrapping_are_said_everywhere(
+    stack: Stack, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    """A packed copy of a committed file is committed; outcome, ledger and notification say of which it is one."""
+    plain, packed = tmp_path / "wrapped.csv", tmp_path / "wrapped-copy.csv.gz"
+    plain.write_bytes(csv(rows(200, seed=820)))
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    first = stack.ingest(plain)["batch_id"]
+    said = stack.run("ingest", str(packed)).stdout
+    (message,) = re.findall(r"^  (the same prices as batch .*)$", said, re.MULTILINE)
+    assert f"batch {first} (file incoming/wrapped.csv, committed on 20" in message
+    (name,) = re.findall(r"wrapped-copy-[0-9a-f]{16}", said)
+    assert state(stack, name) == ("committed", message)
+    (told,) = wait_for(lambda: mailbox.of(name))
+    assert (told["outcome"], told["message"]) == ("committed", message)
 
 
 def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
