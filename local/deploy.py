@@ -76,8 +76,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
     aws = clients(endpoint)
     bucket = _bucket(aws)
     queues = _queues(aws)
-    topic = aws("sns").create_topic(Name=f"{PREFIX}-notifications")["TopicArn"]
-    _subscribe(aws, topic, queues["notifications"])
+    topic = _topic(aws, queues["notifications"])
     role = _role(aws)
     job_queue = _job_queue(aws, role)
     machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}-ingestion"
@@ -152,12 +151,14 @@ def _queues(aws: Clients) -> dict[str, str]:
     return made
 
 
-def _subscribe(aws: Clients, topic: str, queue: str) -> None:
-    """Send a copy of every notification to a queue, where a person or a test can read it."""
+def _topic(aws: Clients, queue: str) -> str:
+    """Make the topic; a copy of every notification goes to a queue, where a person or a test can read it."""
     sns = aws("sns")
+    topic = str(sns.create_topic(Name=f"{PREFIX}-notifications")["TopicArn"])
     if not sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
         name = queue.rsplit("/", 1)[1]
         sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=_arn("sqs", name))
+    return topic
 
 
 def _role(aws: Clients) -> str:

@@ -7,7 +7,7 @@ import psutil
 
 QUIET_SECONDS = 60.0
 LONGEST_SECONDS = 600.0
-_WORK_SECONDS = 0.02  # of a processor: less may be a process that only looks whether it may go on
+_SHARE = 0.05  # of a processor: less may be nothing but the answers to those who ask whether it is ready
 
 
 class Patience:
@@ -23,7 +23,7 @@ class Patience:
         """Tell whether the process has been quiet, or has worked, for too long."""
         now = time.monotonic()
         worked = self._work()
-        if worked > self._worked + _WORK_SECONDS:
+        if worked > self._worked + _SHARE * self._quiet:
             self._worked, self._give_up = worked, now + self._quiet
         return now > min(self._give_up, self._end)
 

@@ -184,7 +184,7 @@ class Stack:
 
     def _start_aws(self) -> None:
         command = python("local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
-        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/config"))
+        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/"))
 
     def _start_events(self) -> None:
         environment = {name: self.environment[name] for name in _HANDLER_NEEDS}
@@ -215,7 +215,7 @@ class Stack:
                 seconds = time.monotonic() - began
                 words = f"{NAMES[name]} runs, but was not ready after {seconds:.0f} s"
                 raise StackError(f"{words}. The end of {log}:\n{last_lines(log)}")
-            time.sleep(0.05)
+            time.sleep(0.05 if time.monotonic() < began + 5 else 0.5)
 
     def _say(self, message: str) -> None:
         now = iso(datetime.now(UTC))

@@ -20,7 +20,7 @@ def aws_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     process = start(python("local.aws", "--port", str(port), "--data", str(folder)), folder / "log")
     endpoint = f"http://127.0.0.1:{port}"
-    _wait_for(f"{endpoint}/moto-api/config", process)
+    _wait_for(f"{endpoint}/moto-api/", process)
     yield endpoint
     process.terminate()
     process.wait(15)

@@ -13,9 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from loader import inbox
 from workflow import trigger
-from workflow.settings import SIDE_FILES
 from workflow.trigger import PoisonError, arrival, execution_name, handle, shard_count
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,60}")
@@ -163,47 +161,6 @@ def test_other_kinds_and_empty_files_are_started():
     """A file of an unknown kind, or an empty one, is started, so that its sender is told why it is refused."""
     assert arrival(event("incoming/readme.docx"), {}) is not None
     assert arrival(event(size=0), {}) is not None
-
-
-SIDE = [
-    *("_SUCCESS", "_success", "a/_SUCCESS", "_committed_123", "_started_9", "_temporary/0/prices.csv", ".hidden.csv"),
-    *("prices.csv.md5", "prices.csv.sha256", "prices.csv.tmp", "PRICES.CSV.TMP", "prices.csv.part", ".prices.csv.crc"),
-    *("prices.csv.filepart", "manifest.json", ".spark-staging-1/prices.csv", "prices.csv~"),
-]
-BATCHES = [
-    "prices.csv",
-    "_prices.csv",
-    "success.csv",
-    "md5.csv",
-    "a/../prices.csv",
-    "tmp.csv",
-    "part-00000.csv",
-    "tmp/x",
-]
-DEFAULT = ",".join(SIDE_FILES)
-
-
-def test_side_files_are_passed_over_and_counted(stack, caplog):
-    """What other tools lay beside a file starts nothing, is no poison, and is counted in one line of the log."""
-    stepfunctions, sqs, settings = stack
-    records = [message(event(f"incoming/{name}"), name) for name in ("_SUCCESS", "prices.csv.tmp", "prices.csv")]
-    with caplog.at_level("INFO", "ratesflow.trigger"):
-        handle({"Records": records}, settings | {"RATESFLOW_SIDE_FILES": DEFAULT}, stepfunctions, sqs)
-    assert [one["name"].rpartition("-")[0] for one in started(stepfunctions, settings)] == ["prices"]
-    assert dead_letters(sqs, settings) == []
-    assert "passed over 2 of 3: side files or folders" in caplog.messages
-
-
-@pytest.mark.parametrize("patterns", [DEFAULT, "", " , *.X ,[a-c]?"])
-@pytest.mark.parametrize("name", [*SIDE, *BATCHES, "a.x", "b1", "folder/"])
-def test_gc_looks_for_what_the_trigger_starts(monkeypatch, name, patterns):
-    """What the trigger passes over gc does not take for lost, and the reverse, whatever the patterns."""
-    key = f"incoming/{name}"
-    monkeypatch.setenv("RATESFLOW_SIDE_FILES", patterns)
-    started = arrival(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None
-    assert inbox.is_batch(key) == started
-    if patterns == DEFAULT:
-        assert started == (name in (*BATCHES, "a.x", "b1"))
 
 
 def test_moto_writes_etag_otherwise():

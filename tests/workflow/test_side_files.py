@@ -1,0 +1,55 @@
+"""Side files: what other tools lay beside a batch, or are still writing, is passed over by name."""
+
+import json
+from unittest.mock import Mock
+
+import pytest
+
+from loader import inbox
+from tests.workflow.test_trigger import event
+from workflow.settings import SIDE_FILES
+from workflow.trigger import arrival, handle
+
+SIDE = [
+    *("_SUCCESS", "_success", "a/_SUCCESS", "_committed_123", "_started_9", "_temporary/0/prices.csv", ".hidden.csv"),
+    *("prices.csv.md5", "prices.csv.sha256", "prices.csv.tmp", "PRICES.CSV.TMP", "prices.csv.part", ".prices.csv.crc"),
+    *("prices.csv.filepart", "manifest.json", ".spark-staging-1/prices.csv", "prices.csv~"),
+]
+BATCHES = [
+    "prices.csv",
+    "_prices.csv",
+    "success.csv",
+    "md5.csv",
+    "a/../prices.csv",
+    "tmp.csv",
+    "part-00000.csv",
+    "tmp/x",
+]
+DEFAULT = ",".join(SIDE_FILES)
+
+
+def test_side_files_are_passed_over_and_counted(caplog):
+    """What other tools lay beside a file starts nothing, is no poison, and is counted in one line of the log."""
+    records = [
+        {"messageId": name, "body": json.dumps(event(f"incoming/{name}"))}
+        for name in ("_SUCCESS", "prices.csv.tmp", "prices.csv")
+    ]
+    stepfunctions = Mock()
+    settings = {"RATESFLOW_SIDE_FILES": DEFAULT, "RATESFLOW_STATE_MACHINE_ARN": "arn"}
+    with caplog.at_level("INFO", "ratesflow.trigger"):
+        assert handle({"Records": records}, settings, stepfunctions, Mock()) == {"batchItemFailures": []}
+    ((_, started),) = stepfunctions.start_execution.call_args_list
+    assert started["name"].startswith("prices-")
+    assert "passed over 2 of 3: side files or folders" in caplog.messages
+
+
+@pytest.mark.parametrize("patterns", [DEFAULT, "", " , *.X ,[a-c]?"])
+@pytest.mark.parametrize("name", [*SIDE, *BATCHES, "a.x", "b1", "folder/"])
+def test_gc_looks_for_what_the_trigger_starts(monkeypatch, name, patterns):
+    """What the trigger passes over gc does not take for lost, and the reverse, whatever the patterns."""
+    key = f"incoming/{name}"
+    monkeypatch.setenv("RATESFLOW_SIDE_FILES", patterns)
+    started = arrival(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None
+    assert inbox.is_batch(key) == started
+    if patterns == DEFAULT:
+        assert started == (name in (*BATCHES, "a.x", "b1"))
