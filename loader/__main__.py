@@ -1,7 +1,8 @@
 """`python -m loader TASK …`: arguments and environment in, a result document and an exit code out.
 
 Exit codes: 0 done (a refusal is done), 64 usage, 65 the batch was closed or its object changed, 70 a defect,
-75 a passing fault: try again. Logs are lines of JSON on standard output.
+75 a passing fault: try again. 1 is the watchdog's, of a task that stood still: try again, too. Logs are lines of
+JSON on standard output.
 """
 
 import argparse

@@ -133,7 +133,8 @@ class Environment:
         from botocore.config import Config
 
         if not self.is_local:
-            return {"config": Config(retries={"mode": "standard", "max_attempts": 5})}
+            tries = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
+            return {"config": tries}
         patient = Config(
             retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60, proxies={}
         )

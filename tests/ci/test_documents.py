@@ -172,8 +172,9 @@ def test_tests_and_files_that_are_named() -> None:
 
 
 def test_the_sql_of_a_restore(database: Database) -> None:
-    """It is run as written, by a member of the owner's role: the epoch is another one and the version moves."""
-    (sql,) = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
+    """Run as written, by a member of the owner's role: the epoch is another one, and the version moves."""
+    sessions, sql = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
+    database.ask(sessions.replace("%", "%%"))
     ((before, number),) = database.ask("SELECT epoch::text, version FROM data_version")
     database.ask(sql)
     ((after, moved),) = database.ask("SELECT epoch::text, version FROM data_version")

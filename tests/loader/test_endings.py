@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -151,6 +152,19 @@ def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: Desk, task: s
     finally:
         stopped.kill()
         stopped.communicate()
+
+
+def test_a_task_that_connects_ends_when_it_is_told_to(desk18: Desk) -> None:
+    """A server that takes connections and says nothing holds nobody who is told to end."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://loader:x@127.0.0.1:{silent.getsockname()[1]}/x"
+        process = start("ledger", "--run", "run-1", DATABASE_URL=url)
+        connected, _ = silent.accept()
+        at = time.monotonic()
+        process.terminate()
+        assert finish(process)[0] == 75
+        assert time.monotonic() - at < 2
+        connected.close()
 
 
 def _is_stopped(pid: int) -> bool:
