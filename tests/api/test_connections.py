@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from api.connections import Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
+from api.versions import Newest
 from tests.api.service import wait_until
 
 BACKEND = "SELECT pg_backend_pid()"
@@ -123,7 +124,7 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     """At rest the database has no session of the service, and the next statement opens one."""
     connections = Connections(reader_url, "SET application_name = 'resting'")
     connections.fetch("SELECT 1", seconds=2)
-    DatabaseReader(connections, timeout_seconds=2).rest()
+    DatabaseReader(connections, Newest()).rest()
     watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
         deadline = time.monotonic() + 5

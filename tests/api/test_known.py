@@ -11,13 +11,15 @@ from falcon import testing
 
 from api.app import create_app
 from api.connections import DatabaseAwayError, OverloadedError
+from api.forward import ForwardReader
 from api.front import Front
-from api.known import Content, KnownAnswers
+from api.known import Content, KnownAnswers, Question
 from api.parameters import RatesQuery
 from api.rates import RatesResource
-from api.reader import Places, Rates, Version
-from api.versions import ForwardReader, Newest
+from api.reader import Places, Rates
+from api.versions import Newest, News, Version
 from api.watch import Watch
+from database.lanes import bitmap
 from tests.api.service import wait_until
 
 PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
@@ -28,35 +30,41 @@ class Database:
 
     def __init__(self) -> None:
         self.at = Version("e", 1)
+        self.changes: list[tuple[int, bytes | None]] = []
         self.away = False
         self.seconds = 0.0
         self.reads = self.polls = self.rests = 0
 
-    def rates(self, query: RatesQuery) -> Rates:
+    def commit(self, *lanes: tuple[str, str]) -> None:
+        """Move to the next version, which touches these lanes."""
+        self.changes.append((self.at.number + 1, bitmap(lanes)))
+        self.at = Version(self.at.epoch, self.at.number + 1)
+
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Answer after some time."""
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
         if self.away:
             raise DatabaseAwayError("away")
-        return Rates(at, True, True, {})
+        return Rates(at, at, True, True, {})
 
-    def version(self) -> Version:
-        """Tell the version."""
+    def news(self, seconds: float) -> News:
+        """Tell the version and what led to it."""
         self.polls += 1
         if self.away:
             raise DatabaseAwayError("away")
-        return self.at
+        return News(self.at, max(0, self.at.number - 64), self.changes)
 
     def rest(self) -> None:
         """Hold no connection."""
         self.rests += 1
 
-    def places(self) -> Places:
+    def places(self, deadline: float) -> Places:
         """Know none."""
-        return Places(self.at, (), ())
+        return Places(self.at, self.at, (), ())
 
-    def alike(self, text: str) -> list[str]:
+    def alike(self, text: str, deadline: float) -> list[str]:
         """Know none."""
         return []
 
@@ -74,8 +82,9 @@ def service(database: Database, **options: Any) -> Front:
     newest = Newest()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     watch = Watch(database, newest, interval_seconds=options.pop("interval_seconds", 0.02), **times)
+    options = {"seconds": 0.4, **options}
     known = KnownAnswers(newest, watch, **options)
-    reader = ForwardReader(database, newest, patience_seconds=0.2)
+    reader = ForwardReader(database, newest, watch if options.get("max_bytes") != 0 else None)
     return Front(create_app(reader, known), known, RatesResource(reader, known))
 
 
@@ -144,19 +153,21 @@ def test_failure_is_shared_and_forgotten(database: Database) -> None:
 def test_too_many_for_one_read(database: Database) -> None:
     """Beyond those who may wait for another's read, requests are refused at once."""
     newest = Newest()
+    newest.adopt(Version("e", 1))
     known = KnownAnswers(newest, Watch(database, newest), max_waiting=1)
+    question = Question("key", 0)
     hold = threading.Event()
 
-    def load() -> Content:
+    def load(deadline: float) -> Content:
         hold.wait(5)
         return Content(Version("e", 1), "text/plain", b"x")
 
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(known.answer, "key", load) for _ in range(2)]
+        waiting = [threads.submit(known.answer, question, load) for _ in range(2)]
         time.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(OverloadedError):
-            known.answer("key", load)
+            known.answer(question, load)
         assert time.monotonic() - started < 0.1
         assert not any(each.done() for each in waiting)
         hold.set()
@@ -208,10 +219,11 @@ def test_never_backwards(database: Database) -> None:
 def test_left_epoch_does_not_return() -> None:
     """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
     newest = Newest()
-    assert newest.saw(Version("e", 5))
-    assert newest.saw(Version("f", 1))
-    assert not newest.saw(Version("e", 6))
-    assert newest.current == Version("f", 1)
+    assert newest.adopt(Version("e", 5))
+    assert newest.adopt(Version("f", 1))
+    assert not newest.adopt(Version("e", 6))
+    assert newest.state
+    assert newest.state.version == Version("f", 1)
 
 
 def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
@@ -256,17 +268,17 @@ def test_rests_when_idle(database: Database) -> None:
 @pytest.fixture
 def small(database: Database) -> Iterator[KnownAnswers]:
     newest = Newest()
-    known = KnownAnswers(newest, Watch(database, newest), max_bytes=200_000)
-    newest.saw(database.at)
-    return known
+    watch = Watch(database, newest)
+    watch.poll(1)
+    return KnownAnswers(newest, watch, max_bytes=200_000)
 
 
 def test_memory_is_bounded(small: KnownAnswers, database: Database) -> None:
     """However many answers there are, no more bytes are kept than may be; what is used often stays."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
-    small.answer("often", lambda: content)
+    small.answer(Question("often", 0), lambda _: content)
     for number in range(100):
-        small.answer(f"key {number}", lambda: content)
+        small.answer(Question(f"key {number}", 0), lambda _: content)
         assert small.recall("often") is not None
         assert small.size()[1] <= 200_000
     assert small.recall("key 0") is None
