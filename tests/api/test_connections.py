@@ -8,7 +8,7 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.connections import Connections, DatabaseAwayError, OverloadedError
+from api.connections import BehindError, Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
 from api.versions import Newest
 from tests.api.service import wait_until
@@ -137,3 +137,27 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     watcher.close()
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()
+
+
+def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None:
+    """Connections to a server that is behind are closed and opened again until the time is over, and no longer."""
+    connections = Connections(reader_url, "SELECT 1")
+    seen: list[object] = []
+    started = time.monotonic()
+    with pytest.raises(BehindError):
+        connections.fetch(BACKEND, seconds=0.5, accepts=lambda rows: bool(seen.append(rows)))
+    assert time.monotonic() - started < 0.8
+    assert 3 < len({str(each) for each in seen}) < 20
+    connections.close()
+
+
+def test_the_spare_connection_goes_first(reader_url: str) -> None:
+    """When a server is behind the connection on which the newest version was seen is the next to be asked."""
+    spare = Connections(reader_url, "SELECT 1", size=1)
+    ((backend,),) = spare.fetch(BACKEND, seconds=2)
+    connections = Connections(reader_url, "SELECT 1", spare=spare)
+    assert connections.fetch(BACKEND, seconds=2) != [(backend,)]
+    assert connections.fetch(BACKEND, seconds=2, accepts=lambda rows: rows == [(backend,)]) == [(backend,)]
+    assert connections.fetch(BACKEND, seconds=2) == [(backend,)]
+    connections.close()
+    spare.close()

@@ -78,10 +78,13 @@ def database() -> Database:
 
 
 def service(database: Database, **options: Any) -> Front:
-    """Return the service on that database; it polls quickly."""
+    """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
     newest = Newest()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
-    watch = Watch(database, newest, interval_seconds=options.pop("interval_seconds", 0.02), **times)
+    interval_seconds = options.pop("interval_seconds", 0.02)
+    watch = Watch(database, newest, interval_seconds=interval_seconds or 0, **times)
+    if interval_seconds is None:
+        watch._thread = threading.current_thread()  # so that none is started
     options = {"seconds": 0.4, **options}
     known = KnownAnswers(newest, watch, **options)
     reader = ForwardReader(database, newest, watch if options.get("max_bytes") != 0 else None)
@@ -112,6 +115,63 @@ def test_new_version_is_seen(database: Database) -> None:
     database.at = Version("e", 2)
     wait_until(lambda: get(app).headers["ETag"] != etag, 2)
     assert database.reads == 2
+
+
+def ask(app: Front, orig: str, dest: str, **headers: str) -> testing.Result:
+    """Ask for the rates of another lane."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return testing.TestClient(app).simulate_get(
+        "/rates", params=PARAMS | {"orig_code": orig, "dest_code": dest}, headers=sent
+    )
+
+
+TOUCHED = ("CNGGZ", "EETLL")
+LANES = [TOUCHED, ("CNGGZ", "baltic"), ("china", "EETLL"), ("CNSGH", "EETLL"), ("CNSGH", "baltic"), ("china", "baltic")]
+
+
+def test_a_commit_forgets_what_it_touches(database: Database) -> None:
+    """After a commit the lanes that it touched are read again, and have other ETags; all others stay known."""
+    app = service(database)
+    tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    assert database.reads == len(LANES)
+    database.commit(TOUCHED)
+    wait_until(lambda: ask(app, *TOUCHED).headers["ETag"] != tags[TOUCHED], 2)
+    after = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    assert [lane for lane in LANES if after[lane] != tags[lane]] == LANES[:3]
+    assert database.reads == len(LANES) + 3
+    assert ask(app, *LANES[5], If_None_Match=tags[LANES[5]]).status_code == 304
+    assert ask(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
+
+
+def test_lists_of_places_outlive_commits(database: Database) -> None:
+    """Ports and regions stay known while batches commit, and are read again when reference data has changed."""
+    client = testing.TestClient(service(database))
+    tag = client.simulate_get("/ports").headers["ETag"]
+    database.commit(TOUCHED)
+    wait_until(lambda: '"e-2-' in client.simulate_get("/rates", params=PARAMS).headers["ETag"], 2)
+    assert client.simulate_get("/ports", headers={"If-None-Match": tag}).status_code == 304
+    database.at = Version("e", 3)
+    wait_until(lambda: client.simulate_get("/ports").headers["ETag"] != tag, 2)
+
+
+def test_workers_know_each_others_etags(database: Database) -> None:
+    """Workers that began at different times may name one answer differently: each knows the other's to be good,
+    and says so with the ETag that it was shown; once the lane is touched none is good any more."""
+    early = service(database)
+    first = get(early).headers["ETag"]
+    for _ in range(70):  # more than a worker learns of when it begins
+        database.commit(("CNSGH", "NLRTM"))
+    wait_until(lambda: '"e-71-' in ask(early, "CNSGH", "NLRTM").headers["ETag"], 2)
+    late = service(database)
+    second = get(late).headers["ETag"]
+    assert first.replace("e-1-", "e-7-") == second
+    answer = get(early, If_None_Match=second)
+    assert (answer.status_code, answer.headers["ETag"]) == (304, second)
+    assert get(late, If_None_Match=first).headers["ETag"] == second
+    database.commit(TOUCHED)
+    for app in (early, late):
+        wait_until(lambda app=app: '"e-72-' in get(app).headers["ETag"], 2)
+        assert get(app, If_None_Match=f"{first}, {second}").status_code == 200
 
 
 def test_restored_database_is_seen(database: Database) -> None:
@@ -196,13 +256,63 @@ def test_etag_is_of_one_request(database: Database) -> None:
 
 def test_client_that_knows_better(database: Database) -> None:
     """A client that shows the ETag of a newer version than the last poll saw is not answered with the older."""
-    app = service(database, interval_seconds=60)
+    app = service(database, interval_seconds=None)
     old = get(app).headers["ETag"]
     database.at = Version("e", 2)
     assert get(app).headers["ETag"] == old
     newer = old.replace("e-1-", "e-2-")
     assert get(app, If_None_Match=newer).status_code == 304
     assert get(app).headers["ETag"] == newer
+
+
+@pytest.mark.parametrize("sent", [1, 900])
+def test_one_look_a_request(database: Database, sent: int) -> None:
+    """However many ETags of newer versions a client shows, the database is asked for its version once."""
+    app = service(database, interval_seconds=None)
+    tag = get(app).headers["ETag"]
+    database.commit(TOUCHED)
+    polls = database.polls
+    assert get(app, If_None_Match=", ".join([tag.replace("e-1-", "e-2-")] * sent)).status_code == 304
+    assert database.polls == polls + 1
+
+
+@pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
+def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
+    """Clients that show versions that never were get good answers, in time, for a few looks at the database."""
+    app = service(database, interval_seconds=None)
+    tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
+    polls, began = database.polls, time.monotonic()
+    with ThreadPoolExecutor(30) as threads:
+        answers = list(threads.map(lambda _: get(app, If_None_Match=tag).status_code, range(30)))
+    assert set(answers) == {200}
+    assert time.monotonic() - began < 1
+    assert database.polls - polls <= (20 if ahead < 10_000 else 0)
+    assert database.reads == 1
+
+
+def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
+    """The server asked first may be behind what a client has seen: the client waits until it, or another, is not."""
+    app = service(database, interval_seconds=None, seconds=2)
+    tag = get(app).headers["ETag"]
+    threading.Timer(0.1, database.commit, [TOUCHED]).start()  # as if a replay took that long
+    assert get(app, If_None_Match=tag.replace("e-1-", "e-2-")).status_code == 304
+    assert '"e-2-' in get(app).headers["ETag"]
+
+
+def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
+    """The database goes away just after a commit was seen: the former answer is given, for as long as no client
+    has been told anything of the commit, and never after."""
+    app = service(database, interval_seconds=None)
+    tag = get(app).headers["ETag"]
+    database.commit(TOUCHED)
+    app._known._watch.poll(1)
+    database.away = True
+    assert get(app).headers["ETag"] == tag
+    assert ask(app, "CNSGH", "EETLL").status_code == 503
+    database.away = False
+    assert '"e-2-' in ask(app, "china", "EETLL").headers["ETag"]
+    database.away = True
+    assert get(app).status_code == 503
 
 
 def test_never_backwards(database: Database) -> None:
