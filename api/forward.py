@@ -56,6 +56,7 @@ class ForwardReader:
         while True:
             moment = time.monotonic()
             found = read()
+            self._newest.show(found.newest)
             if not self._newest.includes(found.version):
                 self._catch_up(found.version, deadline)
             state = self._newest.state

@@ -52,6 +52,8 @@ class Newest:
         self.state: State | None = None
         # The largest version that an ETag given to a client names: nothing older than it may be told of its lanes.
         self.given = 0
+        # The newest version that any server has shown, while answers were read as of the one that the worker is at.
+        self.shown: Version | None = None
         self._left: set[str] = set()  # epochs that were followed by others: what still shows them is behind
         self._lock = threading.Lock()
 
@@ -63,7 +65,7 @@ class Newest:
             if self.state is None or news.version != self.state.version:
                 if self.state and self.state.version.epoch != news.version.epoch:
                     self._left.add(self.state.version.epoch)
-                    self.given = 0
+                    self.given, self.shown = 0, None
                 self.state = _moved(self.state, news)
             return True
 
@@ -76,6 +78,12 @@ class Newest:
         if than is None or version.epoch != than.version.epoch:
             return version.epoch in self._left
         return version.number < than.version.number
+
+    def show(self, version: Version) -> None:
+        """Take note of a version that a server has."""
+        shown = self.shown
+        if shown is None or version.epoch != shown.epoch or version.number > shown.number:
+            self.shown = version
 
     def includes(self, version: Version) -> bool:
         """Return whether the worker is at `version` or a later one."""

@@ -148,8 +148,11 @@ class Watch:
         away = False
         self._asked_at = time.monotonic()
         while True:
+            shown = self._newest.shown
             try:
                 self.poll(self._poll_seconds)
+                if shown and not self._newest.includes(shown):
+                    self._reader.rest()  # others are further: the next connection may lead to one of these
                 if away:
                     log.info("the database is back")
                 away = False

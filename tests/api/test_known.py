@@ -234,6 +234,29 @@ def test_too_many_for_one_read(database: Database) -> None:
         assert {each.result()[0].body for each in waiting} == {b"x"}
 
 
+def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
+    """A request that comes after the worker has moved is not answered with a read that began before."""
+    newest = Newest()
+    newest.adopt(Version("e", 1))
+    known = KnownAnswers(newest, Watch(database, newest), max_waiting=1)
+    hold = threading.Event()
+
+    def early(deadline: float) -> Content:
+        hold.wait(5)
+        return Content(Version("e", 1), "text/plain", b"before")
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(known.answer, Question("key", 0), early)
+        wait_until(lambda: "key" in known._loads)
+        newest.adopt(Version("e", 2))
+        late = Content(Version("e", 2), "text/plain", b"after")
+        second = threads.submit(known.answer, Question("key", 0), lambda _: late)
+        wait_until(lambda: known._places._value == 0)
+        hold.set()
+        assert first.result()[0].body == b"before"
+        assert second.result()[0].body == b"after"
+
+
 def test_not_modified_without_a_read(database: Database) -> None:
     """Who shows the ETag of the current version gets 304 without any read, even where the answer is not kept."""
     app = service(database, max_bytes=10)
