@@ -55,10 +55,6 @@ class OverloadedError(DatabaseAwayError):
     """Too many requests wait for the database already."""
 
 
-class BehindError(DatabaseAwayError):
-    """No server that could be reached has replayed what was seen before."""
-
-
 class _Kept(NamedTuple):
     connection: Connection
     cursor: Cursor  # made once, as is the poller, not for every statement
@@ -112,8 +108,7 @@ class Connections:
 
         A lost connection is replaced, and the statement repeated once, within the same `seconds`. If `accepts`
         says of the rows that their server is behind, others are asked. Raises DatabaseAwayError when the time is
-        over, and as BehindError if it is for that; OverloadedError at once when too many wait; psycopg2.Error
-        when the statement itself is wrong.
+        over, OverloadedError at once when too many wait; psycopg2.Error when the statement itself is wrong.
         """
         deadline = time.monotonic() + seconds
         self.enter()
@@ -187,7 +182,7 @@ class Connections:
                     raise DatabaseAwayError(str(error)) from error
             kept = None
             if time.monotonic() + pause >= deadline:
-                raise BehindError("the database is behind what was seen of it before")
+                raise DatabaseAwayError("the database is behind what was seen of it before")
             time.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from api.connections import BehindError, DatabaseAwayError
+from api.connections import DatabaseAwayError
 from api.parameters import RatesQuery
 from api.reader import Places, Rates, RatesReader
 from api.versions import PLACES, Newest, Version, bucket_of
@@ -38,11 +38,13 @@ class ForwardReader:
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Return the rates that the query asks for."""
-        return self._forward(lambda: self._reader.rates(query, deadline), bucket_of(query.orig, query.dest), deadline)
+        return self._forward(
+            lambda: self._reader.rates(query, deadline), lambda: bucket_of(query.orig, query.dest), deadline
+        )
 
     def places(self, deadline: float) -> Places:
         """Return all ports and regions."""
-        return self._forward(lambda: self._reader.places(deadline), PLACES, deadline)
+        return self._forward(lambda: self._reader.places(deadline), lambda: PLACES, deadline)
 
     def alike(self, text: str, deadline: float) -> list[str]:
         """Return up to three locations that a person who wrote `text` may have meant."""
@@ -52,20 +54,23 @@ class ForwardReader:
         """Ask the database for a sign of life."""
         self._reader.check()
 
-    def _forward(self, read: Callable[[], Found], bucket: int, deadline: float) -> Found:
+    def _forward(self, read: Callable[[], Found], bucket: Callable[[], int], deadline: float) -> Found:
         while True:
             moment = time.monotonic()
             found = read()
-            self._newest.show(found.newest)
-            if not self._newest.includes(found.version):
-                self._catch_up(found.version, deadline)
             state = self._newest.state
-            if state and found.newest == state.version and self._watch:
-                self._watch.saw_at(moment)
-            if state and state.holds(found.version, bucket):
-                return found
+            if state is None or found.newest != state.version:
+                self._newest.show(found.newest)
+                if not self._newest.includes(found.version):
+                    self._catch_up(found.version, deadline)
+                    state = self._newest.state
+            if state is not None:
+                if self._watch and found.newest == state.version:
+                    self._watch.saw_at(moment)
+                if found.version == state.version or state.holds(found.version, bucket()):
+                    return found
             if time.monotonic() + PAUSE_SECONDS > deadline:
-                raise BehindError(f"the database is behind: it has {found.version}, not {state and state.version}")
+                raise DatabaseAwayError(f"the database is behind: it has {found.version}, not {state and state.version}")
             time.sleep(PAUSE_SECONDS)
 
     def _catch_up(self, version: Version, deadline: float) -> None:

@@ -92,7 +92,9 @@ class DatabaseReader:
         else:
             rows = self._fetch(queries.RATES[orig.kind, dest.kind], parameters, deadline)
         _, epoch, version, seen, orig_known, dest_known, *_ = rows[0]
-        return Rates(Version(epoch, seen), Version(epoch, version), orig_known, dest_known, _add_up(rows))
+        newest = Version(epoch, version)
+        at = newest if seen == version else Version(epoch, seen)
+        return Rates(at, newest, orig_known, dest_known, _add_up(rows))
 
     def places(self, deadline: float) -> Places:
         """Return all ports and regions, in one statement."""

@@ -8,7 +8,7 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.connections import BehindError, Connections, DatabaseAwayError, OverloadedError
+from api.connections import Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
 from api.versions import Newest
 from tests.api.service import wait_until
@@ -144,10 +144,10 @@ def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None
     connections = Connections(reader_url, "SELECT 1")
     seen: list[object] = []
     started = time.monotonic()
-    with pytest.raises(BehindError):
+    with pytest.raises(DatabaseAwayError):
         connections.fetch(BACKEND, seconds=0.5, accepts=lambda rows: bool(seen.append(rows)))
     assert time.monotonic() - started < 0.8
-    assert 3 < len({str(each) for each in seen}) < 20
+    assert 1 < len({str(each) for each in seen}) < 20
     connections.close()
 
 
