@@ -70,7 +70,9 @@ class ForwardReader:
                 if found.version == state.version or state.holds(found.version, bucket()):
                     return found
             if time.monotonic() + PAUSE_SECONDS > deadline:
-                raise DatabaseAwayError(f"the database is behind: it has {found.version}, not {state and state.version}")
+                raise DatabaseAwayError(
+                    f"the database is behind: it has {found.version}, not {state and state.version}"
+                )
             time.sleep(PAUSE_SECONDS)
 
     def _catch_up(self, version: Version, deadline: float) -> None:

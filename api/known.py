@@ -228,8 +228,11 @@ class KnownAnswers:
         state, memory = self._newest.state, self._memory
         if state is None or memory.epoch != state.version.epoch or not self._watch.is_good():
             return None
+        changed = state.changed[question.bucket]
         answer = memory.young.get(question.key) or memory.old.get(question.key)
-        return answer if state.changed[question.bucket] > self._newest.given else None
+        if answer is None or changed <= self._newest.given or (moment := self._newest.reached_at(changed)) is None:
+            return None
+        return answer if time.monotonic() - moment < self._watch.max_stale_seconds else None
 
     def _holds(self, answer: Answer) -> bool:
         state = self._newest.state

@@ -17,7 +17,7 @@ lists with commas, which no location has, and what comes out is JSON: psycopg2 t
 from typing import Literal
 
 # Versions whose changes are told at once: who is further behind takes everything for changed.
-MOST_CHANGES = 64
+MOST_CHANGES = 256
 
 Kind = Literal["port", "region"]
 

@@ -5,11 +5,13 @@ between has touched (the table ``changes``), as buckets of a hash; all other ans
 """
 
 import threading
+import time
 from array import array
-from collections import defaultdict
+from collections import defaultdict, deque
 from typing import NamedTuple
 
 from api.parameters import Location
+from api.queries import MOST_CHANGES
 from database.lanes import ANY, BUCKETS, bucket, buckets
 
 # Of answers that depend on ports and regions alone: changed only by what changes everything.
@@ -54,6 +56,7 @@ class Newest:
         self.given = 0
         # The newest version that any server has shown, while answers were read as of the one that the worker is at.
         self.shown: Version | None = None
+        self._moves: deque[tuple[int, float]] = deque(maxlen=MOST_CHANGES)  # numbers of versions, and when
         self._left: set[str] = set()  # epochs that were followed by others: what still shows them is behind
         self._lock = threading.Lock()
 
@@ -66,7 +69,9 @@ class Newest:
                 if self.state and self.state.version.epoch != news.version.epoch:
                     self._left.add(self.state.version.epoch)
                     self.given, self.shown = 0, None
+                    self._moves.clear()
                 self.state = _moved(self.state, news)
+                self._moves.append((news.version.number, time.monotonic()))
             return True
 
     def adopt(self, version: Version) -> bool:
@@ -89,6 +94,13 @@ class Newest:
         """Return whether the worker is at `version` or a later one."""
         state = self.state
         return state is not None and version.epoch == state.version.epoch and version.number <= state.version.number
+
+    def reached_at(self, number: int) -> float | None:
+        """Return when (of time.monotonic) the worker moved to that version or past it; None if that is long ago."""
+        moves = list(self._moves)
+        if not moves or moves[0][0] > number:
+            return None
+        return next((moment for reached, moment in moves if reached >= number), None)
 
     def gave(self, number: int) -> None:
         """Take note that a client was given, or has, an ETag that names this version."""

@@ -56,7 +56,7 @@ class Watch:
         self._reader = reader
         self._newest = newest
         self._interval_seconds = interval_seconds
-        self._max_stale_seconds = max(max_stale_seconds, 2 * interval_seconds)
+        self.max_stale_seconds = max(max_stale_seconds, 2 * interval_seconds)
         self._idle_seconds = idle_seconds
         self._poll_seconds = poll_seconds
         self._polling = threading.Lock()
@@ -80,7 +80,7 @@ class Watch:
     def saw_at(self, moment: float) -> None:
         """Take note that at `moment` (of time.monotonic) the database was seen at the newest version."""
         self._seen_at = max(self._seen_at, moment)
-        self._good_until = self._seen_at + self._max_stale_seconds
+        self._good_until = self._seen_at + self.max_stale_seconds
         self._wake()
 
     def age(self) -> float | None:

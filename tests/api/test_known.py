@@ -32,6 +32,7 @@ class Database:
         self.at = Version("e", 1)
         self.changes: list[tuple[int, bytes | None]] = []
         self.away = False
+        self.unreadable = False  # but its version can be told
         self.seconds = 0.0
         self.reads = self.polls = self.rests = 0
 
@@ -45,7 +46,7 @@ class Database:
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
-        if self.away:
+        if self.away or self.unreadable:
             raise DatabaseAwayError("away")
         return Rates(at, at, True, True, {})
 
@@ -336,6 +337,19 @@ def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database
     assert '"e-2-' in ask(app, "china", "EETLL").headers["ETag"]
     database.away = True
     assert get(app).status_code == 503
+
+
+def test_what_was_known_grows_too_old(database: Database) -> None:
+    """The former answer is given no longer than known answers are while the database is away."""
+    app = service(database, max_stale_seconds=0.4)
+    tag = get(app).headers["ETag"]
+    database.unreadable = True
+    database.commit(TOUCHED)
+    began = time.monotonic()
+    wait_until(lambda: get(app).status_code == 503, 2)
+    assert 0.3 < time.monotonic() - began < 1.5
+    database.unreadable = False
+    assert get(app).headers["ETag"] != tag
 
 
 def test_never_backwards(database: Database) -> None:
