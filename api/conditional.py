@@ -4,32 +4,37 @@ from collections.abc import Callable
 
 import falcon
 
-from api.known import Content, KnownAnswers
+from api.known import Content, KnownAnswers, Question
 
 # Where the front finds how an answer came about.
 SOURCE = "ratesflow.source"
 
 
 def respond(
-    request: falcon.Request, response: falcon.Response, known: KnownAnswers, key: str, load: Callable[[], Content]
+    request: falcon.Request,
+    response: falcon.Response,
+    known: KnownAnswers,
+    question: Question,
+    load: Callable[[float], Content],
 ) -> None:
-    """Fill `response` with the answer of that key, which `load` gives if it is not known."""
+    """Fill `response` with the answer to that question, which `load` gives, until a deadline, if it is not known."""
+    deadline = known.deadline()
     sent = [str(tag) for tag in request.if_none_match or []]
-    for tag in sent:
-        known.must_be_newer(tag)
-    current = known.current_etag(key)
-    if current is not None and current.strip('"') in sent:
+    if sent:
+        known.reach(sent)
+    if tag := known.unchanged(sent, question):
         # Only who was given this answer can have its ETag: there is no need to look further.
-        _not_modified(response, known, current)
         request.env[SOURCE] = "unchanged"
-        return
-    answer, request.env[SOURCE] = known.answer(key, load)
+        return _not_modified(response, known, tag)
+    answer, request.env[SOURCE] = known.answer(question, load, deadline)
     if answer.etag.strip('"') in sent or "*" in sent:
-        _not_modified(response, known, answer.etag)
-        return
+        return _not_modified(response, known, answer.etag)
+    if tag := known.unchanged(sent, question):
+        return _not_modified(response, known, tag)
     for name, value in answer.headers:
         response.set_header(name, value)
     response.data = answer.body
+    return None
 
 
 def _not_modified(response: falcon.Response, known: KnownAnswers, etag: str) -> None:

@@ -3,13 +3,16 @@
 psycopg2 has no time limit of its own for a server that hangs, and libpq's for connecting is at least two
 seconds. So connections are asynchronous ones (psycopg2 documentation, "Asynchronous support"), and every
 wait for the socket ends at the request's deadline. They are always in autocommit: no BEGIN, no ROLLBACK.
+
+Behind one address there may be several servers, each replaying the writer's changes at its own pace. A connection
+to one that has not replayed enough is closed, and another one asked, which may lead to a server that has.
 """
 
 import queue
 import select
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -21,9 +24,11 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import register_default_json
 
+from api.addresses import Addresses, UnknownHostError
 from database.connect import KEEPALIVES, SESSION
 
 Row = tuple[Any, ...]
+Accepts = Callable[[list[Row]], bool]
 
 # Worth repeating on the same connection: a standby cancelled the query in favour of what it replays.
 CONFLICTS = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED}
@@ -38,6 +43,8 @@ STALE = {
 }
 # A statement that was not sent as a whole at once is sent on after this long.
 FIRST_LOOK_MILLISECONDS = 20
+# Before a third connection and further ones are tried, since the first two led to servers that are behind.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
 
 
 class DatabaseAwayError(Exception):
@@ -59,13 +66,23 @@ class Connections:
     """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
 
     `session` is the SQL that prepares each new connection. A connection is renewed once it is
-    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found.
+    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found. When a server is behind,
+    the idle connection of `spare` is taken instead, if it has one.
     """
 
     def __init__(
-        self, url: str, session: str, *, size: int = 8, max_waiting: int = 32, recycle_seconds: float = 300
+        self,
+        url: str,
+        session: str,
+        *,
+        size: int = 8,
+        max_waiting: int = 32,
+        recycle_seconds: float = 300,
+        spare: "Connections | None" = None,
     ) -> None:
         self._url = url
+        self._addresses = Addresses()
+        self._spare = spare
         self._session = session
         self._recycle_seconds = recycle_seconds
         self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
@@ -84,17 +101,19 @@ class Connections:
             most, self._most = self._most, self._statements
         return min(most, self._size), max(0, most - self._size)
 
-    def fetch(self, statement: str, parameters: Sequence[object] = (), *, seconds: float) -> list[Row]:
+    def fetch(
+        self, statement: str, parameters: Sequence[object] = (), *, seconds: float, accepts: Accepts | None = None
+    ) -> list[Row]:
         """Run one statement that only reads, and return its rows.
 
-        A lost connection is replaced, and the statement repeated once, within the same `seconds`.
-        Raises DatabaseAwayError when they are over, OverloadedError at once when too many wait;
-        psycopg2.Error when the statement itself is wrong.
+        A lost connection is replaced, and the statement repeated once, within the same `seconds`. If `accepts`
+        says of the rows that their server is behind, others are asked. Raises DatabaseAwayError when the time is
+        over, OverloadedError at once when too many wait; psycopg2.Error when the statement itself is wrong.
         """
         deadline = time.monotonic() + seconds
         self.enter()
         try:
-            return self.run(statement, parameters, deadline)
+            return self.run(statement, parameters, deadline, accepts)
         finally:
             self.leave()
 
@@ -110,15 +129,17 @@ class Connections:
         with self._counting:
             self._present -= 1
 
-    def run(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+    def run(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None = None
+    ) -> list[Row]:
         """Do what `fetch` does, until `deadline` (of time.monotonic), for requests that were counted in."""
         with self._counting:
             self._statements += 1
             if self._statements > self._most:
                 self._most = self._statements
         try:
-            return self._in_turn(statement, parameters, deadline)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            return self._in_turn(statement, parameters, deadline, accepts)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError, UnknownHostError) as error:
             raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
         finally:
             with self._counting:
@@ -130,18 +151,45 @@ class Connections:
             while True:
                 self._idle.pop().connection.close()
 
-    def _in_turn(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+    def _in_turn(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row]:
         try:
             self._slots.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             raise OverloadedError("every connection to the database was busy for too long") from None
         try:
-            return self._fetch(statement, parameters, deadline)
+            kept = self._take() or self._open(deadline)
+            rows = self._fetch(kept, statement, parameters, deadline, accepts)
+            return self._elsewhere(statement, parameters, deadline, accepts) if rows is None else rows
         finally:
             self._slots.put(None)
 
-    def _fetch(self, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
-        kept = self._take() or self._open(deadline)
+    def _elsewhere(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row]:
+        """Ask by one connection after another until one leads to a server that is not behind."""
+        pause = 0.0
+        kept = self._spare._take() if self._spare else None
+        while True:
+            try:
+                kept = kept or self._take() or self._open(deadline)
+                rows = self._fetch(kept, statement, parameters, deadline, accepts)
+                if rows is not None:
+                    return rows
+            except psycopg2.OperationalError as error:  # this server is away: there may be others
+                if time.monotonic() >= deadline:
+                    raise DatabaseAwayError(str(error)) from error
+            kept = None
+            if time.monotonic() + pause >= deadline:
+                raise DatabaseAwayError("the database is behind what was seen of it before")
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
+
+    def _fetch(
+        self, kept: _Kept, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row] | None:
+        """Return the rows, or None where they are not accepted; then the connection is closed."""
         try:
             try:
                 rows = _execute(kept, statement, parameters, deadline)
@@ -152,6 +200,9 @@ class Connections:
                 elif error.pgcode not in CONFLICTS:
                     raise
                 rows = _execute(kept, statement, parameters, deadline)
+            if accepts and not accepts(rows):
+                kept.connection.close()
+                return None
         except BaseException as error:
             # After an answer from the server the connection is as good as before; else its state is unknown.
             if not (isinstance(error, psycopg2.Error) and error.pgcode):
@@ -174,6 +225,7 @@ class Connections:
 
     def _open(self, deadline: float) -> _Kept:
         settings: dict[str, Any] = {"application_name": "ratesflow-api", "options": SESSION, **KEEPALIVES}
+        settings |= self._addresses.settings(self._url, deadline)
         connection: Connection = psycopg2.connect(self._url, async_=True, **settings)
         try:
             _wait(connection, deadline)

@@ -13,7 +13,7 @@ from typing import Any
 
 from api.conditional import SOURCE
 from api.cors import PREFLIGHT, Cors
-from api.known import Headers, KnownAnswers
+from api.known import Headers, KnownAnswers, Question
 from api.logs import log_access
 from api.metrics import Reporter
 from api.problems import REQUEST_ID
@@ -74,13 +74,15 @@ class Front:
         accept = environ.get("HTTP_ACCEPT")
         media_type = JSON if accept is None else variant(accept)
         key = rates_key(environ["QUERY_STRING"], media_type)
+        answer = self._known.recall(key)
         sent = environ.get("HTTP_IF_NONE_MATCH")
         if sent:
-            etag = self._known.current_etag(key)
-            if etag is None or sent.removeprefix("W/") != etag:
+            tag = sent.removeprefix("W/").strip('"')
+            etag = answer and self._known.unchanged([tag], Question(key, answer.bucket))
+            if not etag:
                 return "", [], b"", ""  # a list of them, or a newer one: that takes the longer way
             return "304 Not Modified", [("ETag", etag), *self._known.headers], b"", "unchanged"
-        if answer := self._known.recall(key):
+        if answer:
             return "200 OK", answer.headers, answer.body, "known"
         try:
             answer, source = self._rates.answer(environ["QUERY_STRING"], media_type)

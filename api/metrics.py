@@ -33,6 +33,7 @@ UNITS = {
     "ConnectionsWaited": "Count",  # the most statements that waited for one; requests may share a statement
     "KnownAnswers": "Count",
     "KnownBytes": "Bytes",
+    "Outdated": "Count",  # looks at kept answers that a commit had changed: what commits cost, beside Known
     "DataAge": "Seconds",  # since the data version was last confirmed
 }
 SOURCES = {"known": "Known", "unchanged": "Unchanged", "joined": "Joined", "read": "Read"}

@@ -34,7 +34,8 @@ PAGE = """<!doctype html>
 <p>A day with fewer than three prices has a <code>count</code> and no <code>price</code>; a day without any has
 neither. As a table: <code>curl -H 'Accept: text/csv' …</code></p>
 <h2 id="fresh">How fresh, how often</h2>
-<p>Answers change only when a batch of prices is taken up. Each has an <code>ETag</code>; send it back as
+<p>An answer changes only when a batch with prices between its locations is taken up.
+Each has an <code>ETag</code>; send it back as
 <code>If-None-Match</code>, and <code>304</code> says that nothing changed. <code>Cache-Control</code> says how long
 you need not ask. Every answer has an <code>X-Request-Id</code>, yours if you sent one: name it when you report
 something.</p>

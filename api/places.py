@@ -7,9 +7,10 @@ import falcon
 import orjson
 
 from api.conditional import respond
-from api.known import Content, KnownAnswers
+from api.known import Content, KnownAnswers, Question
 from api.reader import Places, RatesReader
 from api.variants import JSON
+from api.versions import PLACES
 
 
 class PortsResource:
@@ -21,12 +22,12 @@ class PortsResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer with every port, and the smallest region that contains it."""
-        respond(request, response, self._known, "/ports", self._load)
+        respond(request, response, self._known, Question("/ports", PLACES), self._load)
 
     on_head = on_get
 
-    def _load(self) -> Content:
-        places = self._reader.places()
+    def _load(self, deadline: float) -> Content:
+        places = self._reader.places(deadline)
         ports = [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in places.ports]
         return Content(places.version, JSON, orjson.dumps({"ports": ports}))
 
@@ -40,12 +41,12 @@ class RegionsResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer with the regions at the top, each with the regions and the ports right under it."""
-        respond(request, response, self._known, "/regions", self._load)
+        respond(request, response, self._known, Question("/regions", PLACES), self._load)
 
     on_head = on_get
 
-    def _load(self) -> Content:
-        places = self._reader.places()
+    def _load(self, deadline: float) -> Content:
+        places = self._reader.places(deadline)
         return Content(places.version, JSON, orjson.dumps({"regions": region_tree(places)}))
 
 

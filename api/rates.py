@@ -5,11 +5,12 @@ from falcon.uri import parse_query_string
 
 from api.answers import rates_csv, rates_json
 from api.conditional import respond
-from api.known import Answer, Content, KnownAnswers, Source
+from api.known import Answer, Content, KnownAnswers, Question, Source
 from api.parameters import Location, RatesQuery, quoted, rates_query
 from api.problems import Fault, ProblemError
 from api.reader import Rates, RatesReader
 from api.variants import CSV, JSON, rates_key, variant
+from api.versions import bucket_of
 
 # Where the front leaves the error of a read that it tried, for the framework to make a problem document of.
 FAILED = "ratesflow.failed"
@@ -28,36 +29,41 @@ class RatesResource:
             raise error
         query = rates_query(request.params)
         media_type = variant(request.get_header("Accept"))
-        key = rates_key(request.query_string, media_type)
-        respond(request, response, self._known, key, lambda: self._load(query, media_type))
+        question = _question(request.query_string, media_type, query)
+        respond(request, response, self._known, question, lambda deadline: self._load(query, media_type, deadline))
 
     on_head = on_get
 
     def answer(self, query_string: str, media_type: str) -> tuple[Answer, Source]:
         """Return the answer to a request without conditions, and how it came about; raise what `on_get` raises."""
         query = rates_query(parse_query_string(query_string, keep_blank=True))
-        return self._known.answer(rates_key(query_string, media_type), lambda: self._load(query, media_type))
+        question = _question(query_string, media_type, query)
+        return self._known.answer(question, lambda deadline: self._load(query, media_type, deadline))
 
-    def _load(self, query: RatesQuery, media_type: str) -> Content:
-        found = self._reader.rates(query) if query.orig.kind and query.dest.kind else None
+    def _load(self, query: RatesQuery, media_type: str, deadline: float) -> Content:
+        found = self._reader.rates(query, deadline) if query.orig.kind and query.dest.kind else None
         if found is None or not (found.orig_known and found.dest_known):
-            raise self._unknown(query.orig, query.dest, found)
+            raise self._unknown(query.orig, query.dest, found, deadline)
         if media_type == JSON:
             return Content(found.version, JSON, rates_json(query.date_from, query.date_to, found.months))
         return Content(found.version, CSV, rates_csv(query.date_from, query.date_to, found.months))
 
-    def _unknown(self, orig: Location, dest: Location, found: Rates | None) -> ProblemError:
+    def _unknown(self, orig: Location, dest: Location, found: Rates | None, deadline: float) -> ProblemError:
         """Return the error that names each location that is not known, and what may have been meant."""
         known = (found.orig_known, found.dest_known) if found else (orig.kind is not None, dest.kind is not None)
         faults = [
-            Fault(parameter, self._unknown_detail(parameter, location.text))
+            Fault(parameter, self._unknown_detail(parameter, location.text, deadline))
             for parameter, location, is_known in zip(("orig_code", "dest_code"), (orig, dest), known, strict=True)
             if not is_known
         ]
         return ProblemError.of_parameters(404, "unknown-location", "Unknown location", faults)
 
-    def _unknown_detail(self, parameter: str, text: str) -> str:
+    def _unknown_detail(self, parameter: str, text: str, deadline: float) -> str:
         detail = f"{parameter} is {quoted(text)}, which is neither a port's code nor a region's slug"
-        if alike := self._reader.alike(text):
+        if alike := self._reader.alike(text, deadline):
             return f"{detail}; perhaps you mean {' or '.join(alike)}"
         return f"{detail}; codes are such as CNGGZ, in capitals, slugs such as china_main"
+
+
+def _question(query_string: str, media_type: str, query: RatesQuery) -> Question:
+    return Question(rates_key(query_string, media_type), bucket_of(query.orig, query.dest))

@@ -1,6 +1,7 @@
 """Reads rates from the database."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from operator import add
@@ -10,20 +11,15 @@ from api import queries
 from api.answers import Months
 from api.connections import Connections, Row
 from api.parameters import RatesQuery
-from api.round_trips import RoundTrips
-
-
-class Version(NamedTuple):
-    """The state of the data: `number` grows with each change; a database restored has another `epoch`."""
-
-    epoch: str
-    number: int
+from api.round_trips import RoundTrips, View
+from api.versions import Newest, News, Version
 
 
 class Rates(NamedTuple):
-    """What one snapshot of the database says: the data version, and counts and sums by month and day."""
+    """Counts and sums by month and day as of `version`; `newest` is the version that the server has replayed."""
 
     version: Version
+    newest: Version
     orig_known: bool
     dest_known: bool
     months: Months
@@ -38,23 +34,24 @@ class Place(NamedTuple):
 
 
 class Places(NamedTuple):
-    """All ports by code, and all regions by slug, as of one snapshot."""
+    """All ports by code, and all regions by slug, as of `version`."""
 
     version: Version
+    newest: Version
     ports: tuple[Place, ...]
     regions: tuple[Place, ...]
 
 
 class RatesReader(Protocol):
-    """What the service needs to be told; all of these raise DatabaseAwayError."""
+    """What the service needs to be told, each until a deadline of time.monotonic; all raise DatabaseAwayError."""
 
-    def rates(self, query: RatesQuery) -> Rates:
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Return the rates that the query asks for; both its locations must have a kind."""
 
-    def places(self) -> Places:
+    def places(self, deadline: float) -> Places:
         """Return all ports and regions."""
 
-    def alike(self, text: str) -> list[str]:
+    def alike(self, text: str, deadline: float) -> list[str]:
         """Return up to three locations that a person who wrote `text` may have meant."""
 
     def check(self) -> None:
@@ -62,15 +59,26 @@ class RatesReader(Protocol):
 
 
 class DatabaseReader:
-    """Reads from PostgreSQL, each time within `timeout_seconds`."""
+    """Reads from PostgreSQL, as of the version that `newest` is at while that `is_good`, else as of the server's.
 
-    def __init__(self, connections: Connections, *, timeout_seconds: float, check_seconds: float = 1.0) -> None:
+    A server that is behind what `newest` has seen is not read from.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        newest: Newest,
+        *,
+        is_good: Callable[[], bool] = lambda: False,
+        check_seconds: float = 1.0,
+    ) -> None:
         self._connections = connections
-        self._lanes = RoundTrips(connections, queries.RATES_OF_LANES)
-        self._timeout_seconds = timeout_seconds
+        self._newest = newest
+        self._is_good = is_good
+        self._lanes = RoundTrips(connections, queries.RATES_OF_LANES, self._view)
         self._check_seconds = check_seconds
 
-    def rates(self, query: RatesQuery) -> Rates:
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Return the rates that the query asks for, in one statement."""
         orig, dest = query.orig, query.dest
         if orig.kind is None or dest.kind is None:
@@ -80,33 +88,46 @@ class DatabaseReader:
         if orig.kind == dest.kind:
             first, last = query.date_from, query.date_to
             months = (last.year - first.year) * 12 + last.month - first.month + 1
-            rows = self._lanes.fetch(parameters, seconds=self._timeout_seconds, weight=months)
+            rows = self._lanes.fetch(parameters, seconds=deadline - time.monotonic(), weight=months)
         else:
-            statement = queries.RATES[orig.kind, dest.kind]
-            rows = self._connections.fetch(statement, parameters, seconds=self._timeout_seconds)
-        _, epoch, version, orig_known, dest_known, *_ = rows[0]
-        return Rates(Version(epoch, version), orig_known, dest_known, _add_up(rows))
+            rows = self._fetch(queries.RATES[orig.kind, dest.kind], parameters, deadline)
+        _, epoch, version, seen, orig_known, dest_known, *_ = rows[0]
+        newest = Version(epoch, version)
+        at = newest if seen == version else Version(epoch, seen)
+        return Rates(at, newest, orig_known, dest_known, _add_up(rows))
 
-    def places(self) -> Places:
+    def places(self, deadline: float) -> Places:
         """Return all ports and regions, in one statement."""
-        ((epoch, version, ports, regions),) = self._connections.fetch(queries.PLACES, seconds=self._timeout_seconds)
+        ((_, epoch, version, seen, ports, regions),) = self._fetch(queries.PLACES, (), deadline)
         return Places(
-            Version(epoch, version), tuple(Place(*row) for row in ports), tuple(Place(*row) for row in regions)
+            Version(epoch, seen),
+            Version(epoch, version),
+            tuple(Place(*row) for row in ports),
+            tuple(Place(*row) for row in regions),
         )
 
-    def version(self) -> Version:
-        """Return the data version."""
-        ((epoch, version),) = self._connections.fetch(queries.VERSION, seconds=self._check_seconds)
-        return Version(epoch, version)
+    def news(self, seconds: float) -> News:
+        """Return the newest version, and what has changed since the one that `newest` is at."""
+        state = self._newest.state
+        since = state.version.number if state else 0
+
+        def accepts(rows: list[Row]) -> bool:
+            return not self._newest.is_behind(Version(*rows[0][:2]), state)
+
+        seconds = min(seconds, self._check_seconds)
+        rows = self._connections.fetch(queries.NEWS, (since,), seconds=seconds, accepts=accepts)
+        epoch, version, since = rows[0][:3]
+        changes = [(number, bytes(lanes) if lanes else None) for *_, number, lanes in rows if number is not None]
+        return News(Version(epoch, version), since, changes)
 
     def rest(self) -> None:
         """Close the connections that are not in use: a database that pauses when nobody is connected may do so."""
         self._connections.close()
 
-    def alike(self, text: str) -> list[str]:
+    def alike(self, text: str, deadline: float) -> list[str]:
         """Return up to three locations, with their names: those written like it come first."""
         asked = text.replace("\0", "")[:60]
-        found = self._connections.fetch(queries.LOCATIONS_ALIKE, (asked,), seconds=self._timeout_seconds)
+        found = self._connections.fetch(queries.LOCATIONS_ALIKE, (asked,), seconds=deadline - time.monotonic())
         names = {location: name for location, name, _ in found}
         if asked.upper() in names:
             return [f"{asked.upper()} ({names[asked.upper()]})"]
@@ -117,6 +138,23 @@ class DatabaseReader:
     def check(self) -> None:
         """Ask the database for a sign of life."""
         self._connections.fetch(queries.PING, seconds=self._check_seconds)
+
+    def _fetch(self, statement: str, parameters: tuple[object, ...], deadline: float) -> list[Row]:
+        view, seconds = self._view(), deadline - time.monotonic()
+        return self._connections.fetch(
+            statement, (*parameters, *view.parameters), seconds=seconds, accepts=view.accepts
+        )
+
+    def _view(self) -> View:
+        """Return as of which version the next statement is to read, and what to think of its rows."""
+        state = self._newest.state
+        as_of = state.version.number if state and self._is_good() else queries.NEWEST
+
+        def accepts(rows: list[Row]) -> bool:
+            _, epoch, version, *_ = rows[0]
+            return not self._newest.is_behind(Version(epoch, version), state)
+
+        return View((as_of,), accepts)
 
 
 def _add_up(rows: Sequence[Row]) -> Months:

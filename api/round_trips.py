@@ -9,15 +9,23 @@ thread of one of the requests goes for all of them; nothing runs when nobody ask
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from api.connections import Connections, DatabaseAwayError, Row
+from api.connections import Accepts, Connections, DatabaseAwayError, Row
 
 # What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
 MOST_TOGETHER = 32
 # Who has waited this long for others starts another round trip: a statement that takes long, or a connection
 # that hangs, holds up those whom it took along, and nobody else.
 PATIENCE_SECONDS = 0.02
+
+
+class View(NamedTuple):
+    """What is the same for all of a statement: parameters that go last, and which rows will do."""
+
+    parameters: tuple[object, ...] = ()
+    accepts: Accepts | None = None
 
 
 class _Asked:
@@ -38,12 +46,14 @@ class RoundTrips:
     """Runs `statement` for many requests at once.
 
     Each of its parameters is a list with commas, with an element a request, so that no request's may have one;
-    the first column of its rows is the number of the request, from 1, that a row is for.
+    the first column of its rows is the number of the request, from 1, that a row is for. `view` is asked anew
+    for each statement.
     """
 
-    def __init__(self, connections: Connections, statement: str) -> None:
+    def __init__(self, connections: Connections, statement: str, view: Callable[[], View] = View) -> None:
         self._connections = connections
         self._statement = statement
+        self._view = view
         self._lock = threading.Lock()
         self._waiting: deque[_Asked] = deque()
         self._under_way = 0
@@ -118,7 +128,8 @@ class RoundTrips:
             raise DatabaseAwayError("the database did not answer in time")
         lists = [",".join(values) for values in zip(*[each.parameters for each in together], strict=True)]
         rows: list[list[Row]] = [[] for _ in together]
-        for row in self._connections.run(self._statement, lists, deadline):
+        view = self._view()
+        for row in self._connections.run(self._statement, [*lists, *view.parameters], deadline, view.accepts):
             rows[row[0] - 1].append(row)
         for each, found in zip(together, rows, strict=True):
             each.rows = found

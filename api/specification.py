@@ -149,7 +149,10 @@ def _answer_headers() -> Json:
 
 def _headers() -> Json:
     return {
-        "ETag": {"description": "Names the state of the data and the request.", "schema": {"type": "string"}},
+        "ETag": {
+            "description": "Names the request, and a state of the data since which its answer is the same.",
+            "schema": {"type": "string"},
+        },
         "Cache-Control": {"description": "How long the answer may be kept.", "schema": {"type": "string"}},
         "Vary": {"description": "The request headers that it depends on.", "schema": {"type": "string"}},
         "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "string"}},

@@ -11,7 +11,8 @@
 ``RATESFLOW_API_CACHE_MB``
     of known answers that each worker keeps; 64; 0 reads the database for every request
 ``RATESFLOW_API_POLL_SECONDS``
-    between two looks for a new data version: how old an answer may be, ordinarily; 1
+    how fresh answers must be: each worker stays at one data version, looks for a newer one this often, and moves
+    there at once; 1. What a commit does not touch stays known, so a larger value only joins commits together
 ``RATESFLOW_API_MAX_STALE_SECONDS``
     for which known answers are given while the database cannot be reached; 30
 ``RATESFLOW_API_IDLE_SECONDS``
@@ -38,13 +39,14 @@ from psycopg2.extensions import parse_dsn
 from api.app import create_app
 from api.connections import Connections
 from api.cors import Cors
+from api.forward import ForwardReader
 from api.front import Front
 from api.known import KnownAnswers
 from api.metrics import Metrics, Reporter
 from api.queries import session
 from api.rates import RatesResource
 from api.reader import DatabaseReader
-from api.versions import ForwardReader, Newest
+from api.versions import Newest
 from api.watch import Watch
 from database.connect import NoDatabaseError, database_url
 
@@ -66,19 +68,28 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Front:
     """
     url = _checked_url(environ)
     seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
-    connections = Connections(url, session(seconds), size=_size(environ), max_waiting=_max_waiting(environ))
     newest = Newest()
-    reader = ForwardReader(DatabaseReader(connections, timeout_seconds=seconds), newest, patience_seconds=seconds / 2)
-    watch = _watch(environ, url, newest)
-    known = _known(environ, newest, watch, seconds)
+    # A connection of its own: when all others are busy, the news still comes in.
+    polls = Connections(url, session(seconds), size=1)
+    watch = _watch(environ, polls, newest)
+    connections = Connections(
+        url, session(seconds), size=_size(environ), max_waiting=_max_waiting(environ), spare=polls
+    )
+    max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000)
+    if max_bytes:
+        reader = DatabaseReader(connections, newest, is_good=watch.is_good)
+    else:  # each request finds the newest version itself
+        reader = DatabaseReader(connections, newest)
+    forward = ForwardReader(reader, newest, watch if max_bytes else None)
+    known = _known(environ, newest, watch, max_bytes, seconds)
     environment = environ.get("RATESFLOW_ENVIRONMENT") or "none"
     metrics = Metrics(lambda: _gauges(connections, known, watch), environment)
     every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
     return Front(
-        create_app(reader, known),
+        create_app(forward, known),
         known,
-        RatesResource(reader, known),
+        RatesResource(forward, known),
         cors=Cors(origins) if origins else None,
         reporter=Reporter(metrics, seconds=every) if every else None,
         access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,
@@ -115,27 +126,26 @@ def _max_waiting(environ: Mapping[str, str]) -> int:
     return setting(environ, "RATESFLOW_API_MAX_WAITING", 64, int, least=0)
 
 
-def _watch(environ: Mapping[str, str], url: str, newest: Newest) -> Watch:
-    # A connection of its own: when all others are busy, the news still comes in.
-    connections = Connections(url, session(POLL_TIMEOUT_SECONDS), size=1)
-    reader = DatabaseReader(connections, timeout_seconds=POLL_TIMEOUT_SECONDS, check_seconds=POLL_TIMEOUT_SECONDS)
+def _watch(environ: Mapping[str, str], connections: Connections, newest: Newest) -> Watch:
+    reader = DatabaseReader(connections, newest, check_seconds=POLL_TIMEOUT_SECONDS)
     return Watch(
         reader,
         newest,
         interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, least=0.01),
         max_stale_seconds=setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0),
         idle_seconds=setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01),
+        poll_seconds=POLL_TIMEOUT_SECONDS,
     )
 
 
-def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, seconds: float) -> KnownAnswers:
+def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, max_bytes: int, seconds: float) -> KnownAnswers:
     max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0)
     max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0)
     return KnownAnswers(
         newest,
         watch,
         cache_control=f"public, max-age={max_age}, stale-if-error={int(max_stale)}",
-        max_bytes=int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000),
+        max_bytes=max_bytes,
         max_waiting=MAX_JOINED,
         seconds=seconds,
     )
@@ -149,6 +159,7 @@ def _gauges(connections: Connections, known: KnownAnswers, watch: Watch) -> dict
         "ConnectionsWaited": waited,
         "KnownAnswers": answers,
         "KnownBytes": size,
+        "Outdated": known.outdated_since(),
     }
     age = watch.age()
     return gauges if age is None else {**gauges, "DataAge": round(age, 3)}

@@ -1,7 +1,8 @@
 """`python -m benchmarks.api [PART…]`: the rates API beside what one would pick instead, side by side in one run.
 
 Parts: `throughput` (from the database and known, against the first version, FastAPI and "hello"), `size`
-(10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`.
+(10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`, `commits`
+(two batches a second beside a thousand reads).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks import api_commits
 from benchmarks.api_alternatives import PACKAGES, all_of_them, ours
 from benchmarks.api_data import busy_lanes, fill, server, wrk_version
 from benchmarks.api_load import Seen, Wrk
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure the parts named, or all; store each part's figures as soon as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="throughput, size, region, restarts; all if none is named"
+        "parts", nargs="*", metavar="PART", help="throughput, size, region, restarts, commits; all if none is named"
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (5)")
     parser.add_argument("--large", type=int, default=LARGE, help=f"prices of the large database ({LARGE:,})")
@@ -194,6 +196,11 @@ def restarts(bench: Bench) -> Found:
     }
 
 
+def commits(bench: Bench) -> Found:
+    """Read while batches commit."""
+    return api_commits.measure(bench.postgres, bench.folder, bench.options)
+
+
 def _count(number: int) -> Measure:
     return Measure(number, number, number)
 
@@ -215,6 +222,7 @@ PARTS: dict[str, Callable[[Bench], Found]] = {
     "size": size,
     "region": region,
     "restarts": restarts,
+    "commits": commits,
 }
 
 if __name__ == "__main__":

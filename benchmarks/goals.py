@@ -48,6 +48,13 @@ GOALS = (
     ),
     Goal("api_known_vs_hello", 0.65, 'known answers a second, over "hello" on the same server', at_least=True),
     Goal("api_p99_10m_vs_56k", 1.5, "the API's p99 at 10,000,000 prices, over that at 56,689"),
+    Goal(
+        "api_commits_known_vs_forgotten",
+        3,
+        "answers known while two batches of 10,000 rows commit each second, over what they would be if a commit "
+        "made the API forget everything",
+        at_least=True,
+    ),
     Goal("api_failed_in_restarts", 0, "requests failed while workers and database restart", ""),
     Goal("region_year_vs_port_month", 5, "region to region for a year, over port to port for a month"),
 )

@@ -15,10 +15,10 @@ from typing import Any
 
 import psycopg2
 
-from api.queries import RATES_OF_LANES, session
+from api.queries import NEWEST, RATES_OF_LANES, session
 from database.connect import connect
 
-READ = RATES_OF_LANES
+READ = RATES_OF_LANES.replace("%s)", f"{NEWEST})")
 # A month of one lane, as a person asks for it; every lane that has prices, whichever batch they came with.
 LANES = "SELECT DISTINCT orig_code, dest_code, month::text, (month + '1 mon -1 day'::interval)::date::text FROM rates"
 ONLY_PORTS = " WHERE orig_code IN (SELECT code FROM ports)"

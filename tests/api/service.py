@@ -13,12 +13,13 @@ import requests
 
 from api.app import create_app
 from api.connections import Connections
+from api.forward import ForwardReader
 from api.front import Front
 from api.known import KnownAnswers
 from api.queries import session
 from api.rates import RatesResource
 from api.reader import DatabaseReader, RatesReader
-from api.versions import ForwardReader, Newest
+from api.versions import Newest
 from api.watch import Watch
 from local.processes import free_port
 
@@ -61,9 +62,9 @@ class Service:
 
 
 class NeverSeen:
-    """A reader of versions that has none: no answer is ever taken for good."""
+    """A reader of news that has none: no answer is ever taken for good."""
 
-    def version(self) -> object:
+    def news(self, _seconds: float) -> object:
         """Fail."""
         raise AssertionError("nobody should ask")
 
@@ -74,13 +75,14 @@ class NeverSeen:
 def uncached(reader: RatesReader, **options: object) -> Front:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""
     newest = Newest()
-    known = KnownAnswers(newest, Watch(NeverSeen(), newest), max_bytes=0)  # type: ignore[arg-type]
+    known = KnownAnswers(newest, Watch(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
     return Front(create_app(reader, known), known, RatesResource(reader, known), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: Connections) -> ForwardReader:
     """Return the reader that the service has, with time enough for a busy machine."""
-    return ForwardReader(DatabaseReader(connections, timeout_seconds=5), Newest())
+    newest = Newest()
+    return ForwardReader(DatabaseReader(connections, newest), newest)
 
 
 def connections_to(url: str) -> Connections:

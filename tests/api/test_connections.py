@@ -10,6 +10,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from api.connections import Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
+from api.versions import Newest
 from tests.api.service import wait_until
 
 BACKEND = "SELECT pg_backend_pid()"
@@ -123,7 +124,7 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     """At rest the database has no session of the service, and the next statement opens one."""
     connections = Connections(reader_url, "SET application_name = 'resting'")
     connections.fetch("SELECT 1", seconds=2)
-    DatabaseReader(connections, timeout_seconds=2).rest()
+    DatabaseReader(connections, Newest()).rest()
     watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
         deadline = time.monotonic() + 5
@@ -136,3 +137,27 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     watcher.close()
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
     connections.close()
+
+
+def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None:
+    """Connections to a server that is behind are closed and opened again until the time is over, and no longer."""
+    connections = Connections(reader_url, "SELECT 1")
+    seen: list[object] = []
+    started = time.monotonic()
+    with pytest.raises(DatabaseAwayError):
+        connections.fetch(BACKEND, seconds=0.5, accepts=lambda rows: bool(seen.append(rows)))
+    assert time.monotonic() - started < 0.8
+    assert 1 < len({str(each) for each in seen}) < 20
+    connections.close()
+
+
+def test_the_spare_connection_goes_first(reader_url: str) -> None:
+    """When a server is behind the connection on which the newest version was seen is the next to be asked."""
+    spare = Connections(reader_url, "SELECT 1", size=1)
+    ((backend,),) = spare.fetch(BACKEND, seconds=2)
+    connections = Connections(reader_url, "SELECT 1", spare=spare)
+    assert connections.fetch(BACKEND, seconds=2) != [(backend,)]
+    assert connections.fetch(BACKEND, seconds=2, accepts=lambda rows: rows == [(backend,)]) == [(backend,)]
+    assert connections.fetch(BACKEND, seconds=2) == [(backend,)]
+    connections.close()
+    spare.close()

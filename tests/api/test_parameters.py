@@ -5,7 +5,8 @@ from falcon import testing
 
 from api.connections import DatabaseAwayError, OverloadedError
 from api.parameters import RatesQuery
-from api.reader import Places, Rates, Version
+from api.reader import Places, Rates
+from api.versions import Version
 from tests.api.service import uncached
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "baltic"}
@@ -16,17 +17,18 @@ class Reader:
 
     error: Exception | None = None
 
-    def rates(self, query: RatesQuery) -> Rates:
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Answer without rates."""
         if self.error:
             raise self.error
-        return Rates(Version("e", 7), query.orig.text == "CNGGZ", query.dest.text == "baltic", {})
+        at = Version("e", 7)
+        return Rates(at, at, query.orig.text == "CNGGZ", query.dest.text == "baltic", {})
 
-    def places(self) -> Places:
+    def places(self, deadline: float) -> Places:
         """Know none by name."""
-        return Places(Version("e", 7), (), ())
+        return Places(Version("e", 7), Version("e", 7), (), ())
 
-    def alike(self, text: str) -> list[str]:
+    def alike(self, text: str, deadline: float) -> list[str]:
         """Recognise one slip."""
         return ["CNGGZ (Guangzhou)"] if text == "cnggz" else []
 

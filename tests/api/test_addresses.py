@@ -1,0 +1,78 @@
+"""The database's name is looked up in time, and libpq is left nothing to look up."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from api.addresses import Addresses, UnknownHostError
+from api.connections import Connections, DatabaseAwayError
+
+
+@pytest.fixture
+def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let nobody answer questions for names; give the names that were asked for."""
+    asked: list[str] = []
+    answer = threading.Event()
+
+    def look_up(name: str, *_: object, **__: object) -> list[object]:
+        asked.append(name)
+        answer.wait(10)
+        raise socket.gaierror("nobody answered")
+
+    monkeypatch.setattr("socket.getaddrinfo", look_up)
+    yield asked
+    answer.set()
+
+
+def test_a_name_server_that_hangs(hung: list[str]) -> None:
+    """A name that is not looked up in time counts as a database that is away, and many who ask ask once."""
+    connections = Connections("postgresql://x@db.example/x", "SELECT 1", size=4)
+    began = time.monotonic()
+    waiting = [threading.Thread(target=_fails, args=(connections,)) for _ in range(4)]
+    for each in waiting:
+        each.start()
+    for each in waiting:
+        each.join()
+    assert time.monotonic() - began < 1
+    assert hung == ["db.example"]
+
+
+def _fails(connections: Connections) -> None:
+    with pytest.raises(DatabaseAwayError, match=r"db\.example was not looked up in time"):
+        connections.fetch("SELECT 1", seconds=0.3)
+
+
+def test_all_addresses_of_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq is told every address of every name, each with the name and its port; what is none stays."""
+    known = {"one": ["10.0.0.1", "fd00::1", "10.0.0.1"], "two": ["10.0.0.2"]}
+    monkeypatch.setattr(
+        "socket.getaddrinfo", lambda name, *_, **__: [(0, 0, 0, "", (address, 0)) for address in known[name]]
+    )
+    found = Addresses().settings("host=one,10.9.9.9,two port=1,2,3", time.monotonic() + 1)
+    assert found == {"host": "one,one,10.9.9.9,two", "hostaddr": "10.0.0.1,fd00::1,,10.0.0.2", "port": "1,1,2,3"}
+    known["two"] = ["10.0.0.3"]
+    assert Addresses().settings("postgresql://u:p@two/x", time.monotonic() + 1)["hostaddr"] == "10.0.0.3"
+
+
+@pytest.mark.parametrize(
+    "url", ["host=/var/run port=1", "postgresql://u@[::1]:5/x", "dbname=x", "host=db.example hostaddr=10.0.0.1"]
+)
+def test_nothing_to_look_up(url: str) -> None:
+    """Addresses, sockets and what the user looked up are left as they are."""
+    assert Addresses().settings(url, time.monotonic()) == {}
+
+
+def test_unknown_name() -> None:
+    """A name that stands for nothing is told at once."""
+    with pytest.raises(UnknownHostError, match=r"no\.such\.invalid is not known"):
+        Addresses().settings("host=no.such.invalid", time.monotonic() + 5)
+
+
+def test_connects_by_name(reader_url: str) -> None:
+    """A database is reached by its name."""
+    connections = Connections(reader_url.replace("127.0.0.1", "localhost"), "SELECT 1")
+    assert connections.fetch("SELECT 1", seconds=5) == [(1,)]
+    connections.close()

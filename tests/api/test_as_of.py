@@ -1,0 +1,121 @@
+"""A worker reads the state that it is at, for as long as that state is there, and moves when it is not."""
+
+import time
+from collections.abc import Iterator
+from datetime import date
+
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from api.connections import Connections
+from api.parameters import RatesQuery, location
+from api.queries import session
+from api.reader import DatabaseReader, Places, Rates
+from api.versions import Newest
+from database import reference
+from database.reference import Port, Reference
+from database.versions import make_visible
+from loader.compact import compact
+from tests.api.seed import TREE, Price, open_batch, seed_batch
+
+DAY = date(2021, 1, 1)
+LANES = [("CNGGZ", "EETLL"), ("china", "baltic"), ("CNGGZ", "baltic"), ("china", "EETLL")]
+
+
+@pytest.fixture
+def newest() -> Newest:
+    return Newest()
+
+
+@pytest.fixture
+def reader(reader_url: str, newest: Newest, owner: Connection) -> Iterator[DatabaseReader]:
+    """A reader at a state in which each of the lanes has one price on the day."""
+    with owner, owner.cursor() as cursor:
+        cursor.execute("DELETE FROM rates; DELETE FROM open_batches WHERE batch_no <> 0; DELETE FROM changes")
+    commit(owner)
+    connections = Connections(reader_url, session(5))
+    reader = DatabaseReader(connections, newest, is_good=lambda: True)
+    assert newest.hear(reader.news(5))
+    yield reader
+    connections.close()
+
+
+def commit(owner: Connection) -> None:
+    """Open a batch with one more price."""
+    open_batch(owner, seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False))
+
+
+def read(reader: DatabaseReader, orig: str, dest: str) -> Rates:
+    """Return the rates of a day."""
+    return reader.rates(RatesQuery(DAY, DAY, location(orig), location(dest)), time.monotonic() + 5)
+
+
+def counts(reader: DatabaseReader) -> list[tuple[int, int]]:
+    """Return, for each lane, of which version it is read and how many prices it has."""
+    found = [read(reader, *lane) for lane in LANES]
+    assert len({each.newest for each in found}) == 1
+    return [(each.version.number, sum(each.months[DAY][0])) for each in found]
+
+
+def places(reader: DatabaseReader) -> Places:
+    """Return the ports and regions."""
+    return reader.places(time.monotonic() + 5)
+
+
+def at(newest: Newest) -> int:
+    """Return the number of the version that the reader is at."""
+    assert newest.state
+    return newest.state.version.number
+
+
+def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+    """Batches that commit after the version that the worker is at are not read; once it has moved they are."""
+    before = at(newest)
+    for _ in range(3):
+        commit(owner)
+    assert counts(reader) == [(before, 1)] * 4
+    assert read(reader, *LANES[0]).newest.number == before + 3
+    assert places(reader).version.number == before
+    newest.hear(reader.news(5))
+    assert counts(reader) == [(before + 3, 4)] * 4
+
+
+def test_compaction(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+    """Where later batches are merged into those before the newest state is read; merging those before is not felt."""
+    before = at(newest)
+    compact(owner, "run")
+    commit(owner)
+    assert counts(reader) == [(before, 1)] * 4
+    compact(owner, "run")
+    assert counts(reader) == [(before + 1, 2)] * 4
+
+
+def test_reference_data(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+    """When ports or regions have changed, the newest state is read."""
+    before = at(newest)
+    commit(owner)
+    reference.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
+    assert counts(reader) == [(before + 2, 2)] * 4
+    assert "DEHAM" in {port.key for port in places(reader).ports}
+    assert places(reader).version.number == before + 2
+
+
+def test_a_gap(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+    """When it is not known what a version has changed, the newest state is read."""
+    before = at(newest)
+    commit(owner)
+    with owner, owner.cursor() as cursor:
+        cursor.execute("DELETE FROM changes WHERE version = %s", (before + 1,))
+    commit(owner)
+    assert counts(reader) == [(before + 2, 3)] * 4
+
+
+def test_two_batches_in_one_version(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+    """Batches that become visible together are one version, read whole or not at all."""
+    before = at(newest)
+    numbers = [seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False) for _ in range(2)]
+    with owner, owner.cursor() as cursor:
+        make_visible(cursor, *numbers)
+    assert counts(reader) == [(before, 1)] * 4
+    newest.hear(reader.news(5))
+    assert counts(reader) == [(before + 1, 3)] * 4

@@ -1,0 +1,166 @@
+"""Two readers behind one address, of which one is behind: nobody is refused, and nobody goes back."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+
+import psycopg2
+import pytest
+from falcon import testing
+from psycopg2.extensions import connection as Connection  # noqa: N812
+
+from api.front import Front
+from api.wsgi import get_app
+from local.postgres import Postgres
+from tests.api.seed import TREE, Price, open_batch, seed_batch
+from tests.api.service import wait_until
+from tests.faults.proxies import Wire
+from tests.fix_database import PASSWORD, Database
+from tests.loader.test_standby import standby  # noqa: F401 a fixture
+
+DAY = date(2021, 1, 1)
+TOUCHED, OTHER = ("CNGGZ", "EETLL"), ("CNSGH", "NLRTM")
+LAG_SECONDS = 3.0
+VERSION = "SELECT version FROM data_version"
+SESSIONS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ratesflow-api' AND datname = current_database()"
+)
+# A poll asks for nothing but what is new.
+END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + " AND query LIKE 'EXECUTE news%'"
+
+
+class Turns(Wire):
+    """A proxy that leads connections to servers in turn."""
+
+    def __init__(self, *ports: int) -> None:
+        self.lead_to(*ports)
+        super().__init__(0)
+
+    def lead_to(self, *ports: int) -> None:
+        """Lead the next connections to these."""
+        self._ports = itertools.cycle(ports)
+
+    @property
+    def target(self) -> int:
+        """The server of the next connection."""
+        return next(self._ports)
+
+    @target.setter
+    def target(self, _port: int) -> None: ...
+
+
+@pytest.fixture
+def turns() -> Iterator[Callable[..., Turns]]:
+    """Makes proxies."""
+    made: list[Turns] = []
+
+    def make(*ports: int) -> Turns:
+        made.append(Turns(*ports))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def behind(standby: Postgres, module_database: Database, owner: Connection) -> Iterator[Postgres]:  # noqa: F811
+    """The standby, with a price for each lane; it replays nothing from now on, until the end."""
+    for lane in (TOUCHED, OTHER):
+        commit(owner, *lane)
+    there = standby.url(database=module_database.name)
+    wait_until(lambda: one(there, VERSION) == one(module_database.url, VERSION))
+    one(there, "SELECT pg_wal_replay_pause()::text")
+    wait_until(lambda: one(there, "SELECT pg_get_wal_replay_pause_state()") == "paused")
+    yield standby
+    one(there, "SELECT pg_wal_replay_resume()::text")
+
+
+def one(url: str, query: str) -> object:
+    """Return the one value that a query gives."""
+    connection = psycopg2.connect(url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        ((value,),) = cursor.fetchall()
+    connection.close()
+    return value
+
+
+def commit(owner: Connection, orig: str, dest: str) -> None:
+    """Commit one more price of a lane."""
+    open_batch(owner, seed_batch(owner, TREE, [Price(orig, dest, DAY, 100)], staged=False))
+
+
+def worker(database: Database, proxy: Turns, **settings: str) -> Front:
+    """Return a worker that reads through the proxy."""
+    url = f"postgresql://api:{PASSWORD}@127.0.0.1:{proxy.port}/{database.name}"
+    return get_app({"DATABASE_URL": url, "RATESFLOW_API_POLL_SECONDS": "0.3", **settings})
+
+
+def ask(app: Front, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
+    """Ask for a lane's day; `extra` makes it another request, which is not known."""
+    query = f"date_from={DAY}&date_to={DAY}&orig_code={lane[0]}&dest_code={lane[1]}{extra}"
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return testing.TestClient(app).simulate_get("/rates", query_string=query, headers=sent)
+
+
+def count(answer: testing.Result) -> int:
+    """Return how many prices an answer counts, which grows with each commit; 0 when it was refused."""
+    return int(answer.json["rates"][0]["count"]) if answer.status_code == 200 else 0
+
+
+def test_no_refusal_while_one_is_behind(
+    behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
+) -> None:
+    """A worker hears of a commit from one reader while its connections lead to the other, which is behind: answers,
+    known and others, are given without a pause, are soon those after the commit, and never again those before."""
+    proxy = turns(behind.port)
+    app = worker(module_database, proxy)
+    with ThreadPoolExecutor(8) as threads:
+        (before,) = {count(each) for each in threads.map(lambda number: ask(app, TOUCHED, f"&{number}"), range(30))}
+    proxy.lead_to(module_database.server.port)
+    wait_until(lambda: bool(one(behind.url(database=module_database.name), END_POLLS)))
+    wait_until(lambda: bool(one(module_database.url, SESSIONS)))
+    proxy.lead_to(behind.port, module_database.server.port)
+    seen: dict[int, list[int]] = {number: [] for number in range(6)}
+    until = time.monotonic() + LAG_SECONDS
+
+    def client(number: int) -> None:
+        for turn in itertools.count():
+            if time.monotonic() > until:
+                return
+            extra = f"&{number}-{turn}" if number > 1 else ""  # the first two ask for what is known
+            seen[number].append(count(ask(app, TOUCHED if number % 2 else OTHER, extra)))
+            time.sleep(0.01)
+
+    with ThreadPoolExecutor(len(seen)) as threads:
+        clients = [threads.submit(client, number) for number in seen]
+        wait_until(lambda: all(seen.values()))
+        commit(owner, *TOUCHED)
+        for each in clients:
+            each.result()
+    for number, counts in seen.items():
+        assert 0 not in counts, f"{counts.count(0)} of {len(counts)} refused"
+        assert counts == sorted(counts)
+        assert counts[-1] == (before + 1 if number % 2 else counts[0])
+    assert count(ask(app, TOUCHED)) == before + 1
+
+
+def test_what_a_client_has_seen_of_another_reader(
+    behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
+) -> None:
+    """A worker whose connections all lead to the reader that is behind answers a client that has seen the other as
+    of what it has seen."""
+    proxy = turns(behind.port)
+    app = worker(module_database, proxy, RATESFLOW_API_POLL_SECONDS="60")
+    before = ask(app, TOUCHED)
+    commit(owner, *TOUCHED)
+    another = worker(module_database, turns(module_database.server.port))
+    seen = ask(another, TOUCHED)
+    assert count(seen) == count(before) + 1
+    proxy.lead_to(behind.port, module_database.server.port)
+    assert ask(app, TOUCHED, If_None_Match=seen.headers["ETag"]).status_code == 304
+    assert count(ask(app, TOUCHED)) == count(seen)
+    assert ask(app, OTHER, If_None_Match=ask(another, OTHER).headers["ETag"]).status_code == 304
