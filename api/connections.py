@@ -26,21 +26,13 @@ from psycopg2.extras import register_default_json
 
 from api.addresses import Addresses, UnknownHostError
 from database.connect import KEEPALIVES, SESSION
+from database.sqlstates import PASSING, Kind, kind_of
 
 Row = tuple[Any, ...]
 Accepts = Callable[[list[Row]], bool]
 
-# Worth repeating on the same connection: a standby cancelled the query in favour of what it replays.
-CONFLICTS = {errorcodes.SERIALIZATION_FAILURE, errorcodes.DEADLOCK_DETECTED}
-# Worth repeating on a new one: the server ends or changes its role, or the session's statements are gone.
-STALE = {
-    errorcodes.ADMIN_SHUTDOWN,
-    errorcodes.CRASH_SHUTDOWN,
-    errorcodes.CANNOT_CONNECT_NOW,
-    errorcodes.READ_ONLY_SQL_TRANSACTION,
-    errorcodes.INVALID_SQL_STATEMENT_NAME,
-    errorcodes.FEATURE_NOT_SUPPORTED,  # "cached plan must not change result type", after a migration
-}
+# The statements that this session prepared are gone, or return something else since a migration: a new one has them.
+UNPREPARED = {errorcodes.INVALID_SQL_STATEMENT_NAME, errorcodes.FEATURE_NOT_SUPPORTED}
 # A statement that was not sent as a whole at once is sent on after this long.
 FIRST_LOOK_MILLISECONDS = 20
 # Before a third connection and further ones are tried, since the first two led to servers that are behind.
@@ -139,7 +131,9 @@ class Connections:
                 self._most = self._statements
         try:
             return self._in_turn(statement, parameters, deadline, accepts)
-        except (psycopg2.OperationalError, psycopg2.InterfaceError, UnknownHostError) as error:
+        except (psycopg2.Error, UnknownHostError) as error:
+            if isinstance(error, psycopg2.Error) and kind_of(error) not in PASSING:
+                raise
             raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
         finally:
             with self._counting:
@@ -194,10 +188,11 @@ class Connections:
             try:
                 rows = _execute(kept, statement, parameters, deadline)
             except psycopg2.Error as error:
-                if kept.connection.closed or error.pgcode in STALE:
+                kind = kind_of(error)
+                if kept.connection.closed or kind is Kind.RECONNECT or error.pgcode in UNPREPARED:
                     kept.connection.close()
                     kept = self._open(deadline)
-                elif error.pgcode not in CONFLICTS:
+                elif kind is not Kind.AGAIN or time.monotonic() >= deadline:
                     raise
                 rows = _execute(kept, statement, parameters, deadline)
             if accepts and not accepts(rows):

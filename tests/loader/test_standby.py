@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from api.connections import CONFLICTS
+from database.sqlstates import Kind, kind_of
 from loader.commit import commit
 from loader.compact import compact
 from loader.database import connected
@@ -67,7 +67,7 @@ class StandbyReader(threading.Thread):
                     try:
                         cursor.execute(TOTAL)
                     except psycopg2.Error as error:
-                        if error.pgcode not in CONFLICTS:
+                        if kind_of(error) is not Kind.AGAIN:
                             raise
                         cursor.execute(TOTAL)
                     self.seen.add(cursor.fetchone()[0])
