@@ -54,7 +54,11 @@ def _run(options: argparse.Namespace) -> int:
         watchdog.start(options.task)
     began = time.monotonic()
     log.info("started", attempt=int(os.environ.get("AWS_BATCH_JOB_ATTEMPT", "1")))
-    result = _task(options)
+    try:
+        result = _task(options)
+    except TaskError:
+        metrics.write(options.task, round(time.monotonic() - began, 3), None)  # the backlog of upkeep, above all
+        raise
     seconds = round(time.monotonic() - began, 3)
     if options.task in SHARDED_TASKS and options.shards > 1:
         index = int(os.environ.get(ARRAY_INDEX, "0"))
