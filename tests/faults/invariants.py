@@ -8,16 +8,11 @@ from urllib.request import urlopen
 
 from tests.faults.contents import Content
 from tests.faults.field import Field, asked
+from tests.faults.snapshots import RATES
 
 ENDS = {"committed", "rejected", "duplicate", "failed", "undone"}
 LEDGER = "SELECT batch_id, batch_no, state, rows, rejected_rows, coalesce(message, '') FROM batches"
 PRICES = "SELECT batch_no, orig_code, dest_code, day, price FROM prices"
-RATES = """
-SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::bigint, sum(sum)::bigint
-FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
-WHERE batch_no IN (SELECT batch_no FROM open_batches)
-GROUP BY 1, 2, 3 HAVING sum(count) <> 0 OR sum(sum) <> 0
-"""
 LEFT = """
 SELECT 'table ' || relname FROM pg_class
 WHERE relkind = 'r' AND relname ~ '^staging_[0-9]+$'
@@ -28,11 +23,13 @@ WHERE batch_no <> 0 AND batch_no NOT IN (SELECT batch_no FROM open_batches)
 UNION ALL
 SELECT 'open batch ' || open_batches.batch_no FROM open_batches
 LEFT JOIN batches ON batches.batch_no = abs(open_batches.batch_no)
-WHERE open_batches.batch_no <> 0
+WHERE open_batches.batch_no <> 0 AND open_batches.batch_no < 1::bigint << 62  -- from there on changes of the tree
   AND coalesce(state, '') NOT IN (SELECT unnest(ARRAY['committed', 'undone']))
 UNION ALL
+SELECT 'hidden rates of ' || batch_no FROM changes WHERE version IS NULL
+UNION ALL
 SELECT 'session ' || application_name || ': ' || state FROM pg_stat_activity
-WHERE starts_with(application_name, 'ratesflow-') AND usename = 'loader'
+WHERE starts_with(application_name, 'ratesflow-') AND starts_with(usename::text, 'loader')
 UNION ALL
 SELECT 'lock ' || locktype || ' ' || mode FROM pg_locks
 WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database())

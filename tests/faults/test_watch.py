@@ -16,9 +16,10 @@ from loader.commit import commit
 from loader.load import load
 from loader.validate import validate
 from tests.faults.contents import Content
-from tests.faults.invariants import LEFT, RATES
+from tests.faults.invariants import LEFT
 from tests.faults.proxies import ShakyS3, Wire
 from tests.faults.readers import SqlReader, seen
+from tests.faults.snapshots import RATES
 from tests.loader.conftest import Desk
 
 
