@@ -3,9 +3,14 @@
 A digest depends on the parts, so that all processes of a deployment must have the same.
 """
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
 
 # A line has about 30 bytes.
 PART, BLOCK = 256, 64
@@ -40,3 +45,16 @@ def shrink_process() -> None:
         from loader import tables
 
         tables.merges.__defaults__ = (TABLES, tables.ROWS, STRUCK_MINUTES)
+
+
+@contextmanager
+def low_limits() -> Iterator[None]:
+    """Give low limits to all tasks of a stack that is started in this block."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{Path(__file__).parent / 'every_process'}:{ROOT}"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
