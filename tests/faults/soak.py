@@ -123,7 +123,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=RESULTS, help="where soak.json and soak.md go")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing of the stack is left then, too
-    plan = Plan(given.seed, 0, given.minutes, given.batches, given.strikes, given.seconds)
+    plan = Plan(given.seed, 0, given.minutes, given.batches, given.strikes, seconds=given.seconds)
     with tempfile.TemporaryDirectory(prefix="ratesflow-soak-", ignore_cleanup_errors=True) as folder:
         figures = Campaign(plan, Path(folder)).run(lambda line: print(line, flush=True))
     found = figures_of(figures)
