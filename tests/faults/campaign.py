@@ -17,7 +17,7 @@ from tests.faults.api_reader import ApiReader
 from tests.faults.asking import asked
 from tests.faults.contents import Content
 from tests.faults.counting import Figures, Letters, Plan
-from tests.faults.field import FORCED, Field, StackDownError
+from tests.faults.field import Field, StackDownError
 from tests.faults.hitting import Strike, resume
 from tests.faults.invariants import check
 from tests.faults.orders import order
@@ -28,6 +28,7 @@ from tests.faults.snapshots import faults, seen
 from tests.faults.strikes import WEIGHTS
 from tests.faults.strikes_database import analyze, promote
 from tests.faults.struck import POINTS
+from tests.faults.uploads import FORCED
 from tests.local.conftest import new_stack
 from workflow.environment import find_environment
 from workflow.tasks import TaskFailedError, run_task
@@ -95,13 +96,12 @@ class Campaign:
         for reader in readers:
             reader.may_go, reader.copies = field.may_go, field.copies
             if isinstance(reader, ApiReader):
-                reader.trees = lambda: field.trees
+                reader.trees = lambda: [*field.trees, *field.former_trees]
         return readers
 
     def _round(self) -> list[str]:
         field, rng = self.field, self.rng
-        field.quiet.clear()
-        field.aws_killed = False
+        field.begin_round()
         task = rng.choice(sorted(POINTS))
         point, hurried = (task, rng.randint(1, POINTS[task])), rng.random() < 0.25
         field.patiently(lambda: field.redeploy(point, hurried))
@@ -266,10 +266,10 @@ class Campaign:
 
     def _standbys_follow(self) -> list[str]:
         """Wait until the standbys have replayed all of it, note how long that took, and look at them."""
-        field, query = self.field, "SELECT epoch::text, version FROM data_version"
-        begun, wrong = time.monotonic(), []
+        field, begun, wrong = self.field, time.monotonic(), []
+        ((there,),) = asked(field.owner_url, "SELECT pg_current_wal_lsn()::text")
         for url in field.standbys.urls:
-            while asked(url, query) != asked(field.owner_url, query):
+            while asked(url, "SELECT pg_last_wal_replay_lsn() >= %(there)s", {"there": there}) != [(True,)]:
                 if time.monotonic() > begun + 30:
                     return ["a standby did not follow within 30 s"]
                 time.sleep(0.1)

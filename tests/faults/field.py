@@ -24,6 +24,7 @@ from tests.faults.small import low_limits
 from tests.faults.snapshots import Snapshot
 from tests.faults.standbys import Standbys
 from tests.faults.struck import TASKS, strike_job, struck_definition
+from tests.faults.uploads import FORCED, Upload
 from tests.local.conftest import Stack
 from tests.local.hands import databases
 from workflow.trigger import execution_name
@@ -31,24 +32,10 @@ from workflow.trigger import execution_name
 DISK_BYTES = 1 << 30
 # A message that was received by a handler which died comes again after this time; a minute on AWS.
 VISIBILITY_SECONDS = 5
-# What is sent under these keys is to be loaded although its bytes may be known.
-FORCED = "incoming/forced-"
 
 
 class StackDownError(Exception):
     """The supervisor of the stack ended, which no strike aimed at."""
-
-
-@dataclass
-class Upload:
-    """One version of an object that was sent, and what its execution is called."""
-
-    name: str
-    key: str
-    version: str
-    content: Content
-    forced: bool = False
-    gone: bool = False
 
 
 @dataclass
@@ -66,6 +53,7 @@ class Field:
     settled: dict[str, str] = field(default_factory=dict)
     aws_killed: bool = False
     trees: list[Reference] = field(default_factory=lambda: [builtin()])
+    former_trees: list[Reference] = field(default_factory=list)
     moves: list[Reference] = field(default_factory=list)
     before: Snapshot | None = None
     turn: int = 0
@@ -133,6 +121,13 @@ class Field:
             folder.rmdir()
             return False
         return True
+
+    def begin_round(self) -> None:
+        """Forget what is settled since the last round; an answer may still be of one of its trees."""
+        self.quiet.clear()
+        self.aws_killed = False
+        if self.before:
+            self.former_trees, self.trees, self.moves = self.trees, [self.before.tree], []
 
     def aws(self, service: str) -> Any:
         """Return the client of a service of the embedded AWS."""

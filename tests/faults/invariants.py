@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 from urllib.request import urlopen
 
+from database.reference import Reference
 from tests.faults.asking import asked
 from tests.faults.contents import Content
 from tests.faults.field import Field
@@ -49,13 +50,13 @@ def check(field: Field, notified: dict[str, list[str]], published: dict[str, boo
     wrong = [*faults(now, sent), *(steps_back(field.before, now) if field.before else [])]
     if now.tree not in field.trees:
         wrong.append("the tree of regions is none that was asked for")
-    field.trees, field.moves, field.before = [now.tree], [], now
+    field.before = now
     committed = [name for name, entry in now.ledger.items() if entry.state == "committed"]
     there = Counter(sent[name].number for name in committed if name in sent)
     return [
         *wrong,
         *_outcomes(field),
-        *(each for url in field.api_urls for each in _answers(field, url, there)),
+        *(each for url in field.api_urls for each in _answers(field, url, now.tree, there)),
         *_notifications({name: entry.state for name, entry in now.ledger.items()}, notified, published),
         *left(field),
     ]
@@ -83,9 +84,8 @@ def _outcomes(field: Field) -> list[str]:
     return wrong
 
 
-def _answers(field: Field, url: str, there: Counter[int]) -> list[str]:
+def _answers(field: Field, url: str, tree: Reference, there: Counter[int]) -> list[str]:
     """Ask an API for some contents, new ones and old ones; it may be some seconds behind."""
-    (tree,) = field.trees
     chosen = field.contents[-6:] + [field.rng.choice(field.contents) for _ in range(4)]
     wrong = []
     for content in chosen:
