@@ -20,7 +20,7 @@ from tests.faults.counting import Figures, Letters, Plan
 from tests.faults.field import Field, StackDownError
 from tests.faults.hitting import Strike, resume
 from tests.faults.invariants import check
-from tests.faults.orders import order
+from tests.faults.orders import move_tree, order
 from tests.faults.points import Points
 from tests.faults.readers import Reader, SqlReader
 from tests.faults.small import MINUTES, TABLES
@@ -105,14 +105,15 @@ class Campaign:
         task = rng.choice(sorted(POINTS))
         point, hurried = (task, rng.randint(1, POINTS[task])), rng.random() < 0.25
         field.patiently(lambda: field.redeploy(point, hurried))
-        orders = [(rng.uniform(0, self.plan.seconds * 0.7), "batch") for _ in range(self.plan.batches)]
-        orders += [(rng.uniform(0.5, self.plan.seconds), "strike") for _ in range(self.plan.strikes)]
-        orders += [(rng.uniform(0.5, self.plan.seconds), "order") for _ in range(self.plan.orders)]
+        plan = self.plan
+        kinds = (self._strike, plan.strikes), (order, plan.orders), (move_tree, plan.moves)
+        orders = [(rng.uniform(0, plan.seconds * 0.7), self._batch) for _ in range(plan.batches)]
+        orders += [(rng.uniform(0.5, plan.seconds), kind) for kind, count in kinds for _ in range(count)]
         begun, wrong = time.monotonic(), []
-        for at, what in sorted(orders):
+        for at, what in sorted(orders, key=lambda each: each[0]):
             time.sleep(max(0.0, begun + at - time.monotonic()))
             try:
-                {"batch": self._batch, "strike": self._strike, "order": lambda: order(field, rng)}[what]()
+                what(field, rng)
             except StackDownError:
                 wrong.append(f"the stack came down: {field.up_again()}")
         self._quieten()
@@ -128,8 +129,7 @@ class Campaign:
         self.figures.outcomes = Counter(field.settled.values())
         return wrong
 
-    def _batch(self) -> None:
-        field, rng = self.field, self.rng
+    def _batch(self, field: Field, rng: random.Random) -> None:
         number, chance = len(field.contents), rng.random()
         if chance < 0.12 and field.uploads:
             content = rng.choice(list(field.uploads.values())).content  # the same bytes once more
@@ -148,11 +148,11 @@ class Campaign:
         else:
             field.start_in_shards(content, key, rng.choice(self.plan.shards))
 
-    def _strike(self) -> None:
+    def _strike(self, field: Field, rng: random.Random) -> None:
         strikes = list(WEIGHTS)
         for _ in range(6):  # there is not always something to hit
-            strike: Strike = self.rng.choices(strikes, list(WEIGHTS.values()))[0]
-            if strike(self.field, self.rng):
+            strike: Strike = rng.choices(strikes, list(WEIGHTS.values()))[0]
+            if strike(field, rng):
                 self.figures.strikes[strike.__name__] += 1
                 return
 

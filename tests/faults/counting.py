@@ -13,14 +13,17 @@ from tests.local.hands import Mailbox
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of what. A round sends `batches` over `seconds`, with `strikes` and `orders` among them."""
+    """How much of what. A round sends `batches` over `seconds`, with `strikes` and `orders` among them; `moves` change
+    the tree of regions, and each may have happened or not, in any order: a few a round are enough.
+    """
 
     seed: int = 1
     rounds: int = 1
     minutes: float = 0.0
     batches: int = 14
     strikes: int = 24
-    orders: int = 6
+    orders: int = 4
+    moves: int = 3
     seconds: float = 22.0
     shards: tuple[int, ...] = (2, 3, 5, 8)
 

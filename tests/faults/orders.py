@@ -1,4 +1,4 @@
-"""What a schedule orders beside batches: upkeep, undos, and changes of the tree of regions."""
+"""What a schedule orders beside batches: upkeep and undos; and changes of the tree of regions."""
 
 import random
 
@@ -6,17 +6,13 @@ from tests.faults.contents import PORTS
 from tests.faults.field import Field
 from tests.faults.moving import as_csv, change, possible
 
-# So many changes of the tree a round: each may have happened or not, in any order.
-MOST_MOVES = 3
 UPKEEP = {"compact": {"least": "1"}, "gc": {"batch": "all"}}
-ORDERS = ("undo", "compact", "two compact", "gc", "two gc", "move", "move", "move")
+ORDERS = ("undo", "compact", "two compact", "gc", "two gc")
 
 
 def order(field: Field, rng: random.Random) -> None:
-    """Submit one of them; of upkeep sometimes two at once."""
+    """Submit an undo or upkeep, of which sometimes two at once."""
     count, _, task = rng.choice(ORDERS).rpartition(" ")
-    if task == "move":
-        return move_tree(field, rng)
     if task == "undo":
         return undo_one(field, rng)
     for _ in range(2 if count else 1):
@@ -36,8 +32,6 @@ def undo_one(field: Field, rng: random.Random) -> None:
 
 def move_tree(field: Field, rng: random.Random) -> None:
     """Change the tree of regions, as `ratesflow reference load` does."""
-    if len(field.moves) == MOST_MOVES:
-        return
     file = change(rng, field.trees[-1], PORTS, rng.choice(("port", "ports", "region", "empty", "new")))
     folder = f"reference/{rng.randrange(1 << 60):x}"
     keys = {"ports": f"{folder}/ports.csv", "regions": f"{folder}/regions.csv"}
