@@ -22,3 +22,6 @@ SELECT orig_code, dest_code, month, nth, found.count, found.sum, expected.count,
 FROM found FULL JOIN expected USING (month, orig_code, dest_code, nth)
 WHERE coalesce(found.count, 0) <> coalesce(expected.count, 0) OR coalesce(found.sum, 0) <> coalesce(expected.sum, 0)
 """
+
+# The same for one month, which a reader can ask for all the time.
+DISAGREE_IN_MONTH = DISAGREE.replace("WHERE batch_no IN", "WHERE month = %(month)s AND batch_no IN")

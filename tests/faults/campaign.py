@@ -4,20 +4,31 @@ import random
 import signal
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from loader.tables import merges
+from loader.upkeep import Upkeep
+from tests.faults.api_reader import ApiReader
+from tests.faults.asking import asked
 from tests.faults.contents import Content
 from tests.faults.counting import Figures, Letters, Plan
-from tests.faults.field import Field, StackDownError, asked, resume
+from tests.faults.field import Field, StackDownError
+from tests.faults.hitting import Strike, resume
 from tests.faults.invariants import check
-from tests.faults.readers import ApiReader, Reader, SqlReader
-from tests.faults.strikes import WEIGHTS, Points, Strike
+from tests.faults.orders import move_tree, order
+from tests.faults.points import Points
+from tests.faults.readers import Reader, SqlReader
+from tests.faults.small import MINUTES, TABLES
+from tests.faults.snapshots import faults, seen
+from tests.faults.strikes import WEIGHTS
+from tests.faults.strikes_database import analyze, promote
 from tests.faults.struck import POINTS
+from tests.faults.uploads import FORCED
 from tests.local.conftest import new_stack
 from workflow.environment import find_environment
 from workflow.tasks import TaskFailedError, run_task
@@ -35,6 +46,7 @@ class Campaign:
         self.field = Field(new_stack(folder / "home"), random.Random(plan.seed + 1))
         self.figures = Figures(plan.seed)
         self.published: dict[str, bool] = {}
+        self._merged: set[str] = set()
 
     def run(self, say: Any = lambda _: None) -> Figures:
         """Run all rounds."""
@@ -75,50 +87,55 @@ class Campaign:
 
     def _readers(self) -> list[Reader]:
         field, seed = self.field, self.plan.seed
-        api = field.environment["RATESFLOW_API_URL"]
+        urls = dict(zip(("primary", "standby", "slow standby"), [field.owner_url, *field.standbys.urls], strict=True))
+        apis = dict(zip(("API", "API of the standbys"), field.api_urls, strict=True))
         readers: list[Reader] = [
-            SqlReader("primary", field.owner_url, field.visible_content, seed),
-            SqlReader("standby", field.standby_url, field.visible_content, seed + 1),
-            ApiReader(api, field.visible_content, seed + 2),
+            *(SqlReader(name, url, field.visible_content, seed + at) for at, (name, url) in enumerate(urls.items())),
+            *(ApiReader(name, url, field.visible_content, seed + at) for at, (name, url) in enumerate(apis.items())),
         ]
-        for reader in readers[:2]:
-            reader.may_go = field.may_go
-        readers[2].may_go = lambda _: True  # its workers may be half a second apart
+        for reader in readers:
+            reader.may_go, reader.copies = field.may_go, field.copies
+            if isinstance(reader, ApiReader):
+                reader.trees = lambda: [*field.trees, *field.former_trees]
         return readers
 
     def _round(self) -> list[str]:
         field, rng = self.field, self.rng
-        field.quiet.clear()
-        field.aws_killed = False
+        field.begin_round()
         task = rng.choice(sorted(POINTS))
         point, hurried = (task, rng.randint(1, POINTS[task])), rng.random() < 0.25
         field.patiently(lambda: field.redeploy(point, hurried))
-        orders = [(rng.uniform(0, self.plan.seconds * 0.7), "batch") for _ in range(self.plan.batches)]
-        orders += [(rng.uniform(0.5, self.plan.seconds), "strike") for _ in range(self.plan.strikes)]
-        orders += [(rng.uniform(0.5, self.plan.seconds), "upkeep") for _ in range(3)]
+        plan = self.plan
+        kinds = (self._strike, plan.strikes), (order, plan.orders), (move_tree, plan.moves)
+        orders = [(rng.uniform(0, plan.seconds * 0.7), self._batch) for _ in range(plan.batches)]
+        orders += [(rng.uniform(0.5, plan.seconds), kind) for kind, count in kinds for _ in range(count)]
         begun, wrong = time.monotonic(), []
-        for at, order in sorted(orders):
+        for at, what in sorted(orders, key=lambda each: each[0]):
             time.sleep(max(0.0, begun + at - time.monotonic()))
             try:
-                {"batch": self._batch, "strike": self._strike, "upkeep": self._upkeep}[order]()
+                what(field, rng)
             except StackDownError:
                 wrong.append(f"the stack came down: {field.up_again()}")
         self._quieten()
         begun = time.monotonic()
         wrong += self._settle()
         if not any("no outcome" in each for each in wrong):
+            self._merge_tables()
             wrong += check(field, dict(self.letters.ids), self.published)
-        wrong += self._standby_follows()
+            wrong += self._standbys_follow()
+        analyze(field, rng)
         self.figures.settle_seconds.append(time.monotonic() - begun)
         self.figures.rounds += 1
         self.figures.outcomes = Counter(field.settled.values())
         return wrong
 
-    def _batch(self) -> None:
-        field, rng = self.field, self.rng
+    def _batch(self, field: Field, rng: random.Random) -> None:
         number, chance = len(field.contents), rng.random()
         if chance < 0.12 and field.uploads:
             content = rng.choice(list(field.uploads.values())).content  # the same bytes once more
+            if rng.random() < 0.5:
+                field.send(content, f"{FORCED}{self.plan.seed}-{len(field.uploads)}.dat", force=True)
+                return
         else:
             rows = rng.choice([60, 240, 240, 900])
             kind = rng.choice(["csv", "csv", "csv", "gzip", "jsonl"])
@@ -129,28 +146,15 @@ class Campaign:
         if chance < 0.8 or content.kind == "gzip":
             field.send(content, f"incoming/{key}.dat")
         else:
-            field.start_in_shards(content, key, rng.randint(2, 3))
+            field.start_in_shards(content, key, rng.choice(self.plan.shards))
 
-    def _strike(self) -> None:
+    def _strike(self, field: Field, rng: random.Random) -> None:
         strikes = list(WEIGHTS)
         for _ in range(6):  # there is not always something to hit
-            strike: Strike = self.rng.choices(strikes, list(WEIGHTS.values()))[0]
-            if strike(self.field, self.rng):
+            strike: Strike = rng.choices(strikes, list(WEIGHTS.values()))[0]
+            if strike(field, rng):
                 self.figures.strikes[strike.__name__] += 1
                 return
-
-    def _upkeep(self) -> None:
-        field = self.field
-        what = self.rng.choice(["undo", "compact", "compact", "gc"])
-        if what != "undo":
-            parameters = {"compact": {"least": "1"}, "gc": {"batch": "all"}}[what]
-            return field.submit(what, **parameters)
-        committed = [name for name, state in field.settled.items() if state == "committed"]
-        if committed:
-            name = self.rng.choice(committed)
-            field.undone.add(field.uploads[name].content.number)
-            field.submit("undo", batch=name)
-        return None
 
     def _quieten(self) -> None:
         field = self.field
@@ -158,6 +162,8 @@ class Campaign:
         field.wire.flow()
         field.s3.error_share = field.s3.cut_share = 0.0
         (field.stack.home / "postgres" / "ballast").unlink(missing_ok=True)
+        field.standbys.resume()
+        promote(field)
         for pid in list(field.paused):
             resume(pid)
         field.paused.clear()
@@ -176,17 +182,18 @@ class Campaign:
             try:
                 self._find_uploads()
                 running, over = self._executions()
+                working = field.at_work()
                 states = dict(asked(field.owner_url, "SELECT batch_id, state FROM batches"))
             except (BotoCoreError, ClientError, psycopg2.Error):
                 time.sleep(0.3)
                 continue
             waiting = [name for name in field.uploads if states.get(name, "open") == "open"]
-            if not running and not field.tasks() and over and not waiting:
+            if not running and not working and not field.tasks() and over and not waiting:
                 if self._swept():
                     field.settled = states
                     self._collect_twins()
                     return came_down
-            elif not running and time.monotonic() > gc_at:
+            elif not running and not working and time.monotonic() > gc_at:
                 gc_at = time.monotonic() + GC_EVERY_SECONDS
                 self._swept()
             time.sleep(0.4)
@@ -246,24 +253,39 @@ class Campaign:
             process.kill()
         self.field.twins.clear()
 
-    def _standby_follows(self) -> list[str]:
-        """Wait until the standby has replayed all of it, and note how long that took."""
-        query = "SELECT epoch::text, version FROM data_version"
-        begun = time.monotonic()
-        while time.monotonic() < begun + 30:
-            with suppress(psycopg2.Error):
-                if asked(self.field.standby_url, query) == asked(self.field.owner_url, query):
-                    self.figures.standby_seconds.append(time.monotonic() - begun)
-                    return []
-            time.sleep(0.1)
-        return ["the standby did not follow within 30 s"]
+    def _merge_tables(self) -> None:
+        """Merge tables of prices, as a compaction does that comes an hour later."""
+        url = self.field.owner_url
+        merged = {name for (name,) in asked(url, "SELECT part::text FROM price_tables WHERE first <> last")}
+        with closing(psycopg2.connect(url)) as connection:
+            upkeep = Upkeep()
+            done = upkeep.work_off(merges(connection, most=TABLES, minutes=MINUTES))
+            upkeep.finish()
+        self.field.counted["merges"] += done + len(merged - self._merged)
+        self._merged = {name for (name,) in asked(url, "SELECT part::text FROM price_tables WHERE first <> last")}
+
+    def _standbys_follow(self) -> list[str]:
+        """Wait until the standbys have replayed all of it, note how long that took, and look at them."""
+        field, begun, wrong = self.field, time.monotonic(), []
+        ((there,),) = asked(field.owner_url, "SELECT pg_current_wal_lsn()::text")
+        for url in field.standbys.urls:
+            while asked(url, "SELECT pg_last_wal_replay_lsn() >= %(there)s", {"there": there}) != [(True,)]:
+                if time.monotonic() > begun + 30:
+                    return ["a standby did not follow within 30 s"]
+                time.sleep(0.1)
+            self.figures.standby_seconds.append(time.monotonic() - begun)
+            with closing(psycopg2.connect(url)) as connection:
+                connection.set_session("REPEATABLE READ", readonly=True)
+                with connection.cursor() as cursor:
+                    wrong += faults(seen(cursor), {name: each.content for name, each in field.uploads.items()})
+        return [f"on a standby: {each}" for each in wrong]
 
     def _count(self, readers: list[Reader]) -> None:
         figures = self.figures
         for reader in readers:
             figures.looked[reader.name] = Counter(reader.looked)
-            if isinstance(reader, ApiReader):
-                figures.api_seconds = list(reader.seconds)
+        figures.api_seconds = [each for reader in readers if isinstance(reader, ApiReader) for each in reader.seconds]
+        figures.counted = Counter(self.field.counted)
         figures.strikes["kill_at_a_fault_point"] = self.points.killed
         figures.strikes["hold_at_a_fault_point"] = self.points.held
         figures.s3_errors, figures.s3_cuts = self.field.s3.errors, self.field.s3.cuts

@@ -11,8 +11,9 @@ import random
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cached_property
+from itertools import product
 
-from database.reference import builtin
+from database.reference import Reference, builtin
 from tests.loader.samples import Row, csv, daily, json_lines
 
 FIRST_DAY = date(2010, 1, 1)
@@ -44,8 +45,22 @@ class Content:
 
     @cached_property
     def sums(self) -> Sums:
-        """Count and sum on each lane, of ports and of regions, counted one price at a time."""
+        """Count and sum on each lane, of ports and of regions by the built-in tree, counted one price at a time."""
         return {(orig, dest): found for (orig, dest, _), found in daily(self.prices, builtin()).items()}
+
+    @cached_property
+    def port_sums(self) -> Sums:
+        """Those of the lanes between ports, which no change of the tree can change."""
+        return {lane: found for lane, found in self.sums.items() if lane[0].isupper()}
+
+    def sums_in(self, tree: Reference) -> Sums:
+        """Count and sum on each lane, of ports and of regions by a tree."""
+        found = dict(self.port_sums)
+        for (orig, dest), (count, total) in self.port_sums.items():
+            for lane in product(tree.regions_of[orig], tree.regions_of[dest]):
+                before = found.get(lane, (0, 0))
+                found[lane] = before[0] + count, before[1] + total
+        return found
 
     @cached_property
     def data(self) -> bytes:
@@ -72,3 +87,5 @@ def _lanes() -> list[Lane]:
 
 
 _LANES = _lanes()
+PORTS = sorted({port for lane in _LANES for port in lane})
+"""The ports that have prices."""

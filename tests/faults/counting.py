@@ -13,14 +13,19 @@ from tests.local.hands import Mailbox
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of what. A round sends `batches` over `seconds`, with `strikes` among them."""
+    """How much of what. A round sends `batches` over `seconds`, with `strikes` and `orders` among them; `moves` change
+    the tree of regions, and each may have happened or not, in any order: a few a round are enough.
+    """
 
     seed: int = 1
     rounds: int = 1
     minutes: float = 0.0
     batches: int = 14
     strikes: int = 24
+    orders: int = 4
+    moves: int = 3
     seconds: float = 22.0
+    shards: tuple[int, ...] = (2, 3, 5, 8)
 
 
 @dataclass
@@ -31,6 +36,7 @@ class Figures:
     seconds: float = 0.0
     rounds: int = 0
     strikes: Counter[str] = field(default_factory=Counter)
+    counted: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     looked: dict[str, Counter[str]] = field(default_factory=dict)
     api_seconds: list[float] = field(default_factory=list)

@@ -1,30 +1,30 @@
-"""The field: a stack with a standby, a shaky wire to its database, a shaky S3, and all that was sent into it."""
+"""The field: a stack with standbys, a shaky wire to its database, a shaky S3, and all that was sent into it."""
 
 import json
 import os
 import random
-import shutil
-import signal
 import subprocess
-import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import psutil
-import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from database.reference import Reference, builtin
 from local.deploy import deploy
-from local.postgres import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
-from local.processes import free_port, identity
 from tests.faults.contents import Content
+from tests.faults.logins import LOGINS, make_clones, tell_loader
 from tests.faults.proxies import ShakyS3, Wire
+from tests.faults.small import low_limits
+from tests.faults.snapshots import Snapshot
+from tests.faults.standbys import Standbys
 from tests.faults.struck import TASKS, strike_job, struck_definition
+from tests.faults.uploads import FORCED, Upload
 from tests.local.conftest import Stack
 from tests.local.hands import databases
 from workflow.trigger import execution_name
@@ -36,17 +36,6 @@ VISIBILITY_SECONDS = 5
 
 class StackDownError(Exception):
     """The supervisor of the stack ended, which no strike aimed at."""
-
-
-@dataclass
-class Upload:
-    """One version of an object that was sent, and what its execution is called."""
-
-    name: str
-    key: str
-    version: str
-    content: Content
-    gone: bool = False
 
 
 @dataclass
@@ -63,6 +52,13 @@ class Field:
     twins: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     settled: dict[str, str] = field(default_factory=dict)
     aws_killed: bool = False
+    trees: list[Reference] = field(default_factory=lambda: [builtin()])
+    former_trees: list[Reference] = field(default_factory=list)
+    moves: list[Reference] = field(default_factory=list)
+    before: Snapshot | None = None
+    turn: int = 0
+    jobs: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
     quiet: threading.Event = field(default_factory=threading.Event)
     _started: list[Callable[[], object]] = field(default_factory=list)
 
@@ -70,7 +66,7 @@ class Field:
         """Start everything. The database's disk is a small one of its own if this user may mount one."""
         self.stack.home.mkdir(parents=True)
         self.disk = self._mount()
-        self.stack.up()
+        self.up()
         self._meet()
         self.owner_url = self.environment["DATABASE_URL"]
         self.database_port = int(self.owner_url.rpartition(":")[2].partition("/")[0])
@@ -78,8 +74,25 @@ class Field:
         self._started.append(self.wire.close)
         self.s3 = ShakyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
         self._started.append(self.s3.stop)
-        self.standby = self._standby()
-        self._started.append(self.standby.stop)
+        self.passwords = json.loads((self.stack.home / "passwords.json").read_text())
+        make_clones(self.owner_url, self.passwords)
+        owner = (self.stack.home / "postgres").owner()
+        self.standbys = Standbys(self.owner_url, owner, self.passwords["postgres"])
+        self._started.append(self.standbys.end)
+        self.log_in()
+
+    def up(self) -> None:
+        """Start the stack; all of its tasks have low limits."""
+        with low_limits():
+            self.stack.up()
+
+    def log_in(self, *, turn: bool = False) -> None:
+        """Let tasks, and the API that reads from the standbys, log in; with `turn` as the other users than before."""
+        self.turn ^= turn
+        tell_loader(self.aws("secretsmanager"), self.turn, self.passwords)
+        if turn or not self.standbys.api:
+            reader = LOGINS["api"][self.turn]
+            self.standbys.start_api(reader, self.passwords[reader])
 
     def _meet(self) -> None:
         self.environment = self.stack.environment
@@ -109,25 +122,12 @@ class Field:
             return False
         return True
 
-    def _standby(self) -> Postgres:
-        folder, owner = Path(tempfile.mkdtemp(prefix="ratesflow-standby-")), (self.stack.home / "postgres").owner()
-        self._started.append(lambda: shutil.rmtree(folder, ignore_errors=True))
-        user = owner if os.geteuid() == 0 else None
-        if user:
-            shutil.chown(folder, user)
-        command = [str(POSTGRES_VERSIONS[VERSION] / "pg_basebackup"), "--pgdata", str(folder / "data")]
-        command += ["--write-recovery-conf", "--dbname", self.owner_url, "--checkpoint", "fast"]
-        subprocess.run(command, check=True, cwd="/", **identity(user))
-        password = json.loads((self.stack.home / "passwords.json").read_text())["postgres"]
-        settings = {"hot_standby": "on", "max_connections": "200", "max_wal_size": "4GB", "fsync": "off"}
-        return start_postgres(
-            folder / "data", free_port(), password, folder / "log", version=VERSION, settings=settings
-        )
-
-    @property
-    def standby_url(self) -> str:
-        """The address of the standby, as its owner."""
-        return self.standby.url(database=self.owner_url.rpartition("/")[2])
+    def begin_round(self) -> None:
+        """Forget what is settled since the last round; an answer may still be of one of its trees."""
+        self.quiet.clear()
+        self.aws_killed = False
+        if self.before:
+            self.former_trees, self.trees, self.moves = self.trees, [self.before.tree], []
 
     def aws(self, service: str) -> Any:
         """Return the client of a service of the embedded AWS."""
@@ -150,25 +150,31 @@ class Field:
         )
         if point and point[0] not in TASKS:
             strike_job(self.aws("batch"), *point)
+        self.log_in()
         attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
         self.aws("sqs").set_queue_attributes(QueueUrl=self.environment["RATESFLOW_QUEUE_URL"], Attributes=attributes)
 
-    def send(self, content: Content, key: str) -> Upload:
+    def send(self, content: Content, key: str, *, force: bool = False) -> Upload:
         """Upload a file, and keep trying while S3 is away, as a supplier's client does."""
         self._know(content)
-        return self.keep(key, self._put(content, key), content)
+        self.counted["forced"] += force
+        return self.keep(key, self.put(content.data, key, force), content)
 
-    def _put(self, content: Content, key: str) -> str:
-        def put() -> str:
-            return str(self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=content.data)["VersionId"])
+    def put(self, data: bytes, key: str, force: bool = False) -> str:
+        """Put an object into the bucket, and return its version."""
+        metadata = {"ratesflow-force": "true"} if force else {}
 
-        return str(self.patiently(put))
+        def once() -> str:
+            made = self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)
+            return str(made["VersionId"])
+
+        return str(self.patiently(once))
 
     def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
         """Start the execution of a file that lies elsewhere, in so many shards."""
         self._know(content)
         key = f"elsewhere/{name}.csv"
-        version = self._put(content, key)
+        version = self.put(content.data, key)
         given = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
         given |= {"bytes": len(content.data), "shards": shards}
         states, text = self.aws("stepfunctions"), json.dumps(given)
@@ -189,7 +195,11 @@ class Field:
     def keep(self, key: str, version: str, content: Content) -> Upload:
         """Remember what was sent."""
         name = execution_name(self.bucket, key, version)
-        return self.uploads.setdefault(name, Upload(name, key, version, content))
+        return self.uploads.setdefault(name, Upload(name, key, version, content, key.startswith(FORCED)))
+
+    def copies(self, content: Content) -> int:
+        """Return how often a content may be committed at once: as often as somebody asked for it."""
+        return 1 + sum(upload.forced for upload in list(self.uploads.values()) if upload.content == content)
 
     @property
     def bucket(self) -> str:
@@ -200,12 +210,19 @@ class Field:
         """Submit a maintenance task, as the schedule and the command line do; nobody waits for it."""
         run = f"{task}-{self.rng.randrange(1 << 60):x}"
         with suppress(BotoCoreError, ClientError):
-            self.aws("batch").submit_job(
+            submitted = self.aws("batch").submit_job(
                 jobName=run,
                 jobQueue=self.environment["RATESFLOW_JOB_QUEUE"],
                 jobDefinition=f"ratesflow-{task}",
                 parameters={"run": run, **parameters},
             )
+            self.jobs.append(submitted["jobId"])
+
+    def at_work(self) -> bool:
+        """Tell whether a maintenance task has not ended; raises what boto3 does while AWS is away."""
+        jobs = self.aws("batch").describe_jobs(jobs=self.jobs)["jobs"] if self.jobs else []
+        self.jobs = [job["jobId"] for job in jobs if job["status"] not in ("SUCCEEDED", "FAILED")]
+        return bool(self.jobs)
 
     @property
     def is_up(self) -> bool:
@@ -217,7 +234,7 @@ class Field:
     def up_again(self) -> str:
         """Start a stack whose supervisor ended, as a person would; return the end of what it said."""
         log = (self.stack.home / "logs" / "stack.log").read_text(errors="replace").splitlines()
-        self.stack.up()
+        self.up()
         self._meet()
         return " | ".join(log[-3:])
 
@@ -259,6 +276,11 @@ class Field:
             return psutil.Process(int((self.stack.home / "postgres" / "postmaster.pid").read_text().split()[0]))
         return None
 
+    @property
+    def api_urls(self) -> list[str]:
+        """Where the API listens that reads from the writer, and the one that reads from the standbys."""
+        return [self.environment["RATESFLOW_API_URL"], self.standbys.api_url]
+
     def visible_content(self, chance: random.Random) -> Content | None:
         """Choose a content for a reader: mostly one of the last."""
         known = list(self.contents)
@@ -269,20 +291,3 @@ class Field:
     def may_go(self, content: Content) -> bool:
         """Tell whether a content may leave: somebody asked for its undo."""
         return content.number in self.undone
-
-
-def asked(url: str, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """Ask a database once."""
-    connection = psycopg2.connect(url, connect_timeout=5)
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(query, values)
-            return cursor.fetchall() if cursor.description else []
-    finally:
-        connection.close()
-
-
-def resume(pid: int) -> None:
-    """Let a process go on, if it is still there."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import itertools
 import random
 import socket
 import struct
@@ -17,10 +18,10 @@ _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "expect",
 
 
 class Wire:
-    """A TCP proxy to a port of this machine, on a port of its own, in a thread of its own."""
+    """A TCP proxy to ports of this machine, to each in turn, on a port of its own, in a thread of its own."""
 
-    def __init__(self, target: int) -> None:
-        self.target = target
+    def __init__(self, *targets: int) -> None:
+        self._targets = itertools.cycle(targets)
         self.delay_seconds = 0.0
         self.passed_bytes = 0
         self._flows = threading.Event()
@@ -69,7 +70,7 @@ class Wire:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", next(self._targets))
         except OSError:
             writer.transport.abort()
             return

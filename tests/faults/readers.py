@@ -1,20 +1,21 @@
-"""Readers that look all the time, and keep what no reader may ever see: part of a batch, or one that went back."""
+"""Readers that look all the time, and keep what no reader may ever see.
 
-import http.client
-import json
+That is a part of a batch, one that is gone again, regions that are not the sum of their ports, an older answer after
+a newer one.
+"""
+
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from urllib.parse import urlsplit
 
 import psycopg2
 
 from tests.faults.contents import Content, Sums
+from tests.tree import DISAGREE_IN_MONTH
 
-# One statement, so one snapshot: every lane of the content's day.
+# One statement, so one snapshot: every lane between ports of the content's day.
 SEEN = """
 SELECT orig_code, dest_code, sum(counts[%(nth)s])::bigint, sum(sums[%(nth)s])::bigint
 FROM rates JOIN unnest(%(origs)s::text[], %(dests)s::text[]) AS lane (orig, dest)
@@ -26,8 +27,8 @@ PAUSE_SECONDS = 0.03
 
 
 def seen(cursor: "psycopg2.extensions.cursor", content: Content) -> Sums:
-    """Return count and sum of a content on each of its lanes, as a reader sees them now."""
-    origs, dests = zip(*content.sums, strict=True)
+    """Return count and sum of a content on each of its lanes, as a reader sees them now, between ports."""
+    origs, dests = zip(*content.port_sums, strict=True)
     day = content.day
     cursor.execute(SEEN, {"nth": day.day, "month": day.replace(day=1), "origs": list(origs), "dests": list(dests)})
     return {(orig, dest): (count, total) for orig, dest, count, total in cursor.fetchall()}
@@ -42,6 +43,7 @@ class Reader(threading.Thread):
         self.looked: Counter[str] = Counter()
         self.wrong: list[str] = []
         self.may_go: Callable[[Content], bool] = lambda _: False
+        self.copies: Callable[[Content], int] = lambda _: 1
         self._whole: set[int] = set()
         self._random = random.Random(seed)
         self._end = threading.Event()
@@ -56,27 +58,31 @@ class Reader(threading.Thread):
         while not self._end.wait(PAUSE_SECONDS):
             content = self.choose(self._random)
             if content is not None:
-                with suppress(Exception):
+                try:
                     self.look(content)
+                except Exception as error:  # noqa: BLE001 a reader that fails has seen what nobody thought of
+                    self.wrong.append(f"{self.name}: {type(error).__name__}: {error}")
 
     def look(self, content: Content) -> None:
         """Look at one content."""
         raise NotImplementedError
 
-    def note(self, content: Content, found: Sums) -> None:
-        """Compare what was seen with what the file holds."""
-        if found == content.sums:
-            self.looked["whole"] += 1
-            self._whole.add(content.number)
-        elif not found:
-            self.looked["none"] += 1
-            if content.number in self._whole and not self.may_go(content):
-                self.wrong.append(f"{self.name}: content {content.number} was there, and is gone")
-            self._whole.discard(content.number)
-        else:
-            self.looked["part"] += 1
-            lanes = sum(found.get(lane) == sums for lane, sums in content.sums.items())
-            self.wrong.append(f"{self.name}: part of content {content.number}: {lanes} of {len(content.sums)} lanes")
+    def whole(self, content: Content) -> None:
+        """Note that all of a content was there."""
+        self.looked["whole"] += 1
+        self._whole.add(content.number)
+
+    def none(self, content: Content) -> None:
+        """Note that nothing of a content was there."""
+        self.looked["none"] += 1
+        if content.number in self._whole and not self.may_go(content):
+            self.wrong.append(f"{self.name}: content {content.number} was there, and is gone")
+        self._whole.discard(content.number)
+
+    def part(self, content: Content, what: str) -> None:
+        """Note that something else was there."""
+        self.looked["part"] += 1
+        self.wrong.append(f"{self.name}: part of content {content.number}: {what}")
 
 
 class SqlReader(Reader):
@@ -95,62 +101,23 @@ class SqlReader(Reader):
                 self._connection.autocommit = True
             with self._connection.cursor() as cursor:
                 found = seen(cursor, content)
+                cursor.execute(DISAGREE_IN_MONTH, {"month": content.day.replace(day=1)})
+                disagree = cursor.fetchall()
         except psycopg2.Error:
             self.looked["away"] += 1
             if self._connection is not None:
                 self._connection.close()
             time.sleep(0.05)
             return
-        self.note(content, found)
+        self.looked["snapshots"] += 1
+        self.wrong.extend(f"{self.name}: regions and ports disagree: {row}" for row in disagree[:3])
+        self._note(content, found)
 
-
-class ApiReader(Reader):
-    """Asks the API for the day of a content on one lane, over one connection for as long as it lasts."""
-
-    def __init__(self, url: str, choose: Callable[[random.Random], Content | None], seed: int) -> None:
-        super().__init__("API", choose, seed)
-        self._address = urlsplit(url).netloc
-        self._connection: http.client.HTTPConnection | None = None
-        self.seconds: list[float] = []
-
-    def look(self, content: Content) -> None:
-        """Ask once, and once more over a new connection when the old one was ended by the server."""
-        lane = self._random.choice(sorted(content.sums))
-        path = f"/rates?date_from={content.day}&date_to={content.day}&orig_code={lane[0]}&dest_code={lane[1]}"
-        began = time.monotonic()
-        for fresh in (False, True):
-            try:
-                answer = self._answer(path, fresh)
-                break
-            except (OSError, http.client.HTTPException):
-                continue
-        else:
-            self.looked["refused"] += 1
-            time.sleep(0.05)
-            return
-        self.seconds.append(time.monotonic() - began)
-        status, body = answer
-        if status != 200:
-            self.looked[str(status)] += 1
-            if status != 503:
-                self.wrong.append(f"API: {status} {body[:200]!r}")
-            return
-        (rate,) = json.loads(body)["rates"]
-        count, total = content.sums[lane]
-        price = total / count if count >= 3 else None
-        if rate["count"] is None:
-            self.note(content, {})
-        elif (rate["count"], rate["price"]) == (count, price):
-            self.note(content, content.sums)
-        else:
-            self.note(content, {lane: (rate["count"], 0)})
-
-    def _answer(self, path: str, fresh: bool) -> tuple[int, bytes]:
-        if fresh and self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._connection is None:
-            self._connection = http.client.HTTPConnection(self._address, timeout=10)
-        self._connection.request("GET", path)
-        found = self._connection.getresponse()
-        return found.status, found.read()
+    def _note(self, content: Content, found: Sums) -> None:
+        if not found:
+            return self.none(content)
+        for times in range(1, self.copies(content) + 1):
+            if found == {lane: (times * count, times * total) for lane, (count, total) in content.port_sums.items()}:
+                return self.whole(content)
+        right = sum(found.get(lane) == sums for lane, sums in content.port_sums.items())
+        return self.part(content, f"{right} of {len(content.port_sums)} lanes")

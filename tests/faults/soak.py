@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -12,12 +13,13 @@ from typing import Any
 from tests.faults.campaign import Campaign
 from tests.faults.counting import Figures, Plan, uploaded
 
+APIS, DATABASES = ("API", "API of the standbys"), ("primary", "standby", "slow standby")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
 
 def figures_of(figures: Figures) -> dict[str, Any]:
     """Return the figures as a document."""
-    api = figures.looked.get("API", {})
+    api = sum((found for name, found in figures.looked.items() if name in APIS), Counter())
     answered = sum(count for name, count in api.items() if name not in ("503", "refused"))
     wrong = figures.wrong
     return {
@@ -31,13 +33,11 @@ def figures_of(figures: Figures) -> dict[str, Any]:
         "s3_bodies_cut": figures.s3_cuts,
         "batches": uploaded(figures),
         "batches_by_outcome": dict(sorted(figures.outcomes.items())),
-        "rows_lost_or_doubled": sum("prices" in each or "rate" in each for each in wrong),
-        "partial_reads": sum("part of content" in each or "is gone" in each for each in wrong),
-        "batches_without_outcome": sum("no outcome" in each for each in wrong),
-        "batches_nobody_was_told_of": sum("told of" in each for each in wrong),
-        "leftovers": sum(each.startswith("left:") for each in wrong),
-        "other_faults": sum(not any(known in each for known in _KNOWN) for each in wrong),
-        "reads": {name: sum(found.values()) - found["away"] for name, found in figures.looked.items()},
+        **{name: figures.counted[name] for name in ("moves", "forced", "merges", "two_at_once")},
+        "snapshots": sum(found["snapshots"] for found in figures.looked.values()),
+        **{name: sum(any(word in each for word in words) for each in wrong) for name, words in _KINDS.items()},
+        "other_faults": sum(not any(word in each for words in _KINDS.values() for word in words) for each in wrong),
+        "reads": {name: _reads(found) for name, found in figures.looked.items()},
         "api_answers": answered,
         "api_503": api.get("503", 0),
         "api_refused": api.get("refused", 0),
@@ -50,7 +50,21 @@ def figures_of(figures: Figures) -> dict[str, Any]:
     }
 
 
-_KNOWN = ("prices", "rate", "part of content", "is gone", "no outcome", "told of", "left:")
+# What a fault is counted as, by words in its message.
+_KINDS = {
+    "rows_lost_or_doubled": ("of its prices", "rate (", "rates are wrong", "times, unasked"),
+    "regions_not_the_sum_of_their_ports": ("disagree", "tree of regions"),
+    "partial_reads": ("part of content", "is gone"),
+    "older_after_newer": ("went", "noted anew"),
+    "batches_without_outcome": ("no outcome",),
+    "batches_nobody_was_told_of": ("told of",),
+    "leftovers": ("left:",),
+}
+
+
+def _reads(looked: Counter[str]) -> int:
+    """Return how often a reader was answered."""
+    return sum(looked[name] for name in ("whole", "none", "part", "regions", "304"))
 
 
 def _percentile(seconds: list[float], percent: int) -> float | None:
@@ -64,21 +78,31 @@ def table(found: dict[str, Any]) -> str:
     reads = found["reads"]
     outcomes = ", ".join(f"{count} {name}" for name, count in found["batches_by_outcome"].items())
     kinds = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in found["strikes_by_kind"].items())
+    struck = found["strikes_by_kind"]
+    times = [found["moves"], *(struck.get(name, 0) for name in ("demote_writer", "rotate_logins", "analyze"))]
+    merges = [found[name] for name in ("merges", "forced", "two_at_once")]
+    behind = [struck.get(name, 0) for name in ("lag_standby", "pause_standby")]
     answers = f"{found['api_answers']:,}, {found['api_503']:,}, {found['api_refused']:,}"
     lines = [
         ("minutes, rounds", f"{found['minutes']}, {found['rounds']}"),
         ("strikes", f"**{found['strikes']}**"),
         ("of these", kinds),
         ("answers of S3 failed, bodies cut", f"{found['s3_answers_failed']}, {found['s3_bodies_cut']}"),
+        ("changes of the tree, failovers, rotations of logins, ANALYZE", ", ".join(map(str, times))),
+        ("lags and pauses of the standbys", ", ".join(map(str, behind))),
+        ("merges of tables, forced batches, two of a task at once", ", ".join(map(str, merges))),
         ("batches", f"**{found['batches']}**: {outcomes}"),
         ("rows lost or doubled", f"**{found['rows_lost_or_doubled']}**"),
+        ("regions that are not the sum of their ports", f"**{found['regions_not_the_sum_of_their_ports']}**"),
         ("partial reads", f"**{found['partial_reads']}**"),
+        ("older answers after newer ones", f"**{found['older_after_newer']}**"),
         ("batches without an outcome", f"**{found['batches_without_outcome']}**"),
         ("batches that nobody was told of, or twice differently", f"**{found['batches_nobody_was_told_of']}**"),
         ("leftovers", f"**{found['leftovers']}**"),
         ("other faults", f"**{found['other_faults']}**"),
-        ("reads on the primary, on the standby", f"{reads.get('primary', 0):,}, {reads.get('standby', 0):,}"),
-        ("answers of the API, 503 with Retry-After, refused", answers),
+        ("snapshots in which regions were added up", f"{found['snapshots']:,}"),
+        ("reads on the primary, on the standbys", ", ".join(f"{reads.get(name, 0):,}" for name in DATABASES)),
+        ("answers of both APIs, 503 with Retry-After, refused", answers),
         ("API p50, p99", f"{found['api_p50_ms']} ms, {found['api_p99_ms']} ms"),
         ("quiet after a round within (median)", f"{found['settled_median_s']} s"),
         ("standby behind at the end of a round, at most", f"{found['standby_behind_s']} s"),
@@ -99,7 +123,7 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, default=RESULTS, help="where soak.json and soak.md go")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing of the stack is left then, too
-    plan = Plan(given.seed, 0, given.minutes, given.batches, given.strikes, given.seconds)
+    plan = Plan(given.seed, 0, given.minutes, given.batches, given.strikes, seconds=given.seconds)
     with tempfile.TemporaryDirectory(prefix="ratesflow-soak-", ignore_cleanup_errors=True) as folder:
         figures = Campaign(plan, Path(folder)).run(lambda line: print(line, flush=True))
     found = figures_of(figures)

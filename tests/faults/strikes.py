@@ -1,38 +1,28 @@
 """The strikes: what a seeded schedule does to a stack. Each returns whether there was something to hit."""
 
 import json
-import os
 import random
 import signal
-import threading
-from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 import psutil
-import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.faults.contents import Content
-from tests.faults.field import Field, asked, resume
+from tests.faults.field import Field
+from tests.faults.hitting import Strike, hit, later, resume
+from tests.faults.strikes_database import (
+    analyze,
+    demote_writer,
+    end_sessions,
+    full_disk,
+    kill_backend,
+    kill_database,
+    lag_standby,
+    pause_standby,
+    rotate_logins,
+)
 from tests.local.test_fences import twin
-
-Strike = Callable[[Field, random.Random], bool]
-FULL_SECONDS = 2.0
-
-
-def _later(seconds: float, do: Callable[[], object]) -> None:
-    timer = threading.Timer(seconds, do)
-    timer.daemon = True
-    timer.start()
-
-
-def _hit(process: psutil.Process | None, number: signal.Signals) -> bool:
-    with suppress(psutil.Error):
-        if process is not None:
-            process.send_signal(number)
-            return True
-    return False
 
 
 def _any_task(field: Field, rng: random.Random) -> psutil.Process | None:
@@ -42,18 +32,18 @@ def _any_task(field: Field, rng: random.Random) -> psutil.Process | None:
 
 def kill_task(field: Field, rng: random.Random) -> bool:
     """SIGKILL a task, wherever it is."""
-    return _hit(_any_task(field, rng), signal.SIGKILL)
+    return hit(_any_task(field, rng), signal.SIGKILL)
 
 
 def end_task(field: Field, rng: random.Random) -> bool:
     """SIGTERM a task, as when a spot machine is taken away."""
-    return _hit(_any_task(field, rng), signal.SIGTERM)
+    return hit(_any_task(field, rng), signal.SIGTERM)
 
 
 def pause_task(field: Field, rng: random.Random) -> bool:
     """SIGSTOP a task for a while; in the rounds with a limit, sometimes past it."""
     process = _any_task(field, rng)
-    if process is None or not _hit(process, signal.SIGSTOP):
+    if process is None or not hit(process, signal.SIGSTOP):
         return False
     field.paused.add(process.pid)
     pid = process.pid
@@ -62,7 +52,7 @@ def pause_task(field: Field, rng: random.Random) -> bool:
         field.paused.discard(pid)
         resume(pid)
 
-    _later(rng.choice([0.5, 1.0, 2.0, 14.0]), go_on)
+    later(rng.choice([0.5, 1.0, 2.0, 14.0]), go_on)
     return True
 
 
@@ -76,44 +66,17 @@ def second_process(field: Field, rng: random.Random) -> bool:
     return False
 
 
-def kill_database(field: Field, _: random.Random) -> bool:
-    """SIGKILL the database server; the stack starts it again, and it recovers."""
-    return _hit(field.postmaster(), signal.SIGKILL)
-
-
-def kill_backend(field: Field, rng: random.Random) -> bool:
-    """SIGKILL one session of the database, after which the server restarts all of them."""
-    server = field.postmaster()
-    with suppress(psutil.Error, IndexError):
-        if server is not None:
-            sessions = [each for each in server.children() if "127.0.0.1" in " ".join(each.cmdline())]
-            return _hit(rng.choice(sessions), signal.SIGKILL)
-    return False
-
-
-def end_sessions(field: Field, _: random.Random) -> bool:
-    """End the sessions of all tasks, as an administrator or a failover does."""
-    with suppress(psycopg2.Error):
-        ended = asked(
-            field.owner_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ratesflow-%'"
-            " AND usename = 'loader'",
-        )
-        return bool(ended)
-    return False
-
-
 def stall_network(field: Field, rng: random.Random) -> bool:
     """Nothing passes between tasks and database for a while."""
     field.wire.stall()
-    _later(rng.choice([0.5, 1.5, 3.0]), field.wire.flow)
+    later(rng.choice([0.5, 1.5, 3.0]), field.wire.flow)
     return True
 
 
 def slow_network(field: Field, rng: random.Random) -> bool:
     """Every packet between tasks and database comes late."""
     field.wire.delay_seconds = rng.choice([0.02, 0.1])
-    _later(3.0, field.wire.flow)
+    later(3.0, field.wire.flow)
     return True
 
 
@@ -125,26 +88,26 @@ def cut_network(field: Field, _: random.Random) -> bool:
 def s3_errors(field: Field, rng: random.Random) -> bool:
     """S3 answers 500 and 503 to some of the tasks' requests for a while."""
     field.s3.error_share = rng.choice([0.2, 0.5, 0.9])
-    _later(8.0, lambda: setattr(field.s3, "error_share", 0.0))
+    later(8.0, lambda: setattr(field.s3, "error_share", 0.0))
     return True
 
 
 def s3_cuts(field: Field, rng: random.Random) -> bool:
     """Bodies from S3 break off in the middle for a while."""
     field.s3.cut_share = rng.choice([0.3, 0.7])
-    _later(8.0, lambda: setattr(field.s3, "cut_share", 0.0))
+    later(8.0, lambda: setattr(field.s3, "cut_share", 0.0))
     return True
 
 
 def kill_aws(field: Field, _: random.Random) -> bool:
     """SIGKILL the embedded AWS, jobs and all; the stack starts it again and takes up what was under way."""
     field.aws_killed = True
-    return _hit(field.part("local.aws"), signal.SIGKILL)
+    return hit(field.part("local.aws"), signal.SIGKILL)
 
 
 def kill_events(field: Field, _: random.Random) -> bool:
     """SIGKILL what hands the queue's messages to the handler."""
-    return _hit(field.part("local.events"), signal.SIGKILL)
+    return hit(field.part("local.events"), signal.SIGKILL)
 
 
 def kill_api_worker(field: Field, rng: random.Random) -> bool:
@@ -154,27 +117,14 @@ def kill_api_worker(field: Field, rng: random.Random) -> bool:
         if api is not None:
             workers = api.children()
             for process in workers if rng.random() < 0.3 else [rng.choice(workers)]:
-                _hit(process, signal.SIGKILL)
+                hit(process, signal.SIGKILL)
             return True
     return False
 
 
 def replace_api_workers(field: Field, _: random.Random) -> bool:
     """Replace every worker of the API, as a deployment does."""
-    return _hit(field.part("api"), signal.SIGHUP)
-
-
-def full_disk(field: Field, _: random.Random) -> bool:
-    """Leave the database's disk without a byte for a while."""
-    folder = field.stack.home / "postgres"
-    if not field.disk:
-        return False
-    ballast = folder / "ballast"
-    with suppress(OSError), ballast.open("wb") as file:
-        space = os.statvfs(folder)
-        os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
-    _later(FULL_SECONDS, lambda: ballast.unlink(missing_ok=True))
-    return True
+    return hit(field.part("api"), signal.SIGHUP)
 
 
 def repeat_events(field: Field, rng: random.Random) -> bool:
@@ -237,44 +187,20 @@ def stop_execution(field: Field, rng: random.Random) -> bool:
     return False
 
 
+def kill_other_api(field: Field, rng: random.Random) -> bool:
+    """SIGKILL a worker of the API that reads from the standbys."""
+    with suppress(psutil.Error, IndexError):
+        if field.standbys.api:
+            return hit(rng.choice(psutil.Process(field.standbys.api.pid).children()), signal.SIGKILL)
+    return False
+
+
 # How often each is chosen, relative to the others.
 WEIGHTS: dict[Strike, int] = {
     kill_task: 14, end_task: 4, pause_task: 10, second_process: 6,
     kill_database: 3, kill_backend: 3, end_sessions: 4,
     stall_network: 6, slow_network: 4, cut_network: 6, s3_errors: 6, s3_cuts: 5,
     kill_aws: 2, kill_events: 2, kill_api_worker: 5, replace_api_workers: 2,
+    demote_writer: 5, pause_standby: 5, lag_standby: 5, rotate_logins: 4, analyze: 4, kill_other_api: 3,
     full_disk: 3, repeat_events: 7, replace_version: 3, delete_version: 2, stop_execution: 2,
 }  # fmt: skip
-
-
-class Points(threading.Thread):
-    """Finds tasks that stand still at a fault point, and kills them there or lets them go on."""
-
-    def __init__(self, field: Field, seed: int) -> None:
-        super().__init__(name="points", daemon=True)
-        self.field, self.rng = field, random.Random(seed)
-        self.killed = self.held = 0
-        self._end = threading.Event()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._end.set()
-        self.join(10)
-
-    def run(self) -> None:
-        """Look until told to stop."""
-        while not self._end.wait(0.05):
-            for process in self.field.tasks():
-                with suppress(psutil.Error, OSError):
-                    self._look(process)
-
-    def _look(self, process: psutil.Process) -> None:
-        if process.status() != psutil.STATUS_STOPPED or process.pid in self.field.paused:
-            return
-        fault = b"RATESFLOW_FAULT=wait" in Path(f"/proc/{process.pid}/environ").read_bytes()
-        if fault and not self.field.quiet.is_set() and self.rng.random() < 0.6:
-            process.send_signal(signal.SIGKILL)
-            self.killed += 1
-        else:
-            process.send_signal(signal.SIGCONT)
-            self.held += fault

@@ -7,7 +7,7 @@ from workflow.asl import definition_text
 
 TASKS = ("validate", "load", "commit", "discard")
 # How many points each task passes, about: `wait:N` with a larger N never stops it.
-POINTS = {"validate": 26, "load": 34, "commit": 20, "discard": 16, "undo": 16, "compact": 24, "gc": 14}
+POINTS = {"validate": 26, "load": 34, "commit": 20, "discard": 16, "undo": 16, "compact": 24, "gc": 14, "reference": 40}
 # A job that stands still for longer than this is ended by Batch, in the rounds that have a limit.
 HURRIED_SECONDS = 10
 

@@ -1,6 +1,7 @@
 """The quick form of `make soak`: rounds of batches and strikes on the embedded stack, after which nothing is wrong.
 
-RATESFLOW_SEED, RATESFLOW_ROUNDS, RATESFLOW_BATCHES, RATESFLOW_STRIKES and RATESFLOW_SECONDS choose another.
+RATESFLOW_SEED, RATESFLOW_ROUNDS, RATESFLOW_BATCHES, RATESFLOW_STRIKES, RATESFLOW_ORDERS and RATESFLOW_SECONDS choose
+another.
 """
 
 import os
@@ -25,11 +26,16 @@ def test_nothing_is_lost_and_nobody_sees_a_part(tmp_path: Path) -> None:
         batches=_wanted("BATCHES", 6),
         strikes=_wanted("STRIKES", 14),
         seconds=_wanted("SECONDS", 12),
+        orders=_wanted("ORDERS", 3),
+        moves=2,
+        shards=(2, 3),
     )
     figures = Campaign(plan, tmp_path).run(print)
     assert figures.wrong == []
     assert uploaded(figures) >= plan.batches * plan.rounds
     assert figures.strikes.total() >= plan.strikes * plan.rounds // 2
-    for name in ("primary", "standby", "API"):
+    for name in ("primary", "standby", "slow standby", "API", "API of the standbys"):
         assert figures.looked[name]["whole"] > 0
         assert figures.looked[name]["part"] == 0
+    assert figures.counted["moves"] == 2 * plan.rounds
+    assert figures.counted["merges"] > 0

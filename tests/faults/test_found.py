@@ -28,7 +28,7 @@ from loader.validate import validate
 from tests.api.service import Service
 from tests.faults.contents import Content
 from tests.faults.dying import run_until
-from tests.faults.invariants import RATES
+from tests.faults.snapshots import RATES
 from tests.fix_database import Database
 from tests.loader.conftest import Desk
 from tests.loader.reading_files import PORTS, fetch_from

@@ -1,0 +1,25 @@
+"""The two users that each role logs in as, in turn: the second is made at a rotation, and is a member of the first."""
+
+import json
+import secrets
+from typing import Any
+
+from tests.faults.asking import alone
+
+LOGINS = {"loader": ("loader", "loader_clone"), "api": ("api", "api_clone")}
+SECRET = "ratesflow/local/loader"
+
+
+def make_clones(owner_url: str, passwords: dict[str, str]) -> None:
+    """Make the second user of each role, and note its password."""
+    for user, clone in LOGINS.values():
+        passwords[clone] = secrets.token_hex(12)
+        alone(owner_url, f"CREATE ROLE {clone} LOGIN PASSWORD '{passwords[clone]}' IN ROLE {user}")
+
+
+def tell_loader(client: Any, turn: int, passwords: dict[str, str]) -> None:
+    """Write into the secret of the loader which of its users the next task logs in as: 0 or 1."""
+    user = LOGINS["loader"][turn]
+    told = json.loads(client.get_secret_value(SecretId=SECRET)["SecretString"])
+    told |= {"username": user, "password": passwords[user]}
+    client.put_secret_value(SecretId=SECRET, SecretString=json.dumps(told))
