@@ -1,0 +1,102 @@
+"""A database that stands in for the real one, and the service on it, for what is about answers alone."""
+
+import threading
+import time
+from typing import Any
+
+from falcon import testing
+
+from api.app import create_app
+from api.connections import DatabaseAwayError
+from api.forward import ForwardReader
+from api.front import Front
+from api.known import KnownAnswers
+from api.parameters import RatesQuery
+from api.rates import RatesResource
+from api.reader import Places, Rates
+from api.versions import Newest, News, Version
+from api.watch import Watch
+from database.lanes import bitmap
+
+PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
+
+
+class Database:
+    """Stands for the database: has a version, may be away, counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.at = Version("e", 1)
+        self.changes: list[tuple[int, bytes | None]] = []
+        self.away = False
+        self.unreadable = False  # but its version can be told
+        self.seconds = 0.0
+        self.reads = self.polls = self.rests = 0
+
+    def commit(self, *lanes: tuple[str, str]) -> None:
+        """Move to the next version, which touches these lanes."""
+        self.changes.append((self.at.number + 1, bitmap(lanes)))
+        self.at = Version(self.at.epoch, self.at.number + 1)
+
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
+        """Answer after some time."""
+        self.reads += 1
+        at = self.at
+        time.sleep(self.seconds)
+        if self.away or self.unreadable:
+            raise DatabaseAwayError("away")
+        return Rates(at, at, True, True, {})
+
+    def news(self, seconds: float) -> News:
+        """Tell the version and what led to it."""
+        self.polls += 1
+        if self.away:
+            raise DatabaseAwayError("away")
+        return News(self.at, max(0, self.at.number - 64), self.changes)
+
+    def rest(self) -> None:
+        """Hold no connection."""
+        self.rests += 1
+
+    def places(self, deadline: float) -> Places:
+        """Know none."""
+        return Places(self.at, self.at, (), ())
+
+    def alike(self, text: str, deadline: float) -> list[str]:
+        """Know none."""
+        return []
+
+    def check(self) -> None:
+        """Live."""
+
+
+def service(database: Database, **options: Any) -> Front:
+    """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
+    newest = Newest()
+    times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
+    interval_seconds = options.pop("interval_seconds", 0.02)
+    watch = Watch(database, newest, interval_seconds=interval_seconds or 0, **times)
+    if interval_seconds is None:
+        watch._thread = threading.current_thread()  # so that none is started
+    options = {"seconds": 0.4, **options}
+    known = KnownAnswers(newest, watch, **options)
+    reader = ForwardReader(database, newest, watch if options.get("max_bytes") != 0 else None)
+    return Front(create_app(reader, known), known, RatesResource(reader, known))
+
+
+def get(app: Front, query: str = "", **headers: str) -> testing.Result:
+    """Ask for rates; header names are written with underscores."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
+    return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
+
+
+def ask(app: Front, orig: str, dest: str, **headers: str) -> testing.Result:
+    """Ask for the rates of another lane."""
+    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    return testing.TestClient(app).simulate_get(
+        "/rates", params=PARAMS | {"orig_code": orig, "dest_code": dest}, headers=sent
+    )
+
+
+TOUCHED = ("CNGGZ", "EETLL")
+LANES = [TOUCHED, ("CNGGZ", "baltic"), ("china", "EETLL"), ("CNSGH", "EETLL"), ("CNSGH", "baltic"), ("china", "baltic")]

@@ -1,0 +1,127 @@
+"""What commits leave of answers and of their ETags, and what a client gets that shows one."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from falcon import testing
+
+from api.versions import Version
+from tests.api.service import wait_until
+from tests.api.stand_in import LANES, PARAMS, TOUCHED, Database, ask, get, service
+
+
+@pytest.fixture
+def database() -> Database:
+    return Database()
+
+
+def test_a_commit_forgets_what_it_touches(database: Database) -> None:
+    """After a commit the lanes that it touched are read again, and have other ETags; all others stay known."""
+    app = service(database)
+    tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    assert database.reads == len(LANES)
+    database.commit(TOUCHED)
+    wait_until(lambda: ask(app, *TOUCHED).headers["ETag"] != tags[TOUCHED], 2)
+    after = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    assert [lane for lane in LANES if after[lane] != tags[lane]] == LANES[:3]
+    assert database.reads == len(LANES) + 3
+    assert ask(app, *LANES[5], If_None_Match=tags[LANES[5]]).status_code == 304
+    assert ask(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
+
+
+def test_lists_of_places_outlive_commits(database: Database) -> None:
+    """Ports and regions stay known while batches commit, and are read again when reference data has changed."""
+    client = testing.TestClient(service(database))
+    tag = client.simulate_get("/ports").headers["ETag"]
+    database.commit(TOUCHED)
+    wait_until(lambda: '"e-2-' in client.simulate_get("/rates", params=PARAMS).headers["ETag"], 2)
+    assert client.simulate_get("/ports", headers={"If-None-Match": tag}).status_code == 304
+    database.at = Version("e", 3)
+    wait_until(lambda: client.simulate_get("/ports").headers["ETag"] != tag, 2)
+
+
+def test_workers_know_each_others_etags(database: Database) -> None:
+    """Workers that began at different times may name one answer differently: each knows the other's to be good,
+    and says so with the ETag that it was shown; once the lane is touched none is good any more."""
+    early = service(database)
+    first = get(early).headers["ETag"]
+    for _ in range(70):  # more than a worker learns of when it begins
+        database.commit(("CNSGH", "NLRTM"))
+    wait_until(lambda: '"e-71-' in ask(early, "CNSGH", "NLRTM").headers["ETag"], 2)
+    late = service(database)
+    second = get(late).headers["ETag"]
+    assert first.replace("e-1-", "e-7-") == second
+    answer = get(early, If_None_Match=second)
+    assert (answer.status_code, answer.headers["ETag"]) == (304, second)
+    assert get(late, If_None_Match=first).headers["ETag"] == second
+    database.commit(TOUCHED)
+    for app in (early, late):
+        wait_until(lambda app=app: '"e-72-' in get(app).headers["ETag"], 2)
+        assert get(app, If_None_Match=f"{first}, {second}").status_code == 200
+
+
+def test_not_modified_without_a_read(database: Database) -> None:
+    """Who shows the ETag of the current version gets 304 without any read, even where the answer is not kept."""
+    app = service(database, max_bytes=10)
+    etag = get(app).headers["ETag"]
+    reads = database.reads
+    for sent in (etag, f"W/{etag}", f'"other", {etag}'):
+        answer = get(app, If_None_Match=sent)
+        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", etag)
+        assert "max-age" in answer.headers["Cache-Control"]
+    assert database.reads == reads
+
+
+def test_etag_is_of_one_request(database: Database) -> None:
+    """The ETag of one request is none of another's: a table is not taken for JSON, nor a lane for another."""
+    app = service(database)
+    tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
+    assert len(set(tags)) == 3
+    assert get(app, If_None_Match=tags[1]).status_code == 200
+
+
+def test_client_that_knows_better(database: Database) -> None:
+    """A client that shows the ETag of a newer version than the last poll saw is not answered with the older."""
+    app = service(database, interval_seconds=None)
+    old = get(app).headers["ETag"]
+    database.at = Version("e", 2)
+    assert get(app).headers["ETag"] == old
+    newer = old.replace("e-1-", "e-2-")
+    assert get(app, If_None_Match=newer).status_code == 304
+    assert get(app).headers["ETag"] == newer
+
+
+@pytest.mark.parametrize("sent", [1, 900])
+def test_one_look_a_request(database: Database, sent: int) -> None:
+    """However many ETags of newer versions a client shows, the database is asked for its version once."""
+    app = service(database, interval_seconds=None)
+    tag = get(app).headers["ETag"]
+    database.commit(TOUCHED)
+    polls = database.polls
+    assert get(app, If_None_Match=", ".join([tag.replace("e-1-", "e-2-")] * sent)).status_code == 304
+    assert database.polls == polls + 1
+
+
+@pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
+def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
+    """Clients that show versions that never were get good answers, in time, for a few looks at the database."""
+    app = service(database, interval_seconds=None)
+    tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
+    polls, began = database.polls, time.monotonic()
+    with ThreadPoolExecutor(30) as threads:
+        answers = list(threads.map(lambda _: get(app, If_None_Match=tag).status_code, range(30)))
+    assert set(answers) == {200}
+    assert time.monotonic() - began < 1
+    assert database.polls - polls <= (20 if ahead < 10_000 else 0)
+    assert database.reads == 1
+
+
+def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
+    """The server asked first may be behind what a client has seen: the client waits until it, or another, is not."""
+    app = service(database, interval_seconds=None, seconds=2)
+    tag = get(app).headers["ETag"]
+    threading.Timer(0.1, database.commit, [TOUCHED]).start()  # as if a replay took that long
+    assert get(app, If_None_Match=tag.replace("e-1-", "e-2-")).status_code == 304
+    assert '"e-2-' in get(app).headers["ETag"]
