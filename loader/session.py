@@ -6,10 +6,12 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from database.connect import connect
 from loader import ending, watchdog
+from loader.log import log
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -32,9 +34,20 @@ def open_session(url: str, task: str, work: str = "") -> "Connection":
     connection.cursor_factory = WatchedCursor
     ending.opened(connection, url)
     if work:
+        try:
+            _end_earlier(connection, name)
+        except BaseException:
+            close_session(connection)
+            raise
+    return connection
+
+
+def _end_earlier(connection: "Connection", name: str) -> None:
+    try:
         with connection, connection.cursor() as cursor:
             cursor.execute(_END_EARLIER, (name,))
-    return connection
+    except errors.InsufficientPrivilege as error:  # the migration could not grant it, and said so
+        log.error(f"an earlier attempt goes on: {error.diag.message_primary}")
 
 
 def close_session(connection: "Connection") -> None:

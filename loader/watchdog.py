@@ -47,7 +47,7 @@ LIMITS = {
     "commit": Limits(240, 300),
     "discard": Limits(240, 300),
     "reference": Limits(300, 1200),
-    "ledger": Limits(120, 150),
+    "ledger": Limits(180, 150),
     "migrate": Limits(300, 2400),
     "gc": Limits(300, 900),
     "compact": Limits(600, 1800),  # merges the tables of up to 10,000,000 prices in one statement
