@@ -17,9 +17,11 @@ from api.front import Front
 from api.wsgi import get_app
 from database import reference
 from database.reference import Port, Reference
+from database.region_rates import fit_tree
+from database.versions import make_visible
 from loader.compact import compact
 from loader.undo import undo
-from tests.api.seed import TREE, Price, Tree, averages, open_batch, seed_batch
+from tests.api.seed import TREE, Price, Tree, averages, seed_batch
 from tests.api.service import wait_until
 
 FIRST, LAST = date(2021, 1, 30), date(2021, 2, 2)
@@ -96,11 +98,16 @@ class Writer:
         ]
         number = seed_batch(self.connection, self.history.tree, rows)
         with self.connection, self.connection.cursor() as cursor:
-            cursor.execute("SELECT batch_id FROM batches WHERE batch_no = %s", (number,))
-            ((name,),) = cursor.fetchall()
+            cursor.execute("SELECT batch_id, tree.version FROM batches, reference_version AS tree WHERE batch_no = %s", (number,))
+            ((name, counted_with),) = cursor.fetchall()
+        if self.dice.random() < 0.1:  # loaded by one tree, committed by the next
+            self.move_port()
         self.history.prices[name] = rows
         self.history.move()
-        open_batch(self.connection, number)
+        with self.connection, self.connection.cursor() as cursor:
+            fit_tree(cursor, number, counted_with)
+            cursor.execute("UPDATE batches SET state = 'committed', closed_at = now() WHERE batch_no = %s", (number,))
+            make_visible(cursor, number)
 
     def undo(self) -> None:
         """Undo a batch."""
