@@ -95,8 +95,9 @@ def seed_batch(
             sums[row.day.day - 1] += -row.price if undo else row.price
     with connection, connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO batches (batch_id, bucket, key, version)"
-            " VALUES (gen_random_uuid()::text, 'b', 'k', 'v') RETURNING batch_no"
+            "INSERT INTO batches (batch_id, bucket, key, version, rows)"
+            " VALUES (gen_random_uuid()::text, 'b', 'k', 'v', %s) RETURNING batch_no",
+            (len(prices),),
         )
         (batch_no,) = cursor.fetchone() or (0,)
         rates = [(batch_no, month, orig, dest, *days) for (orig, dest, month), days in months.items()]
