@@ -25,7 +25,7 @@ from benchmarks.api_data import PASSWORD
 from benchmarks.api_load import Wrk
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, percentile, ratio
-from database import reference
+from database import reference_change
 from database.lanes import mark_lanes
 from database.migrate import migrate
 from database.reference import Port, Reference, Region
@@ -73,7 +73,7 @@ class World:
             _run(connection, "CREATE DATABASE commits")
         migrate(self.owner)
         with closing(psycopg2.connect(self.owner)) as connection:
-            reference.load(connection, _places())
+            reference_change.load(connection, _places())
             asked = self._fill(connection)
             connection.autocommit = True
             _run(connection, "VACUUM ANALYZE", f"DO $$ BEGIN CREATE ROLE api LOGIN PASSWORD '{PASSWORD}' IN ROLE"

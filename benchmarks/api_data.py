@@ -9,7 +9,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from benchmarks import lanes
-from database import reference
+from database import reference, reference_change
 from database.migrate import migrate
 from local.postgres import Postgres, start_postgres
 from local.processes import free_port
@@ -71,7 +71,7 @@ def fill(
     migrate(postgres.url(database=name))
     path = lanes.write(folder / "prices.csv", rows, seed=6, days=days)
     with closing(psycopg2.connect(postgres.url(database=name))) as connection:
-        reference.load(connection, reference.builtin())
+        reference_change.load(connection, reference.builtin())
         connection.autocommit = True
         _run(connection, "SET work_mem = '256MB'", RAW)
         with connection.cursor() as cursor, path.open("rb") as file:

@@ -20,7 +20,7 @@ from urllib.request import urlopen
 import psutil
 import psycopg2
 
-from database import reference
+from database import reference, reference_change
 from database.migrate import migrate
 from local.deploy import CREDENTIALS, REGION, Clients, clients
 from local.postgres import Postgres, start_postgres
@@ -140,7 +140,7 @@ def _prepare(servers: Servers) -> None:
     for user, role in {"loader": "ratesflow_loader", "api": "ratesflow_reader"}.items():
         servers.alone(f"CREATE ROLE {user} LOGIN PASSWORD '{servers.password}'; GRANT {role} TO {user}")
     with closing(psycopg2.connect(servers.url(TEMPLATE))) as connection:
-        reference.load(connection, reference.builtin())
+        reference_change.load(connection, reference.builtin())
 
 
 def machine() -> str:

@@ -17,7 +17,7 @@ import psycopg2
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, percentile
 from benchmarks.servers import Servers
-from database import reference, region_rates
+from database import reference_change, region_rates
 from database.reference import Port, Reference, Region
 
 PORTS, LANES, YEARS = 5_000, 20_000, 10
@@ -81,7 +81,7 @@ def _tree() -> Reference:
 
 def _fill(connection: "psycopg2.extensions.connection", tree: Reference, chance: random.Random) -> float:
     """Put prices on all lanes, and count the regions; return the seconds of the latter, which is a whole rebuild."""
-    reference.load(connection, tree)
+    reference_change.load(connection, tree)
     pairs: set[tuple[str, str]] = set()
     codes = sorted(tree.ports)
     while len(pairs) < LANES:
@@ -152,7 +152,7 @@ def _moves(
         change = make()
         with _others(url, _commit) as committed, _others(url, _look) as looked:
             began = time.perf_counter()
-            reference.load(connection, change)
+            reference_change.load(connection, change)
             seconds.append(time.perf_counter() - began)
         commits.append(1000 * max(committed))
         reads.append(1000 * max(looked))

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from database.patience import TREE_LOCK, UNDO_LOCK, patiently
-from database.reference import FIRST_MOVE
+from database.reference_change import FIRST_MOVE
 from loader import aws, inbox, notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch

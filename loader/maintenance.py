@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import psycopg2
 
-from database import reference
+from database import reference, reference_change
 from database.connect import NoDatabaseError, database_url
 from loader import objects
 from loader.database import explained
@@ -32,7 +32,7 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     A file that breaks the rules is an answer, `rejected`, with the line and the reason; nothing changes then.
     """
     try:
-        change = reference.load(
+        change = reference_change.load(
             connection, reference.read_reference(_text(bucket, ports, "ports"), _text(bucket, regions, "regions"))
         )
     except reference.ReferenceDataError as error:

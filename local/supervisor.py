@@ -15,7 +15,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import sql
 
 from database.migrate import migrate
-from database.reference import builtin, load, stored
+from database.reference import builtin, stored
+from database.reference_change import load
 from local.deploy import Databases, deploy
 from local.home import Home
 from local.patience import Patience

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference
+from database import reference, reference_change
 from database.migrate import migrate
 from local.postgres import VERSION, Postgres, start_postgres
 from local.processes import free_port
@@ -44,7 +44,7 @@ def _start(folder: Path, wanted: int) -> Postgres:
     run_alone(server.url(), "CREATE DATABASE template")
     migrate(server.url(database="template"))
     connection = psycopg2.connect(server.url(database="template"))
-    reference.load(connection, reference.builtin())
+    reference_change.load(connection, reference.builtin())
     connection.close()
     for user, role in {"loader": "ratesflow_loader", "api": "ratesflow_reader"}.items():
         run_alone(server.url(), f"CREATE ROLE {user} LOGIN PASSWORD '{PASSWORD}'; GRANT {role} TO {user}")

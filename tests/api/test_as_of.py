@@ -12,7 +12,7 @@ from api.parameters import RatesQuery, location
 from api.queries import session
 from api.reader import DatabaseReader, Places, Rates
 from api.versions import Newest
-from database import reference
+from database import reference_change
 from database.reference import Port, Reference
 from database.versions import make_visible
 from loader.compact import compact
@@ -94,7 +94,7 @@ def test_reference_data(reader: DatabaseReader, newest: Newest, owner: Connectio
     """When ports or regions have changed, the newest state is read."""
     before = at(newest)
     commit(owner)
-    reference.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
+    reference_change.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
     assert counts(reader) == [(before + 2, 2)] * 4
     assert "DEHAM" in {port.key for port in places(reader).ports}
     assert places(reader).version.number == before + 2

@@ -15,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from api.answers import rates_json
 from api.front import Front
 from api.wsgi import get_app
-from database import reference
+from database import reference_change
 from database.reference import Port, Reference
 from database.region_rates import fit_tree
 from database.versions import make_visible
@@ -98,7 +98,9 @@ class Writer:
         ]
         number = seed_batch(self.connection, self.history.tree, rows)
         with self.connection, self.connection.cursor() as cursor:
-            cursor.execute("SELECT batch_id, tree.version FROM batches, reference_version AS tree WHERE batch_no = %s", (number,))
+            cursor.execute(
+                "SELECT batch_id, tree.version FROM batches, reference_version AS tree WHERE batch_no = %s", (number,)
+            )
             ((name, counted_with),) = cursor.fetchall()
         if self.dice.random() < 0.1:  # loaded by one tree, committed by the next
             self.move_port()
@@ -123,7 +125,7 @@ class Writer:
         region = self.dice.choice([each for each in tree.regions if each != tree.ports[port]])
         self.history.tree = Tree({**tree.ports, port: region}, tree.regions)
         self.history.move()
-        reference.load(self.connection, Reference({port: Port(port, f"Port of {port}", region)}, {}))
+        reference_change.load(self.connection, Reference({port: Port(port, f"Port of {port}", region)}, {}))
 
 
 class Client:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from database import reference, region_rates
+from database import reference, reference_change, region_rates
 from database.reference import Port, Reference, ReferenceDataError, Region
 from database.region_rates import fit_tree
 from database.versions import make_visible
@@ -105,16 +105,16 @@ def test_orphans_and_circles_are_refused_and_nothing_changes(
     before = database18.snapshot()
     connection = database18.connect(database18.loader_url)
     with pytest.raises(ReferenceDataError, match=words):
-        reference.load(connection, read(ports, regions))
+        reference_change.load(connection, read(ports, regions))
     connection.close()
     assert database18.snapshot() == before
     assert database18.one("SELECT count(*) FROM ports WHERE code = 'CNNBO' AND parent_slug = 'nowhere'") == 0
 
 
-def load(database: Database, new: Reference) -> reference.ReferenceChange:
+def load(database: Database, new: Reference) -> reference_change.ReferenceChange:
     connection = database.connect(database.loader_url)
     try:
-        return reference.load(connection, new)
+        return reference_change.load(connection, new)
     finally:
         connection.close()
 
@@ -205,9 +205,9 @@ def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
         if number := next(before_switch, None):
             _add_batch(database, number, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2})
 
-    monkeypatch.setattr("database.reference.move_rates", move_and_commit)
-    monkeypatch.setattr("database.reference.SMALL_ROWS", -1)  # always caught up with once more
-    monkeypatch.setattr("database.reference.CATCH_UPS", 3)
+    monkeypatch.setattr("database.reference_change.move_rates", move_and_commit)
+    monkeypatch.setattr("database.reference_change.SMALL_ROWS", -1)  # always caught up with once more
+    monkeypatch.setattr("database.reference_change.CATCH_UPS", 3)
     load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert database.ask(DISAGREE) == []
     assert _regions(database)["west", "west"] == 10
@@ -220,7 +220,7 @@ def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Dat
     seen = _regions(database18)
     moved = Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("database.reference._switch", lambda *_: 1 / 0)
+        patch.setattr("database.reference_change._switch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             load(database18, moved)
     assert _regions(database18) == seen

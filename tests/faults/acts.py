@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from database import reference
+from database import reference_change
 from database.reference import Reference, ReferenceDataError
 from loader.commit import commit
 from loader.database import connected
@@ -64,7 +64,7 @@ ACTS = st.one_of(
 def move_tree(connection: Any, file: Reference) -> None:
     """Load reference data as its task does: a file that breaks the rules is refused."""
     with suppress(ReferenceDataError):
-        reference.load(connection, file)
+        reference_change.load(connection, file)
 
 
 def perform(task: Task, *arguments: Any, point: int = 0, may_pass: bool = False) -> bool:

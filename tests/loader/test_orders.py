@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference
+from database import reference, reference_change
 from database.reference import Port, Reference
 from loader.batch import Batch
 from loader.commit import commit
@@ -37,7 +37,7 @@ def move_ports(desk: Desk, chance: random.Random, count: int = 2) -> Reference:
         ports = chance.sample(sorted({orig for orig, *_ in PRICES}), count)
         slugs = sorted(known.regions)
         moved = {code: replace(known.ports[code], parent_slug=chance.choice(slugs)) for code in ports}
-        reference.load(connection, Reference(moved, {}))
+        reference_change.load(connection, Reference(moved, {}))
         with connection, connection.cursor() as cursor:
             return reference.stored(cursor)[0]
 
@@ -217,5 +217,5 @@ def test_a_port_that_is_new_has_no_rates_to_move(desk18: Desk) -> None:
     committed(desk18, PRICES[:300])
     before = seen(desk18)
     with closing(psycopg2.connect(desk18.database.loader_url)) as connection:
-        reference.load(connection, Reference({"ZZNEW": Port("ZZNEW", "New", "baltic")}, {}))
+        reference_change.load(connection, Reference({"ZZNEW": Port("ZZNEW", "New", "baltic")}, {}))
     assert seen(desk18) == before

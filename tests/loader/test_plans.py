@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from database import reference
+from database import reference, reference_change
 from database.reference import Port, Reference
 from loader.commit import commit
 from loader.compact import compact
@@ -108,7 +108,7 @@ def life(desk: Desk, prices: list[Row], name: str, *, analyse: bool) -> None:
 
 def move(desk: Desk, code: str, slug: str) -> None:
     with connected("reference") as connection:
-        reference.load(connection, Reference({code: Port(code, "Moved", slug)}, {}))
+        reference_change.load(connection, Reference({code: Port(code, "Moved", slug)}, {}))
 
 
 @pytest.mark.parametrize("analyse", [False, True], ids=["no-statistics", "analysed"])

@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 
-from database import reference
+from database import reference, reference_change
 from database.region_rates import fit_tree
 from loader.commit import commit
 from loader.discard import discard
@@ -224,7 +224,7 @@ def test_regions_that_move_under_a_batch_are_counted_right(desk: Desk, moved: st
         {"isle": reference.Region("isle", "Isle", "europe")},
     )
     connection = desk.database.connect()
-    reference.load(connection, changed)
+    reference_change.load(connection, changed)
     connection.close()
     desk.run(load, batch)
     desk.run(commit, batch)

@@ -6,7 +6,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference
+from database import reference, reference_change
 from loader.commit import commit
 from loader.compact import compact
 from loader.database import connected
@@ -115,7 +115,7 @@ def test_undo_after_a_port_moved_is_exact(desk: Desk) -> None:
     run(desk, compact)
     moved = reference.Reference({"CNSHA": reference.Port("CNSHA", "Shanghai", "europe")}, {})
     connection = desk.database.connect()
-    reference.load(connection, moved)
+    reference_change.load(connection, moved)
     connection.close()
     run(desk, undo, batch.batch_id)
     tree = reference.builtin()
