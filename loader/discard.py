@@ -11,6 +11,8 @@ from loader.results import Result
 from loader.shards import end_backends, undone
 from loader.words import plain
 
+# What dropping waits for in all: readers of prices, and a merge of tables. Then the next attempt goes on.
+DROP_SECONDS = 240.0
 OUT_OF_TIME = "did not end in time: it waited too long for a place to run, or ran too long"
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def drop_rows(connection: "Connection", batch_no: int) -> None:
         cursor.execute("DELETE FROM changes WHERE batch_no = %s", (batch_no,))
         cursor.execute("SELECT drop_batch(%s)", (batch_no,))
 
-    patiently(connection, drop)
+    patiently(connection, drop, seconds=DROP_SECONDS)
 
 
 def cause_in_words(batch: Batch) -> str:

@@ -44,7 +44,7 @@ class Limits:
 LIMITS = {
     "validate": Limits(300, 600),
     "load": Limits(300, 1200, session=3500),
-    "commit": Limits(240, 300),
+    "commit": Limits(240, 1200),  # counts the regions of a batch once more where the tree has moved on
     "discard": Limits(240, 300),
     "reference": Limits(300, 1200),
     "ledger": Limits(180, 150),

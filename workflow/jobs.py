@@ -54,7 +54,7 @@ open for a compaction to be worth it.
 RUN_SECONDS: dict[str, int] = {
     "validate": 3600,
     "load": 3600,
-    "commit": 600,
+    "commit": 1800,
     "discard": 600,
     "reference": 1800,
     "ledger": 300,

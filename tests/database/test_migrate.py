@@ -3,6 +3,7 @@
 import shutil
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 from database.migrate import HERE, migrate
@@ -17,31 +18,32 @@ revision, down_revision = "0002", "0001"
 def upgrade():
     op.execute("ALTER TABLE batches ADD COLUMN remark text")
 """
+ANOTHER = "INSERT INTO batches (batch_id, bucket, key, version) VALUES (%s, 'b', 'k', 'v')"
 
 
 def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path) -> None:
     """While a load holds the ledger, a migration of it waits and commits pass in less than three seconds each."""
     shutil.copytree(HERE / "migrations", tmp_path / "migrations")
     (tmp_path / "migrations" / "versions" / "0002_second.py").write_text(SECOND)
-    loading = database.connect(database.loader_url)
     done = []
-    with loading.cursor() as cursor:
+    with closing(database.connect(database.loader_url)) as loading, loading.cursor() as cursor:
         cursor.execute("INSERT INTO batches (batch_id, bucket, key, version) VALUES ('a', 'b', 'k', 'v')")
         loading.commit()
         cursor.execute("SELECT FROM batches WHERE batch_id = 'a' FOR SHARE")
-        thread = threading.Thread(target=lambda: done.append(migrate(database.url, migrations=tmp_path / "migrations")))
+        thread = threading.Thread(
+            target=lambda: done.append(migrate(database.url, migrations=tmp_path / "migrations")), daemon=True
+        )
         thread.start()
         longest, began = 0.0, time.monotonic()
         while time.monotonic() - began < 6:
             at = time.monotonic()
             database.ask("UPDATE reference_version SET changed_at = now()")
-            database.ask("INSERT INTO batches (batch_id, bucket, key, version) VALUES (%s, 'b', 'k', 'v')", str(at))
+            database.ask(f"SET LOCAL lock_timeout = '4s'; {ANOTHER}", str(at))
             longest = max(longest, time.monotonic() - at)
         assert longest < 3
         assert longest > 0.5, "the migration never asked for its lock: this test shows nothing"
         assert done == []
         loading.commit()
-    loading.close()
     thread.join(30)
     assert done == [("0001", "0002")]
     assert database.ask("SELECT remark FROM batches WHERE batch_id = 'a'") == [(None,)]

@@ -24,7 +24,8 @@ Move = tuple[str, int]
 """A kind of change of the tree, and the seed of what it changes."""
 
 TASKS: list[Task] = [validate, load, commit, discard]
-OTHERS = ("commit", "discard", "undo", "gc", "compact", "move", "analyze", "read_only", "dying")
+OTHERS = ("commit", "discard", "undo", "gc", "compact", "move", "analyze", "read_only")
+HELD = ("load", "commit", "undo", "move", "compact", "gc")
 # From each state of the ledger to those that may follow; None is a batch that has no row yet.
 MAY_FOLLOW = {
     None: {None, "open", "committed", "rejected", "duplicate", "failed", "undone"},
@@ -37,6 +38,7 @@ MAY_FOLLOW = {
 }
 MOVES = st.tuples(st.sampled_from(KINDS), st.integers(0, 1 << 30))
 _points = st.integers(0, 20).map(lambda point: point if point % 2 else 0)
+_others = st.sets(st.sampled_from(OTHERS), min_size=1, max_size=3)
 _shards = st.sampled_from([1, 2, 3, 8])
 
 
@@ -47,8 +49,9 @@ def _acts(weight: int, name: str, *arguments: st.SearchStrategy[Any]) -> list[st
 # One rule for all acts, since of many rules most would be left out of most lives.
 ACTS = st.one_of(
     *_acts(5, "whole", st.lists(st.none() | MOVES, min_size=3, max_size=3)),
-    *_acts(5, "beside", st.sampled_from([*TASKS, load]), st.sets(st.sampled_from(OTHERS), min_size=1), MOVES),
-    *_acts(4, "work", st.sampled_from(TASKS), st.integers(0, 7), _points | st.just(0)),
+    *_acts(5, "beside", st.sampled_from([*TASKS, load]), _others, MOVES),
+    *_acts(5, "held", st.sampled_from(HELD), st.integers(1, 24), _others, MOVES, MOVES),
+    *_acts(3, "work", st.sampled_from(TASKS), st.integers(0, 7), _points | st.just(0)),
     *_acts(3, "arrive", st.integers(0, 3), st.booleans(), _shards, st.booleans()),
     *_acts(1, "redo"),
     *_acts(2, "move", MOVES, _points),

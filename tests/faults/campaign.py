@@ -106,9 +106,11 @@ class Campaign:
         point, hurried = (task, rng.randint(1, POINTS[task])), rng.random() < 0.25
         field.patiently(lambda: field.redeploy(point, hurried))
         plan = self.plan
-        kinds = (self._strike, plan.strikes), (order, plan.orders), (move_tree, plan.moves)
+        kinds = (self._strike, plan.strikes), (order, plan.orders)
         orders = [(rng.uniform(0, plan.seconds * 0.7), self._batch) for _ in range(plan.batches)]
         orders += [(rng.uniform(0.5, plan.seconds), kind) for kind, count in kinds for _ in range(count)]
+        # The last one while batches are under way that were validated before it.
+        orders += [(plan.seconds * (at + 1) / plan.moves, move_tree) for at in range(plan.moves)]
         begun, wrong = time.monotonic(), []
         for at, what in sorted(orders, key=lambda each: each[0]):
             time.sleep(max(0.0, begun + at - time.monotonic()))

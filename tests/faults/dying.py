@@ -1,11 +1,15 @@
-"""Runs a task in a process of its own that dies at one of the task's points between two statements."""
+"""Runs a task in a process of its own that dies, or stands still, at one of its points between two statements."""
 
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import psutil
 
 from loader import faults
 from loader.database import connected
@@ -22,15 +26,39 @@ def run_until(point: int, task: Callable[..., Any], *arguments: Any, small: bool
 
     With `small` it has the same low limits as a process of a model.
     """
+    process = _started(f"die:{point}", small, task, *arguments)
+    return _ended(process, task) == -signal.SIGKILL
+
+
+@contextmanager
+def standing(point: int, task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
+    """Let a task stand still at its point number `point` while the block runs; give whether it does, or has ended."""
+    process = _started(f"wait:{point}", True, task, *arguments)
+    watched = psutil.Process(process.pid)
+    try:
+        while process.exitcode is None and watched.status() != psutil.STATUS_STOPPED:
+            time.sleep(0.005)
+        yield process.exitcode is None
+    finally:
+        if process.exitcode is None:
+            watched.resume()
+        _ended(process, task)
+
+
+def _started(fault: str, small: bool, task: Callable[..., Any], *arguments: Any) -> Any:
     # What the S3 client has running beside Python would not survive a fork.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_MODULES)
-    environment = {**os.environ, faults.VARIABLE: f"die:{point}"}
+    environment = {**os.environ, faults.VARIABLE: fault}
     process = context.Process(target=_run, args=(environment, small, task, *arguments))
     process.start()
+    return process
+
+
+def _ended(process: Any, task: Callable[..., Any]) -> int:
     process.join(60)
     assert process.exitcode in (-signal.SIGKILL, 0, REFUSED), f"{task.__name__} ended with {process.exitcode}"
-    return process.exitcode == -signal.SIGKILL
+    return int(process.exitcode)
 
 
 def _run(environment: dict[str, str], small: bool, task: Callable[..., Any], *arguments: Any) -> None:

@@ -7,7 +7,7 @@ import itertools
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -37,6 +37,7 @@ from loader.undo import undo
 from loader.validate import validate
 from tests.faults.acts import ACTS, MAY_FOLLOW, MOVES, Move, Task, analyze, demote, move_tree, perform, set_read_only
 from tests.faults.contents import PORTS, Content
+from tests.faults.dying import standing
 from tests.faults.invariants import LEFT
 from tests.faults.moving import change, possible
 from tests.faults.snapshots import Snapshot, faults, look, steps_back
@@ -44,6 +45,8 @@ from tests.fix_database import run_alone
 from tests.loader.conftest import Desk
 
 _numbers = itertools.count(1)
+# What needs no lock of the task that stands still is done by then.
+HELD_SECONDS = 0.4
 
 
 class Life(RuleBasedStateMachine):
@@ -74,8 +77,8 @@ class Life(RuleBasedStateMachine):
     def do(self, batch: Batch, other: Batch, act: tuple[Any, ...]) -> MultipleResults[Batch]:
         """Something happens, to a batch and perhaps another, or to the database."""
         name, *values = act
-        about = {"whole": (batch,), "beside": (batch, other), "work": (batch,), "redo": (batch,), "take_out": (batch,)}
-        about |= {"tidy": (batch,), "read_only": (batch,)}
+        about = {"beside": (batch, other), "held": (batch, other)}
+        about |= dict.fromkeys(("whole", "work", "redo", "take_out", "tidy", "read_only"), (batch,))
         made = getattr(self, name)(*about.get(name, ()), *values)
         return multiple(made) if made else multiple()
 
@@ -110,7 +113,7 @@ class Life(RuleBasedStateMachine):
         for task, move in zip((validate, load, commit), moves, strict=True):
             if move:
                 self.move(move, 0)
-                self.trees = self.trees[-1:]
+                self.holds()
             self.all_shards(task, batch, [])
 
     def beside(self, batch: Batch, other: Batch, task: Task, names: set[str], move: Move) -> None:
@@ -121,20 +124,40 @@ class Life(RuleBasedStateMachine):
         with self.looking():
             self.all_shards(task, batch, jobs, may_pass)
 
+    def held(
+        self, batch: Batch, other: Batch, name: str, point: int, names: set[str], move: Move, another: Move
+    ) -> None:
+        """A task stands still at a point while others do what they can without it; then it goes on."""
+        moves = [self.file(move)] * (name == "move") + [self.file(another)] * ("move" in names)
+        for task in (validate, load) if name == "commit" else ():
+            self.all_shards(task, batch, [])
+        self.trees = possible(self.trees[0], moves)
+        jobs = [self.job(each, other, another, True) for each in sorted(names)]
+        with self.looking(), ThreadPoolExecutor(len(jobs)) as pool:
+            with standing(point, *self.call(name, batch, move)):
+                doing = [pool.submit(job) for job in jobs]
+                wait(doing, HELD_SECONDS)  # what needs what the other holds goes on after it
+            for each in doing:
+                each.result(120)
+
+    def call(self, name: str, batch: Batch, move: Move) -> tuple[Any, ...]:
+        """Return a task and its arguments."""
+        about: dict[str, tuple[Any, ...]] = {
+            "load": (load, batch),
+            "commit": (commit, batch),
+            "discard": (discard, batch),
+            "undo": (undo, "run", batch.batch_id),
+            "gc": (gc, "run", self.desk.bucket, batch.batch_id),
+            "compact": (compact, "run"),
+            "move": (move_tree, self.file(move)),
+        }
+        return about[name]
+
     def job(self, name: str, other: Batch, move: Move, may_pass: bool) -> Callable[[], Any]:
         """Return what one of the others does."""
-        run = partial(perform, may_pass=may_pass)
-        return {
-            "commit": partial(run, commit, other),
-            "discard": partial(run, discard, other),
-            "undo": partial(run, undo, "run", other.batch_id),
-            "gc": partial(run, gc, "run", self.desk.bucket, other.batch_id),
-            "compact": partial(run, compact, "run"),
-            "move": partial(run, move_tree, self.file(move)),
-            "analyze": partial(analyze, self.desk.database),
-            "read_only": partial(demote, self.desk.database),
-            "dying": partial(run, undo, "run", other.batch_id, point=move[1] % 16 + 1),
-        }[name]
+        if name in ("analyze", "read_only"):
+            return partial({"analyze": analyze, "read_only": demote}[name], self.desk.database)
+        return partial(perform, *self.call(name, other, move), may_pass=may_pass)
 
     def all_shards(self, task: Task, batch: Batch, jobs: list[Callable[[], Any]], may_pass: bool = False) -> None:
         """Run all shards of a task, and these jobs, side by side."""

@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference, reference_change
+from database import reference, reference_change, versions
 from database.reference import Port, Reference
 from loader.batch import Batch
 from loader.commit import commit
@@ -184,6 +184,32 @@ def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(desk18: Desk) -> 
     assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [
         (desk18.database.one("SELECT batch_no FROM batches WHERE batch_id = %s", strong.batch_id),)
     ]
+
+
+def test_commits_of_the_same_bytes_come_one_after_the_other(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a forced batch is being committed, an unforced one of the same bytes waits, and becomes a duplicate."""
+    data = csv(rows(100))
+    plain, strong = desk18.send(data, key="incoming/a.csv"), forced(desk18, data, "b")
+    for task in (validate, load):
+        for batch in (plain, strong):
+            desk18.run(task, batch)
+    almost, go_on = threading.Event(), threading.Event()
+
+    def make_visible(cursor: Any, *batches: int) -> int:
+        almost.set()
+        assert go_on.wait(30)
+        return versions.make_visible(cursor, *batches)
+
+    with ThreadPoolExecutor(2) as pool:
+        with monkeypatch.context() as patch:
+            patch.setattr("loader.commit.make_visible", make_visible)
+            first = pool.submit(desk18.run, commit, strong)
+            assert almost.wait(30)
+        second = pool.submit(desk18.run, commit, plain)
+        with pytest.raises(TimeoutError):
+            second.result(1)
+        go_on.set()
+        assert [each.result(30).outcome for each in (first, second)] == ["committed", "duplicate"]
 
 
 def test_a_server_that_takes_no_writes_is_waited_for(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
