@@ -25,7 +25,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
 # Any fixed numbers: what must not happen twice at once, or beside something else.
 MIGRATION_LOCK = 7_283_729
 COMPACTION_LOCK = 7_283_730
-UNDO_LOCK = 7_283_731
+UNDO_LOCK = 7_283_734
 TREE_LOCK = 7_283_732
 """Held alone while rates are moved from one tree of regions to the next, shared by who merges rates meanwhile."""
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from psycopg2 import errors
 from psycopg2.extras import execute_values
 
-from database.patience import TREE_LOCK, holding, patiently
+from database.patience import TREE_LOCK, holding, patiently, tries
 from database.reference import Reference, Row, check, stored
 from database.region_rates import move_rates, moved_ports
 from database.versions import make_visible, move_reference_version, note_change
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
 FIRST_MOVE = 1 << 62
 # So many rows of batches that were committed meanwhile are moved within the switch; more, before it, hidden.
 SMALL_ROWS = 100_000
-# So often what was committed meanwhile is caught up with, before the rest is left to the switch.
-CATCH_UPS = 5
+# Ports whose lanes are moved in one statement; each makes rows of its own, which compaction adds up later.
+PORTS_AT_ONCE = 500
+# Seconds that a change waits for another one, and then for its own switch.
+PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def load(connection: "Connection", new: Reference) -> ReferenceChange:
     Loads, commits and reads go on meanwhile. Raises ReferenceDataError, with nothing changed, when the result would
     hold an orphan or a circle.
     """
-    with holding(connection, TREE_LOCK):
+    with holding(connection, TREE_LOCK, seconds=PATIENCE_SECONDS):
         with connection, connection.cursor() as cursor:
             drop_hidden_moves(cursor)
             old, version = stored(cursor)
@@ -57,13 +60,23 @@ def load(connection: "Connection", new: Reference) -> ReferenceChange:
         changed = _changed(old.regions, new.regions) + _changed(old.ports, new.ports)
         added = len(merged.ports) + len(merged.regions) - len(old.ports) - len(old.regions)
         if added or changed:
-            moved = _Move(number, old, merged)
-            moved.catch_up(connection)
-            version = patiently(connection, lambda cursor: _switch(cursor, new, moved))
+            version = _change(connection, new, _Move(number, old, merged))
     kept = len(old.regions.keys() - new.regions.keys()) + len(old.ports.keys() - new.ports.keys())
     return ReferenceChange(
         len(new.ports), len(new.regions), added, changed, kept, version, tuple(_regrouped(old, merged))
     )
+
+
+def _change(connection: "Connection", new: Reference, move: "_Move") -> int:
+    """Move the rates, hidden, and switch to the new tree when there is little left to move; return its version."""
+    for last in tries(PATIENCE_SECONDS):
+        move.catch_up(connection)
+        try:
+            return patiently(connection, lambda cursor: _switch(cursor, new, move), seconds=0)
+        except errors.LockNotAvailable:
+            if last:
+                raise
+    raise AssertionError("there is a last try")
 
 
 @dataclass
@@ -77,27 +90,32 @@ class _Move:
 
     def catch_up(self, connection: "Connection") -> None:
         """Move the rates of all visible batches, until no more are left than a switch can take with it."""
-        if not moved_ports(self.old, self.new):
-            return
-        for _ in range(CATCH_UPS):
+        moved = moved_ports(self.old, self.new)
+        while moved:
             with connection, connection.cursor() as cursor:
                 left = self._left(cursor)
                 if self.covered and _rows_of(cursor, left) <= SMALL_ROWS:
                     return
-                self.move(cursor, left)
+                cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (self.number,))
+            # Each batch is dealt with once: compaction keeps away from all of them meanwhile.
+            for at in range(0, len(moved), PORTS_AT_ONCE):
+                with connection, connection.cursor() as cursor:
+                    some = moved[at : at + PORTS_AT_ONCE]
+                    move_rates(cursor, self.number, self.old, self.new, sorted(left), some)
             self.covered |= left
 
     def finish(self, cursor: "Cursor") -> bool:
-        """Move what is left, in the transaction of the switch; tell whether there is anything to make visible."""
-        if not moved_ports(self.old, self.new):
-            return False
-        self.move(cursor, self._left(cursor))
-        return True
+        """Move what is left, in the transaction of the switch; tell whether there is anything to make visible.
 
-    def move(self, cursor: "Cursor", batches: set[int]) -> None:
-        """Move the rates of these batches."""
-        cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (self.number,))
-        move_rates(cursor, self.number, self.old, self.new, sorted(batches))
+        Raises errors.LockNotAvailable when so much was committed meanwhile that commits would wait too long for it.
+        """
+        if not (moved := moved_ports(self.old, self.new)):
+            return False
+        left = self._left(cursor)
+        if _rows_of(cursor, left) > SMALL_ROWS:
+            raise errors.LockNotAvailable("too much was committed while the tree was about to be switched")
+        move_rates(cursor, self.number, self.old, self.new, sorted(left), moved)
+        return True
 
     def _left(self, cursor: "Cursor") -> set[int]:
         cursor.execute("SELECT batch_no FROM open_batches")

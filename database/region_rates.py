@@ -70,13 +70,13 @@ WITH parents AS (
 ), lanes AS (
     SELECT month, orig_code, dest_code, counts, sums
     FROM rates
-    WHERE batch_no = ANY (%(batches)s) AND orig_code = ANY (%(moved)s)
+    WHERE batch_no = ANY (%(batches)s) AND orig_code = ANY (%(moved)s){not_merged}
     UNION ALL
     SELECT rates.month, rates.orig_code, rates.dest_code, rates.counts, rates.sums
     FROM unnest(%(others)s::text[]) AS o (code)
     CROSS JOIN unnest(%(moved)s::text[]) AS d (code)
     JOIN rates ON rates.orig_code = o.code AND rates.dest_code = d.code
-    WHERE rates.batch_no = ANY (%(batches)s)
+    WHERE rates.batch_no = ANY (%(batches)s){not_merged}
 ), direct AS MATERIALIZED (
     SELECT lanes.month, o.old AS old_orig, o.new AS new_orig, d.old AS old_dest, d.new AS new_dest, days.nth,
            sum(days.count) AS count, sum(days.sum) AS sum
@@ -120,14 +120,18 @@ def moved_ports(old: "Reference", new: "Reference") -> list[str]:
     return [code for code, above in old.regions_of.items() if set(above) != set(new.regions_of[code])]
 
 
-def move_rates(cursor: "Cursor", number: int, old: "Reference", new: "Reference", batches: Sequence[int]) -> None:
-    """Write, as the hidden batch `number`, how the rates of these batches between regions differ by the new tree."""
-    moved = moved_ports(old, new)
+def move_rates(
+    cursor: "Cursor", number: int, old: "Reference", new: "Reference", batches: Sequence[int], moved: Sequence[str]
+) -> None:
+    """Write, as the hidden batch `number`, how the rates of these batches between regions differ by the new tree.
+
+    `moved` are all ports that move, or some of them: a lane between two belongs to that at its origin.
+    """
     if not moved or not batches:
         return
     _prepare(cursor)
-    values: dict[str, object] = {"number": number, "moved": moved, "batches": list(batches)}
-    values["others"] = sorted(old.ports.keys() - set(moved))
+    values: dict[str, object] = {"number": number, "moved": list(moved), "batches": list(batches)}
+    values["others"] = sorted(old.ports.keys() - set(moved_ports(old, new)))
     codes = values["codes"] = list(old.ports)
     values["olds"] = [old.ports[code].parent_slug for code in codes]
     values["news"] = [new.ports[code].parent_slug for code in codes]
@@ -135,7 +139,8 @@ def move_rates(cursor: "Cursor", number: int, old: "Reference", new: "Reference"
         lines = [(slug, above) for slug in tree.regions for above in tree.line(slug)]
         values[f"{name}_slugs"] = [slug for slug, _ in lines]
         values[f"{name}_aboves"] = [above for _, above in lines]
-    cursor.execute(_MOVE, values)
+    # Said in words, or the index of rates that are not merged yet would not be used for more than a hundred batches.
+    cursor.execute(_MOVE.format(not_merged="" if 0 in batches else " AND rates.batch_no <> 0"), values)
 
 
 def _prepare(cursor: "Cursor") -> None:

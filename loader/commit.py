@@ -3,6 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
+from database.patience import patiently
 from database.region_rates import fit_tree
 from database.versions import make_visible
 from loader import metrics
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
+# Another commit of the same bytes, or a change of the tree, may be at work: it is waited for, in turns, in all so long.
+LOCK_SECONDS, PATIENCE_SECONDS = 5.0, 600.0
+
+
 def commit(connection: "Connection", batch: Batch) -> Result:
     """Make all rows of a loaded batch visible at once; answer committed again if it was committed before.
 
@@ -38,16 +43,9 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     Raises ClosedError when the batch was closed otherwise, TaskError when rows are missing.
     """
     began = time.monotonic()
-    with connection, connection.cursor() as cursor:
-        entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
-        if entry is None or entry.state not in (COMMITTED, DUPLICATE):
-            entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-            _check_counts(cursor, entry)
-            outcome = _settle(cursor, entry, began)
-            if outcome == COMMITTED:
-                make_visible(cursor, entry.batch_no)
-                # Last, when commits wait for one another: of two with the same prices the second sees the first.
-                note_same_prices(cursor, entry.batch_no)
+    entry, outcome = patiently(
+        connection, lambda cursor: _commit(cursor, batch, began), lock_seconds=LOCK_SECONDS, seconds=PATIENCE_SECONDS
+    )
     if entry.state == OPEN and outcome == COMMITTED:
         metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
         metrics.note_open_batches(connection)
@@ -56,6 +54,21 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     if entry.state == DUPLICATE:
         drop_rows(connection, entry.batch_no)
     return _answer(batch, entry)
+
+
+def _commit(cursor: "Cursor", batch: Batch, began: float) -> tuple[Entry, str]:
+    """Return the ledger's row as it was, and the state that it has now."""
+    entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
+    if entry and entry.state in (COMMITTED, DUPLICATE):
+        return entry, entry.state
+    entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
+    _check_counts(cursor, entry)
+    outcome = _settle(cursor, entry, began)
+    if outcome == COMMITTED:
+        make_visible(cursor, entry.batch_no)
+        # Last, when commits wait for one another: of two with the same prices the second sees the first.
+        note_same_prices(cursor, entry.batch_no)
+    return entry, outcome
 
 
 def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from database.patience import COMPACTION_LOCK, TREE_LOCK
 from loader import metrics
+from loader.errors import TransientError
 from loader.results import Result
 from loader.tables import merges
 from loader.upkeep import Piece, Upkeep
@@ -65,6 +66,10 @@ AND (SELECT true FROM rates WHERE rates.batch_no = open_batches.batch_no AND bat
 """
 
 
+class TreeMovesError(TransientError):
+    """Rates are moved to another tree of regions: they must not move between batches meanwhile."""
+
+
 def compact(connection: "Connection", run: str, least: int = 1) -> Result:
     """Merge the rates of all open batches if there are at least `least`; return how many batches were merged.
 
@@ -103,9 +108,22 @@ def _pieces(connection: "Connection", batches: list[int]) -> Iterator[Piece]:
         lanes.itersize = LANES
         lanes.execute(_LANES, {"batches": batches})
         connection.commit()
-        while some := lanes.fetchmany(LANES):
+        moving: list[TreeMovesError] = []
+        while (some := lanes.fetchmany(LANES)) and not moving:
             connection.commit()
-            yield f"lanes from {some[0][0]} to {some[0][1]}", partial(_merge, connection, batches, some)
+            yield f"lanes from {some[0][0]} to {some[0][1]}", partial(_try, connection, batches, some, moving)
+        connection.commit()
+
+
+def _try(
+    connection: "Connection", batches: list[int], lanes: list[tuple[Any, ...]], moving: "list[TreeMovesError]"
+) -> None:
+    """Merge lanes; note when the others need not be tried in this run."""
+    try:
+        _merge(connection, batches, lanes)
+    except TreeMovesError as error:
+        moving.append(error)
+        raise
 
 
 def _merge(connection: "Connection", batches: list[int], lanes: list[tuple[Any, ...]]) -> None:
@@ -113,7 +131,9 @@ def _merge(connection: "Connection", batches: list[int], lanes: list[tuple[Any, 
     origs, dests = zip(*lanes, strict=True)
     with connection, connection.cursor() as cursor:
         # A change of the tree notes which batches it has dealt with; rows must not move between batches meanwhile.
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, 0)", (TREE_LOCK,))
+        cursor.execute("SELECT pg_try_advisory_xact_lock_shared(%s, 0)", (TREE_LOCK,))
+        if cursor.fetchone() != (True,):
+            raise TreeMovesError("a change of the tree of regions is at work")
         cursor.execute(_MERGE, {"batches": batches, "origs": list(origs), "dests": list(dests)})
     time.sleep((time.monotonic() - began) * REST)
 

@@ -3,16 +3,22 @@
 import json
 from typing import TYPE_CHECKING, Any
 
+from psycopg2 import errors
+
 from database.patience import patiently
 from loader import objects
 from loader.batch import Batch
 from loader.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
+from loader.log import log
 from loader.results import Result
+from loader.session import end_sessions
 from loader.shards import end_backends, undone
 from loader.words import plain
 
-# What dropping waits for in all: readers of prices, and a merge of tables. Then the next attempt goes on.
-DROP_SECONDS = 240.0
+# What dropping waits for in all: readers of prices, and a merge of their tables.
+DROP_SECONDS = 10.0
+# Rates that are deleted in one statement.
+RATES_AT_ONCE = 100_000
 OUT_OF_TIME = "did not end in time: it waited too long for a place to run, or ran too long"
 
 if TYPE_CHECKING:
@@ -36,6 +42,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
             message += _shards_in_words(cursor, batch, entry.batch_no, message)
             # A load that is still at work holds the row; it must not make this wait.
             end_backends(cursor, entry.batch_no)
+            end_sessions(cursor, "commit", f"{batch.batch_id}/")
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
         if entry.state == OPEN:
@@ -50,15 +57,36 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
     )
 
 
-def drop_rows(connection: "Connection", batch_no: int) -> None:
-    """Drop the rates and the staging table of a batch that is closed and does not count."""
+def drop_rows(connection: "Connection", batch_no: int) -> bool:
+    """Drop the rates and the staging table of a batch that is closed and does not count.
+
+    False when somebody who reads prices, or merges their tables, holds them for longer than DROP_SECONDS: then gc
+    finds by the list of what is hidden that they are still to be dropped.
+    """
+    while _delete_rates(connection, batch_no):
+        pass
 
     def drop(cursor: "Cursor") -> None:
-        cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (batch_no,))
         cursor.execute("DELETE FROM changes WHERE batch_no = %s", (batch_no,))
         cursor.execute("SELECT drop_batch(%s)", (batch_no,))
 
-    patiently(connection, drop, seconds=DROP_SECONDS)
+    try:
+        patiently(connection, drop, seconds=DROP_SECONDS)
+    except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+        log.info("prices are left to gc", batch_no=batch_no, reason=str(error).strip())
+        return False
+    return True
+
+
+def _delete_rates(connection: "Connection", batch_no: int) -> int:
+    """Delete some of the hidden rates of a batch; return how many."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM rates WHERE ctid = ANY (ARRAY("
+            " SELECT ctid FROM rates WHERE batch_no = %s AND batch_no <> 0 LIMIT %s))",
+            (batch_no, RATES_AT_ONCE),
+        )
+        return cursor.rowcount
 
 
 def cause_in_words(batch: Batch) -> str:

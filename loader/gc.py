@@ -12,13 +12,16 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from psycopg2 import errors
+
 from database.patience import TREE_LOCK, UNDO_LOCK, patiently
 from database.reference_change import FIRST_MOVE
 from loader import aws, inbox, notification, objects, outcomes
 from loader.abandoned import ALL, abandoned, ended, has_told
 from loader.batch import Batch
-from loader.discard import discard, drop_rows
-from loader.errors import TaskError, UsageError
+from loader.database import explained
+from loader.discard import DROP_SECONDS, discard, drop_rows
+from loader.errors import TaskError, TransientError, UsageError
 from loader.ledger import FAILED
 from loader.results import Result
 from loader.upkeep import Piece, Upkeep
@@ -26,8 +29,6 @@ from loader.upkeep import Piece, Upkeep
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Seconds that the prices of one batch wait for a reader of prices to end; the next run tries again.
-PATIENCE_SECONDS = 30.0
 # An object younger than this may still be on its way through events and queues; one older was given up.
 LOST_MINUTES = "RATESFLOW_LOST_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
@@ -154,7 +155,8 @@ def _leftovers(connection: "Connection", dropped: list[int]) -> Iterator[Piece]:
 def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> None:
     """Drop what was written hidden under a number, unless who wrote it is still at work."""
     if number in range(1, FIRST_MOVE):
-        drop_rows(connection, number)
+        if not drop_rows(connection, number):
+            raise TransientError("somebody reads prices, or merges their tables")
         dropped.append(number)
         return
     lock = (TREE_LOCK, 0) if number >= FIRST_MOVE else (UNDO_LOCK, -number % (1 << 31))
@@ -168,7 +170,10 @@ def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> N
 
 
 def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> None:
-    patiently(connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=PATIENCE_SECONDS)
+    try:
+        patiently(connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS)
+    except errors.LockNotAvailable as error:
+        raise explained(error) from error
     dropped.append(number)
 
 

@@ -21,7 +21,7 @@ PREFIX = "results/outcomes/"
 _ROW = """
 SELECT state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
        rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE batch_id = %s
+FROM batches WHERE batch_id = %s FOR SHARE
 """
 
 
@@ -30,9 +30,10 @@ def keep(connection: "Connection", bucket: str, batch_id: str) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute(_ROW, (batch_id,))
         row = cursor.fetchone()
-    if row is None or row[0] == OPEN:
-        return
-    state, seconds, *rest = row
-    batch = Batch(*rest[:5])
-    document = notification.of(batch, Result("gc", batch_id, state, *rest[5:]), seconds)
-    objects.put_json(bucket, f"{PREFIX}{batch_id}.json", document)
+        if row is None or row[0] == OPEN:
+            return
+        state, seconds, *rest = row
+        batch = Batch(*rest[:5])
+        document = notification.of(batch, Result("gc", batch_id, state, *rest[5:]), seconds)
+        # Under the lock of the row, so that an undo cannot be told of before what it undoes.
+        objects.put_json(bucket, f"{PREFIX}{batch_id}.json", document)

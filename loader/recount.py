@@ -7,29 +7,36 @@ prices on few lanes, few prices on many days.
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from database.reference import Reference
 from loader import watchdog
 from loader.batch import BLOCK_BYTES
 from loader.chunks import Checker
 from loader.contract import COLUMNS, Problem
-from loader.errors import TaskError
+from loader.errors import TaskError, TransientError
 from loader.header import Header
 from loader.rates import RateCounts, copy_rows
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-_COPY = sql.SQL("COPY (SELECT {columns} FROM prices WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
+# From the one table that has them: prices as a whole would be locked for as long as it takes.
+_COPY = sql.SQL("COPY (SELECT {columns} FROM {table} WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
+_TABLE = "SELECT relname FROM price_tables JOIN pg_class ON pg_class.oid = part WHERE %s BETWEEN first AND last"
 
 
 def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[RateCounts, int]:
     """Return the counts and sums of a batch's prices, and how many prices there are."""
     counting = _Counting(sorted(reference.ports))
-    # The number stands in the statement, so that the planner leaves all other tables of prices alone.
-    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
-    cursor.copy_expert(_COPY.format(columns=columns, number=sql.Literal(batch_no)), counting)
+    cursor.execute(_TABLE, (batch_no,))
+    if found := cursor.fetchone():
+        columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        copy = _COPY.format(columns=columns, table=sql.Identifier(found[0]), number=sql.Literal(batch_no))
+        try:
+            cursor.copy_expert(copy, counting)
+        except errors.UndefinedTable as error:
+            raise TransientError("its prices were merged with others just now") from error
     counting.finish()
     return counting.counts, counting.rows
 

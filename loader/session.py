@@ -21,6 +21,8 @@ _END_EARLIER = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE application_name = %s AND datname = current_database() AND pid <> pg_backend_pid()
 """
+# For which a full socket is waited for.
+ROOM_SECONDS = 120
 
 
 def open_session(url: str, task: str, work: str = "") -> "Connection":
@@ -48,6 +50,11 @@ def _end_earlier(connection: "Connection", name: str) -> None:
             cursor.execute(_END_EARLIER, (name,))
     except errors.InsufficientPrivilege as error:  # the migration could not grant it, and said so
         log.error(f"an earlier attempt goes on: {error.diag.message_primary}")
+
+
+def end_sessions(cursor: Cursor, task: str, work: str) -> None:
+    """End the sessions of another task that is still at `work`, as `open_session` ends those of its own attempts."""
+    cursor.execute(_END_EARLIER, (session_name(task, work),))
 
 
 def close_session(connection: "Connection") -> None:
@@ -111,7 +118,8 @@ class _EndsWithRoom(io.RawIOBase):
         return data
 
     def _wait(self) -> None:
-        # It ends: the kernel gives up a peer that takes nothing for a minute (tcp_user_timeout).
+        # The kernel gives up a peer that takes nothing for a minute (tcp_user_timeout), where it can.
         writable = select.poll()
         writable.register(self._socket, select.POLLOUT)
-        writable.poll()
+        if not writable.poll(1000 * ROOM_SECONDS):
+            raise OSError(f"the server has taken nothing for {ROOM_SECONDS} seconds")

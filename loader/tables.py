@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from psycopg2 import errors
+
 from database.patience import patiently
+from loader.database import explained
 from loader.upkeep import Piece
 
 if TYPE_CHECKING:
@@ -21,8 +24,6 @@ TABLES, ROWS = 128, 10_000_000
 GROUP_TABLES = 200
 # Numbers of batches are given before their rows can be seen. After this time none can still appear in between.
 MINUTES = 60
-# Seconds that a merge waits for its moment. It has done its work by then; another run does it again.
-PATIENCE_SECONDS = 30.0
 
 # One row a table of prices: the numbers that it holds and how many rows by the ledger, none of it of the last hour.
 _OLD = """
@@ -64,11 +65,12 @@ def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minut
 
 
 def _merge(connection: "Connection", group: list[Table]) -> None:
-    patiently(
-        connection,
-        lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", (group[0].first, group[-1].last)),
-        seconds=PATIENCE_SECONDS,
-    )
+    bounds = (group[0].first, group[-1].last)
+    try:
+        # Once: it copies first, and then asks for the lock.
+        patiently(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
+    except errors.LockNotAvailable as error:
+        raise explained(error) from error
 
 
 def groups(tables: list[Table], rows: int, most: int = GROUP_TABLES) -> Iterator[list[Table]]:

@@ -36,7 +36,7 @@ def undo(connection: "Connection", run: str, batch_id: str) -> Result:
     if entry.state == UNDONE:
         return _before(run, entry, batch_id)
     # Of two undos of one batch the second waits, and then finds it undone.
-    with holding(connection, UNDO_LOCK, entry.batch_no % (1 << 31)):
+    with holding(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id)
             if entry.state == UNDONE:

@@ -52,14 +52,14 @@ class Upkeep:
                 if kind_of(error) is Kind.RECONNECT:
                     raise  # nothing else can be done on this connection, either
                 failure: TaskError = explained(error)
-            except TaskError as error:
+            except TaskError as error:  # it has waited by itself
                 failure = error
+                break
             else:
                 self.done += 1
                 return
-            if not isinstance(failure, TransientError):
+            if not isinstance(failure, TransientError) or attempt == TRIES:
                 break
-            if attempt < TRIES:
-                time.sleep(PAUSE_SECONDS)
+            time.sleep(PAUSE_SECONDS)
         log.error(f"{name}: {failure}")
         (self.left if isinstance(failure, TransientError) else self.defects).append(f"{name}: {failure}")

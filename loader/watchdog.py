@@ -46,12 +46,12 @@ LIMITS = {
     "load": Limits(300, 1200, session=3500),
     "commit": Limits(240, 1200),  # counts the regions of a batch once more where the tree has moved on
     "discard": Limits(240, 300),
-    "reference": Limits(300, 1200),
+    "reference": Limits(300, 2400),
     "ledger": Limits(180, 150),
     "migrate": Limits(300, 2400),
     "gc": Limits(300, 900),
     "compact": Limits(600, 1800),  # merges the tables of up to 10,000,000 prices in one statement
-    "undo": Limits(300, 1800),  # reads a whole batch in one statement
+    "undo": Limits(300, 1800, session=3500),  # COPY reads a whole batch
 }
 # A session of something that is no task of Batch.
 OTHER = Limits(300, 900)

@@ -56,7 +56,7 @@ RUN_SECONDS: dict[str, int] = {
     "load": 3600,
     "commit": 1800,
     "discard": 600,
-    "reference": 1800,
+    "reference": 3600,
     "ledger": 300,
     "migrate": 3600,
     "gc": 3600,
@@ -66,7 +66,7 @@ RUN_SECONDS: dict[str, int] = {
 """How long one attempt of a task may run, in seconds (`attemptDurationSeconds`; Batch allows 60 at least)."""
 
 DEFAULT_SIZE = ("0.5", "1024")
-SIZES: dict[str, tuple[str, str]] = {"validate": ("1", "2048"), "load": ("1", "2048")}
+SIZES: dict[str, tuple[str, str]] = dict.fromkeys(("validate", "load", "undo"), ("1", "2048"))
 """vCPUs and MiB of the tasks that read a batch; the others take DEFAULT_SIZE (both are Fargate sizes)."""
 
 

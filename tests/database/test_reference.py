@@ -1,6 +1,7 @@
 """Reference data: what is read, what is refused, and what happens to rates when a port moves."""
 
 import io
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from database.reference import Port, Reference, ReferenceDataError, Region
 from database.region_rates import fit_tree
 from database.versions import make_visible
 from tests.fix_database import Database
+from tests.loader.test_plans import PlanCursor
 from tests.tree import DISAGREE
 
 PORTS = "code,name,parent_slug\nCNSHA,Shanghai,east\nNLRTM,Rotterdam,west\n"
@@ -206,8 +208,8 @@ def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
             _add_batch(database, number, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2})
 
     monkeypatch.setattr("database.reference_change.move_rates", move_and_commit)
-    monkeypatch.setattr("database.reference_change.SMALL_ROWS", -1)  # always caught up with once more
-    monkeypatch.setattr("database.reference_change.CATCH_UPS", 3)
+    many = iter((10**9, 10**9))  # rows that are left: caught up with twice more
+    monkeypatch.setattr("database.reference_change._rows_of", lambda *_: next(many, 0))
     load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert database.ask(DISAGREE) == []
     assert _regions(database)["west", "west"] == 10
@@ -229,3 +231,50 @@ def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Dat
     assert database18.ask("SELECT FROM changes WHERE version IS NULL") == []
     assert database18.ask(DISAGREE) == []
     assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM open_batches)") == []
+
+
+def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is committed while the switch waits for a commit is moved before the next try, not under its lock."""
+    load(database18, read())
+    _add_batch(database18, 7, {("CNSHA", "NLRTM"): 1})
+    switches, left = [], iter((10**9,))
+    switch = reference_change._switch
+
+    def watched(cursor: Any, *arguments: Any) -> int:
+        switches.append(1)
+        if len(switches) == 1:  # so much came meanwhile
+            monkeypatch.setattr("database.reference_change._rows_of", lambda *_: next(left, 0))
+            _add_batch(database18, 8, {("CNSHA", "NLRTM"): 2})
+        return switch(cursor, *arguments)
+
+    monkeypatch.setattr("database.reference_change._switch", watched)
+    load(database18, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
+    assert len(switches) == 2
+    assert _regions(database18)["west", "west"] == 3
+    assert database18.ask(DISAGREE) == []
+
+
+def test_a_move_reads_what_came_meanwhile_and_no_more(database18: Database) -> None:
+    """Of many batches that came meanwhile the rates are found by their index, beside however many that are merged."""
+    load(database18, read())
+    codes = [f"QQ{chr(65 + number // 26)}{chr(65 + number % 26)}A" for number in range(150)]
+    load(database18, Reference({code: Port(code, "Q", "east") for code in codes}, {}))
+    database18.ask(
+        "INSERT INTO rates SELECT 0, make_date(year, 3, 1), orig.code, dest.code, array_fill(1::bigint, '{31}'),"
+        " array_fill(9::bigint, '{31}') FROM ports AS orig, ports AS dest, generate_series(2015, 2017) AS year"
+    )
+    meanwhile = list(range(1, 151))
+    for number in meanwhile:
+        database18.ask(
+            "INSERT INTO rates VALUES (%s, '2021-02-01', 'CNSHA', 'NLRTM', array_fill(1::bigint, '{28}'),"
+            " array_fill(9::bigint, '{28}'))",
+            number,
+        )
+    database18.ask("ANALYZE rates")
+    with closing(database18.connect()) as connection, connection.cursor(cursor_factory=PlanCursor) as cursor:
+        old, _ = reference.stored(cursor)
+        new = Reference({**old.ports, "CNSHA": Port("CNSHA", "Shanghai", "west")}, old.regions)
+        PlanCursor.work.clear()
+        region_rates.move_rates(cursor, reference_change.FIRST_MOVE + 1, old, new, meanwhile, ["CNSHA"])
+    (touched,) = (rows for statement, rows in PlanCursor.work.items() if "both_ways" in statement)
+    assert touched < 60_000 < database18.one("SELECT count(*) FROM rates")

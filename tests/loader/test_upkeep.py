@@ -9,16 +9,19 @@ import pytest
 
 from loader import compact as compacting
 from loader import metrics
+from loader.commit import commit
 from loader.compact import compact
 from loader.database import connected
-from loader.discard import drop_rows
+from loader.discard import discard, drop_rows
 from loader.errors import TaskError
 from loader.gc import gc
+from loader.load import load
 from loader.tables import GROUP_TABLES, Table, groups, merges
 from loader.undo import undo
 from loader.upkeep import Upkeep
+from loader.validate import validate
 from tests.loader.conftest import Desk
-from tests.loader.samples import rows
+from tests.loader.samples import csv, rows
 from tests.loader.test_undo_and_compact import committed, counts, expected, run, tables
 
 MANY = """
@@ -216,7 +219,6 @@ def test_the_changes_of_long_ago_are_forgotten(desk18: Desk, monkeypatch: pytest
 
 def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query over the prices that lasts holds up the merge, and the merge holds up no load."""
-    monkeypatch.setattr("loader.tables.PATIENCE_SECONDS", 0.5)
     monkeypatch.setattr("database.patience.LOCK_SECONDS", 0.2)
     many_tables(desk18, 150)
     with closing(desk18.database.connect()) as person, person.cursor() as cursor:
@@ -226,3 +228,29 @@ def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkey
             assert upkeep.work_off(merges(connection)) == 0
         assert "left for the next run" in upkeep.finish()
         committed(desk18, rows(50))
+
+
+def test_who_reads_prices_holds_up_no_outcome(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
+    monkeypatch.setattr("loader.discard.DROP_SECONDS", 0.3)
+    monkeypatch.setattr("database.patience.LOCK_SECONDS", 0.1)
+    first, twin = (desk18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")
+    for batch in (first, twin):
+        desk18.run(validate, batch)
+        desk18.run(load, batch)
+    other = desk18.send(csv(rows(100, seed=4)), key="incoming/c.csv")
+    desk18.run(validate, other)
+    desk18.run(load, other)
+    desk18.run(commit, first)
+    with closing(desk18.database.connect()) as person, person.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM prices")
+        assert desk18.run(commit, twin).outcome == "duplicate"
+        assert desk18.run(discard, other).outcome == "discarded"
+        assert "2 pieces left for the next run" in run(desk18, gc, desk18.bucket).message
+        assert run(desk18, undo, first.batch_id).outcome == "undone"
+    assert len(tables(desk18)) == 3
+    run(desk18, gc, desk18.bucket)
+    assert tables(desk18) == []
+    run(desk18, compact)
+    assert desk18.database.ask("SELECT FROM rates") == []
+    assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []

@@ -312,6 +312,7 @@ BEGIN
         GET DIAGNOSTICS moved = ROW_COUNT;
         rows := rows + moved;
     END LOOP;
+    EXECUTE format('GRANT SELECT ON %s TO ratesflow_loader', merged);
     -- A table of one batch needs no index, which would cost its load a tenth; one of many is read a batch at a time.
     EXECUTE format('CREATE INDEX ON %s USING brin (batch_no)', merged);
     -- Only from here on is prices locked, for as long as changing the catalogue takes.
