@@ -106,9 +106,11 @@ class Campaign:
         point, hurried = (task, rng.randint(1, POINTS[task])), rng.random() < 0.25
         field.patiently(lambda: field.redeploy(point, hurried))
         plan = self.plan
-        kinds = (self._strike, plan.strikes), (order, plan.orders), (move_tree, plan.moves)
+        kinds = (self._strike, plan.strikes), (order, plan.orders)
         orders = [(rng.uniform(0, plan.seconds * 0.7), self._batch) for _ in range(plan.batches)]
         orders += [(rng.uniform(0.5, plan.seconds), kind) for kind, count in kinds for _ in range(count)]
+        # The last one while batches are under way that were validated before it.
+        orders += [(plan.seconds * (at + 1) / plan.moves, move_tree) for at in range(plan.moves)]
         begun, wrong = time.monotonic(), []
         for at, what in sorted(orders, key=lambda each: each[0]):
             time.sleep(max(0.0, begun + at - time.monotonic()))
@@ -149,9 +151,8 @@ class Campaign:
             field.start_in_shards(content, key, rng.choice(self.plan.shards))
 
     def _strike(self, field: Field, rng: random.Random) -> None:
-        strikes = list(WEIGHTS)
         for _ in range(6):  # there is not always something to hit
-            strike: Strike = rng.choices(strikes, list(WEIGHTS.values()))[0]
+            strike: Strike = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             if strike(field, rng):
                 self.figures.strikes[strike.__name__] += 1
                 return
