@@ -54,7 +54,7 @@ ACTS = st.one_of(
     *_acts(3, "work", st.sampled_from(TASKS), st.integers(0, 7), _points | st.just(0)),
     *_acts(3, "arrive", st.integers(0, 3), st.booleans(), _shards, st.booleans()),
     *_acts(1, "redo"),
-    *_acts(2, "move", MOVES, _points),
+    *_acts(2, "move", MOVES, _points | st.integers(20, 44)),
     *_acts(1, "two_moves", MOVES, MOVES),
     *_acts(2, "take_out", _points),
     *_acts(2, "merge", _points, st.integers(1, 2)),

@@ -16,12 +16,15 @@ from database.reference import Reference, builtin
 from tests.faults.contents import Content, Lane
 from tests.faults.readers import Reader
 
+# How often the same is asked again, and how often over a new connection, which may lead to another worker.
+AGAIN_SHARE, OTHER_WORKER_SHARE = 0.5, 0.3
+
 Told = tuple[int | None, float | None]
 """Count and average price of a day, as the API tells them."""
 
 
 class ApiReader(Reader):
-    """Asks for the day of a content, between ports, regions or both, over one connection for as long as it lasts."""
+    """Asks for the day of a content, between ports, regions or both, of one worker for a while and then of another."""
 
     def __init__(self, name: str, url: str, choose: Callable[[random.Random], Content | None], seed: int) -> None:
         super().__init__(name, choose, seed)
@@ -30,15 +33,20 @@ class ApiReader(Reader):
         self._address = urlsplit(url).netloc
         self._connection: http.client.HTTPConnection | None = None
         self._newest = ("", 0, "")  # epoch and number of the newest version, and the ETag that named it
+        self._last: tuple[Content, Lane] | None = None
         self._of_path: dict[str, tuple[str, int]] = {}
 
     def look(self, content: Content) -> None:
         """Ask once, and once more over a new connection when the old one was ended by the server."""
-        lane = self._lane(content)
+        if self._random.random() < AGAIN_SHARE and self._last:
+            content, lane = self._last
+        else:
+            lane = self._lane(content)
+        self._last = content, lane
         path = f"/rates?date_from={content.day}&date_to={content.day}&orig_code={lane[0]}&dest_code={lane[1]}"
         trees = self.trees()
         began = time.monotonic()
-        for fresh in (False, True):
+        for fresh in (self._random.random() < OTHER_WORKER_SHARE, True):
             try:
                 status, etag, body = self._answer(path, fresh)
                 break

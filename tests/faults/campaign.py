@@ -151,9 +151,8 @@ class Campaign:
             field.start_in_shards(content, key, rng.choice(self.plan.shards))
 
     def _strike(self, field: Field, rng: random.Random) -> None:
-        strikes = list(WEIGHTS)
         for _ in range(6):  # there is not always something to hit
-            strike: Strike = rng.choices(strikes, list(WEIGHTS.values()))[0]
+            strike: Strike = rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
             if strike(field, rng):
                 self.figures.strikes[strike.__name__] += 1
                 return

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import random
 import signal
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from database.reference import builtin
 from loader.commit import commit
 from loader.compact import compact
 from loader.database import connected
@@ -26,8 +28,11 @@ from loader.report import ReportWriter, merged
 from loader.undo import undo
 from loader.validate import validate
 from tests.api.service import Service
+from tests.faults.acts import move_tree
+from tests.faults.contents import PORTS as PORTS_WITH_PRICES
 from tests.faults.contents import Content
 from tests.faults.dying import run_until
+from tests.faults.moving import change
 from tests.faults.snapshots import RATES
 from tests.fix_database import Database
 from tests.loader.conftest import Desk
@@ -134,6 +139,25 @@ def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: Desk) -> 
         compact(connection, "run")
     assert desk18.database.ask(RATES) == []
     assert desk18.database.one("SELECT count(*) FROM rates") == 0
+
+
+def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(desk18: Desk) -> None:
+    """Gc drops what a change of reference data wrote before it was killed, and readers see the tree as it was."""
+    batch = desk18.send(Content(1, rows=60).data)
+    for task in (validate, load, commit):
+        desk18.run(task, batch)
+    before = desk18.database.ask(RATES)
+    hidden = "SELECT count(*) FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM open_batches)"
+    file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
+    point = 11
+    while not desk18.database.one(hidden):
+        assert run_until(point, move_tree, file), "it ended, and was killed nowhere between its two halves"
+        point += 2
+    with connected("gc") as connection:
+        gc(connection, "run", desk18.bucket)
+    assert desk18.database.one(hidden) == 0
+    assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert sorted(desk18.database.ask(RATES)) == sorted(before)
 
 
 def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Database) -> None:

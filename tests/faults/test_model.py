@@ -19,7 +19,7 @@ from tests.faults.small import shrink_modules
 from tests.fix_database import PASSWORD, Database, run_alone
 from tests.loader.conftest import Desk
 
-EXAMPLES = int(os.environ.get("RATESFLOW_MODEL_EXAMPLES", "6"))
+EXAMPLES = int(os.environ.get("RATESFLOW_MODEL_EXAMPLES", "8"))
 STEPS = int(os.environ.get("RATESFLOW_MODEL_STEPS", "16"))
 # The second user of two that are rotated in turn: a member of the first.
 CLONE = f"""
@@ -56,7 +56,7 @@ def test_a_batch_is_in_or_out_whatever_happens_in_whatever_order(
     make_desk: Callable[[], tuple[Desk, Sequence[str]]],
 ) -> None:
     """Whatever tasks, changes of the tree, crashes and upkeep come in whatever order, every invariant is kept."""
-    usual = EXAMPLES == 6
+    usual = EXAMPLES == 8
     run_state_machine_as_test(
         lambda: Life(make_desk),
         settings=settings(
