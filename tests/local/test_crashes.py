@@ -64,7 +64,7 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
         assert stack.ask(query, name) == [(count,)]
     assert ended(stack, gone)["status"] == "FAILED"
     assert left(stack, gone) == []
-    assert f"Run it again with: ratesflow redo {gone}" in stack.run("show", gone).stdout
+    assert "its version in the bucket is gone, so that it cannot be redone" in stack.run("show", gone).stdout
     _is_remembered(stack, first, stopped, redone)
 
 
