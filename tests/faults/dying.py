@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psutil
@@ -34,15 +34,21 @@ def run_until(point: int, task: Callable[..., Any], *arguments: Any, small: bool
 def standing(point: int, task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
     """Let a task stand still at its point number `point` while the block runs; give whether it does, or has ended."""
     process = _started(f"wait:{point}", True, task, *arguments)
-    watched = psutil.Process(process.pid)
     try:
-        while process.exitcode is None and watched.status() != psutil.STATUS_STOPPED:
+        while process.exitcode is None and not _stands(process.pid):
             time.sleep(0.005)
         yield process.exitcode is None
     finally:
-        if process.exitcode is None:
-            watched.resume()
+        with suppress(psutil.NoSuchProcess):
+            if process.exitcode is None:
+                psutil.Process(process.pid).resume()
         _ended(process, task)
+
+
+def _stands(pid: int) -> bool:
+    with suppress(psutil.NoSuchProcess):  # it ended, which is seen a moment later
+        return psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    return False
 
 
 def _started(fault: str, small: bool, task: Callable[..., Any], *arguments: Any) -> Any:
