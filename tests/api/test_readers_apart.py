@@ -34,21 +34,9 @@ END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + "
 class Turns(Wire):
     """A proxy that leads connections to servers in turn."""
 
-    def __init__(self, *ports: int) -> None:
-        self.lead_to(*ports)
-        super().__init__(0)
-
     def lead_to(self, *ports: int) -> None:
         """Lead the next connections to these."""
-        self._ports = itertools.cycle(ports)
-
-    @property
-    def target(self) -> int:
-        """The server of the next connection."""
-        return next(self._ports)
-
-    @target.setter
-    def target(self, _port: int) -> None: ...
+        self._targets = itertools.cycle(ports)
 
 
 @pytest.fixture

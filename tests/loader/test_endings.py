@@ -25,7 +25,7 @@ SMALL_PARTS = (
     "objects.PART_BYTES = prices.PART_BYTES = 8192; spans.shard_span.__defaults__ = (8192,); "
     "digest.PartDigests.__init__.__defaults__ = (8192,)"
 )
-PORTS = "code,name,parent_slug\nCNSHA,Shanghai,china_east_main\n"
+PORTS = "code,name,parent_slug\nCNSHA,Shanghai and more,china_east_main\n"
 REGIONS = "slug,name,parent_slug\nchina_east_main,China East Main,china_main\n"
 
 
@@ -55,7 +55,7 @@ def scene(desk: Desk, task: str) -> Scene:
         lock = {
             "reference": "LOCK TABLE reference_version IN EXCLUSIVE MODE",
             "ledger": "LOCK TABLE batches IN ACCESS EXCLUSIVE MODE",
-            "migrate": "SELECT pg_advisory_xact_lock(7283729)",
+            "migrate": "LOCK TABLE pg_namespace IN SHARE MODE",  # its roles are granted rights on a schema
         }
         return Scene(task, ("--run", "run-1", *files), lock[task], owner=task == "migrate")
     batch = desk.send(csv(rows(3000)))

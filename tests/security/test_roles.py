@@ -131,11 +131,11 @@ def test_functions_with_the_owners_rights_ask_the_real_ledger(staged: Database) 
         cursor.execute("CREATE TEMP TABLE batches AS SELECT 1::bigint AS batch_no, 'failed' AS state")
         cursor.execute("CREATE TEMP TABLE prices (batch_no bigint)")
         cursor.execute("SET search_path = pg_temp, public")
-        with pytest.raises(DatabaseError, match="is (not )?open"):
+        with pytest.raises(DatabaseError, match=r"is (not )?open"):
             cursor.execute("SELECT public.drop_batch(1)")
-        with pytest.raises(DatabaseError, match="is (not )?open"):
+        with pytest.raises(DatabaseError, match=r"is (not )?open"):
             cursor.execute("SELECT public.stage_batch(1)")
-        with pytest.raises(DatabaseError, match="is (not )?open"):
+        with pytest.raises(DatabaseError, match=r"is (not )?open"):
             cursor.execute("SELECT public.merge_prices(1, 2)")
     loader.close()
     assert staged.one("SELECT count(*) FROM prices") == 2
