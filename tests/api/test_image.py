@@ -1,6 +1,10 @@
 """What the image of the service holds: its lock file and its Dockerfile, read as they are."""
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 from tests.api.service import ROOT
 
@@ -26,6 +30,24 @@ def test_installs_only_the_lock() -> None:
     copied = {source.partition("/")[0] for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
               for source in line.split()}  # fmt: skip
     assert copied == {"requirements", "database", "api"}
+
+
+def test_what_is_copied_is_all_that_the_service_imports(tmp_path: Path) -> None:
+    """Each module of the service can be imported from the files that the image has, and from no others of ours."""
+    for line in re.findall(r"^COPY (?!--from)(.+ /app/?\S*)$", DOCKERFILE, re.M):
+        *sources, target = line.split()
+        for source in sources:
+            into = tmp_path / target.strip("/")
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, into)
+            else:
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, into)
+    app = tmp_path / "app"
+    names = [f"api.{path.stem}" for path in sorted((app / "api").glob("*.py"))]
+    code = f"import sys; sys.path.insert(0, {str(app)!r}); import {', '.join(names)}"
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
 
 
 def test_runs_as_nobody() -> None:
