@@ -22,6 +22,7 @@ from tests.faults.strikes_database import (
     pause_standby,
     rotate_logins,
 )
+from tests.faults.uploads import FORCED
 from tests.local.test_fences import twin
 
 
@@ -152,7 +153,8 @@ def replace_version(field: Field, rng: random.Random) -> bool:
     under_way = [each for each in under_way if each.key.startswith("incoming/")]
     if not under_way:
         return False
-    field.send(Content(len(field.contents)), rng.choice(under_way).key)
+    key = rng.choice(under_way).key
+    field.send(Content(len(field.contents)), key, force=key.startswith(FORCED))
     return True
 
 
