@@ -28,7 +28,7 @@ class Upkeep:
     defects: list[str] = field(default_factory=list)
 
     def work_off(self, pieces: Iterable[Piece]) -> int:
-        """Do each piece; return how many were done. Raises TransientError when the connection is lost."""
+        """Do each piece; return how many were done. Raises psycopg2.Error when the connection is lost."""
         before = self.done
         for name, do in pieces:
             self._try(name, do)
