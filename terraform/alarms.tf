@@ -101,7 +101,7 @@ resource "aws_sns_topic_subscription" "alarms" {
 resource "aws_budgets_budget" "month" {
   count = var.monthly_budget_usd > 0 ? 1 : 0
 
-  name         = local.name
+  name         = local.global_name
   budget_type  = "COST"
   time_unit    = "MONTHLY"
   limit_amount = tostring(var.monthly_budget_usd)

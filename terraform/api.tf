@@ -39,7 +39,7 @@ resource "aws_ecs_cluster_capacity_providers" "api" {
 
 # The API calls no AWS service, so its role may do nothing.
 resource "aws_iam_role" "api" {
-  name               = "${local.name}-api"
+  name               = "${local.global_name}-api"
   assume_role_policy = local.ecs_tasks_assume
 }
 

@@ -123,7 +123,7 @@ resource "aws_launch_template" "instances" {
 resource "aws_iam_role" "instances" {
   count = local.on_ec2 ? 1 : 0
 
-  name = "${local.name}-instances"
+  name = "${local.global_name}-instances"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
@@ -144,6 +144,6 @@ resource "aws_iam_role_policy_attachment" "instances" {
 resource "aws_iam_instance_profile" "instances" {
   count = local.on_ec2 ? 1 : 0
 
-  name = "${local.name}-instances"
+  name = "${local.global_name}-instances"
   role = aws_iam_role.instances[0].name
 }

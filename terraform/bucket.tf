@@ -1,7 +1,7 @@
 # The bucket: batches arrive under incoming/, tasks write reports/ and results/, reference data comes by reference/.
 
 locals {
-  bucket_name = "${local.name}-batches-${local.account}"
+  bucket_name = "${local.name}-batches-${local.account}-${local.region}"
   inbox       = "incoming/"
 }
 

@@ -88,6 +88,6 @@ locals {
 resource "aws_cloudwatch_dashboard" "main" {
   count = var.monitoring ? 1 : 0
 
-  dashboard_name = local.name
+  dashboard_name = local.global_name
   dashboard_body = jsonencode({ widgets = local.widgets })
 }

@@ -33,7 +33,7 @@ resource "aws_db_subnet_group" "main" {
 resource "aws_iam_role" "rds_monitoring" {
   count = var.monitoring ? 1 : 0
 
-  name = "${local.name}-rds-monitoring"
+  name = "${local.global_name}-rds-monitoring"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -32,7 +32,7 @@ locals {
 resource "aws_iam_role" "execution" {
   for_each = local.executions
 
-  name               = "${local.name}-start-${each.key}"
+  name               = "${local.global_name}-start-${each.key}"
   description        = "Starts containers: ${each.key}"
   assume_role_policy = local.ecs_tasks_assume
 }

@@ -1,7 +1,7 @@
 # What the state machine may do: run the four tasks of a batch, read and write results/, tell the outcome.
 
 resource "aws_iam_role" "state_machine" {
-  name = "${local.name}-state-machine"
+  name = "${local.global_name}-state-machine"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

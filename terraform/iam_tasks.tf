@@ -62,7 +62,7 @@ locals {
 resource "aws_iam_role" "task" {
   for_each = local.jobs
 
-  name               = "${local.name}-task-${each.key}"
+  name               = "${local.global_name}-task-${each.key}"
   description        = "The task ${each.key}"
   assume_role_policy = local.ecs_tasks_assume
 }

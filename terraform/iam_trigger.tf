@@ -1,7 +1,7 @@
 # What the trigger may do: take from its queue, start this state machine, put poison aside, log.
 
 resource "aws_iam_role" "trigger" {
-  name = "${local.name}-trigger"
+  name = "${local.global_name}-trigger"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

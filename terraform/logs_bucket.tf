@@ -6,7 +6,7 @@ resource "aws_s3_bucket" "logs" {
   #checkov:skip=CKV_AWS_144:Logs need no copy in another region.
   #checkov:skip=CKV_AWS_145:Load balancers write their logs only to buckets encrypted with S3's own key.
   #checkov:skip=CKV2_AWS_62:Nothing follows from a new log file.
-  bucket        = "${local.name}-logs-${local.account}"
+  bucket        = "${local.name}-logs-${local.account}-${local.region}"
   force_destroy = !var.deletion_protection
 }
 

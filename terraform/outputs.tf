@@ -25,7 +25,7 @@ output "inbox" {
 
 output "dashboard" {
   description = "The dashboard, if there is monitoring."
-  value       = var.monitoring ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${local.name}" : null
+  value       = var.monitoring ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${local.global_name}" : null
 }
 
 # A migration only adds (what is dropped, a later release drops), so it goes before the code that needs it: take the

@@ -92,7 +92,7 @@ resource "aws_scheduler_schedule" "api" {
 }
 
 resource "aws_iam_role" "scheduler" {
-  name = "${local.name}-scheduler"
+  name = "${local.global_name}-scheduler"
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

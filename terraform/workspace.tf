@@ -17,6 +17,10 @@ locals {
 
   tags = merge({ Project = "ratesflow", Environment = local.environment, ManagedBy = "terraform" }, var.tags)
 
+  # For names that are one of their kind in the account or everywhere: buckets, roles, dashboards, budgets. So a second
+  # region has room beside the first.
+  global_name = "${local.name}-${local.region}"
+
   # Known before the resource is, so that jobs can be told about the state machine that is made of them.
   state_machine_name = "${local.name}-ingestion"
   state_machine_arn  = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.state_machine_name}"

@@ -1,4 +1,4 @@
-# Never down. What is not here has the default of variables.tf, which is production's.
+# Never down. What is not here has the default of variables*.tf, which is production's.
 # HTTPS needs certificate_arn and api_domain, which CI hands over (TF_VAR_certificate_arn, TF_VAR_api_domain).
 zones          = 3
 compute        = "fargate"

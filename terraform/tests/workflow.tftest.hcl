@@ -98,7 +98,7 @@ run "the_trigger" {
     condition = aws_cloudwatch_event_rule.arrivals.event_pattern == jsonencode({
       source      = ["aws.s3"]
       detail-type = ["Object Created"]
-      detail      = { bucket = { name = ["ratesflow-test-batches-123456789012"] }, object = { key = [{ prefix = "incoming/" }] } }
+      detail      = { bucket = { name = ["ratesflow-test-batches-123456789012-eu-central-1"] }, object = { key = [{ prefix = "incoming/" }] } }
     })
     error_message = "new objects under incoming/ of this bucket start something, and nothing else does"
   }

@@ -33,6 +33,5 @@ def keys(name: str, source: str) -> list[str]:
 
 def variables() -> set[str]:
     """Return the names of all variables."""
-    return set(
-        re.findall(r'^variable "(\w+)"', text("variables.tf", "variables_inbox.tf", "variables_sizes.tf"), re.MULTILINE)
-    )
+    files = [path.name for path in sorted(TERRAFORM.glob("variables*.tf"))]
+    return set(re.findall(r'^variable "(\w+)"', text(*files), re.MULTILINE))

@@ -1,0 +1,81 @@
+# The database.
+
+variable "aurora" {
+  description = "Aurora PostgreSQL Serverless v2 with a writer and readers; false makes one small RDS instance instead."
+  type        = bool
+  default     = true
+}
+
+variable "aurora_minimum_capacity" {
+  description = "Aurora capacity units that each instance keeps; 0 lets it pause, which works only where nothing polls: make gc_schedule and compact_schedule rare too."
+  type        = number
+  default     = 1
+
+  validation {
+    condition     = var.aurora_minimum_capacity >= 0 && var.aurora_minimum_capacity <= 256
+    error_message = "aurora_minimum_capacity must be 0 to 256."
+  }
+}
+
+variable "aurora_maximum_capacity" {
+  description = "Aurora capacity units that each instance may grow to."
+  type        = number
+  default     = 32
+
+  validation {
+    condition     = var.aurora_maximum_capacity >= max(1, var.aurora_minimum_capacity) && var.aurora_maximum_capacity <= 256
+    error_message = "aurora_maximum_capacity must be 1 to 256 and not below aurora_minimum_capacity."
+  }
+}
+
+variable "aurora_readers" {
+  description = "Aurora readers, from which the API reads; without one it reads from the writer."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.aurora_readers >= 0 && var.aurora_readers <= 15
+    error_message = "aurora_readers must be 0 to 15."
+  }
+}
+
+variable "database_version" {
+  description = "Major version of PostgreSQL: one that the tests run on."
+  type        = string
+  default     = "16"
+
+  validation {
+    condition     = contains(["16", "18"], var.database_version)
+    error_message = "database_version must be 16 or 18, which the tests run on."
+  }
+}
+
+variable "database_authorities" {
+  description = "Path, in both images, of the certificates of RDS's authorities; with it the server's certificate is verified."
+  type        = string
+  default     = null
+}
+
+variable "rds_instance_class" {
+  description = "Instance class without Aurora."
+  type        = string
+  default     = "db.t4g.micro"
+}
+
+variable "rds_storage_gib" {
+  description = "Storage without Aurora, in GiB; it grows by itself to five times that."
+  type        = number
+  default     = 20
+}
+
+variable "rds_multi_az" {
+  description = "A standby in another zone, without Aurora."
+  type        = bool
+  default     = true
+}
+
+variable "backup_days" {
+  description = "Days for which the database can be restored to any second: 1 to 35."
+  type        = number
+  default     = 14
+}

@@ -1,0 +1,34 @@
+# The network.
+
+variable "cidr" {
+  description = "Addresses of the network: a /16."
+  type        = string
+  default     = "10.20.0.0/16"
+
+  validation {
+    condition     = can(cidrhost(var.cidr, 0)) && endswith(var.cidr, "/16")
+    error_message = "cidr must be a /16, such as 10.20.0.0/16."
+  }
+}
+
+variable "zones" {
+  description = "Availability zones that everything is spread over: 2 or 3."
+  type        = number
+  default     = 3
+
+  validation {
+    condition     = contains([2, 3], var.zones)
+    error_message = "zones must be 2 or 3: the load balancer and the database need two."
+  }
+}
+
+variable "nat_gateways" {
+  description = "NAT gateways, through which tasks reach AWS in place of endpoints: 0 (interface endpoints instead), 1, or one a zone."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = contains([0, 1, var.zones], var.nat_gateways)
+    error_message = "nat_gateways must be 0, 1 or as many as there are zones."
+  }
+}
