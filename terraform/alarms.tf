@@ -98,6 +98,21 @@ resource "aws_sns_topic_subscription" "alarms" {
   endpoint  = each.key
 }
 
+resource "aws_sns_topic_subscription" "alarms_urls" {
+  for_each = length(aws_sns_topic.alarms) > 0 ? toset(var.alarm_urls) : toset([])
+
+  topic_arn = aws_sns_topic.alarms[0].arn
+  protocol  = "https"
+  endpoint  = each.key
+}
+
+check "budget" {
+  assert {
+    condition     = var.monthly_budget_usd == 0 || length(var.alarm_emails) + length(var.alarm_urls) > 0
+    error_message = "monthly_budget_usd is set, and nobody would be told when it is exceeded: set alarm_emails or alarm_urls."
+  }
+}
+
 resource "aws_budgets_budget" "month" {
   count = var.monthly_budget_usd > 0 ? 1 : 0
 

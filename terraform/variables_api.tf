@@ -27,6 +27,17 @@ variable "certificate_arn" {
   description = "ACM certificate of the API; with it HTTPS is served and HTTP redirected, without it there is HTTP alone."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.certificate_arn != null || var.plain_http || !var.deletion_protection
+    error_message = "An environment that is kept (deletion_protection) is served by HTTPS: set certificate_arn and api_domain, such as TF_VAR_certificate_arn=arn:aws:acm:…; plain_http = true does without."
+  }
+}
+
+variable "plain_http" {
+  description = "Serve HTTP without TLS although deletion_protection is on: only behind something else that speaks HTTPS."
+  type        = bool
+  default     = false
 }
 
 variable "api_domain" {

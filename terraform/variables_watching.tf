@@ -7,9 +7,25 @@ variable "monitoring" {
 }
 
 variable "alarm_emails" {
-  description = "Addresses that alarms and the budget are sent to; each has to confirm."
+  description = "Addresses that alarms and the budget are sent to; each has to confirm by the link in its first mail."
   type        = list(string)
   default     = []
+
+  validation {
+    condition     = !var.monitoring || length(var.alarm_emails) + length(var.alarm_urls) > 0
+    error_message = "Alarms that nobody hears wake nobody: set alarm_emails or alarm_urls, such as TF_VAR_alarm_emails='[\"oncall@example.com\"]', or monitoring = false."
+  }
+}
+
+variable "alarm_urls" {
+  description = "HTTPS addresses that alarms and the budget are posted to, such as a pager's; each has to confirm, as SNS asks it to."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for url in var.alarm_urls : startswith(url, "https://")])
+    error_message = "alarm_urls holds addresses that begin with https://."
+  }
 }
 
 variable "notification_emails" {

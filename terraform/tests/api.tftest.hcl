@@ -12,6 +12,8 @@ override_module {
 variables {
   loader_image = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
   api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+  alarm_emails = ["oncall@example.com"]
+  plain_http   = true
 }
 
 run "with_http_and_monitoring" {
@@ -58,6 +60,61 @@ run "with_http_and_monitoring" {
   assert {
     condition     = length(aws_budgets_budget.month) == 0
     error_message = "no budget unless one is named"
+  }
+}
+
+run "alarms_that_nobody_hears" {
+  command = plan
+
+  variables {
+    alarm_emails = []
+  }
+
+  expect_failures = [var.alarm_emails]
+}
+
+run "a_pager_hears_them" {
+  command = plan
+
+  variables {
+    alarm_emails = []
+    alarm_urls   = ["https://pager.example.com/ratesflow"]
+  }
+
+  assert {
+    condition     = [for each in aws_sns_topic_subscription.alarms_urls : [each.protocol, each.endpoint]] == [["https", "https://pager.example.com/ratesflow"]]
+    error_message = "alarms are posted to the pager"
+  }
+}
+
+run "a_budget_that_nobody_hears" {
+  command = plan
+
+  variables {
+    monitoring         = false
+    alarm_emails       = []
+    monthly_budget_usd = 100
+  }
+
+  expect_failures = [check.budget]
+}
+
+run "what_is_kept_is_served_by_https" {
+  command = plan
+
+  variables {
+    plain_http = false
+  }
+
+  expect_failures = [var.certificate_arn]
+}
+
+run "what_may_be_deleted_may_be_served_by_http" {
+  command = plan
+
+  variables {
+    plain_http          = false
+    deletion_protection = false
   }
 }
 

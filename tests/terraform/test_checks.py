@@ -16,11 +16,15 @@ from tests.terraform.sources import ROOT, TERRAFORM
 
 CHECK = os.environ.get("RATESFLOW_TERRAFORM_CHECK")
 WORKSPACES = ("dev", "staging", "production")
-IMAGES = [
+GIVEN = [
     "--var",
     f"loader_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:{'a' * 64}",
     "--var",
     f"api_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:{'b' * 64}",
+    # What an environment needs beside its file of variables.
+    *("--var", 'alarm_emails=["oncall@example.com"]'),
+    *("--var", "certificate_arn=arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"),
+    *("--var", "api_domain=rates.example.com"),
 ]
 
 needs_check = pytest.mark.skipif(
@@ -65,7 +69,7 @@ def test_every_environment_is_planned_applied_and_destroyed():
             "--var-file",
             str(TERRAFORM / "environments" / f"{workspace}.tfvars"),
         ]
-    status, said = check("--checkov", *IMAGES, *environments)
+    status, said = check("--checkov", *GIVEN, *environments)
     assert status == 0, said
     for workspace in WORKSPACES:
         assert f"[{workspace}] second plan is empty" in said
@@ -75,6 +79,6 @@ def test_every_environment_is_planned_applied_and_destroyed():
 @pytest.mark.timeout(600)
 def test_the_workspace_default_is_refused():
     """A plan in the workspace that everybody begins in ends with what to do."""
-    status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *IMAGES)
+    status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *GIVEN)
     assert status == 1
     assert 'The workspace "default" is no environment' in said
