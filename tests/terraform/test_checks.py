@@ -23,7 +23,10 @@ GIVEN = [
     f"api_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:{'b' * 64}",
     # What an environment needs beside its file of variables.
     *("--var", 'alarm_emails=["oncall@example.com"]'),
-    *("--var", "certificate_arn=arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"),
+    *(
+        "--var",
+        "certificate_arn=arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000",
+    ),
     *("--var", "api_domain=rates.example.com"),
 ]
 
