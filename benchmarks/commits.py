@@ -22,7 +22,7 @@ COMMITS_A_ROUND = 20
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
     """Commit a loaded batch of each size many times, the sizes in turn.
 
-    A batch commits once; so after each time a superuser takes the ledger back to where it was.
+    A batch commits once; so after each time the owner takes the ledger back to where it was.
     """
     database = servers.new_database()
     batches = {rows: _loaded(servers, database, rows, options) for rows in options.sizes(*SIZES)}

@@ -25,6 +25,7 @@ from database.migrate import migrate
 from local.deploy import CREDENTIALS, REGION, Clients, clients
 from local.postgres import Postgres, start_postgres
 from local.processes import free_port, last_lines, python, start, stop
+from local.rds_master import MASTER
 
 # As `ratesflow up` starts it; everything else is PostgreSQL's default, fsync and full_page_writes included.
 SETTINGS = {"max_wal_size": "4GB", "max_connections": "200"}
@@ -54,11 +55,12 @@ class Servers:
 
     def drop_database(self, name: str) -> None:
         """Drop a database with everything in it."""
-        self.alone(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        # Autovacuum may be at work there, which the master may not end.
+        self.alone(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", url=self.postgres.superuser_url())
 
-    def url(self, database: str, user: str = "postgres") -> str:
-        """Return the address of a database for postgres, loader or api."""
-        if user == "postgres":
+    def url(self, database: str, user: str = MASTER) -> str:
+        """Return the address of a database for the master, loader or api."""
+        if user == MASTER:
             return self.postgres.url(database=database)
         return self.postgres.url(user, self.password, database)
 
@@ -73,9 +75,9 @@ class Servers:
             "DATABASE_URL": self.url(database, "loader"),
         }
 
-    def alone(self, statement: str, database: str = "postgres") -> None:
-        """Run a statement as the superuser, outside any transaction."""
-        with closing(psycopg2.connect(self.url(database))) as connection:
+    def alone(self, statement: str, database: str = "postgres", url: str | None = None) -> None:
+        """Run a statement as the master, unless `url` names another, outside any transaction."""
+        with closing(psycopg2.connect(url or self.url(database))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)

@@ -6,7 +6,6 @@ import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from psycopg2 import errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from database.connect import connect
@@ -18,7 +17,9 @@ if TYPE_CHECKING:
 
 # Waits until they are gone, with the locks that they held: what follows need not wait for those.
 _END_EARLIER = """
-SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+SELECT CASE WHEN pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')
+    THEN pg_terminate_backend(pid, 5000) ELSE false END
+FROM pg_stat_activity
 WHERE application_name = %s AND datname = current_database() AND pid <> pg_backend_pid()
 """
 # For which a full socket is waited for.
@@ -37,24 +38,23 @@ def open_session(url: str, task: str, work: str = "") -> "Connection":
     ending.opened(connection, url)
     if work:
         try:
-            _end_earlier(connection, name)
+            with connection, connection.cursor() as cursor:
+                _end_earlier(cursor, name)
         except BaseException:
             close_session(connection)
             raise
     return connection
 
 
-def _end_earlier(connection: "Connection", name: str) -> None:
-    try:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(_END_EARLIER, (name,))
-    except errors.InsufficientPrivilege as error:  # the migration could not grant it, and said so
-        log.error(f"an earlier attempt goes on: {error.diag.message_primary}")
-
-
 def end_sessions(cursor: Cursor, task: str, work: str) -> None:
     """End the sessions of another task that is still at `work`, as `open_session` ends those of its own attempts."""
-    cursor.execute(_END_EARLIER, (session_name(task, work),))
+    _end_earlier(cursor, session_name(task, work))
+
+
+def _end_earlier(cursor: Cursor, name: str) -> None:
+    cursor.execute(_END_EARLIER, (name,))
+    if (False,) in cursor.fetchall():  # where a migration could not grant it, it said so
+        log.error(f"an earlier attempt goes on: {name}")
 
 
 def close_session(connection: "Connection") -> None:

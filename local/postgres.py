@@ -1,5 +1,7 @@
 """A real PostgreSQL from a wheel, 16 or 18, on a port of the loopback, as a child process.
 
+It is reached as on RDS: by a master user that is no superuser (local.rds_master).
+
 PostgreSQL refuses to run as root. For root it runs as a system user, which must be able to reach the
 program and the data: the folders above them are opened for passing through, not for looking into.
 """
@@ -21,6 +23,7 @@ import psycopg2
 from local.home import write_private
 from local.patience import Patience
 from local.processes import StackError, identity, last_lines, start, stop
+from local.rds_master import MASTER, ensure_master
 
 with warnings.catch_warnings():
     # It looks for a folder for sockets, which this server has none of.
@@ -40,14 +43,19 @@ class Postgres:
     data: Path
     port: int
     password: str
+    superuser_password: str
     log: Path
     version: int
     settings: dict[str, str]
     process: "subprocess.Popen[bytes]"
 
-    def url(self, user: str = SUPERUSER, password: str | None = None, database: str = "postgres") -> str:
-        """Return the address for a user; the superuser's by default."""
+    def url(self, user: str = MASTER, password: str | None = None, database: str = "postgres") -> str:
+        """Return the address for a user; the master's by default."""
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+
+    def superuser_url(self, database: str = "postgres") -> str:
+        """Return the superuser's address, for what on RDS only AWS does: settings, replication, replay."""
+        return self.url(SUPERUSER, self.superuser_password, database)
 
     def stop(self) -> None:
         """End every session and stop, with all that was committed on disk."""
@@ -65,21 +73,26 @@ def start_postgres(
     password: str,
     log: Path,
     *,
+    superuser_password: str | None = None,
     version: int = VERSION,
     settings: dict[str, str] | None = None,
 ) -> Postgres:
     """Start a server on `data`, which is made at the first time, and wait until it answers.
 
-    Raises StackError with the end of its log when it does not, or when `data` is of another version.
+    `password` is the master's; the superuser has the same unless another is given. Raises StackError with the end
+    of its log when it does not start, or when `data` is of another version.
     """
     _end_leftover(data)
+    secret = superuser_password or password
     if not (data / "PG_VERSION").exists():
-        _initialise(data, password, version)
+        _initialise(data, secret, version)
     found = int((data / "PG_VERSION").read_text().strip())
     if found not in POSTGRES_VERSIONS:
         raise StackError(f"{data} is of PostgreSQL {found}, which is not here: move it away to begin anew")
-    server = Postgres(data, port, password, log, found, settings or {}, _start(data, port, log, found, settings or {}))
+    wanted = settings or {}
+    server = Postgres(data, port, password, secret, log, found, wanted, _start(data, port, log, found, wanted))
     _wait(server)
+    ensure_master(server.superuser_url(), password)
     return server
 
 
@@ -122,7 +135,7 @@ def _wait(server: Postgres) -> None:
         if server.process.poll() is not None:
             break
         try:
-            psycopg2.connect(server.url(), connect_timeout=2).close()
+            psycopg2.connect(server.superuser_url(), connect_timeout=2).close()
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 server.stop()

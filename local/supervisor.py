@@ -20,8 +20,9 @@ from database.reference_change import load
 from local.deploy import Databases, deploy
 from local.home import Home
 from local.patience import Patience
-from local.postgres import Postgres, start_postgres
+from local.postgres import SUPERUSER, Postgres, start_postgres
 from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
+from local.rds_master import MASTER
 from local.recover import recover
 from local.schedule import Schedule
 from workflow.clock import iso
@@ -147,8 +148,9 @@ class Stack:
         self.postgres = start_postgres(
             self.home.database,
             self._database_port(),
-            self.home.password("postgres"),
+            self.home.password(MASTER),
             self.home.logs / "postgres.log",
+            superuser_password=self.home.password(SUPERUSER),
             settings={"max_wal_size": "4GB", "max_connections": "200"},
         )
         _create_database(self.postgres)

@@ -1,4 +1,12 @@
-"""PostgreSQL 16 and 18 as processes, and a fresh database for each test."""
+"""PostgreSQL 16 and 18 as processes, and a fresh database for each test.
+
+All is done as the master of RDS does it, and as the logins that a migration makes. As the superuser, for which
+RDS has no other name than AWS, are done by tests:
+
+* databases are dropped that have sessions (`drop_database`): autovacuum may be at work there;
+* standbys are copied (pg_basebackup), and their replay is stopped and resumed;
+* settings of a whole server are changed (ALTER SYSTEM).
+"""
 
 import itertools
 import shutil
@@ -60,8 +68,13 @@ def run_alone(url: str, statement: str) -> None:
     connection.close()
 
 
+def drop_database(server: Postgres, name: str) -> None:
+    """Drop a database, with the sessions that are left in it."""
+    run_alone(server.superuser_url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
 class Database:
-    """A database of one test: its addresses for each user, and a way to ask it something as its owner."""
+    """A database of one test: its addresses for each user, and a way to ask it something as the master."""
 
     def __init__(self, server: Postgres, name: str) -> None:
         self.server, self.name = server, name
@@ -118,4 +131,4 @@ def _fresh(server: Postgres) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
     run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template")
     yield Database(server, name)
-    run_alone(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(server, name)

@@ -15,7 +15,7 @@ from local.postgres import VERSION, Postgres, start_postgres
 from local.processes import free_port
 from tests.api.seed import TREE, seed_tree
 from tests.api.service import Service, connections_to, database_reader, uncached
-from tests.fix_database import PASSWORD, Database, run_alone
+from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def module_database(servers: Callable[[int], Postgres], request: pytest.FixtureR
     seed_tree(connection, TREE)
     connection.close()
     yield database
-    run_alone(server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+    drop_database(server, name)
 
 
 @pytest.fixture(scope="module")

@@ -58,7 +58,7 @@ def behind(standby: Postgres, module_database: Database, owner: Connection) -> I
     """The standby, with a price for each lane; it replays nothing from now on, until the end."""
     for lane in (TOUCHED, OTHER):
         commit(owner, *lane)
-    there = standby.url(database=module_database.name)
+    there = standby.superuser_url(module_database.name)
     wait_until(lambda: one(there, VERSION) == one(module_database.url, VERSION))
     one(there, "SELECT pg_wal_replay_pause()::text")
     wait_until(lambda: one(there, "SELECT pg_get_wal_replay_pause_state()") == "paused")

@@ -1,4 +1,4 @@
-"""A migration waits for loads under way, and nobody waits for it."""
+"""A migration waits for loads under way, and nobody waits for it; another user than the first must be let."""
 
 import shutil
 import threading
@@ -6,8 +6,12 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from psycopg2.errors import InsufficientPrivilege
+from sqlalchemy import make_url
+
 from database.migrate import HERE, migrate
-from tests.fix_database import Database
+from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 
 SECOND = """
 from alembic import op
@@ -47,3 +51,28 @@ def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path
     thread.join(30)
     assert done == [("0001", "0002")]
     assert database.ask("SELECT remark FROM batches WHERE batch_id = 'a'") == [(None,)]
+
+
+def test_another_user_migrates_when_it_may(database: Database) -> None:
+    """A user that did not make the roles, or does not own the database, is told so, and what to do about it."""
+    empty = f"empty_{database.name}"
+    run_alone(database.server.url(), f"CREATE DATABASE {empty}")
+    database.ask(f"CREATE ROLE another LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+    try:
+        with pytest.raises(InsufficientPrivilege, match=r"did not make the role ratesflow_owner.*WITH ADMIN OPTION"):
+            migrate(another(database.url))
+        database.ask("GRANT ratesflow_owner, ratesflow_loader, ratesflow_reader TO another WITH ADMIN OPTION")
+        assert migrate(another(database.url)) == ("0001", "0001")
+        with pytest.raises(InsufficientPrivilege, match=f"another owns neither the database {empty}.*ALTER DATABASE"):
+            migrate(another(database.server.url(database=empty)))
+        database.ask("GRANT another TO CURRENT_USER")
+        run_alone(database.server.url(), f"ALTER DATABASE {empty} OWNER TO another")
+        assert migrate(another(database.server.url(database=empty))) == (None, "0001")
+    finally:
+        drop_database(database.server, empty)
+        database.ask("DROP ROLE another")
+
+
+def another(url: str) -> str:
+    """Return the same address for another user."""
+    return make_url(url).set(username="another").render_as_string(hide_password=False)

@@ -8,7 +8,7 @@ from sqlalchemy import create_engine, make_url
 
 from database.migrate import current_revision, migrate
 from database.tables import metadata
-from tests.fix_database import Database, run_alone
+from tests.fix_database import Database, drop_database, run_alone
 
 CATALOGUE = """
 SELECT 'column' AS kind, table_name::text, column_name::text AS name,
@@ -55,7 +55,7 @@ def test_migrations_build_exactly_the_tables(database: Database) -> None:
         engine.dispose()
         assert _catalogue(database.url) == _catalogue(url)
     finally:
-        run_alone(database.server.url(), f"DROP DATABASE {name} WITH (FORCE)")
+        drop_database(database.server, name)
 
 
 def test_alembic_finds_nothing_to_migrate(database: Database) -> None:

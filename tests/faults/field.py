@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from database.reference import Reference, builtin
 from local.deploy import deploy
 from tests.faults.contents import Content
-from tests.faults.logins import LOGINS, make_clones, tell_loader
+from tests.faults.logins import LOGINS, make_clones, superuser_url, tell_loader
 from tests.faults.proxies import ShakyS3, Wire
 from tests.faults.small import low_limits
 from tests.faults.snapshots import Snapshot
@@ -75,9 +75,10 @@ class Field:
         self.s3 = ShakyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
         self._started.append(self.s3.stop)
         self.passwords = json.loads((self.stack.home / "passwords.json").read_text())
+        self.superuser_url = superuser_url(self.owner_url, self.passwords)
         make_clones(self.owner_url, self.passwords)
         owner = (self.stack.home / "postgres").owner()
-        self.standbys = Standbys(self.owner_url, owner, self.passwords["postgres"])
+        self.standbys = Standbys(self.owner_url, self.superuser_url, owner, self.passwords)
         self._started.append(self.standbys.end)
         self.log_in()
 

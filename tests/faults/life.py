@@ -41,7 +41,7 @@ from tests.faults.dying import standing
 from tests.faults.invariants import LEFT
 from tests.faults.moving import change, possible
 from tests.faults.snapshots import Snapshot, faults, look, steps_back
-from tests.fix_database import run_alone
+from tests.fix_database import drop_database
 from tests.loader.conftest import Desk
 
 _numbers = itertools.count(1)
@@ -270,7 +270,7 @@ class Life(RuleBasedStateMachine):
             for table in ("rates", "prices", "price_tables", "open_batches WHERE batch_no <> 0"):
                 assert ask(f"SELECT FROM {table}") == [], table
         finally:
-            run_alone(self.desk.database.server.url(), f"DROP DATABASE {self.desk.database.name} WITH (FORCE)")
+            drop_database(self.desk.database.server, self.desk.database.name)
 
     def close_all(self) -> None:
         """Tidy and merge everything, which leaves nothing but what counts."""

@@ -4,17 +4,25 @@ import json
 import secrets
 from typing import Any
 
-from tests.faults.asking import alone
+from sqlalchemy import make_url
+
+from local.postgres import SUPERUSER
+from tests.rotation import rotate
 
 LOGINS = {"loader": ("loader", "loader_clone"), "api": ("api", "api_clone")}
 SECRET = "ratesflow/local/loader"
+
+
+def superuser_url(owner_url: str, passwords: dict[str, str]) -> str:
+    """Return the address of the server's superuser, for its settings and its standbys."""
+    return make_url(owner_url).set(username=SUPERUSER, password=passwords[SUPERUSER]).render_as_string(False)
 
 
 def make_clones(owner_url: str, passwords: dict[str, str]) -> None:
     """Make the second user of each role, and note its password."""
     for user, clone in LOGINS.values():
         passwords[clone] = secrets.token_hex(12)
-        alone(owner_url, f"CREATE ROLE {clone} LOGIN PASSWORD '{passwords[clone]}' IN ROLE {user}")
+        rotate(owner_url, user, passwords[clone])
 
 
 def tell_loader(client: Any, turn: int, passwords: dict[str, str]) -> None:

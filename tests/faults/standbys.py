@@ -11,8 +11,9 @@ from pathlib import Path
 
 import psycopg2
 
-from local.postgres import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
+from local.postgres import POSTGRES_VERSIONS, SUPERUSER, VERSION, Postgres, start_postgres
 from local.processes import free_port, identity, python, start, stop
+from local.rds_master import MASTER
 from tests.faults.asking import alone, asked
 from tests.faults.proxies import Wire
 
@@ -25,35 +26,44 @@ _SETTINGS = {"hot_standby": "on", "max_connections": "200", "max_wal_size": "4GB
 class Standbys:
     """Standbys of one server, and an API whose database is the address that leads to one of them, and to the next.
 
-    `owner_url` is the address of the server as its superuser; `owner` the system's user that it runs as.
+    `owner_url` is the address of the server as its master, `superuser_url` as its superuser, who may copy it; `owner`
+    is the system's user that it runs as.
     """
 
-    def __init__(self, owner_url: str, owner: str, password: str) -> None:
+    def __init__(self, owner_url: str, superuser_url: str, owner: str, passwords: dict[str, str]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ratesflow-standbys-"))
         self._user = owner if os.geteuid() == 0 else None
-        self._name, self._password = owner_url.rpartition("/")[2], password
-        self.servers = self._copies(owner_url)
+        self._name, self._passwords = owner_url.rpartition("/")[2], passwords
+        self.servers = self._copies(superuser_url)
         self.wire = Wire(*(server.port for server in self.servers))
         self.lag(self.servers[1], LAG_SECONDS)
         self.api: subprocess.Popen[bytes] | None = None
         self._port = free_port()
 
-    def _copies(self, owner_url: str) -> list[Postgres]:
+    def _copies(self, superuser_url: str) -> list[Postgres]:
         if self._user:
             shutil.chown(self.folder, self._user)
         first, second = (self.folder / name / "data" for name in ("first", "second"))
         command = [str(POSTGRES_VERSIONS[VERSION] / "pg_basebackup"), "--pgdata", str(first)]
-        command += ["--write-recovery-conf", "--dbname", owner_url, "--checkpoint", "fast"]
+        command += ["--write-recovery-conf", "--dbname", superuser_url, "--checkpoint", "fast"]
         subprocess.run(command, check=True, cwd="/", **identity(self._user))
         subprocess.run(["cp", "-a", str(first.parent), str(second.parent)], check=True)
         return [
-            start_postgres(data, free_port(), self._password, data.parent / "log", version=VERSION, settings=_SETTINGS)
+            start_postgres(
+                data,
+                free_port(),
+                self._passwords[MASTER],
+                data.parent / "log",
+                superuser_password=self._passwords[SUPERUSER],
+                version=VERSION,
+                settings=_SETTINGS,
+            )
             for data in (first, second)
         ]
 
     @property
     def urls(self) -> list[str]:
-        """The address of each, as its superuser."""
+        """The address of each, as its master."""
         return [server.url(database=self._name) for server in self.servers]
 
     @property
@@ -72,19 +82,19 @@ class Standbys:
     def lag(self, server: Postgres, seconds: float) -> None:
         """Let a standby replay commits so much later."""
         with suppress(psycopg2.Error):
-            alone(server.url(), f"ALTER SYSTEM SET recovery_min_apply_delay = '{int(seconds * 1000)}ms'")
-            asked(server.url(), "SELECT pg_reload_conf()")
+            alone(server.superuser_url(), f"ALTER SYSTEM SET recovery_min_apply_delay = '{int(seconds * 1000)}ms'")
+            asked(server.superuser_url(), "SELECT pg_reload_conf()")
 
     def pause(self, server: Postgres) -> None:
         """Let a standby replay nothing until `resume`."""
         with suppress(psycopg2.Error):
-            asked(server.url(), "SELECT pg_wal_replay_pause()")
+            asked(server.superuser_url(), "SELECT pg_wal_replay_pause()")
 
     def resume(self) -> None:
         """Let all of them replay again."""
         for server in self.servers:
             with suppress(psycopg2.Error):
-                asked(server.url(), "SELECT pg_wal_replay_resume()")
+                asked(server.superuser_url(), "SELECT pg_wal_replay_resume()")
 
     def either(self, rng: random.Random) -> Postgres:
         """Choose one."""

@@ -46,8 +46,8 @@ def end_sessions(field: Field, _: random.Random) -> bool:
 def demote_writer(field: Field, rng: random.Random) -> bool:
     """Let the server take no writes, and end all sessions of tasks, as where a failover made another the writer."""
     with suppress(psycopg2.Error):
-        alone(field.owner_url, "ALTER SYSTEM SET default_transaction_read_only = on")
-        asked(field.owner_url, "SELECT pg_reload_conf()")
+        alone(field.superuser_url, "ALTER SYSTEM SET default_transaction_read_only = on")
+        asked(field.superuser_url, "SELECT pg_reload_conf()")
         asked(field.owner_url, _END_TASKS)
         later(rng.choice([1.0, 2.0, 4.0]), lambda: promote(field))
         return True
@@ -60,8 +60,8 @@ def promote(field: Field, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            alone(field.owner_url, "ALTER SYSTEM RESET default_transaction_read_only")
-            asked(field.owner_url, "SELECT pg_reload_conf()")
+            alone(field.superuser_url, "ALTER SYSTEM RESET default_transaction_read_only")
+            asked(field.superuser_url, "SELECT pg_reload_conf()")
             return
         except psycopg2.Error:
             if time.monotonic() > deadline:

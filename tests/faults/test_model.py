@@ -18,16 +18,10 @@ from tests.faults.life import Life
 from tests.faults.small import shrink_modules
 from tests.fix_database import PASSWORD, Database, run_alone
 from tests.loader.conftest import Desk
+from tests.rotation import rotate
 
 EXAMPLES = int(os.environ.get("RATESFLOW_MODEL_EXAMPLES", "8"))
 STEPS = int(os.environ.get("RATESFLOW_MODEL_STEPS", "16"))
-# The second user of two that are rotated in turn: a member of the first.
-CLONE = f"""
-DO $$ BEGIN
-    CREATE ROLE loader_clone LOGIN PASSWORD '{PASSWORD}' IN ROLE loader;
-EXCEPTION WHEN duplicate_object THEN NULL;
-END $$
-"""
 _numbers = itertools.count(1)
 
 
@@ -38,13 +32,13 @@ def make_desk(
     """Makes a desk with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
     shrink_modules(monkeypatch.setattr)
     monkeypatch.setattr("loader.database.CONNECT_SECONDS", 0.3)
-    run_alone(servers(VERSION).url(), CLONE)
+    clone = rotate(servers(VERSION).url(), "loader", PASSWORD)
 
     def make() -> tuple[Desk, Sequence[str]]:
         server, name = servers(VERSION), f"life_{next(_numbers)}"
         run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template")
         database = Database(server, name)
-        logins = (database.loader_url, server.url("loader_clone", PASSWORD, name))
+        logins = (database.loader_url, server.url(clone, PASSWORD, name))
         monkeypatch.setenv("DATABASE_URL", database.loader_url)
         return Desk(database, desk18.bucket, desk18.aws), logins
 

@@ -1,12 +1,89 @@
-"""A password that was rotated after the job was submitted: the task fetches the secret again."""
+"""The logins of a database as RDS gives it: made by a master that is no superuser, and rotated by AWS's function."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from sqlalchemy import make_url
 
+from api.connections import Connections
+from api.queries import NEWS, session
+from database import reference, reference_change
+from database.migrate import migrate
+from loader.commit import commit
+from loader.compact import compact
 from loader.database import connected
+from loader.gc import gc
+from loader.load import load
+from loader.undo import undo
+from loader.validate import validate
 from tests.loader.conftest import Desk
+from tests.loader.samples import csv, rows
+from tests.rotation import rotate
+
+PASSWORD = "pass'word%"
+
+
+@pytest.fixture
+def logins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Logins that no other test has, in the secrets that a migration reads; by the word of their roles."""
+    users = {role: f"{role} of {desk.database.name}" for role in ("loader", "reader")}
+    for role, user in users.items():
+        secret = {"username": user, "password": PASSWORD, "engine": "postgres"}
+        monkeypatch.setenv(f"DATABASE_SECRET_{role.upper()}", json.dumps(secret))
+    yield users
+    for user in users.values():
+        for name in (f"{user}_clone", user):
+            desk.database.ask(f'DROP ROLE IF EXISTS "{name}"')
+
+
+def address(desk: Desk, user: str, password: str = PASSWORD) -> str:
+    """Return the address of the desk's database for a user."""
+    return make_url(desk.database.url).set(username=user, password=password).render_as_string(hide_password=False)
+
+
+def everything(desk: Desk, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do as a user what the loader does: two batches, an undo, and the upkeep."""
+    monkeypatch.setenv("DATABASE_URL", address(desk, user))
+    batches = [desk.send(csv(rows(300, seed=seed)), key=f"incoming/{seed}.csv") for seed in (1, 2)]
+    with connected("reference") as connection:
+        reference_change.load(connection, reference.builtin())
+    for batch in batches:
+        for task in (validate, load, commit):
+            desk.run(task, batch)
+    for task, *arguments in ((undo, batches[0].batch_id), (compact,), (gc, desk.bucket), (undo, batches[1].batch_id)):
+        with connected("test") as connection:
+            task(connection, "run", *arguments)
+    assert [desk.state(batch) for batch in batches] == ["undone", "undone"]
+
+
+def test_everything_is_done_as_each_of_two_rotated_users(
+    desk: Desk, logins: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A master that is no superuser migrates, its password rotates, it migrates again and AWS rotates the logins: as
+    each of its two users the loader does all that it does, and the API reads."""
+    database = desk.database
+    assert database.one("SELECT rolsuper OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = user") is False
+    migrate(database.url)
+    master = make_url(database.url)
+    database.ask("ALTER USER CURRENT_USER PASSWORD 'another'")
+    try:
+        migrate(address(desk, str(master.username), "another"))
+    finally:
+        changed = address(desk, str(master.username), "another")
+        with closing(database.connect(changed)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute("ALTER USER CURRENT_USER PASSWORD %s", (master.password,))
+    for role, first in logins.items():
+        second = rotate(database.url, first, PASSWORD)
+        assert rotate(database.url, second, PASSWORD) == first
+        for user in (first, second):
+            if role == "loader":
+                everything(desk, user, monkeypatch)
+            else:
+                reads = Connections(address(desk, user), session(2))
+                assert reads.fetch(NEWS, (0,), seconds=5)
+                reads.close()
 
 
 def test_a_refused_password_is_fetched_again(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

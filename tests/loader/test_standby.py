@@ -40,7 +40,7 @@ def standby(servers: Callable[[int], Postgres]) -> Iterator[Postgres]:
     if os.geteuid() == 0:
         shutil.chown(folder, owner)
     command = [str(POSTGRES_VERSIONS[VERSION] / "pg_basebackup"), "--pgdata", str(data), "--write-recovery-conf"]
-    command += ["--dbname", primary.url(), "--checkpoint", "fast", "--wal-method", "stream"]
+    command += ["--dbname", primary.superuser_url(), "--checkpoint", "fast", "--wal-method", "stream"]
     subprocess.run(command, check=True, cwd="/", **identity(owner if os.geteuid() == 0 else None))
     settings = {**primary.settings, "hot_standby": "on"}
     server = start_postgres(data, free_port(), PASSWORD, folder / "log", version=VERSION, settings=settings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from sqlalchemy import make_url
 
 from local.deploy import Databases
 from tests.local.conftest import Stack
@@ -149,7 +150,7 @@ def databases(stack: Stack) -> Databases:
     passwords = json.loads((stack.home / "passwords.json").read_text())
     owner = stack.environment["DATABASE_URL"]
     return Databases(
-        owner, owner.replace("postgres:", "loader:", 1).replace(passwords["postgres"], passwords["loader"])
+        owner, make_url(owner).set(username="loader", password=passwords["loader"]).render_as_string(False)
     )
 
 
