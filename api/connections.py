@@ -58,7 +58,8 @@ class Connections:
     """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
 
     `session` is the SQL that prepares each new connection. A connection is renewed once it is
-    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found. When a server is behind,
+    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found. One that was not used for
+    `idle_seconds` is closed, or sooner: a database pauses only when nobody is connected. When a server is behind,
     the idle connection of `spare` is taken instead, if it has one.
     """
 
@@ -70,6 +71,7 @@ class Connections:
         size: int = 8,
         max_waiting: int = 32,
         recycle_seconds: float = 300,
+        idle_seconds: float = 300,
         spare: "Connections | None" = None,
     ) -> None:
         self._url = url
@@ -78,6 +80,9 @@ class Connections:
         self._session = session
         self._recycle_seconds = recycle_seconds
         self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
+        self._resting: list[_Kept] = []  # those that were idle when it was last looked, and not taken since
+        self._idle_seconds = idle_seconds
+        self._tidying = False
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
         for _ in range(size):
             self._slots.put(None)
@@ -141,9 +146,10 @@ class Connections:
 
     def close(self) -> None:
         """Close the connections that are not in use."""
-        with suppress(IndexError):  # somebody may take the last one meanwhile
-            while True:
-                self._idle.pop().connection.close()
+        for unused in (self._idle, self._resting):
+            with suppress(IndexError):  # somebody may take the last one meanwhile
+                while True:
+                    unused.pop().connection.close()
 
     def _in_turn(
         self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
@@ -213,12 +219,35 @@ class Connections:
             try:
                 kept = self._idle.pop()
             except IndexError:
-                return None
+                try:
+                    kept = self._resting.pop()
+                except IndexError:
+                    return None
             if time.monotonic() - kept.born < self._recycle_seconds:
                 return kept
             kept.connection.close()
 
+    def _start_tidying(self) -> None:
+        with self._counting:
+            if not self._tidying:
+                self._tidying = True
+                threading.Thread(target=self._tidy, name="idle-connections", daemon=True).start()
+
+    def _tidy(self) -> None:
+        """Close what is unused from one look to the next, until nothing is open. Requests need take no note of it."""
+        while True:
+            time.sleep(self._idle_seconds / 2)
+            unused, self._resting, self._idle = self._resting, self._idle, []
+            with suppress(IndexError):
+                while True:
+                    unused.pop().connection.close()
+            with self._counting:
+                if not (self._statements or self._idle or self._resting):
+                    self._tidying = False
+                    return
+
     def _open(self, deadline: float) -> _Kept:
+        self._start_tidying()
         settings: dict[str, Any] = {"application_name": "ratesflow-api", "options": SESSION, **KEEPALIVES}
         settings |= self._addresses.settings(self._url, deadline)
         connection: Connection = psycopg2.connect(self._url, async_=True, **settings)

@@ -16,7 +16,7 @@
 ``RATESFLOW_API_MAX_STALE_SECONDS``
     for which known answers are given while the database cannot be reached; 30
 ``RATESFLOW_API_IDLE_SECONDS``
-    without a request, after which nothing is polled until the next one; 300
+    without a request, after which nothing is polled and no connection is open until the next one; 300
 ``RATESFLOW_API_MAX_AGE_SECONDS``
     for which a client or a CDN may keep an answer without asking again; 5
 ``RATESFLOW_API_CORS_ORIGINS``
@@ -70,10 +70,16 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Front:
     seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
     newest = Newest()
     # A connection of its own: when all others are busy, the news still comes in.
-    polls = Connections(url, session(seconds), size=1)
-    watch = _watch(environ, polls, newest)
+    idle_seconds = setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01)
+    polls = Connections(url, session(seconds), size=1, idle_seconds=idle_seconds)
+    watch = _watch(environ, polls, newest, idle_seconds)
     connections = Connections(
-        url, session(seconds), size=_size(environ), max_waiting=_max_waiting(environ), spare=polls
+        url,
+        session(seconds),
+        size=_size(environ),
+        max_waiting=_max_waiting(environ),
+        idle_seconds=idle_seconds,
+        spare=polls,
     )
     max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000)
     if max_bytes:
@@ -126,14 +132,14 @@ def _max_waiting(environ: Mapping[str, str]) -> int:
     return setting(environ, "RATESFLOW_API_MAX_WAITING", 64, int, least=0)
 
 
-def _watch(environ: Mapping[str, str], connections: Connections, newest: Newest) -> Watch:
+def _watch(environ: Mapping[str, str], connections: Connections, newest: Newest, idle_seconds: float) -> Watch:
     reader = DatabaseReader(connections, newest, check_seconds=POLL_TIMEOUT_SECONDS)
     return Watch(
         reader,
         newest,
         interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, least=0.01),
         max_stale_seconds=setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0),
-        idle_seconds=setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01),
+        idle_seconds=idle_seconds,
         poll_seconds=POLL_TIMEOUT_SECONDS,
     )
 

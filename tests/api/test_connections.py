@@ -5,12 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
+from falcon import testing
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from api.connections import Connections, DatabaseAwayError, OverloadedError
 from api.reader import DatabaseReader
 from api.versions import Newest
+from api.wsgi import get_app
 from tests.api.service import wait_until
 
 BACKEND = "SELECT pg_backend_pid()"
@@ -136,6 +138,52 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     assert sessions == 0
     watcher.close()
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
+    connections.close()
+
+
+@pytest.mark.parametrize("known", ["64", "0"], ids=["known-answers", "none-known"])
+def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
+    """Some time after the last request no connection is open, so that a database may pause; the next is answered."""
+    settings = {"RATESFLOW_API_IDLE_SECONDS": "0.4", "RATESFLOW_API_POLL_SECONDS": "0.1"}
+    app = get_app({"DATABASE_URL": reader_url, "RATESFLOW_API_CACHE_MB": known, **settings})
+
+    def ask(day: int) -> int:
+        query = f"date_from=2021-01-01&date_to=2021-01-{day:02}&orig_code=CNGGZ&dest_code=EETLL"
+        return testing.TestClient(app).simulate_get("/rates", query_string=query).status_code
+
+    watcher = psycopg2.connect(owner_url)
+    watcher.autocommit = True
+
+    def sessions() -> int:
+        with watcher.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE application_name = 'ratesflow-api' AND datname = current_database()"
+            )
+            ((found,),) = cursor.fetchall()
+        return int(found)
+
+    for _ in range(2):
+        with ThreadPoolExecutor(4) as threads:
+            assert set(threads.map(ask, range(1, 29))) == {200}
+        assert sessions()
+        wait_until(lambda: sessions() == 0)
+    watcher.close()
+
+
+def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
+    """Of several connections the one that is still asked stays open, however long that goes on."""
+    connections = Connections(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
+    with ThreadPoolExecutor(2) as threads:
+        both = set(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(2)))
+    until, used = time.monotonic() + 1.5, set()
+    while time.monotonic() < until:
+        used.add(connections.fetch(BACKEND, seconds=2)[0][0])
+        time.sleep(0.02)
+    assert len(both) == 2
+    assert len(used) == 1
+    assert used < both
+    assert len(connections._idle) + len(connections._resting) == 1
     connections.close()
 
 
