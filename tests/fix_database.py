@@ -1,11 +1,6 @@
 """PostgreSQL 16 and 18 as processes, and a fresh database for each test.
 
-All is done as the master of RDS does it, and as the logins that a migration makes. As the superuser, for which
-RDS has no other name than AWS, are done by tests:
-
-* databases are dropped that have sessions (`drop_database`): autovacuum may be at work there;
-* standbys are copied (pg_basebackup), and their replay is stopped and resumed;
-* settings of a whole server are changed (ALTER SYSTEM).
+All is done as the master of RDS does it, and as its logins; tests.ci.test_superuser lists who does otherwise, and why.
 """
 
 import itertools

@@ -1,0 +1,28 @@
+"""Who reaches PostgreSQL as its superuser, which on RDS nobody but AWS does."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("api", "benchmarks", "database", "loader", "local", "tests", "workflow")
+ALLOWED = {
+    "benchmarks/servers.py": "drops databases where autovacuum may be at work",
+    "local/postgres.py": "starts the server, and has its master made",
+    "local/rds_master.py": "makes the master",
+    "tests/api/test_readers_apart.py": "stops the replay of a standby",
+    "tests/faults/field.py": "hands it to the two that follow",
+    "tests/faults/logins.py": "builds the address from the passwords of a stack",
+    "tests/faults/standbys.py": "copies standbys, stops their replay, lets them lag",
+    "tests/faults/strikes_database.py": "makes a whole server read-only",
+    "tests/fix_database.py": "drops databases where autovacuum may be at work",
+    "tests/loader/test_standby.py": "copies a standby",
+    "tests/local/test_postgres.py": "makes data from before there was a master",
+}
+"""Files by what they do as the superuser. The product is not among them, but for the start of the embedded server."""
+
+
+def test_the_superuser_is_used_where_it_says_so_alone() -> None:
+    """Whatever else connects does so as the master of RDS or as a login that it made."""
+    files = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != Path(__file__))
+    found = {str(path.relative_to(ROOT)) for path in files if re.search(r"\bsuperuser_url\b", path.read_text())}
+    assert found == set(ALLOWED)
