@@ -4,6 +4,7 @@ import psycopg2
 import pytest
 from psycopg2 import DatabaseError, errors
 
+from local.rds_master import MASTER
 from tests.fix_database import Database
 
 REFUSED = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.InvalidGrantOperation)
@@ -24,6 +25,8 @@ BOTH = [
     "CREATE SCHEMA mine",
     "CREATE ROLE mine",
     "ALTER ROLE postgres PASSWORD 'mine'",
+    f"ALTER ROLE {MASTER} PASSWORD 'mine'",
+    f"SET ROLE {MASTER}",
     "GRANT ratesflow_owner TO CURRENT_USER",
     "SET ROLE ratesflow_owner",
     "SET SESSION AUTHORIZATION postgres",
@@ -151,7 +154,7 @@ def test_functions_take_numbers_alone(staged: Database, function: str) -> None:
 
 
 def test_users_may_not_create_in_the_schema(database: Database) -> None:
-    """Nobody but the owner may create in `public`, also on PostgreSQL 16."""
+    """Nobody but the owners of schema and database may create in `public`, also on PostgreSQL 16."""
     query = "SELECT rolname FROM pg_roles WHERE has_schema_privilege(rolname, 'public', 'CREATE') AND NOT rolsuper"
-    found = {name for (name,) in database.ask(query)} - {"ratesflow_owner", "pg_database_owner"}
+    found = {name for (name,) in database.ask(query)} - {"ratesflow_owner", "pg_database_owner", MASTER}
     assert found == set()
