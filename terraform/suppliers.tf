@@ -16,7 +16,8 @@ locals {
   suppliers_direct = { for name, supplier in var.suppliers : name => supplier if supplier.external_id == null }
   suppliers_role   = { for name, supplier in var.suppliers : name => supplier if supplier.external_id != null }
 
-  # Without a word on encryption the bucket's own applies. Who asks for one must name the environment's key: what lies under
+  # Without a word on encryption the bucket's own applies, after policies were asked, so these see no header then
+  # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html). Who asks for one must name the environment's key: what lies under
   # another, or under one of the supplier's, the tasks could not read. Parts of a large file are put, given up and listed by
   # permissions of the object.
   supplier_put = {
