@@ -122,7 +122,9 @@ resource "aws_budgets_budget" "month" {
   limit_amount = tostring(var.monthly_budget_usd)
   limit_unit   = "USD"
 
-  # The tag must be switched on for cost allocation once an account.
+  # Nothing is counted until the tag is activated for cost allocation, once, by the account that pays, a day after its first use
+  # (docs/deploy.md, step 3). Terraform could not: before that day AWS knows no such tag. Without a tag a budget counts the whole
+  # account, with what else is in it.
   cost_filter {
     name   = "TagKeyValue"
     values = [format("user:Environment$%s", local.environment)]

@@ -53,16 +53,23 @@ resource "aws_s3_bucket_policy" "batches" {
   bucket = aws_s3_bucket.batches.id
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
+    Statement = concat([{
       Sid       = "TlsOnly"
       Effect    = "Deny"
       Principal = "*"
       Action    = "s3:*"
       Resource  = [aws_s3_bucket.batches.arn, "${aws_s3_bucket.batches.arn}/*"]
       Condition = { Bool = { "aws:SecureTransport" = "false" } }
-    }]
+    }], local.supplier_statements)
   })
   depends_on = [aws_s3_bucket_public_access_block.batches]
+
+  lifecycle {
+    precondition {
+      condition     = length(jsonencode(local.supplier_statements)) <= 20000
+      error_message = "There are more suppliers than a bucket's policy holds (20 KB): give some an external_id; by roles there may be any number."
+    }
+  }
 }
 
 resource "aws_s3_bucket_notification" "batches" {

@@ -7,7 +7,7 @@ resource "aws_kms_key" "main" {
 
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid       = "Account" # who may do what with it is said by the policies of the account's roles
         Effect    = "Allow"
@@ -38,7 +38,7 @@ resource "aws_kms_key" "main" {
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
       },
-    ]
+    ], local.supplier_key_statements)
   })
 }
 

@@ -13,6 +13,16 @@ output "api_task_definition" {
   value       = aws_ecs_task_definition.api.arn
 }
 
+output "loader_image" {
+  description = "Image of the loader that was applied last: to go back to, or to destroy with."
+  value       = var.loader_image
+}
+
+output "api_image" {
+  description = "Image of the API that was applied last."
+  value       = var.api_image
+}
+
 output "load_balancer" {
   description = "Address of the load balancer, to which api_domain has to point."
   value       = aws_lb.api.dns_name

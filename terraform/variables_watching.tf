@@ -35,7 +35,7 @@ variable "notification_emails" {
 }
 
 variable "monthly_budget_usd" {
-  description = "Say so when this environment costs more than 80 % of it in a month, in US dollars; 0 has no budget."
+  description = "Say so when this environment costs more than 80 % of it in a month, in US dollars; 0 has no budget. It counts by the tag Environment, once that is activated for cost allocation."
   type        = number
   default     = 0
 }

@@ -1,5 +1,6 @@
 # Never down. What is not here has the default of variables*.tf, which is production's.
-# HTTPS needs certificate_arn and api_domain, which CI hands over (TF_VAR_certificate_arn, TF_VAR_api_domain).
+# What is not for a repository comes from outside, and is asked for: who hears alarms (TF_VAR_alarm_emails, TF_VAR_alarm_urls),
+# and for HTTPS TF_VAR_certificate_arn and TF_VAR_api_domain.
 zones          = 3
 compute        = "fargate"
 maximum_vcpus  = 64

@@ -1,4 +1,5 @@
-# As production in kind, smaller in number: what is released next is tried here.
+# As production in kind, smaller in number: what is released next is tried here. Who hears its alarms comes from outside
+# (TF_VAR_alarm_emails, TF_VAR_alarm_urls).
 deletion_protection = false
 zones               = 2
 

@@ -1,41 +1,61 @@
 # CI's way in without stored keys: GitLab vouches for its jobs (OpenID Connect), and AWS lends them a role for an hour.
+# One role pushes images; each environment has its own, which its protected branches and tags alone may assume.
+#
+# Of GitLab's claims AWS lets a trust policy ask for `aud`, `sub` and `amr`. (More are known of GitHub, Google, CircleCI and
+# Oracle, since January 2026.) `sub` names project, kind of ref and ref: so a merge request or another branch gets nothing, but
+# two environments that are deployed from the same branch are kept apart by the pipeline alone, and by who may merge.
 
 locals {
   gitlab_host = trimprefix(var.gitlab_url, "https://")
+  ci_name     = "ratesflow-ci-${var.region}"
+  ci_project  = "project_path:${coalesce(var.gitlab_project, "none/none")}"
 
-  # Of the project named, any branch or tag: which of them may deploy is for GitLab to protect.
-  ci_conditions = {
-    StringEquals = { "${local.gitlab_host}:aud" = var.gitlab_url }
-    StringLike   = { "${local.gitlab_host}:sub" = "project_path:${coalesce(var.gitlab_project, "none")}:ref_type:*:ref:*" }
+  ci_subjects = {
+    for each in var.environments : each.name => concat(
+      [for branch in each.branches : "${local.ci_project}:ref_type:branch:ref:${branch}"],
+      [for tag in each.tags : "${local.ci_project}:ref_type:tag:ref:${tag}"],
+      each.subjects,
+    )
   }
+
+  # Images are built once for all environments.
+  ci_roles = var.gitlab_project == null ? {} : merge({ images = distinct(flatten(values(local.ci_subjects))) }, local.ci_subjects)
+
+  ci_environments = var.gitlab_project == null ? toset([]) : toset(var.environments[*].name)
+  ci_provider     = var.gitlab_oidc_provider_arn != null ? var.gitlab_oidc_provider_arn : one(aws_iam_openid_connect_provider.gitlab[*].arn)
 }
 
 resource "aws_iam_openid_connect_provider" "gitlab" {
-  count = var.gitlab_project == null ? 0 : 1
+  count = var.gitlab_project != null && var.gitlab_oidc_provider_arn == null ? 1 : 0
 
   url            = var.gitlab_url
   client_id_list = [var.gitlab_url]
 }
 
 resource "aws_iam_role" "ci" {
-  count = var.gitlab_project == null ? 0 : 1
+  for_each = local.ci_roles
 
-  name                 = "ratesflow-ci"
+  name                 = "${local.ci_name}-${each.key}"
+  description          = each.key == "images" ? "GitLab: pushes images" : "GitLab: deploys ${each.key}"
   max_session_duration = 3600
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
+      Sid       = "ProtectedRefs"
       Effect    = "Allow"
       Action    = "sts:AssumeRoleWithWebIdentity"
-      Principal = { Federated = aws_iam_openid_connect_provider.gitlab[0].arn }
-      Condition = local.ci_conditions
+      Principal = { Federated = local.ci_provider }
+      Condition = {
+        StringEquals = { "${local.gitlab_host}:aud" = var.gitlab_url }
+        StringLike   = { "${local.gitlab_host}:sub" = each.value }
+      }
     }]
   })
 }
 
 resource "aws_iam_role_policy_attachment" "ci" {
-  for_each = var.gitlab_project == null ? toset([]) : toset(var.ci_policy_arns)
+  for_each = { for pair in setproduct(local.ci_environments, var.ci_policy_arns) : "${pair[0]} ${pair[1]}" => pair }
 
-  role       = aws_iam_role.ci[0].name
-  policy_arn = each.key
+  role       = aws_iam_role.ci[each.value[0]].name
+  policy_arn = each.value[1]
 }

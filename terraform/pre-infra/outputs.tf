@@ -8,7 +8,7 @@ output "repositories" {
   value       = { for name, repository in aws_ecr_repository.image : name => repository.repository_url }
 }
 
-output "ci_role" {
-  description = "Role that the jobs of GitLab take on."
-  value       = one(aws_iam_role.ci[*].arn)
+output "ci_roles" {
+  description = "Roles that the jobs of GitLab assume: images, and one for each environment."
+  value       = { for name, role in aws_iam_role.ci : name => role.arn }
 }

@@ -10,7 +10,7 @@ import click
 import pytest
 from awscli.clidriver import ServiceOperation, create_clidriver
 
-from tests.ci.pipeline import ROOT
+from tests.ci.pipeline import ROOT, job, script
 from tests.fix_database import Database
 from workflow.cli import main
 
@@ -94,6 +94,36 @@ def test_commands_of_aws(text: str) -> None:
         assert {word for word in rest if word.startswith("--")} <= options | everywhere, words
 
 
+@pytest.mark.parametrize("tool", ["docker", "podman", "buildah"])
+def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
+    """Each build names the platform that Terraform pins, and no option that its tool has not got."""
+    pinned = re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "jobs.tf").read_text())
+    pinned += re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "api.tf").read_text())
+    (platform,) = {f"linux/{ {'X86_64': 'amd64', 'ARM64': 'arm64'}[each] }" for each in pinned}
+    assert len(pinned) == 2
+    text = DEPLOY if tool != "buildah" else re.sub(r"\\\n +", " ", script("package-and-publish"))
+    builds = re.findall(rf"{tool} build .*", text)
+    assert len(builds) == 1
+    (words,) = [shlex.split(each) for each in builds]
+    assert words[words.index("--platform") + 1] == platform
+    # Docker's format alone keeps a HEALTHCHECK; Docker itself has no other, and would add an index for its attestation.
+    expected = {"docker": "--provenance=false", "podman": "--format docker", "buildah": "BUILDAH_FORMAT"}[tool]
+    assert expected in " ".join(words) or expected in job("package-and-publish")["variables"]
+    pushes = re.findall(rf"{tool} push (.*)", text)
+    assert len(pushes) == 1
+    assert ("--digestfile" in pushes[0]) is (tool == "buildah")  # by hand the registry is asked, whatever the tool
+
+
+def test_the_quotas_that_an_environment_takes() -> None:
+    """The vCPUs that are named are those of the files of variables: all tasks of batches and of the API at once."""
+    known, named = variables(), re.search(r"([\d.]+) of Spot for `dev`, ([\d.]+) for `production`", DEPLOY)
+    assert named
+    for environment, number in zip(("dev", "production"), named.groups(), strict=True):
+        given = known | dict(re.findall(r"^(\w+) *= *(\d+)", _tfvars(environment), re.M))
+        taken = int(given["maximum_vcpus"]) + int(given["api_maximum_tasks"]) * int(given["api_cpu"]) / 1024
+        assert float(number) == taken
+
+
 def test_every_alarm_has_its_section() -> None:
     """The runbook has a section of its name for each alarm, and none for what is no alarm."""
     text = "".join(path.read_text() for path in sorted(TERRAFORM.glob("alarms*.tf")))
@@ -132,6 +162,10 @@ def variables() -> dict[str, str]:
     return found
 
 
+def _tfvars(environment: str) -> str:
+    return (TERRAFORM / f"environments/{environment}.tfvars").read_text()
+
+
 def test_variables_of_terraform() -> None:
     """What is given to Terraform, or said to answer a load, is a variable of it."""
     known = variables()
@@ -146,12 +180,7 @@ def test_variables_of_terraform() -> None:
 def test_the_table_of_switches() -> None:
     """The table has every variable that an environment's file sets, with the values that hold there."""
     known = variables()
-    files = {
-        name: dict(
-            re.findall(r"^(\w+) *= *(.*?) *(?:#.*)?$", (TERRAFORM / f"environments/{name}.tfvars").read_text(), re.M)
-        )
-        for name in ENVIRONMENTS
-    }
+    files = {name: dict(re.findall(r"^(\w+) *= *(.*?) *(?:#.*)?$", _tfvars(name), re.M)) for name in ENVIRONMENTS}
     table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", DEPLOY.partition("| switch |")[2].partition("\n\n")[0], re.M))
     assert set(table) == {name for values in files.values() for name in values}
     for name, row in table.items():

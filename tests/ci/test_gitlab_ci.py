@@ -69,6 +69,37 @@ def test_each_environment_has_its_variables() -> None:
     assert {path.stem for path in (FILE.parent / "terraform/environments").glob("*.tfvars")} == set(offered)
 
 
+def test_the_registry_keeps_what_the_pipeline_marks() -> None:
+    """Each environment has a rule for the tag that its deployments get, the most precious first, and a role."""
+    pre_infra = FILE.parent / "terraform/pre-infra"
+    (default,) = re.findall(r"^  default = \[\n(.*?)\n  \]$", (pre_infra / "variables.tf").read_text(), re.M | re.S)
+    listed = re.findall(r'name = "(\w+)"', default)
+    assert sorted(listed) == sorted(document()["variables"]["WORKSPACE"]["options"])
+    assert (listed[0], listed[-1]) == ("production", "dev")
+    assert 'tagPrefixList = ["deployed-${each.name}-"]' in (pre_infra / "images.tf").read_text()
+    assert 'tag="deployed-$WORKSPACE-$CI_PIPELINE_ID"' in script("terraform-apply")
+
+
+@pytest.mark.parametrize("folder", ["terraform", "terraform/pre-infra"])
+def test_providers_are_locked(folder: str) -> None:
+    """Each has one version, within what is asked for, and the checksums of its packages for every platform."""
+    read = (
+        (FILE.parent / folder / "versions.tf").read_text(),
+        (FILE.parent / folder / ".terraform.lock.hcl").read_text(),
+    )
+    asked = dict(re.findall(r'source  = "(hashicorp/\w+)"\n +version = "(.*)"', read[0]))
+    locked = re.findall(r'^provider "registry.terraform.io/([a-z/]+)" \{\n(.*?)^\}', read[1], re.M | re.S)
+    assert {name for name, _ in locked} == set(asked)
+    for name, body in locked:
+        version, constraints = re.findall(r'^  (?:version    |constraints) = "(.*)"$', body, re.M)
+        assert constraints == asked[name]
+        least = [int(each) for each in constraints.removeprefix("~> ").split(".")]
+        found = [int(each) for each in version.split(".")]
+        assert found[0] == least[0]
+        assert found[1] >= least[1]
+        assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', body))) >= 12
+
+
 def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
     """Each has an ID token for it, and gives it to the SDKs before its first call."""
     for name in ORDER[1:]:
@@ -98,6 +129,7 @@ def test_the_schema_is_expanded_before_anything_is_applied() -> None:
     """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
     text = script("terraform-apply")
     in_order = (
+        "aws ecr put-image",
         "register-job-def",
         "terraform apply",
         'if [ -z "$migrated" ]',

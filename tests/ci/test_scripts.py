@@ -17,6 +17,18 @@ from tests.local.conftest import Stack, new_stack
 
 IMAGE = "123456789012.dkr.ecr.eu-central-2.amazonaws.com/ratesflow-loader@sha256:" + "0" * 64
 SHOW = '\necho "migrated=$migrated"\n'
+MANIFEST = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
+# Of a first set-up: the bucket is made, and then something fails.
+HALF_WAY = """
+terraform() {
+  echo "terraform $*"
+  case "$*" in
+    *-target=aws_s3_bucket.state*) aws s3 mb "s3://$state_bucket" && echo bucket >> terraform.tfstate ;;
+    import*) echo imported >> terraform.tfstate ;;
+    apply*) echo half >> terraform.tfstate; return 3 ;;
+  esac
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +171,65 @@ def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
         assert "registry 123456789012.dkr.ecr.eu-central-2.amazonaws.com" in output
     own = run(stack, text, tmp_path, DOCKER_REGISTRY="registry.example", TF_STATE_BUCKET="states")
     assert "registry registry.example, states in states" in own.stdout
+
+
+def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:
+    """Its name is made of account, region and environment; one that is given goes before, and a set-up has none."""
+    text = "\n".join(["set -e", *job(".aws")["before_script"]]) + '\necho "role=$AWS_ROLE_ARN"\n'
+    given = {"AWS_ACCOUNT_ID": "123456789012", "AWS_ID_TOKEN": "a.b.c", "WORKSPACE": "staging"}
+    for name, expected in (
+        ("terraform-apply", "staging"),
+        ("terraform-plan", "staging"),
+        ("package-and-publish", "images"),
+    ):
+        role = job(name)["variables"]["CI_ROLE"].replace("$WORKSPACE", given["WORKSPACE"])
+        done = run(stack, text, tmp_path, CI_ROLE=role, **given)
+        assert done.stdout.endswith(f"role=arn:aws:iam::123456789012:role/ratesflow-ci-eu-central-2-{expected}\n")
+        own = run(stack, text, tmp_path, CI_ROLE=role, AWS_ROLE_ARN="arn:aws:iam::123456789012:role/own", **given)
+        assert own.stdout.endswith("role=arn:aws:iam::123456789012:role/own\n")
+    assert "CI_ROLE" not in job("pre-infra-setup")["variables"]
+    assert run(stack, text, tmp_path, **given).stdout.endswith("role=\n")
+
+
+def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
+    """Both images have the environment's tag beside their own, also when the job runs twice; a lost image is told."""
+    ecr = stack.aws("ecr")
+    given = {"WORKSPACE": "testing"}
+    for name in ("loader", "api"):
+        ecr.create_repository(repositoryName=f"ratesflow/{name}", imageTagMutability="IMMUTABLE")
+        manifest = json.dumps(MANIFEST | {"config": {"digest": name}}, indent=3)  # as Docker lays it out
+        pushed = ecr.put_image(repositoryName=f"ratesflow/{name}", imageManifest=manifest, imageTag="0123abc")
+        digest = pushed["image"]["imageId"]["imageDigest"]
+        registry = "123456789012.dkr.ecr.eu-central-2.amazonaws.com"
+        given[f"{name.upper()}_IMAGE"] = f"{registry}/ratesflow/{name}@{digest}"
+    text = "\n".join(["set -e", *job(".mark")["script"], "echo marked"])
+    for _ in range(2):
+        assert run(stack, text, tmp_path, **given).stdout.endswith("marked\n")
+    for name in ("loader", "api"):
+        (image,) = ecr.describe_images(repositoryName=f"ratesflow/{name}")["imageDetails"]
+        assert sorted(image["imageTags"]) == ["0123abc", "deployed-testing-1"]
+    lost = given | {"API_IMAGE": f"{given['API_IMAGE'].partition('@')[0]}@sha256:{'0' * 64}", "CI_PIPELINE_ID": "2"}
+    done = run(stack, text, tmp_path, code=1, **lost)
+    assert "marked" not in done.stdout
+    assert "builds it" in done.stderr
+
+
+def test_a_set_up_that_fails_is_known_the_next_time(stack: Stack, tmp_path: Path) -> None:
+    """What the first one made is in the bucket's state, the second goes on from that, and both say that they failed."""
+    (tmp_path / "terraform/pre-infra").mkdir(parents=True)
+    given = {"state_bucket": "ratesflow-state-of-ci", "AWS_DEFAULT_REGION": "eu-central-2"}
+    text = "\n".join(["set -e", HALF_WAY, *job("pre-infra-setup")["script"]])
+    s3 = stack.aws("s3")
+
+    def state() -> str:
+        body: bytes = s3.get_object(Bucket=given["state_bucket"], Key="pre-infra.tfstate")["Body"].read()
+        return body.decode()
+
+    local = tmp_path / "terraform/pre-infra/terraform.tfstate"
+    for expected in ("bucket\nhalf\n", "bucket\nhalf\nhalf\n"):
+        run(stack, text, tmp_path, code=3, **given)
+        assert state() == expected
+        local.unlink()
+    s3.delete_object(Bucket=given["state_bucket"], Key="pre-infra.tfstate")  # of one whose copy never arrived
+    run(stack, text, tmp_path, code=3, **given)
+    assert state() == "imported\nhalf\n"

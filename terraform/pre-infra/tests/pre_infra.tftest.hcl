@@ -1,4 +1,4 @@
-# What is there before the rest: a state that is kept, images that do not change, and CI's way in for one project alone.
+# What is there before the rest: a state that is kept, and images that do not change. CI's way in: ci.tftest.hcl.
 
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
@@ -47,25 +47,32 @@ run "state_and_images" {
   }
 }
 
-run "a_project_of_gitlab" {
+run "what_is_deployed_stays_in_the_registry" {
   command = plan
 
   variables {
-    gitlab_project = "group/ratesflow"
+    environments = [{ name = "production", kept_images = 50 }, { name = "dev", kept_images = 20 }]
   }
 
   assert {
-    condition     = aws_iam_openid_connect_provider.gitlab[0].url == "https://gitlab.com" && toset(aws_iam_openid_connect_provider.gitlab[0].client_id_list) == toset(["https://gitlab.com"])
-    error_message = "GitLab vouches for its jobs, to itself as the audience"
+    condition     = alltrue([for policy in aws_ecr_lifecycle_policy.image : [for rule in jsondecode(policy.policy).rules : rule.rulePriority] == [1, 2, 3, 4, 5]])
+    error_message = "each rule has its priority"
   }
 
   assert {
-    condition     = local.ci_conditions.StringEquals["gitlab.com:aud"] == "https://gitlab.com" && local.ci_conditions.StringLike["gitlab.com:sub"] == "project_path:group/ratesflow:ref_type:*:ref:*"
-    error_message = "the role is for the jobs of that project alone"
+    condition = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["loader"].policy).rules : try(rule.selection.tagPrefixList, [])] == [
+      [], ["deployed-production-"], ["deployed-dev-"], ["deployed-"], []
+    ]
+    error_message = "a rule has one prefix (several would have to match all at once), and production's goes before what every merge is deployed to"
   }
 
   assert {
-    condition     = length(aws_iam_role_policy_attachment.ci) == 0
-    error_message = "what CI may do is said by whoever owns the account"
+    condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["api"].policy).rules : rule.selection.tagStatus] == ["untagged", "tagged", "tagged", "tagged", "any"]
+    error_message = "what takes any image comes last: what an earlier rule matches it cannot expire"
+  }
+
+  assert {
+    condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["api"].policy).rules : rule.selection.countNumber] == [7, 50, 20, 1000, 100]
+    error_message = "as many are kept as is said"
   }
 }

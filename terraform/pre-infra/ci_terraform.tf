@@ -1,0 +1,192 @@
+# What Terraform needs to plan and apply one environment. Three policies, since one may hold 6,144 characters.
+#
+# How far they bound: everything that has a name is bound to names that begin as the environment's do; of the network, what is
+# tagged as another environment's cannot be changed. But whoever makes roles can give them rights: the role of an
+# environment can, in two steps, do what the account can. That is against accidents, not against those who may merge; an
+# account for each environment is.
+
+locals {
+  ci_terraform = merge([
+    for name in local.ci_environments : {
+      "${name}-identity" = { environment = name, statements = local.ci_identity[name] }
+      "${name}-network"  = { environment = name, statements = local.ci_network[name] }
+      "${name}-services" = { environment = name, statements = local.ci_services[name] }
+    }
+  ]...)
+
+  # ratesflow-dev and ratesflow-dev-…, not ratesflow-devel.
+  ci_named = { for name in local.ci_environments : name => ["ratesflow-${name}", "ratesflow-${name}-*"] }
+
+  # Roles, keys and secrets, and the function that rotates secrets, which CloudFormation makes.
+  ci_identity = {
+    for name in local.ci_environments : name => [
+      {
+        Sid    = "Roles"
+        Effect = "Allow"
+        Action = [
+          "iam:AddRoleToInstanceProfile", "iam:CreateInstanceProfile", "iam:CreateRole", "iam:Delete*Policy",
+          "iam:DeleteInstanceProfile", "iam:DeleteRole", "iam:Get*", "iam:List*", "iam:PutRolePolicy",
+          "iam:RemoveRoleFromInstanceProfile", "iam:Tag*", "iam:Untag*", "iam:UpdateAssumeRolePolicy", "iam:UpdateRole*",
+        ]
+        Resource = flatten([for prefix in ["ratesflow-${name}-${var.region}-*", "serverlessrepo-ratesflow-*"] : [
+          "arn:${local.partition}:iam::${local.account}:role/${prefix}",
+          "arn:${local.partition}:iam::${local.account}:instance-profile/${prefix}",
+        ]])
+      },
+      {
+        Sid    = "ManagedPolicies" # these alone: no administrator's
+        Effect = "Allow"
+        Action = ["iam:AttachRolePolicy", "iam:DetachRolePolicy"]
+        Resource = [for prefix in ["ratesflow-${name}-${var.region}-*", "serverlessrepo-ratesflow-*"] :
+          "arn:${local.partition}:iam::${local.account}:role/${prefix}"
+        ]
+        Condition = { ArnEquals = { "iam:PolicyARN" = [
+          for policy in ["AmazonEC2ContainerServiceforEC2Role", "AmazonRDSEnhancedMonitoringRole", "AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"] :
+          "arn:${local.partition}:iam::aws:policy/service-role/${policy}"
+        ] } }
+      },
+      {
+        Sid    = "PassRole"
+        Effect = "Allow"
+        Action = "iam:PassRole"
+        Resource = [for prefix in ["ratesflow-${name}-${var.region}-*", "serverlessrepo-ratesflow-*"] :
+          "arn:${local.partition}:iam::${local.account}:role/${prefix}"
+        ]
+        Condition = { StringEquals = { "iam:PassedToService" = [
+          for service in ["batch", "ec2", "ecs-tasks", "events", "lambda", "monitoring.rds", "scheduler", "states", "vpc-flow-logs"] : "${service}.amazonaws.com"
+        ] } }
+      },
+      {
+        Sid      = "ServiceLinkedRoles"
+        Effect   = "Allow"
+        Action   = "iam:CreateServiceLinkedRole"
+        Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/*"
+        Condition = { StringEquals = { "iam:AWSServiceName" = [
+          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "spot"] : "${service}.amazonaws.com"
+        ] } }
+      },
+      {
+        Sid       = "NewKey"
+        Effect    = "Allow"
+        Action    = ["kms:CreateKey", "kms:TagResource"]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:RequestTag/Project" = "ratesflow", "aws:RequestTag/Environment" = name } }
+      },
+      {
+        Sid    = "AnyKey" # harmless; the tag of a new key may take minutes to count
+        Effect = "Allow"
+        Action = ["kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKey*", "kms:List*"]
+        # ListAliases knows no resources.
+        Resource = "*"
+      },
+      {
+        Sid    = "Key"
+        Effect = "Allow"
+        Action = [
+          "kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DisableKeyRotation", "kms:EnableKey", "kms:GenerateDataKey*",
+          "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
+        ]
+        Resource  = "arn:${local.partition}:kms:${var.region}:${local.account}:key/*"
+        Condition = { StringEquals = { "aws:ResourceTag/Project" = "ratesflow", "aws:ResourceTag/Environment" = name } }
+      },
+      {
+        Sid      = "Alias" # which is asked for besides the key
+        Effect   = "Allow"
+        Action   = ["kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"]
+        Resource = "arn:${local.partition}:kms:${var.region}:${local.account}:alias/ratesflow-${name}"
+      },
+      {
+        Sid    = "Secrets"
+        Effect = "Allow"
+        Action = "secretsmanager:*"
+        Resource = [for secret in ["ratesflow/${name}/*", "rds!*"] :
+          "arn:${local.partition}:secretsmanager:${var.region}:${local.account}:secret:${secret}"
+        ]
+      },
+      {
+        Sid    = "RotationFunction"
+        Effect = "Allow"
+        Action = ["cloudformation:*ChangeSet*", "cloudformation:*Stack*", "cloudformation:GetTemplate*"]
+        Resource = [
+          "arn:${local.partition}:cloudformation:${var.region}:${local.account}:stack/serverlessrepo-ratesflow-${name}-*/*",
+          "arn:${local.partition}:cloudformation:${var.region}:aws:transform/*",
+        ]
+      },
+      {
+        Sid    = "RotationSource" # AWS's own applications, and where their code lies
+        Effect = "Allow"
+        Action = ["s3:GetObject", "serverlessrepo:CreateCloudFormationChangeSet", "serverlessrepo:CreateCloudFormationTemplate", "serverlessrepo:Get*"]
+        Resource = [
+          "arn:${local.partition}:s3:::awsserverlessrepo-changesets-*/*",
+          "arn:${local.partition}:serverlessrepo:*:297356227824:applications/*",
+        ]
+      },
+    ]
+  }
+
+  # EC2's network: made in this region, changed where it is not another environment's.
+  ci_network = {
+    for name in local.ci_environments : name => [
+      {
+        Sid    = "Network"
+        Effect = "Allow"
+        Action = [
+          "ec2:*Address*", "ec2:*FlowLogs", "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*Route", "ec2:*RouteTable",
+          "ec2:*SecurityGroup*", "ec2:*Subnet*", "ec2:*Tags", "ec2:*Vpc", "ec2:*VpcAttribute", "ec2:*VpcEndpoint*", "ec2:Describe*",
+          "elasticloadbalancing:Describe*",
+        ]
+        Resource  = "*"
+        Condition = { StringEquals = { "aws:RequestedRegion" = var.region } }
+      },
+      {
+        Sid    = "NotOthers"
+        Effect = "Deny"
+        Action = [
+          for verb in ["Associate", "Attach", "Authorize", "CreateRoute", "CreateTags", "Delete", "Detach", "Disassociate", "Modify", "Release", "Replace", "Revoke", "Update"] :
+          "ec2:${verb}*"
+        ]
+        Resource = "*"
+        Condition = {
+          StringNotEquals = { "aws:ResourceTag/Environment" = name }
+          Null            = { "aws:ResourceTag/Environment" = "false" }
+        }
+      },
+      {
+        Sid    = "LoadBalancer"
+        Effect = "Allow"
+        Action = "elasticloadbalancing:*"
+        Resource = [for resource in ["loadbalancer/app", "listener/app", "listener-rule/app", "targetgroup"] :
+          "arn:${local.partition}:elasticloadbalancing:${var.region}:${local.account}:${resource}/ratesflow-${name}-*"
+        ]
+      },
+    ]
+  }
+}
+
+resource "aws_iam_policy" "ci_terraform" {
+  #checkov:skip=CKV_AWS_286:It makes roles, so it could give itself more: the top of this file says how far it bounds.
+  #checkov:skip=CKV_AWS_287:Terraform writes the first passwords of the logins, and reads what it wrote.
+  #checkov:skip=CKV_AWS_288:Objects are those of the environment's own buckets alone.
+  #checkov:skip=CKV_AWS_289:It makes roles, so it could give itself more: the top of this file says how far it bounds.
+  #checkov:skip=CKV_AWS_290:What knows no resources, or gets its id only when it is made, cannot be named before.
+  #checkov:skip=CKV_AWS_355:What knows no resources, or gets its id only when it is made, cannot be named before.
+  for_each = local.ci_terraform
+
+  name        = "${local.ci_name}-${each.key}"
+  description = "Terraform in GitLab's jobs: ${each.key}"
+  policy      = jsonencode({ Version = "2012-10-17", Statement = each.value.statements })
+
+  lifecycle {
+    precondition {
+      condition     = length(jsonencode({ Version = "2012-10-17", Statement = each.value.statements })) <= 6144
+      error_message = "AWS takes policies of 6,144 characters at most, without white space."
+    }
+  }
+}
+
+resource "aws_iam_role_policy_attachment" "ci_terraform" {
+  for_each = local.ci_terraform
+
+  role       = aws_iam_role.ci[each.value.environment].name
+  policy_arn = aws_iam_policy.ci_terraform[each.key].arn
+}

@@ -1,0 +1,178 @@
+# CI's way in: for protected refs of one project alone, a role for each environment, and what that may do.
+
+mock_provider "aws" {
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+}
+
+override_resource {
+  target          = aws_iam_openid_connect_provider.gitlab
+  override_during = plan
+  values          = { arn = "arn:aws:iam::123456789012:oidc-provider/gitlab.com" }
+}
+
+variables {
+  gitlab_project = "group/ratesflow"
+}
+
+run "without_a_project_nobody_gets_in" {
+  command = plan
+
+  variables {
+    gitlab_project = null
+  }
+
+  assert {
+    condition     = length(aws_iam_role.ci) == 0 && length(aws_iam_openid_connect_provider.gitlab) == 0 && length(aws_iam_policy.ci_terraform) == 0
+    error_message = "there is nothing to assume"
+  }
+}
+
+run "a_role_for_each_environment" {
+  command = plan
+
+  variables {
+    environments = [
+      { name = "production", branches = [], tags = ["v*"] },
+      { name = "dev" },
+    ]
+  }
+
+  assert {
+    condition     = { for name, role in aws_iam_role.ci : name => role.name } == { images = "ratesflow-ci-eu-central-1-images", production = "ratesflow-ci-eu-central-1-production", dev = "ratesflow-ci-eu-central-1-dev" }
+    error_message = "names hold the region, which the account may have a second of"
+  }
+
+  assert {
+    condition = jsondecode(aws_iam_role.ci["production"].assume_role_policy).Statement[0].Condition == {
+      StringEquals = { "gitlab.com:aud" = "https://gitlab.com" }
+      StringLike   = { "gitlab.com:sub" = ["project_path:group/ratesflow:ref_type:tag:ref:v*"] }
+    }
+    error_message = "production is for its tags alone: no branch, no merge request, no other project"
+  }
+
+  assert {
+    condition     = jsondecode(aws_iam_role.ci["dev"].assume_role_policy).Statement[0].Condition.StringLike == { "gitlab.com:sub" = ["project_path:group/ratesflow:ref_type:branch:ref:main"] }
+    error_message = "dev is for main"
+  }
+
+  assert {
+    condition     = toset(jsondecode(aws_iam_role.ci["images"].assume_role_policy).Statement[0].Condition.StringLike["gitlab.com:sub"]) == toset(["project_path:group/ratesflow:ref_type:tag:ref:v*", "project_path:group/ratesflow:ref_type:branch:ref:main"])
+    error_message = "images are pushed from where anything is deployed from"
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.ci : jsondecode(role.assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::123456789012:oidc-provider/gitlab.com"])
+    error_message = "GitLab vouches for them"
+  }
+}
+
+run "a_provider_that_is_there_already" {
+  command = plan
+
+  variables {
+    gitlab_oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/gitlab.com"
+  }
+
+  assert {
+    condition     = length(aws_iam_openid_connect_provider.gitlab) == 0 && jsondecode(aws_iam_role.ci["dev"].assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::123456789012:oidc-provider/gitlab.com"
+    error_message = "an account has one provider of an address: the one that is there is taken"
+  }
+}
+
+run "what_a_role_may_do_is_its_environments" {
+  command = plan
+
+  assert {
+    condition = alltrue(flatten([for name in ["dev", "staging", "production"] : [
+      for other in ["dev", "staging", "production"] : name == other || !strcontains(join("", [
+        aws_iam_role_policy.ci_commands[name].policy, aws_iam_policy.ci_terraform["${name}-identity"].policy,
+        aws_iam_policy.ci_terraform["${name}-network"].policy, aws_iam_policy.ci_terraform["${name}-services"].policy,
+      ]), "/${other}/") && !strcontains(aws_iam_policy.ci_terraform["${name}-services"].policy, "ratesflow-${other}")
+    ]]))
+    error_message = "no policy names what is another environment's"
+  }
+
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_iam_role_policy.ci_commands["dev"].policy).Statement :
+      statement.Resource != "*" || toset(flatten([statement.Action])) == toset(["batch:DescribeJobDefinitions", "batch:DescribeJobs"])
+    ])
+    error_message = "only what knows no resources is allowed of all"
+  }
+
+  assert {
+    condition     = alltrue([for policy in aws_iam_role_policy.ci_commands : one([for statement in jsondecode(policy.policy).Statement : statement if contains(flatten([statement.Action]), "s3:DeleteObject")]).Sid == "Lock"])
+    error_message = "a state is never deleted by CI"
+  }
+
+  assert {
+    condition = alltrue([for policy in aws_iam_policy.ci_terraform : alltrue([for statement in jsondecode(policy.policy).Statement :
+      statement.Effect == "Deny" || !anytrue([for action in flatten([statement.Action]) : contains(["iam:PassRole", "iam:AttachRolePolicy", "iam:CreateServiceLinkedRole"], action)]) || can(statement.Condition)
+    ])])
+    error_message = "a role is passed to services that are named, and gets policies that are named"
+  }
+}
+
+run "policies_fit_into_what_aws_takes" {
+  command = plan
+
+  variables {
+    region       = "ap-southeast-2"
+    environments = [{ name = "abcdefghijkl" }]
+  }
+
+  assert {
+    condition     = alltrue([for policy in aws_iam_policy.ci_terraform : length(policy.policy) <= 6144]) && length(aws_iam_role_policy.ci_commands["abcdefghijkl"].policy) <= 10240
+    error_message = "6,144 characters a policy of its own, 10,240 in all within a role"
+  }
+
+  assert {
+    condition     = alltrue([for role in aws_iam_role.ci : length(role.name) <= 64])
+    error_message = "a role's name has 64 characters at most"
+  }
+}
+
+run "any_branch_is_refused" {
+  command = plan
+
+  variables {
+    environments = [{ name = "dev", branches = ["*"] }]
+  }
+
+  expect_failures = [var.environments]
+}
+
+run "an_environment_within_another_is_refused" {
+  command = plan
+
+  variables {
+    environments = [{ name = "dev" }, { name = "dev-eu" }]
+  }
+
+  expect_failures = [var.environments]
+}
+
+run "an_environment_named_as_the_roles_of_ci_is_refused" {
+  command = plan
+
+  variables {
+    environments = [{ name = "ci" }]
+  }
+
+  expect_failures = [var.environments]
+}
+
+run "a_subject_of_another_project_is_refused" {
+  command = plan
+
+  variables {
+    environments = [{ name = "dev", subjects = ["project_path:group/*"] }]
+  }
+
+  expect_failures = [var.environments]
+}
