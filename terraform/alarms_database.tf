@@ -1,16 +1,30 @@
-# Alarms of the database: processor, connections, storage, lag, input and output.
+# Alarms of the database: processor, connections, storage, lag, input and output. A metric of a cluster is of all its
+# instances at once: its maximum and minimum are of one of them, but its average hides a busy writer behind idle readers.
 
 locals {
   by_database = var.aurora ? { DBClusterIdentifier = local.name } : { DBInstanceIdentifier = local.name }
+  by_writer   = merge(local.by_database, var.aurora ? { Role = "WRITER" } : {})
+  by_readers  = merge(local.by_database, { Role = "READER" })
   gib         = 1024 * 1024 * 1024
 
   database_alarms = {
     database-cpu = {
-      summary   = "the processors of the database were busier than 85 % for a quarter of an hour (percent)."
+      summary   = "the processors of the writer were busier than 85 % for a quarter of an hour (percent)."
       threshold = 85
       periods   = 3
       metrics = {
-        cpu = { namespace = "AWS/RDS", name = "CPUUtilization", dimensions = local.by_database, stat = "Average" }
+        cpu = { namespace = "AWS/RDS", name = "CPUUtilization", dimensions = local.by_writer, stat = "Average" }
+      }
+    }
+    readers-cpu = {
+      # In each minute of the quarter of an hour, of the busiest reader.
+      summary   = "the processors of a reader were busier than 85 % for a quarter of an hour (percent)."
+      threshold = 85
+      periods   = 15
+      seconds   = 60
+      when      = var.aurora && var.aurora_readers > 0
+      metrics = {
+        cpu = { namespace = "AWS/RDS", name = "CPUUtilization", dimensions = local.by_readers, stat = "Maximum" }
       }
     }
     database-capacity = {

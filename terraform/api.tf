@@ -30,6 +30,17 @@ resource "aws_ecs_cluster" "api" {
     name  = "containerInsights"
     value = var.monitoring ? "enabled" : "disabled"
   }
+
+  depends_on = [aws_cloudwatch_log_group.insights]
+}
+
+# Container insights would make it by itself, without our key.
+resource "aws_cloudwatch_log_group" "insights" {
+  count = var.monitoring ? 1 : 0
+
+  name              = "/aws/ecs/containerinsights/${local.name}/performance"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.main.arn
 }
 
 resource "aws_ecs_cluster_capacity_providers" "api" {

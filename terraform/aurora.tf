@@ -11,8 +11,9 @@ resource "aws_rds_cluster_parameter_group" "main" {
     for_each = local.database_parameters
 
     content {
-      name  = parameter.key
-      value = parameter.value
+      name         = parameter.key
+      value        = parameter.value.value
+      apply_method = parameter.value.method
     }
   }
 
@@ -22,7 +23,7 @@ resource "aws_rds_cluster_parameter_group" "main" {
 }
 
 resource "aws_rds_cluster" "main" {
-  #checkov:skip=CKV2_AWS_27:Statements are logged by local.database_parameters, which the check does not follow; a test of ours does.
+  #checkov:skip=CKV2_AWS_27:It asks for log_statement, which would log the passwords that rotation sets; pgaudit logs instead.
   #checkov:skip=CKV2_AWS_8:Its own backups restore to any second of backup_days; a second plan would keep the same twice.
   count = var.aurora ? 1 : 0
 
@@ -53,7 +54,10 @@ resource "aws_rds_cluster" "main" {
   skip_final_snapshot          = !var.deletion_protection
   final_snapshot_identifier    = "${local.name}-final"
 
-  enabled_cloudwatch_logs_exports = ["postgresql"]
+  apply_immediately           = local.apply_immediately
+  allow_major_version_upgrade = var.allow_major_version_upgrade
+
+  enabled_cloudwatch_logs_exports = local.database_logs
 
   serverlessv2_scaling_configuration {
     min_capacity             = var.aurora_minimum_capacity
@@ -61,7 +65,17 @@ resource "aws_rds_cluster" "main" {
     seconds_until_auto_pause = local.pausing ? 600 : null
   }
 
-  depends_on = [aws_cloudwatch_log_group.database]
+  lifecycle {
+    # Another key would be another database: this one keeps the key that it was made with.
+    ignore_changes = [kms_key_id]
+
+    postcondition {
+      condition     = lookup(local.version_may_follow, split(".", self.engine_version_actual)[0], true)
+      error_message = "The database is PostgreSQL ${self.engine_version_actual}: database_version = ${var.database_version} needs allow_major_version_upgrade = true, and there is no way back to an older one (docs/operations.md, \"A new major version of PostgreSQL\")."
+    }
+  }
+
+  depends_on = [aws_cloudwatch_log_group.database, terraform_data.database]
 }
 
 resource "aws_rds_cluster_instance" "main" {
@@ -78,11 +92,23 @@ resource "aws_rds_cluster_instance" "main" {
 
   publicly_accessible          = false
   auto_minor_version_upgrade   = true
+  apply_immediately            = local.apply_immediately
   copy_tags_to_snapshot        = true
-  performance_insights_enabled = true
+  performance_insights_enabled = local.insights
   # Seven days of it cost nothing.
-  performance_insights_retention_period = 7
-  performance_insights_kms_key_id       = aws_kms_key.main.arn
+  performance_insights_retention_period = local.insights ? 7 : null
+  performance_insights_kms_key_id       = local.insights ? aws_kms_key.main.arn : null
   monitoring_interval                   = var.monitoring ? 60 : 0
   monitoring_role_arn                   = one(aws_iam_role.rds_monitoring[*].arn)
+
+  lifecycle {
+    # An instance stays in the zone that it was made in: to change `zones` would otherwise delete instances, perhaps the
+    # writer, to make them elsewhere.
+    ignore_changes = [availability_zone, performance_insights_kms_key_id]
+
+    postcondition {
+      condition     = contains(local.zones, self.availability_zone)
+      error_message = "${self.identifier} is in ${self.availability_zone}, which zones = ${var.zones} gives up: docs/operations.md, \"Fewer zones\", moves it first."
+    }
+  }
 }

@@ -10,16 +10,64 @@ locals {
   reader_host      = var.aurora ? aws_rds_cluster.main[0].reader_endpoint : aws_db_instance.main[0].address
   owner_secret_arn = var.aurora ? aws_rds_cluster.main[0].master_user_secret[0].secret_arn : aws_db_instance.main[0].master_user_secret[0].secret_arn
 
+  database_kind = var.aurora ? "aurora" : "rds"
+  database_logs = var.aurora ? ["postgresql"] : ["postgresql", "upgrade"]
+
   # Where nothing may poll, since the database is to pause.
   pausing = var.aurora && var.aurora_minimum_capacity == 0
 
-  # All take effect without a restart, but for the preloaded library, which is the default of both kinds.
-  database_parameters = {
-    "rds.force_ssl"              = "1"
-    "log_statement"              = "ddl"
-    "log_min_duration_statement" = "1000"
+  # Whether database_version may follow the major version that runs: the same always, a newer one if that is allowed, an
+  # older one never.
+  version_may_follow = {
+    for running in ["16", "18"] : running =>
+    running == var.database_version || var.allow_major_version_upgrade && tonumber(running) < tonumber(var.database_version)
+  }
+
+  # Outside production a change is wanted now; in production it waits for the maintenance window, unless told otherwise.
+  apply_immediately = coalesce(var.apply_immediately, !var.deletion_protection)
+
+  # Performance Insights takes memory: AWS recommends two capacity units or more with it (Aurora User Guide, "Choosing the
+  # minimum Aurora Serverless v2 capacity setting for a cluster").
+  insights = !var.aurora || var.aurora_minimum_capacity >= 2
+
+  # Rotation runs CREATE ROLE and ALTER USER with the password in clear, so nothing may log the text of a statement of
+  # that kind: not log_statement, not log_min_duration_statement if it is slow, not log_min_error_statement if it fails.
+  # pgaudit logs changes of tables and roles without passwords (Amazon RDS User Guide, "Using pgAudit to log database
+  # activity"); auto_explain logs what was slow, and sees queries alone, never a command about a role.
+  immediate_parameters = {
+    "log_statement"                 = "none"
+    "log_min_duration_statement"    = "-1"
+    "log_min_error_statement"       = "panic"
+    "pgaudit.log"                   = "ddl,role"
+    "auto_explain.log_min_duration" = "1000"
     # Whoever forgets a transaction holds back the clean-up of all rates.
     "idle_in_transaction_session_timeout" = "600000"
+  }
+  # These wait for a restart. rds.force_ssl does not need to, but is reported so where it is the default, and would
+  # otherwise be in every plan (terraform-provider-aws#39252).
+  restart_parameters = {
+    "rds.force_ssl"            = "1"
+    "shared_preload_libraries" = "pg_stat_statements,pgaudit,auto_explain"
+  }
+  database_parameters = merge(
+    { for name, value in local.immediate_parameters : name => { value = value, method = "immediate" } },
+    { for name, value in local.restart_parameters : name => { value = value, method = "pending-reboot" } },
+  )
+}
+
+# The kind that was made here stays in the state, whatever the switch says later: without this, a plan would delete the
+# database that is there to make the other one. `-replace=terraform_data.database` says that there is another database
+# from now on; it is said for one plan, in words, and left behind nowhere.
+resource "terraform_data" "database" {
+  input = local.database_kind
+
+  lifecycle {
+    ignore_changes = [input]
+
+    postcondition {
+      condition     = self.output == local.database_kind
+      error_message = "This environment has a database of the kind \"${self.output}\": aurora = ${var.aurora} would delete it, with all that is in it. docs/operations.md, \"Moving between Aurora and RDS\", takes the data along. If it may be lost, plan with -replace=terraform_data.database."
+    }
   }
 }
 
@@ -52,9 +100,17 @@ resource "aws_iam_role_policy_attachment" "rds_monitoring" {
   policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
 }
 
-# RDS would make it by itself, and keep it for ever.
+# RDS would make them by itself, and keep them for ever. Enhanced monitoring writes to RDSOSMetrics, of which an account
+# has one for all databases of a region; RDS keeps that for 30 days.
 resource "aws_cloudwatch_log_group" "database" {
-  name              = "/aws/rds/${var.aurora ? "cluster" : "instance"}/${local.name}/postgresql"
+  for_each = toset(local.database_logs)
+
+  name              = "/aws/rds/${var.aurora ? "cluster" : "instance"}/${local.name}/${each.key}"
   retention_in_days = var.log_days
   kms_key_id        = aws_kms_key.main.arn
+}
+
+moved {
+  from = aws_cloudwatch_log_group.database
+  to   = aws_cloudwatch_log_group.database["postgresql"]
 }

@@ -45,12 +45,13 @@ locals {
       DATABASE_SECRET_READER = aws_secretsmanager_secret.login["reader"].arn
     } : { DATABASE_SECRET = aws_secretsmanager_secret.login["loader"].arn }
   }
-  # The secret of the owner, which RDS keeps, has no address in it.
+  # The secret of the owner, which RDS keeps, has no address in it, and those of the logins keep the one that they were
+  # written with.
   job_addresses = {
-    for task in keys(local.jobs) : task => merge(
-      { DATABASE_SECRET_ARN = local.job_secrets[task].DATABASE_SECRET },
-      task == "migrate" ? { DATABASE_HOST = local.writer_host } : {},
-    )
+    for task in keys(local.jobs) : task => {
+      DATABASE_SECRET_ARN = local.job_secrets[task].DATABASE_SECRET
+      DATABASE_HOST       = local.writer_host
+    }
   }
 }
 

@@ -11,8 +11,9 @@ resource "aws_db_parameter_group" "main" {
     for_each = local.database_parameters
 
     content {
-      name  = parameter.key
-      value = parameter.value
+      name         = parameter.key
+      value        = parameter.value.value
+      apply_method = parameter.value.method
     }
   }
 
@@ -58,12 +59,25 @@ resource "aws_db_instance" "main" {
   skip_final_snapshot        = !var.deletion_protection
   final_snapshot_identifier  = "${local.name}-final"
 
-  enabled_cloudwatch_logs_exports       = ["postgresql", "upgrade"]
-  performance_insights_enabled          = true
+  apply_immediately           = local.apply_immediately
+  allow_major_version_upgrade = var.allow_major_version_upgrade
+
+  enabled_cloudwatch_logs_exports       = local.database_logs
+  performance_insights_enabled          = local.insights
   performance_insights_retention_period = 7
   performance_insights_kms_key_id       = aws_kms_key.main.arn
   monitoring_interval                   = var.monitoring ? 60 : 0
   monitoring_role_arn                   = one(aws_iam_role.rds_monitoring[*].arn)
 
-  depends_on = [aws_cloudwatch_log_group.database]
+  lifecycle {
+    # Another key would be another database: this one keeps the key that it was made with.
+    ignore_changes = [kms_key_id, performance_insights_kms_key_id]
+
+    postcondition {
+      condition     = lookup(local.version_may_follow, split(".", self.engine_version_actual)[0], true)
+      error_message = "The database is PostgreSQL ${self.engine_version_actual}: database_version = ${var.database_version} needs allow_major_version_upgrade = true, and there is no way back to an older one (docs/operations.md, \"A new major version of PostgreSQL\")."
+    }
+  }
+
+  depends_on = [aws_cloudwatch_log_group.database, terraform_data.database]
 }

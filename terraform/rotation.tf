@@ -4,9 +4,11 @@
 resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
   count = var.rotation ? 1 : 0
 
-  name           = "${local.name}-rotation"
-  application_id = "arn:${local.partition}:serverlessrepo:us-east-1:297356227824:applications/SecretsManagerRDSPostgreSQLRotationMultiUser"
-  capabilities   = ["CAPABILITY_IAM", "CAPABILITY_RESOURCE_POLICY"]
+  name = "${local.name}-rotation"
+  # The version that aws-cdk-lib 2.276 pins (aws-secretsmanager/lib/secret-rotation.ts).
+  semantic_version = "1.1.671"
+  application_id   = "arn:${local.partition}:serverlessrepo:us-east-1:297356227824:applications/SecretsManagerRDSPostgreSQLRotationMultiUser"
+  capabilities     = ["CAPABILITY_IAM", "CAPABILITY_RESOURCE_POLICY"]
 
   parameters = {
     functionName             = local.rotation_function
@@ -19,18 +21,53 @@ resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
     # Letters and digits alone: nothing that an address of a database would have to quote.
     excludePunctuation = "true"
   }
+
+  depends_on = [aws_cloudwatch_log_group.rotation]
+}
+
+# Lambda would make it by itself, and keep it for ever.
+resource "aws_cloudwatch_log_group" "rotation" {
+  count = var.rotation ? 1 : 0
+
+  name              = "/aws/lambda/${local.rotation_function}"
+  retention_in_days = var.log_days
+  kms_key_id        = aws_kms_key.main.arn
+}
+
+# Which of the secrets there were before this plan. Secrets Manager tries a rotation's function as soon as it is given to
+# a secret, whatever rotate_immediately says (RotateSecret, "RotateImmediately"), and in an environment that is being
+# made nobody can log in: `migrate` makes the users from the secrets, after the first apply. So rotation begins with the
+# second one.
+data "aws_secretsmanager_secrets" "login" {
+  count = var.rotation ? 1 : 0
+
+  filter {
+    name   = "name"
+    values = [for key in keys(local.logins) : "ratesflow/${local.environment}/${key}"]
+  }
 }
 
 locals {
   rotation_function = "${local.name}-rotation"
+  rotated = {
+    for key, user in local.logins : key => user
+    if var.rotation && contains(flatten(data.aws_secretsmanager_secrets.login[*].names), "ratesflow/${local.environment}/${key}")
+  }
+}
+
+check "rotation" {
+  assert {
+    condition     = !var.rotation || length(local.rotated) == length(local.logins)
+    error_message = "Passwords are not rotated yet: run `ratesflow migrate`, which makes the users, then plan and apply once more."
+  }
 }
 
 resource "aws_secretsmanager_secret_rotation" "login" {
-  for_each = var.rotation ? local.logins : {}
+  for_each = local.rotated
 
   secret_id           = aws_secretsmanager_secret.login[each.key].id
   rotation_lambda_arn = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.rotation_function}"
-  # Not before `migrate` has made the users.
+  # At the hour that rotation_schedule names.
   rotate_immediately = false
 
   rotation_rules {

@@ -32,8 +32,11 @@ resource "aws_secretsmanager_secret_version" "login" {
 
   secret_id = aws_secretsmanager_secret.login[each.key].id
 
-  # Written when its version here changes, which is never: from then on rotation writes. The host is the writer's, as
-  # rotation demands; the API names the readers' by DATABASE_HOST.
+  # Written once: from then on rotation writes. Terraform does not follow the database's address or its owner's secret by
+  # itself, since with them it would write a password that the users of a restored database do not have. Whoever puts
+  # another database in its place says so (see terraform_data.database): then this is written again, and the users are
+  # made from it by `migrate`. What reads it, by the way, takes the address from DATABASE_HOST; only rotation takes it
+  # from here, which is why it is the writer's.
   secret_string_wo_version = 1
   secret_string_wo = jsonencode({
     engine    = "postgres"
@@ -44,4 +47,8 @@ resource "aws_secretsmanager_secret_version" "login" {
     password  = ephemeral.random_password.login[each.key].result
     masterarn = local.owner_secret_arn
   })
+
+  lifecycle {
+    replace_triggered_by = [terraform_data.database]
+  }
 }

@@ -39,8 +39,36 @@ variable "aurora_readers" {
   }
 }
 
+variable "aurora_maximum_readers" {
+  description = "Aurora readers that there may be at most: beyond aurora_readers they come and go with the readers' processors; null keeps the number fixed."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.aurora_maximum_readers == null || try(var.aurora_maximum_readers >= var.aurora_readers && var.aurora_readers > 0 && var.aurora_maximum_readers <= 15, false)
+    error_message = "aurora_maximum_readers must be aurora_readers to 15, and aurora_readers 1 at least."
+  }
+}
+
+variable "apply_immediately" {
+  description = "Change the database at once, even if that restarts it; false waits for Sunday, 02:30 UTC; null waits only with deletion_protection."
+  type        = bool
+  default     = null
+}
+
+variable "allow_major_version_upgrade" {
+  description = "Let a newer database_version upgrade the database, which stops it for minutes; set it for that one apply."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = !var.allow_major_version_upgrade || local.apply_immediately
+    error_message = "allow_major_version_upgrade needs apply_immediately = true: the parameters of the old version are deleted in the same apply, which fails while the upgrade waits."
+  }
+}
+
 variable "database_version" {
-  description = "Major version of PostgreSQL: one that the tests run on."
+  description = "Major version of PostgreSQL: one that the tests run on. A newer one needs allow_major_version_upgrade."
   type        = string
   default     = "16"
 
@@ -78,4 +106,15 @@ variable "backup_days" {
   description = "Days for which the database can be restored to any second: 1 to 35."
   type        = number
   default     = 14
+}
+
+variable "backup_region" {
+  description = "Another region that the database's backups are copied to, against the loss of this one; null copies nothing."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.backup_region != var.region
+    error_message = "backup_region must be another region than region."
+  }
 }

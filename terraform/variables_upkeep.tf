@@ -1,7 +1,7 @@
 # What runs by the clock, and how long things are kept.
 
 variable "rotation" {
-  description = "Rotate the database passwords of loader and API by alternating users."
+  description = "Rotate the database passwords of loader and API by alternating users, from the second apply on: the first one makes what `migrate` makes the users from."
   type        = bool
   default     = true
 }

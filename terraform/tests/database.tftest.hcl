@@ -37,9 +37,24 @@ run "aurora" {
     error_message = "TLS is forced"
   }
 
+  # Rotation's statements hold passwords in clear.
   assert {
-    condition     = alltrue([for name in ["log_statement", "log_min_duration_statement"] : contains([for parameter in aws_rds_cluster_parameter_group.main[0].parameter : parameter.name], name)])
-    error_message = "slow statements and changes of the schema are logged"
+    condition = { for parameter in aws_rds_cluster_parameter_group.main[0].parameter : parameter.name => parameter.value
+      if contains(["log_statement", "log_min_duration_statement", "log_min_error_statement"], parameter.name) } == {
+      log_statement = "none", log_min_duration_statement = "-1", log_min_error_statement = "panic"
+    }
+    error_message = "no setting logs the text of a statement about a role: whatever it is, slow, or failed"
+  }
+
+  assert {
+    condition = { for parameter in aws_rds_cluster_parameter_group.main[0].parameter : parameter.name => "${parameter.value} ${parameter.apply_method}"
+      if contains(["shared_preload_libraries", "pgaudit.log", "auto_explain.log_min_duration", "rds.force_ssl"], parameter.name) } == {
+      "shared_preload_libraries"      = "pg_stat_statements,pgaudit,auto_explain pending-reboot"
+      "pgaudit.log"                   = "ddl,role immediate"
+      "auto_explain.log_min_duration" = "1000 immediate"
+      "rds.force_ssl"                 = "1 pending-reboot"
+    }
+    error_message = "changes of tables and roles are audited, slow queries logged; what a restart takes is said to wait for it"
   }
 
   assert {
@@ -53,8 +68,8 @@ run "aurora" {
   }
 
   assert {
-    condition     = local.api_environment.DATABASE_HOST == "readers.example" && local.job_addresses["migrate"].DATABASE_HOST == "writer.example"
-    error_message = "the API reads from readers, migrations write to the writer"
+    condition     = local.api_environment.DATABASE_HOST == "readers.example" && alltrue([for task, address in local.job_addresses : address.DATABASE_HOST == "writer.example"])
+    error_message = "the API reads from readers, every task writes to the writer, whatever address a secret holds"
   }
 
   assert {
@@ -64,7 +79,32 @@ run "aurora" {
 
   assert {
     condition     = length(aws_secretsmanager_secret_rotation.login) == 2 && alltrue([for rotation in aws_secretsmanager_secret_rotation.login : !rotation.rotate_immediately])
-    error_message = "loader and reader are rotated, but not before their users were made"
+    error_message = "loader and reader are rotated, at the hour that is scheduled"
+  }
+
+  assert {
+    condition     = can(regex("^[0-9]+\\.[0-9]+\\.[0-9]+$", aws_serverlessapplicationrepository_cloudformation_stack.rotation[0].semantic_version))
+    error_message = "the rotation function is of a version that was chosen"
+  }
+
+  assert {
+    condition     = [for group in [aws_cloudwatch_log_group.rotation[0], aws_cloudwatch_log_group.insights[0], aws_cloudwatch_log_group.database["postgresql"]] : "${group.name} ${group.retention_in_days}"] == ["/aws/lambda/ratesflow-test-rotation 365", "/aws/ecs/containerinsights/ratesflow-test/performance 365", "/aws/rds/cluster/ratesflow-test/postgresql 365"]
+    error_message = "what services write logs to is there before them, and ends"
+  }
+
+  assert {
+    condition     = !aws_rds_cluster.main[0].apply_immediately && alltrue([for instance in aws_rds_cluster_instance.main : !instance.apply_immediately])
+    error_message = "with deletion_protection changes that restart it wait for the maintenance window"
+  }
+
+  assert {
+    condition     = alltrue([for instance in aws_rds_cluster_instance.main : !instance.performance_insights_enabled])
+    error_message = "below two capacity units Performance Insights would take the memory"
+  }
+
+  assert {
+    condition     = length(aws_appautoscaling_target.readers) == 0 && length(aws_backup_vault.here) == 0
+    error_message = "readers do not come and go, and nothing is copied, unless told so"
   }
 
   assert {
@@ -93,6 +133,9 @@ run "aurora_that_pauses" {
 }
 
 run "one_small_instance" {
+  # An environment of its own: one that is there keeps its kind.
+  state_key = "instance"
+
   variables {
     aurora              = false
     rds_multi_az        = false
@@ -113,6 +156,16 @@ run "one_small_instance" {
   assert {
     condition     = aws_db_instance.main[0].storage_encrypted && !aws_db_instance.main[0].publicly_accessible && !aws_db_instance.main[0].multi_az
     error_message = "encrypted, private, in one zone"
+  }
+
+  assert {
+    condition     = [for group in values(aws_cloudwatch_log_group.database) : group.name] == ["/aws/rds/instance/ratesflow-test/postgresql", "/aws/rds/instance/ratesflow-test/upgrade"]
+    error_message = "both logs of it end"
+  }
+
+  assert {
+    condition     = aws_db_instance.main[0].apply_immediately && aws_db_instance.main[0].performance_insights_enabled
+    error_message = "what may be deleted is changed at once"
   }
 
   assert {
@@ -140,4 +193,50 @@ run "more_capacity_than_there_is" {
   }
 
   expect_failures = [var.aurora_maximum_capacity]
+}
+
+run "readers_that_come_and_go" {
+  command = plan
+
+  variables {
+    aurora_minimum_capacity = 2
+    aurora_maximum_readers  = 5
+  }
+
+  assert {
+    condition     = [aws_appautoscaling_target.readers[0].min_capacity, aws_appautoscaling_target.readers[0].max_capacity, aws_appautoscaling_target.readers[0].resource_id] == [2, 5, "cluster:ratesflow-test"]
+    error_message = "from Terraform's readers to so many"
+  }
+
+  assert {
+    condition     = alltrue([for instance in aws_rds_cluster_instance.main : instance.performance_insights_enabled])
+    error_message = "two capacity units are enough for Performance Insights"
+  }
+}
+
+run "fewer_readers_than_there_are" {
+  command = plan
+
+  variables {
+    aurora_maximum_readers = 1
+  }
+
+  expect_failures = [var.aurora_maximum_readers]
+}
+
+run "an_environment_that_is_being_made" {
+  command = plan
+
+  override_data {
+    target = data.aws_secretsmanager_secrets.login
+    values = { names = [] }
+  }
+
+  # Secrets Manager would try the rotation at once, on users that `migrate` has not made yet.
+  assert {
+    condition     = length(aws_secretsmanager_secret_rotation.login) == 0 && length(aws_serverlessapplicationrepository_cloudformation_stack.rotation) == 1
+    error_message = "rotation begins with the second apply"
+  }
+
+  expect_failures = [check.rotation]
 }

@@ -84,6 +84,9 @@ run "with_aurora" {
 }
 
 run "with_an_instance" {
+  # An environment of its own: one that is there keeps its kind.
+  state_key = "instance"
+
   variables {
     aurora   = false
     rotation = false

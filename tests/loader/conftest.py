@@ -43,7 +43,8 @@ class Desk:
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 
-def _desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Return a desk with a bucket of its own, whose tasks log in as the loader of the shared server."""
     bucket = f"desk-{next(_numbers)}"
     s3 = aws("s3")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -57,13 +58,13 @@ def _desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk on each version of PostgreSQL."""
-    return _desk(database, aws, monkeypatch)
+    return make_desk(database, aws, monkeypatch)
 
 
 @pytest.fixture
 def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk on the newest PostgreSQL alone."""
-    return _desk(database18, aws, monkeypatch)
+    return make_desk(database18, aws, monkeypatch)
 
 
 @pytest.fixture

@@ -65,17 +65,30 @@ mock_resource "aws_sfn_alias" {
 
 mock_resource "aws_rds_cluster" {
   defaults = {
-    endpoint           = "writer.example"
-    reader_endpoint    = "readers.example"
-    master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" }]
+    arn                   = "arn:aws:rds:eu-central-1:123456789012:cluster:cluster"
+    endpoint              = "writer.example"
+    reader_endpoint       = "readers.example"
+    engine_version_actual = "16.9"
+    master_user_secret    = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" }]
   }
 }
 
 mock_resource "aws_db_instance" {
   defaults = {
-    address            = "instance.example"
-    master_user_secret = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" }]
+    arn                   = "arn:aws:rds:eu-central-1:123456789012:db:instance"
+    address               = "instance.example"
+    engine_version_actual = "16.9"
+    master_user_secret    = [{ secret_arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" }]
   }
+}
+
+# An environment that has been applied before: its secrets are there.
+mock_data "aws_secretsmanager_secrets" {
+  defaults = { names = ["ratesflow/test/loader", "ratesflow/test/reader"] }
+}
+
+mock_resource "aws_backup_vault" {
+  defaults = { arn = "arn:aws:backup:eu-west-1:123456789012:backup-vault:vault" }
 }
 
 mock_resource "aws_lb" {

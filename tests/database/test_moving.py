@@ -1,0 +1,153 @@
+"""A database moves by dump and restore, with the commands of the runbook, under an owner that is no superuser."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+from falcon import testing
+
+from database import reference, reference_change
+from database.migrate import migrate
+from local.deploy import Clients
+from local.postgres import POSTGRES_VERSIONS, Postgres
+from tests.api.service import connections_to, database_reader, uncached
+from tests.ci.pipeline import ROOT
+from tests.fix_database import PASSWORD, Database, run_alone
+from tests.loader.conftest import Desk, make_desk
+from tests.loader.samples import csv, rows
+from tests.loader.test_tasks import committed
+
+OWNER = "ratesflow_admin"
+LOGINS = {"LOADER": "ratesflow_loader_login", "READER": "ratesflow_reader_login"}
+RUNBOOK = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+
+
+def commands(section: str) -> list[str]:
+    """Return the commands of PostgreSQL's programs in a section of the runbook, in its order."""
+    text = RUNBOOK.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^ +\$ ((?:psql|pg_dump|pg_restore) .*)$", text, re.M)
+
+
+class Rds:
+    """A database as RDS makes it, on a server of the tests: its owner may make roles, and is no superuser."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.database = Database(server, "ratesflow")
+        self.url = server.url(OWNER, PASSWORD, "ratesflow")
+
+    def login(self, role: str, password: str) -> str:
+        """Return the address for a login that a migration made."""
+        return self.database.server.url(LOGINS[role], password, "ratesflow")
+
+    def migrate(self, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
+        """Migrate as its owner, with secrets of that password."""
+        for role, user in LOGINS.items():
+            monkeypatch.setenv(f"DATABASE_SECRET_{role}", json.dumps({"username": user, "password": password}))
+        migrate(self.url)
+
+    def run(self, command: str, folder: Path) -> None:
+        """Run a command of the runbook in a shell, on this database and with the newest programs."""
+        programs = POSTGRES_VERSIONS[18]
+        settings = {"PGPORT": str(self.database.server.port), "PGPASSWORD": PASSWORD, "old": "127.0.0.1"}
+        environ = {**os.environ, **settings, "new": "127.0.0.1", "PATH": f"{programs}:{os.environ['PATH']}"}
+        command = command.replace("ratesflow.dump", str(folder / "ratesflow.dump"))
+        done = subprocess.run(command, shell=True, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+@contextmanager
+def _rds(server: Postgres) -> Iterator[Rds]:
+    # The roles of the service are there already; on RDS the owner makes them, and may administer what it made.
+    run_alone(server.url(), f"CREATE ROLE {OWNER} LOGIN CREATEROLE CREATEDB PASSWORD '{PASSWORD}'")
+    run_alone(server.url(), f"GRANT ratesflow_owner TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET TRUE")
+    administered = "ratesflow_loader, ratesflow_reader"
+    run_alone(server.url(), f"GRANT {administered} TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
+    run_alone(server.url(), f"CREATE DATABASE ratesflow OWNER {OWNER}")
+    yield Rds(server)
+    run_alone(server.url(), "DROP DATABASE ratesflow WITH (FORCE)")
+    run_alone(server.url(), f"DROP ROLE IF EXISTS {', '.join(f'{user}_clone, {user}' for user in LOGINS.values())}")
+    run_alone(server.url(), f"DROP OWNED BY {OWNER}; DROP ROLE {OWNER}")
+
+
+@pytest.fixture
+def old_and_new(servers: Callable[[int], Postgres]) -> Iterator[tuple[Rds, Rds]]:
+    """Two empty databases: one of PostgreSQL 16, one of 18."""
+    with ExitStack() as stack:
+        yield stack.enter_context(_rds(servers(16))), stack.enter_context(_rds(servers(18)))
+
+
+def answers(url: str) -> list[Any]:
+    """Return what the service answers for every lane of the sample, between two ports and between two regions."""
+    connections = connections_to(url)
+    try:
+        client = testing.TestClient(uncached(database_reader(connections)))
+        dates = {"date_from": "2021-01-20", "date_to": "2021-02-13"}
+        lanes = sorted({(orig, dest) for orig, dest, _, _ in rows(3000)})
+        found = [client.simulate_get("/rates", params={**dates, "orig_code": o, "dest_code": d}) for o, d in lanes]
+        regions = {**dates, "orig_code": "china_main", "dest_code": "northern_europe"}
+        return [answer.json for answer in (*found, client.simulate_get("/rates", params=regions))]
+    finally:
+        connections.close()
+
+
+def _desk(rds: Rds, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    desk = make_desk(rds.database, aws, monkeypatch)
+    monkeypatch.setenv("DATABASE_URL", rds.login("LOADER", "first"))
+    return desk
+
+
+def test_the_runbook_moves_a_database(
+    old_and_new: tuple[Rds, Rds], aws: Clients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Everything is there afterwards, the same to the last digit; loads go on, and know what was loaded before."""
+    old, new = old_and_new
+    old.migrate(monkeypatch, "first")
+    with closing(psycopg2.connect(old.database.url)) as connection:
+        reference_change.load(connection, reference.builtin())
+    desk = _desk(old, aws, monkeypatch)
+    committed(desk, csv(rows(3000)))
+    before, everything = answers(old.login("READER", "first")), old.database.snapshot()
+    assert any(day["price"] for day in before[-1]["rates"]), "a region of the sample has prices"
+
+    steps = commands("Moving between Aurora and RDS")
+    assert [step.split()[0] for step in steps] == ["psql", "pg_dump", "pg_restore", "psql"]
+    for step in steps:
+        (old if '"$old"' in step else new).run(step, tmp_path)
+    new.migrate(monkeypatch, "second")
+
+    assert new.database.snapshot() == everything
+    assert answers(new.login("READER", "second")) == before
+    monkeypatch.setenv("DATABASE_URL", new.login("LOADER", "second"))
+    moved = Desk(new.database, desk.bucket, desk.aws)
+    committed(moved, csv(rows(500, seed=2)), key="incoming/later.csv")
+    assert moved.database.one("SELECT count(*) FROM committed_prices") == 3500
+
+
+def test_the_users_of_a_restored_database_are_made_anew(
+    old_and_new: tuple[Rds, Rds], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whatever passwords it has, and whichever of two rotated users: those of the secrets hold afterwards."""
+    _, restored = old_and_new
+    restored.migrate(monkeypatch, "of that moment")
+    with closing(psycopg2.connect(restored.url)) as owner, owner, owner.cursor() as cursor:
+        for user in LOGINS.values():  # as rotation does it
+            cursor.execute(f"CREATE ROLE {user}_clone WITH LOGIN PASSWORD 'of that moment'")
+            cursor.execute(f"GRANT {user} TO {user}_clone")
+
+    (drop,) = commands("Restore")
+    restored.run(drop, tmp_path)
+    restored.migrate(monkeypatch, "of now")
+
+    for role, query in {"LOADER": "SELECT count(*) FROM batches", "READER": "SELECT count(*) FROM rates"}.items():
+        with closing(psycopg2.connect(restored.login(role, "of now"))) as connection, connection.cursor() as cursor:
+            cursor.execute(query)
+            assert cursor.fetchone() == (0,)
+        with pytest.raises(psycopg2.OperationalError, match="password"):
+            psycopg2.connect(restored.login(role, "of that moment"))
