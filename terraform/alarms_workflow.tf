@@ -111,7 +111,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail-type = ["Batch Job State Change"]
     detail = {
       status   = ["FAILED"]
-      jobQueue = [aws_batch_job_queue.tasks.arn]
+      jobQueue = [for queue in aws_batch_job_queue.tasks : queue.arn]
       jobName  = [for task in sort(setsubtract(keys(local.jobs), local.batch_tasks)) : { prefix = "${task}-" }]
     }
   })

@@ -1,7 +1,7 @@
 # Alarms, metrics, logs, and who is told.
 
 variable "monitoring" {
-  description = "Dashboard, alarms, metrics of tasks and API, container insights, enhanced monitoring: all or nothing."
+  description = "Dashboard, alarms, metrics of tasks and API, container insights, enhanced monitoring, traces, flow logs: all or nothing."
   type        = bool
   default     = true
 }
