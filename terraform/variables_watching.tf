@@ -6,6 +6,17 @@ variable "monitoring" {
   default     = true
 }
 
+variable "nothing_arrived_hours" {
+  description = "Say so when no file has arrived for so many hours: longer than suppliers are silent, nights and holidays included. 0 never does."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.nothing_arrived_hours >= 0 && var.nothing_arrived_hours <= 168 && floor(var.nothing_arrived_hours) == var.nothing_arrived_hours
+    error_message = "nothing_arrived_hours must be 0 to 168: CloudWatch looks back over a week at most."
+  }
+}
+
 variable "alarm_emails" {
   description = "Addresses that alarms and the budget are sent to; each has to confirm by the link in its first mail."
   type        = list(string)
