@@ -20,13 +20,13 @@ locals {
       expression = "FILL(failed, 0) + FILL(timed_out, 0)"
     }
     executions-throttled = {
-      summary   = "Step Functions slowed executions down, or their starts: the account's quotas are used up."
+      summary   = "Step Functions holds steps of executions back: the account's quota of state transitions is used up."
       threshold = 0
       metrics = {
-        steps  = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.by_machine, stat = "Sum" }
-        starts = { namespace = "AWS/States", name = "ThrottledEvents", dimensions = { APIName = "StartExecution" }, stat = "Sum" }
+        steps   = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.by_machine, stat = "Sum" }
+        account = { namespace = "AWS/States", name = "ThrottledEvents", dimensions = { ServiceMetric = "StateTransition" }, stat = "Sum" }
       }
-      expression = "FILL(steps, 0) + FILL(starts, 0)"
+      expression = "FILL(steps, 0) + FILL(account, 0)"
     }
     nothing-arrived = {
       summary    = "no execution has started for nothing_arrived_hours."
