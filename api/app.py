@@ -30,6 +30,7 @@ def create_app(reader: RatesReader, known: KnownAnswers) -> FalconApp:
     app.add_route("/ports", PortsResource(reader, known))
     app.add_route("/regions", RegionsResource(reader, known))
     app.add_route("/health/live", LiveResource())
+    app.add_route("/health/started", StartedResource(reader))
     app.add_route("/health/ready", ReadyResource(reader))
     problems.install(app)
     return app
@@ -41,6 +42,27 @@ class LiveResource:
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
         """Answer that it lives."""
         response.data = b'{"status":"live"}'
+        response.set_header("Cache-Control", "no-store")
+
+    on_head = on_get
+
+
+class StartedResource:
+    """Whether this process has reached the database since it started: what a new deployment is judged by.
+
+    It does not take that back while the database is away: a new process would not reach it either, and knows nothing.
+    """
+
+    def __init__(self, reader: RatesReader) -> None:
+        self._reader = reader
+        self._has_started = False
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer that it has started. Raises DatabaseAwayError or OverloadedError, which become a 503, before."""
+        if not self._has_started:
+            self._reader.check()
+            self._has_started = True
+        response.data = b'{"status":"started"}'
         response.set_header("Cache-Control", "no-store")
 
     on_head = on_get

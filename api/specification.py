@@ -34,6 +34,10 @@ def specification() -> Json:
                 _text("application/json", "The document.", {"type": "object"}), _conditional(),
             ),
             "/health/live": _item("Whether the process lives", "live", {"200": _health("It does.", "live")}, []),
+            "/health/started": _item(
+                "Whether the process has reached the database since it started", "started",
+                {"200": _health("It has.", "started"), "503": _reference("unavailable")}, [],
+            ),
             "/health/ready": _item(
                 "Whether requests can be answered", "ready",
                 {"200": _health("They can.", "ready", "busy"), "503": _reference("unavailable")}, [],

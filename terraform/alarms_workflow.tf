@@ -4,6 +4,11 @@ locals {
   by_machine     = { StateMachineArn = local.state_machine_arn }
   by_environment = { Environment = local.environment }
 
+  # Amazon ECS Developer Guide, "AWS Fargate usage metrics": of all that runs in the account and region.
+  fargate_vcpus     = { Service = "Fargate", Type = "Resource", Resource = "vCPU" }
+  uses_fargate      = !local.on_ec2 || !var.api_spot
+  uses_fargate_spot = var.compute == "fargate-spot" || var.api_spot
+
   workflow_alarms = {
     execution-failed = {
       summary   = "an execution failed or ran out of time."
@@ -13,6 +18,27 @@ locals {
         timed_out = { namespace = "AWS/States", name = "ExecutionsTimedOut", dimensions = local.by_machine, stat = "Sum" }
       }
       expression = "FILL(failed, 0) + FILL(timed_out, 0)"
+    }
+    executions-throttled = {
+      summary   = "Step Functions holds steps of executions back: the account's quota of state transitions is used up."
+      threshold = 0
+      metrics = {
+        steps   = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.by_machine, stat = "Sum" }
+        account = { namespace = "AWS/States", name = "ThrottledEvents", dimensions = { ServiceMetric = "StateTransition" }, stat = "Sum" }
+      }
+      expression = "FILL(steps, 0) + FILL(account, 0)"
+    }
+    nothing-arrived = {
+      summary    = "no execution has started for nothing_arrived_hours."
+      threshold  = 1
+      comparison = "LessThanThreshold"
+      missing    = "breaching"
+      when       = var.nothing_arrived_hours > 0
+      seconds    = 3600
+      periods    = max(1, var.nothing_arrived_hours)
+      metrics = {
+        started = { namespace = "AWS/States", name = "ExecutionsStarted", dimensions = local.by_machine, stat = "Sum" }
+      }
     }
     execution-slow = {
       summary   = "an execution took more than half an hour, its waits included (milliseconds)."
@@ -27,6 +53,24 @@ locals {
       metrics = {
         waited = { namespace = "ratesflow", name = "QueueWaitSeconds", dimensions = local.by_environment, stat = "Maximum" }
       }
+    }
+    fargate-quota = {
+      summary   = "the account uses more than 80 % of its quota of Fargate On-Demand vCPUs (percent)."
+      threshold = 80
+      when      = local.uses_fargate
+      metrics = {
+        used = { namespace = "AWS/Usage", name = "ResourceCount", dimensions = merge(local.fargate_vcpus, { Class = "Standard/OnDemand" }), stat = "Maximum" }
+      }
+      expression = "100 * used / SERVICE_QUOTA(used)"
+    }
+    fargate-spot-quota = {
+      summary   = "the account uses more than 80 % of its quota of Fargate Spot vCPUs (percent)."
+      threshold = 80
+      when      = local.uses_fargate_spot
+      metrics = {
+        used = { namespace = "AWS/Usage", name = "ResourceCount", dimensions = merge(local.fargate_vcpus, { Class = "Standard/Spot" }), stat = "Maximum" }
+      }
+      expression = "100 * used / SERVICE_QUOTA(used)"
     }
     arrivals-waiting = {
       summary   = "an event of an arrived file has waited more than ten minutes for the trigger (seconds)."
@@ -111,7 +155,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail-type = ["Batch Job State Change"]
     detail = {
       status   = ["FAILED"]
-      jobQueue = [aws_batch_job_queue.tasks.arn]
+      jobQueue = [for queue in aws_batch_job_queue.tasks : queue.arn]
       jobName  = [for task in sort(setsubtract(keys(local.jobs), local.batch_tasks)) : { prefix = "${task}-" }]
     }
   })

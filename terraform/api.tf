@@ -111,6 +111,10 @@ resource "aws_ecs_service" "api" {
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
 
+  # Without it the provider replaces the whole service for another capacity_provider_strategy, which is an outage. With
+  # it, what changes the service starts its tasks anew, as most of that does anyhow; a plan without a change stays empty.
+  force_new_deployment = true
+
   # On an account's first day the tables come minutes after the service does: see outputs.tf, migration.
   health_check_grace_period_seconds = 300
 

@@ -1,15 +1,38 @@
 # Where tasks run: on Fargate, on Fargate Spot with On-Demand behind it, or on EC2.
+#
+# Each platform has a queue of its own, and both kinds of its environments: a queue cannot hold Fargate and EC2, and an
+# execution's version of the state machine names the queue and the job definitions that it began with. So `compute`
+# chooses a queue for what starts, and what is under way ends where it began. What waits for jobs costs nothing.
 
 locals {
-  on_ec2 = startswith(var.compute, "ec2")
+  on_ec2   = startswith(var.compute, "ec2")
+  on_spot  = endswith(var.compute, "-spot")
+  platform = local.on_ec2 ? "ec2" : "fargate"
 
-  # In the order in which the queue tries them.
+  # By platform: its Spot, and its On-Demand.
+  kinds = merge(
+    { fargate = ["FARGATE_SPOT", "FARGATE"] },
+    var.ec2_queue ? { ec2 = ["SPOT", "EC2"] } : {},
+  )
+
+  # In the order in which each queue tries them. What still waits in the queue of the other platform needs no bargain.
   environments = {
-    fargate      = ["FARGATE"]
-    fargate-spot = ["FARGATE_SPOT", "FARGATE"]
-    ec2          = ["EC2"]
-    ec2-spot     = ["SPOT", "EC2"]
-  }[var.compute]
+    for platform, kinds in local.kinds : platform => platform == local.platform && local.on_spot ? kinds : [kinds[1]]
+  }
+
+  # Both ceilings together are maximum_vcpus. Spot has three quarters of it; On-Demand behind it the rest, which takes the
+  # largest task. Whether Batch goes on to the second environment when Fargate Spot has no capacity, AWS does not promise.
+  largest_task = max([for task in keys(local.jobs) : ceil(local.vcpus[task])]...)
+  behind_spot  = max(local.largest_task, floor(var.maximum_vcpus / 4))
+  ceilings = merge([
+    for platform, kinds in local.kinds : {
+      (kinds[0]) = var.maximum_vcpus - local.behind_spot
+      (kinds[1]) = platform == local.platform && local.on_spot ? local.behind_spot : var.maximum_vcpus
+    }
+  ]...)
+
+  first_of_all    = local.environments[local.platform][0]
+  longest_minutes = max([for job in values(local.jobs) : ceil(job.timeout.attemptDurationSeconds / 60)]...)
 
   # A job that can never run leaves the queue after this; it is also what an execution waits: queue_seconds in
   # workflow/settings.py.
@@ -17,7 +40,7 @@ locals {
 }
 
 resource "aws_batch_compute_environment" "tasks" {
-  for_each = toset(local.environments)
+  for_each = toset(flatten(values(local.kinds)))
 
   # The prefix, since a new one must be there before the queue lets go of the old one.
   name_prefix = "${local.name}-${lower(replace(each.key, "_", "-"))}-"
@@ -26,17 +49,18 @@ resource "aws_batch_compute_environment" "tasks" {
 
   compute_resources {
     type               = each.key
-    max_vcpus          = var.maximum_vcpus
+    max_vcpus          = local.ceilings[each.key]
     subnets            = aws_subnet.private[*].id
     security_group_ids = [aws_security_group.tasks.id]
 
-    min_vcpus           = local.on_ec2 ? 0 : null
-    instance_type       = local.on_ec2 ? var.instance_types : null
-    instance_role       = local.on_ec2 ? aws_iam_instance_profile.instances[0].arn : null
-    allocation_strategy = local.on_ec2 ? (each.key == "SPOT" ? "SPOT_PRICE_CAPACITY_OPTIMIZED" : "BEST_FIT_PROGRESSIVE") : null
+    # What is kept running must be what jobs are offered first, or nothing would come to it.
+    min_vcpus           = startswith(each.key, "FARGATE") ? null : each.key == local.first_of_all ? var.minimum_vcpus : 0
+    instance_type       = startswith(each.key, "FARGATE") ? null : var.instance_types
+    instance_role       = startswith(each.key, "FARGATE") ? null : aws_iam_instance_profile.instances[0].arn
+    allocation_strategy = startswith(each.key, "FARGATE") ? null : each.key == "SPOT" ? "SPOT_PRICE_CAPACITY_OPTIMIZED" : "BEST_FIT_PROGRESSIVE"
 
     dynamic "ec2_configuration" {
-      for_each = local.on_ec2 ? [local.gpus ? "ECS_AL2023_NVIDIA" : "ECS_AL2023"] : []
+      for_each = startswith(each.key, "FARGATE") ? [] : [local.gpus ? "ECS_AL2023_NVIDIA" : "ECS_AL2023"]
 
       content {
         image_type = ec2_configuration.value
@@ -44,7 +68,7 @@ resource "aws_batch_compute_environment" "tasks" {
     }
 
     dynamic "launch_template" {
-      for_each = aws_launch_template.instances
+      for_each = startswith(each.key, "FARGATE") ? [] : aws_launch_template.instances
 
       content {
         launch_template_id = launch_template.value.id
@@ -53,18 +77,34 @@ resource "aws_batch_compute_environment" "tasks" {
     }
   }
 
+  # Other instance types, another launch template or image, other subnets: Batch replaces the instances, which it does in
+  # place for the strategies above and the role of its own. It waits for their jobs half an hour unless told otherwise; an
+  # attempt may take longer.
+  dynamic "update_policy" {
+    for_each = startswith(each.key, "FARGATE") ? [] : [min(360, 2 * local.longest_minutes)] # 360 is the provider's most
+
+    content {
+      job_execution_timeout_minutes = update_policy.value
+      terminate_jobs_on_update      = false
+    }
+  }
+
   lifecycle {
     create_before_destroy = true
   }
+
+  depends_on = [aws_iam_role_policy_attachment.instances]
 }
 
 resource "aws_batch_job_queue" "tasks" {
-  name     = local.name
+  for_each = local.environments
+
+  name     = each.key == "fargate" ? local.name : "${local.name}-${each.key}"
   state    = "ENABLED"
   priority = 1
 
   dynamic "compute_environment_order" {
-    for_each = local.environments
+    for_each = each.value
 
     content {
       order               = compute_environment_order.key + 1
@@ -88,62 +128,12 @@ resource "aws_batch_job_queue" "tasks" {
   }
 }
 
-# Instances of EC2, where tasks need more than Fargate has.
-
-resource "aws_launch_template" "instances" {
-  count = local.on_ec2 ? 1 : 0
-
-  name_prefix            = "${local.name}-tasks-"
-  update_default_version = true
-
-  # A hop limit of one keeps containers from the instance's own role: they have that of their task.
-  metadata_options {
-    http_endpoint               = "enabled"
-    http_tokens                 = "required"
-    http_put_response_hop_limit = 1
-  }
-
-  block_device_mappings {
-    device_name = "/dev/xvda"
-
-    ebs {
-      volume_type           = "gp3"
-      volume_size           = max(50, var.scratch_gib)
-      encrypted             = true
-      delete_on_termination = true
-    }
-  }
-
-  tag_specifications {
-    resource_type = "instance"
-    tags          = merge(local.tags, { Name = "${local.name}-tasks" })
-  }
+moved {
+  from = aws_batch_job_queue.tasks
+  to   = aws_batch_job_queue.tasks["fargate"]
 }
 
-resource "aws_iam_role" "instances" {
-  count = local.on_ec2 ? 1 : 0
-
-  name = "${local.global_name}-instances"
-  assume_role_policy = jsonencode({
-    Version = "2012-10-17"
-    Statement = [{
-      Effect    = "Allow"
-      Action    = "sts:AssumeRole"
-      Principal = { Service = "ec2.amazonaws.com" }
-    }]
-  })
-}
-
-resource "aws_iam_role_policy_attachment" "instances" {
-  count = local.on_ec2 ? 1 : 0
-
-  role       = aws_iam_role.instances[0].name
-  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
-}
-
-resource "aws_iam_instance_profile" "instances" {
-  count = local.on_ec2 ? 1 : 0
-
-  name = "${local.global_name}-instances"
-  role = aws_iam_role.instances[0].name
+locals {
+  # Where what starts now is sent.
+  job_queue_arn = aws_batch_job_queue.tasks[local.platform].arn
 }

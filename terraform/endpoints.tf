@@ -2,12 +2,13 @@
 
 locals {
   # Beside S3: what tasks and the API need to start (ecr, logs, secretsmanager), what gc asks and tells (states, sqs,
-  # sns), what rotation asks (rds) and what instances of EC2 report to (ecs).
-  endpoints = var.nat_gateways > 0 ? toset([]) : toset(concat(
-    ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "states", "sqs", "sns", "batch"],
+  # sns), what rotation asks (rds) and what instances of EC2 report to (ecs). Jobs are submitted from outside.
+  endpoints = !local.has_endpoints ? toset([]) : toset(concat(
+    ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "states", "sqs", "sns"],
     var.rotation ? ["rds"] : [],
-    local.on_ec2 ? ["ecs", "ecs-agent", "ecs-telemetry"] : [],
+    var.ec2_queue ? ["ecs", "ecs-agent", "ecs-telemetry"] : [],
   ))
+  has_endpoints = coalesce(var.endpoints, var.nat_gateways == 0)
 }
 
 resource "aws_vpc_endpoint" "s3" {

@@ -27,7 +27,8 @@ resource "aws_iam_role_policy" "state_machine" {
         Effect = "Allow"
         Action = "batch:SubmitJob"
         Resource = concat(
-          [aws_batch_job_queue.tasks.arn],
+          # Executions under way submit to the queue that they began with.
+          [for queue in aws_batch_job_queue.tasks : queue.arn],
           [for task in local.batch_tasks : "${local.job_definition_arn}/${local.name}-${task}"],
           [for task in local.batch_tasks : "${local.job_definition_arn}/${local.name}-${task}:*"],
         )

@@ -11,6 +11,13 @@ locals {
   # The image's entry point is `python -m loader`: a job's command is what follows it.
   entry_point = ["python", "-m", "loader"]
 
+  # As many as Batch allows. The first that fits counts, so the last one may stand there more than once.
+  retry_rules = {
+    for task, job in local.jobs : task => [
+      for number in range(5) : element(job.retryStrategy.evaluateOnExit, min(number, length(job.retryStrategy.evaluateOnExit) - 1))
+    ]
+  }
+
   sizes = {
     for task, job in local.jobs : task => {
       for resource in job.containerProperties.resourceRequirements : resource.type => resource.value
@@ -61,6 +68,11 @@ resource "aws_cloudwatch_log_group" "tasks" {
   kms_key_id        = aws_kms_key.main.arn
 }
 
+# A revision that is changed stays, and a new one is made beside it, also for another platform. But where Terraform
+# destroys one of these it deregisters ALL revisions of its name, also those that executions under way still submit. It
+# does so for a task that is no longer in workflow/jobs.py: before that is applied, take it out of the state by
+# `terraform state rm 'aws_batch_job_definition.task["NAME"]'`. It would also do so for another number of retry rules,
+# since the provider replaces a definition for that; so their number never changes.
 resource "aws_batch_job_definition" "task" {
   for_each = local.jobs
 
@@ -81,7 +93,7 @@ resource "aws_batch_job_definition" "task" {
     attempts = each.value.retryStrategy.attempts
 
     dynamic "evaluate_on_exit" {
-      for_each = each.value.retryStrategy.evaluateOnExit
+      for_each = local.retry_rules[each.key]
 
       content {
         action           = evaluate_on_exit.value.action

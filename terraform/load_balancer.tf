@@ -34,11 +34,11 @@ resource "aws_lb_target_group" "api" {
   deregistration_delay          = 30
   load_balancing_algorithm_type = "least_outstanding_requests"
 
-  # A task that cannot reach the database gets no requests, and a deployment with a wrong secret is undone. But the
-  # database may fail over for a minute, through which known answers go on: so a task is given up after 100 seconds.
-  # Where the database is to pause, nothing may ask it.
+  # A task gets requests once it has reached the database, so a deployment with a wrong secret is undone. From then on it
+  # is asked for its life alone: ECS replaces what is unhealthy, and no new task brings a database back, while the old ones
+  # hold the known answers. Nor do checks keep a database awake that is to pause. A task is given up after 100 seconds.
   health_check {
-    path                = local.pausing ? "/health/live" : "/health/ready"
+    path                = "/health/started"
     matcher             = "200"
     interval            = 10
     timeout             = 5

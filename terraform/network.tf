@@ -19,6 +19,19 @@ resource "aws_vpc" "main" {
   enable_dns_support   = true
   enable_dns_hostnames = true
   tags                 = { Name = local.name }
+
+  lifecycle {
+    # Another range is another network: all that is in this one would be destroyed, the database first.
+    precondition {
+      condition     = terraform_data.network.output.cidr == var.cidr
+      error_message = "cidr stays what this environment began with, ${terraform_data.network.output.cidr}: another range would destroy its network with its database. Make a new environment with the new range, restore the database there (docs/operations.md, Restore), and move the name to it."
+    }
+
+    precondition {
+      condition     = terraform_data.network.output.zones <= var.zones
+      error_message = "zones may grow and not shrink below what this environment began with, ${terraform_data.network.output.zones}: tasks and the database run in the subnets that would go. To spend less, lower api_minimum_tasks, aurora_readers or nat_gateways; fewer zones take a new environment."
+    }
+  }
 }
 
 # Whatever is put into no group of its own can reach nothing.

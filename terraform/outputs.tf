@@ -44,7 +44,7 @@ output "dashboard" {
 output "migration" {
   description = "What a migration needs before an apply: job queue, job definition (its latest revision), bucket of the result."
   value = {
-    job_queue      = aws_batch_job_queue.tasks.arn
+    job_queue      = local.job_queue_arn
     job_definition = aws_batch_job_definition.task["migrate"].name
     bucket         = aws_s3_bucket.batches.bucket
   }

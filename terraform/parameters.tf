@@ -6,7 +6,7 @@ locals {
     inbox                   = "s3://${aws_s3_bucket.batches.bucket}/${local.inbox}"
     state-machine-arn       = aws_sfn_state_machine.ingestion.arn
     state-machine-alias-arn = aws_sfn_alias.live.arn
-    job-queue               = aws_batch_job_queue.tasks.arn
+    job-queue               = local.job_queue_arn
     job-prefix              = local.name
     log-group               = aws_cloudwatch_log_group.tasks.name
     topic-arn               = aws_sns_topic.notifications.arn

@@ -40,7 +40,7 @@ resource "aws_scheduler_schedule" "task" {
 
     input = replace(replace(jsonencode({
       JobName       = "${each.key}-${local.run}"
-      JobQueue      = aws_batch_job_queue.tasks.arn
+      JobQueue      = local.job_queue_arn
       JobDefinition = aws_batch_job_definition.task[each.key].arn
       Parameters    = merge(each.value.parameters, { run = "${each.key}-${local.run}" })
     }), "\\u003c", "<"), "\\u003e", ">") # jsonencode escapes both, and the scheduler would not know its own word
@@ -116,7 +116,7 @@ resource "aws_iam_role_policy" "scheduler" {
           Effect = "Allow"
           Action = ["batch:SubmitJob"]
           Resource = concat(
-            [aws_batch_job_queue.tasks.arn],
+            [for queue in aws_batch_job_queue.tasks : queue.arn],
             [for task in keys(local.schedules) : "${local.job_definition_arn}/${local.name}-${task}"],
             [for task in keys(local.schedules) : "${local.job_definition_arn}/${local.name}-${task}:*"],
           )

@@ -17,7 +17,7 @@ resource "aws_sfn_state_machine" "ingestion" {
   publish  = true
 
   definition = templatefile("${path.module}/../workflow/definition.asl.json", {
-    JobQueue              = aws_batch_job_queue.tasks.arn
+    JobQueue              = local.job_queue_arn
     TopicArn              = aws_sns_topic.notifications.arn
     Bucket                = aws_s3_bucket.batches.bucket
     Environment           = local.environment
@@ -34,7 +34,7 @@ resource "aws_sfn_state_machine" "ingestion" {
   }
 
   tracing_configuration {
-    enabled = true
+    enabled = var.monitoring
   }
 
   depends_on = [aws_iam_role_policy.state_machine]

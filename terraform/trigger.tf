@@ -119,7 +119,7 @@ resource "aws_lambda_function" "trigger" {
   }
 
   tracing_config {
-    mode = "Active"
+    mode = var.monitoring ? "Active" : "PassThrough"
   }
 
   logging_config {

@@ -1,7 +1,7 @@
 # Where tasks run, how large they are, and how files are shared out among them.
 
 variable "compute" {
-  description = "Where Batch runs tasks: fargate, fargate-spot (with On-Demand behind it), ec2 or ec2-spot."
+  description = "Where Batch runs tasks: fargate, fargate-spot (with On-Demand behind it), ec2 or ec2-spot. What is under way ends where it began; EC2 needs ec2_queue too."
   type        = string
   default     = "fargate"
 
@@ -11,14 +11,43 @@ variable "compute" {
   }
 }
 
+variable "ec2_queue" {
+  description = "The queue of EC2, with what its instances need: true before compute names EC2, and after it no longer does until nothing waits or runs there."
+  type        = bool
+  default     = false
+
+  validation {
+    condition     = var.ec2_queue || !startswith(var.compute, "ec2")
+    error_message = "compute = \"ec2\" and \"ec2-spot\" need ec2_queue = true. Leave it true after compute has left EC2, until `aws batch list-jobs` shows no job of that queue and no execution is left that began on it."
+  }
+}
+
 variable "maximum_vcpus" {
-  description = "vCPUs that all tasks together may take."
+  description = "vCPUs that all tasks together may take, Spot and On-Demand together."
   type        = number
   default     = 64
 
   validation {
-    condition     = var.maximum_vcpus >= 2
-    error_message = "maximum_vcpus must be 2 at least: two of the larger tasks."
+    condition     = var.maximum_vcpus >= 2 * local.largest_task
+    error_message = "maximum_vcpus must hold two of the largest task, such as 2: one on Spot, one behind it."
+  }
+}
+
+# Batch can also keep an instance for some time after its last job (scaling policy, minimum scale-down delay); provider
+# 6.69 has no word for it yet.
+variable "minimum_vcpus" {
+  description = "vCPUs of EC2 that are kept running and paid for, so that tasks start within seconds; with ec2-spot they are Spot's."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.minimum_vcpus == 0 || startswith(var.compute, "ec2")
+    error_message = "Fargate keeps nothing running: minimum_vcpus needs compute = \"ec2\" or \"ec2-spot\"."
+  }
+
+  validation {
+    condition     = var.minimum_vcpus >= 0 && var.minimum_vcpus <= local.ceilings[local.first_of_all]
+    error_message = "minimum_vcpus must be 0 at least and not above maximum_vcpus; with ec2-spot, not above Spot's three quarters of it."
   }
 }
 

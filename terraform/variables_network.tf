@@ -23,12 +23,23 @@ variable "zones" {
 }
 
 variable "nat_gateways" {
-  description = "NAT gateways, through which tasks reach AWS in place of endpoints: 0 (interface endpoints instead), 1, or one a zone."
+  description = "NAT gateways, through which tasks reach AWS in place of endpoints: 0 (interface endpoints instead), 1, or one a zone. Between 0 and more go by endpoints = true."
   type        = number
   default     = 0
 
   validation {
     condition     = contains([0, 1, var.zones], var.nat_gateways)
     error_message = "nat_gateways must be 0, 1 or as many as there are zones."
+  }
+}
+
+variable "endpoints" {
+  description = "Interface endpoints of AWS's services, unless there are NAT gateways; true keeps them beside, so that a change from one to the other leaves no moment without: apply with both, then with what shall stay."
+  type        = bool
+  default     = null
+
+  validation {
+    condition     = coalesce(var.endpoints, true) || var.nat_gateways > 0
+    error_message = "Without NAT gateways endpoints are the only way to AWS: leave endpoints out, or set nat_gateways."
   }
 }

@@ -1,9 +1,20 @@
 # Alarms, metrics, logs, and who is told.
 
 variable "monitoring" {
-  description = "Dashboard, alarms, metrics of tasks and API, container insights, enhanced monitoring: all or nothing."
+  description = "Dashboard, alarms, metrics of tasks and API, container insights, enhanced monitoring, traces, flow logs: all or nothing."
   type        = bool
   default     = true
+}
+
+variable "nothing_arrived_hours" {
+  description = "Say so when no file has arrived for so many hours: longer than suppliers are silent, nights and holidays included. 0 never does."
+  type        = number
+  default     = 0
+
+  validation {
+    condition     = var.nothing_arrived_hours >= 0 && var.nothing_arrived_hours <= 168 && floor(var.nothing_arrived_hours) == var.nothing_arrived_hours
+    error_message = "nothing_arrived_hours must be 0 to 168: CloudWatch looks back over a week at most."
+  }
 }
 
 variable "alarm_emails" {

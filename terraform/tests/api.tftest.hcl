@@ -23,6 +23,16 @@ run "with_http_and_monitoring" {
   }
 
   assert {
+    condition     = aws_ecs_service.api.force_new_deployment
+    error_message = "another capacity provider, as of api_spot, must not replace the service"
+  }
+
+  assert {
+    condition     = aws_lb_target_group.api.health_check[0].path == "/health/started"
+    error_message = "a task serves once it has reached the database, and is not replaced while that is away"
+  }
+
+  assert {
     condition     = jsondecode(aws_ecs_task_definition.api.container_definitions)[0].image == var.api_image
     error_message = "the image that was given, by its digest"
   }
@@ -161,9 +171,15 @@ run "with_https_and_nothing_else" {
   assert {
     condition = (
       length(aws_cloudwatch_dashboard.main) == 0 && length(aws_cloudwatch_metric_alarm.main) == 0 &&
-      length(aws_cloudwatch_event_rule.task_failed) == 0 && length(aws_iam_role.rds_monitoring) == 0
+      length(aws_cloudwatch_event_rule.task_failed) == 0 && length(aws_iam_role.rds_monitoring) == 0 &&
+      length(aws_flow_log.main) == 0 && length(aws_cloudwatch_log_group.flow) == 0
     )
-    error_message = "without monitoring there is no dashboard and no alarm"
+    error_message = "without monitoring there is no dashboard, no alarm and no flow log"
+  }
+
+  assert {
+    condition     = !aws_sfn_state_machine.ingestion.tracing_configuration[0].enabled && aws_lambda_function.trigger.tracing_config[0].mode == "PassThrough"
+    error_message = "without monitoring nothing is traced"
   }
 
   assert {

@@ -73,11 +73,6 @@ run "aurora" {
   }
 
   assert {
-    condition     = aws_lb_target_group.api.health_check[0].path == "/health/ready"
-    error_message = "a task that cannot reach the database gets no requests"
-  }
-
-  assert {
     condition     = length(aws_secretsmanager_secret_rotation.login) == 2 && alltrue([for rotation in aws_secretsmanager_secret_rotation.login : !rotation.rotate_immediately])
     error_message = "loader and reader are rotated, at the hour that is scheduled"
   }
@@ -127,7 +122,7 @@ run "aurora_that_pauses" {
   }
 
   assert {
-    condition     = aws_lb_target_group.api.health_check[0].path == "/health/live"
+    condition     = aws_lb_target_group.api.health_check[0].path == "/health/started"
     error_message = "health checks must not keep it awake"
   }
 }

@@ -60,7 +60,7 @@ run "with_aurora" {
 
   # The names are those of the user guides: "Monitoring Step Functions metrics", "CloudWatch metrics for Amazon SQS",
   # "Lambda function metrics", "CloudWatch metrics for your Application Load Balancer", "CloudWatch metrics for Aurora",
-  # "Amazon ECS service utilization".
+  # "Amazon ECS service utilization", "AWS Fargate usage metrics".
   assert {
     condition = length(setsubtract(
       concat(
@@ -68,6 +68,7 @@ run "with_aurora" {
         flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}" if startswith(line[0], "AWS/")]]),
       ),
       [
+        "AWS/States ExecutionThrottled", "AWS/States ThrottledEvents",
         "AWS/States ExecutionTime", "AWS/States ExecutionsAborted", "AWS/States ExecutionsFailed", "AWS/States ExecutionsStarted",
         "AWS/States ExecutionsSucceeded", "AWS/States ExecutionsTimedOut",
         "AWS/SQS ApproximateAgeOfOldestMessage", "AWS/SQS ApproximateNumberOfMessagesVisible",
@@ -77,6 +78,7 @@ run "with_aurora" {
         "AWS/RDS ACUUtilization", "AWS/RDS AuroraReplicaLagMaximum", "AWS/RDS CPUUtilization", "AWS/RDS DatabaseConnections",
         "AWS/RDS FreeableMemory", "AWS/RDS VolumeBytesUsed", "AWS/RDS VolumeReadIOPs", "AWS/RDS VolumeWriteIOPs",
         "AWS/ECS CPUUtilization", "AWS/ECS MemoryUtilization",
+        "AWS/Usage ResourceCount",
       ],
     )) == 0
     error_message = "every metric of a service is one that it emits"
@@ -104,5 +106,44 @@ run "with_an_instance" {
   assert {
     condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.main), ["database-capacity", "replica-lag", "rotation-failed"])) == 0
     error_message = "what is not there is not watched"
+  }
+}
+
+run "quotas_and_silence" {
+  command = plan
+
+  variables {
+    compute               = "fargate-spot"
+    nothing_arrived_hours = 48
+  }
+
+  assert {
+    condition = {
+      for name in ["fargate-quota", "fargate-spot-quota"] : name => [
+        for query in aws_cloudwatch_metric_alarm.main[name].metric_query : query.expression == null ? [for metric in query.metric : metric.dimensions.Class][0] : query.expression
+      ]
+      } == {
+      fargate-quota      = ["100 * used / SERVICE_QUOTA(used)", "Standard/OnDemand"]
+      fargate-spot-quota = ["100 * used / SERVICE_QUOTA(used)", "Standard/Spot"]
+    }
+    error_message = "what the account uses is compared with its quota"
+  }
+
+  assert {
+    condition = (
+      aws_cloudwatch_metric_alarm.main["nothing-arrived"].evaluation_periods == 48 &&
+      aws_cloudwatch_metric_alarm.main["nothing-arrived"].comparison_operator == "LessThanThreshold" &&
+      aws_cloudwatch_metric_alarm.main["nothing-arrived"].treat_missing_data == "breaching"
+    )
+    error_message = "no metric at all is silence too"
+  }
+}
+
+run "what_is_not_used_has_no_quota" {
+  command = plan
+
+  assert {
+    condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.main), ["fargate-spot-quota", "nothing-arrived"])) == 0
+    error_message = "On-Demand alone, and no hours named"
   }
 }

@@ -14,6 +14,7 @@ variables {
   api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
   alarm_emails = ["oncall@example.com"]
   plain_http   = true
+  zones        = 2
 }
 
 # One security group is told from another by its id.
@@ -98,8 +99,8 @@ run "nothing_is_public_but_the_load_balancer" {
   }
 
   assert {
-    condition     = length(setsubtract(["ecr.api", "ecr.dkr", "logs", "secretsmanager", "batch", "states", "sns", "sqs", "rds"], keys(aws_vpc_endpoint.interface))) == 0
-    error_message = "without NAT every service that is called has an endpoint"
+    condition     = join(" ", sort(keys(aws_vpc_endpoint.interface))) == "ecr.api ecr.dkr logs rds secretsmanager sns sqs states"
+    error_message = "without NAT every service that is called has an endpoint, and no other costs anything"
   }
 
   assert {
@@ -110,7 +111,6 @@ run "nothing_is_public_but_the_load_balancer" {
 
 run "nat_in_place_of_endpoints" {
   variables {
-    zones        = 2
     nat_gateways = 1
     rotation     = false
   }
@@ -133,5 +133,43 @@ run "nat_in_place_of_endpoints" {
   assert {
     condition     = sort(keys(aws_vpc_security_group_ingress_rule.database)) == tolist(["api", "tasks"])
     error_message = "without rotation there is no group for it"
+  }
+}
+
+run "both_for_the_change_from_one_to_the_other" {
+  command = plan
+
+  variables {
+    nat_gateways = 1
+    endpoints    = true
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.main) == 1 && length(aws_vpc_endpoint.interface) == 8
+    error_message = "the old way stays until the new one is there"
+  }
+}
+
+run "no_way_to_aws" {
+  command = plan
+
+  variables {
+    nat_gateways = 0
+    endpoints    = false
+  }
+
+  expect_failures = [var.endpoints]
+}
+
+run "instances_of_ec2_report_by_endpoints" {
+  command = plan
+
+  variables {
+    ec2_queue = true
+  }
+
+  assert {
+    condition     = length(setsubtract(["ecs", "ecs-agent", "ecs-telemetry"], keys(aws_vpc_endpoint.interface))) == 0
+    error_message = "as long as jobs may run there, whatever compute names"
   }
 }

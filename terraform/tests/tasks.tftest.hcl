@@ -43,8 +43,8 @@ variables {
 
 run "definitions" {
   assert {
-    condition     = length(aws_batch_job_definition.task) == 10
-    error_message = "every task of workflow/jobs.py has a job definition"
+    condition     = join(" ", sort(keys(aws_batch_job_definition.task))) == "commit compact discard gc ledger load migrate reference undo validate"
+    error_message = "every task of workflow/jobs.py has a job definition; before one is taken away, see the block in jobs.tf"
   }
 
   assert {
@@ -74,7 +74,7 @@ run "definitions" {
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : job.retry_strategy[0].attempts == 3 && length(job.retry_strategy[0].evaluate_on_exit) == 5])
-    error_message = "retries are those of workflow/jobs.py"
+    error_message = "three attempts, and always five rules: with another number the provider replaces the definition, and deregisters what executions under way submit"
   }
 
   assert {
@@ -199,52 +199,16 @@ run "by_the_clock" {
   }
 }
 
-run "fargate" {
-  variables {
-    compute = "fargate"
-  }
-
-  assert {
-    condition     = [for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].type] == ["FARGATE"]
-    error_message = "On-Demand alone"
-  }
-}
-
-run "fargate_spot_with_on_demand_behind_it" {
-  variables {
-    compute       = "fargate-spot"
-    maximum_vcpus = 8
-  }
-
-  assert {
-    condition     = local.environments == ["FARGATE_SPOT", "FARGATE"]
-    error_message = "Spot first"
-  }
-
-  assert {
-    condition     = [for order in aws_batch_job_queue.tasks.compute_environment_order : order.order] == [1, 2]
-    error_message = "in that order"
-  }
-
-  assert {
-    condition     = alltrue([for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].max_vcpus == 8])
-    error_message = "maximum_vcpus bounds it"
-  }
-}
-
 run "ec2" {
   variables {
-    compute    = "ec2"
-    task_sizes = { load = { vcpus = 32, memory = 245760, gpus = 1 } }
+    compute       = "ec2"
+    ec2_queue     = true
+    minimum_vcpus = 4
+    task_sizes    = { load = { vcpus = 32, memory = 245760, gpus = 1 } }
   }
 
   assert {
-    condition     = [for environment in aws_batch_compute_environment.tasks : environment.compute_resources[0].type] == ["EC2"]
-    error_message = "instances"
-  }
-
-  assert {
-    condition     = aws_batch_compute_environment.tasks["EC2"].compute_resources[0].ec2_configuration[0].image_type == "ECS_AL2023_NVIDIA"
+    condition     = alltrue([for kind in ["EC2", "SPOT"] : aws_batch_compute_environment.tasks[kind].compute_resources[0].ec2_configuration[0].image_type == "ECS_AL2023_NVIDIA"])
     error_message = "with the drivers of GPUs, if a task wants one"
   }
 
@@ -266,9 +230,69 @@ run "ec2" {
   }
 
   assert {
-    condition     = aws_launch_template.instances[0].metadata_options[0].http_tokens == "required" && aws_launch_template.instances[0].metadata_options[0].http_put_response_hop_limit == 1
-    error_message = "containers must not reach the instance's own role"
+    condition     = aws_launch_template.instances[0].metadata_options[0].http_tokens == "required" && base64decode(aws_launch_template.instances[0].user_data) == local.instances_boot
+    error_message = "containers must not reach the instance's own role: tests/terraform/test_instances.py"
   }
+
+  assert {
+    condition = alltrue([
+      for kind in ["EC2", "SPOT"] : [
+        for policy in aws_batch_compute_environment.tasks[kind].update_policy : [policy.job_execution_timeout_minutes, policy.terminate_jobs_on_update]
+      ] == [[120, false]]
+    ])
+    error_message = "instances are replaced when their jobs have ended: an attempt may take an hour, twice that is waited"
+  }
+
+  assert {
+    condition     = { for kind in ["EC2", "SPOT"] : kind => aws_batch_compute_environment.tasks[kind].compute_resources[0].min_vcpus } == { EC2 = 4, SPOT = 0 }
+    error_message = "what is kept running is what jobs are offered first"
+  }
+}
+
+run "warm_spot" {
+  command = plan
+
+  variables {
+    compute       = "ec2-spot"
+    ec2_queue     = true
+    minimum_vcpus = 4
+  }
+
+  assert {
+    condition     = { for kind in ["EC2", "SPOT"] : kind => aws_batch_compute_environment.tasks[kind].compute_resources[0].min_vcpus } == { EC2 = 0, SPOT = 4 }
+    error_message = "jobs are offered to Spot first, so Spot is kept running"
+  }
+}
+
+run "ec2_without_its_queue" {
+  command = plan
+
+  variables {
+    compute = "ec2"
+  }
+
+  expect_failures = [var.ec2_queue]
+}
+
+run "fargate_keeps_nothing_running" {
+  command = plan
+
+  variables {
+    minimum_vcpus = 2
+  }
+
+  expect_failures = [var.minimum_vcpus]
+}
+
+run "less_than_two_tasks" {
+  command = plan
+
+  variables {
+    maximum_vcpus = 7
+    task_sizes    = { load = { vcpus = 4, memory = 16384 } }
+  }
+
+  expect_failures = [var.maximum_vcpus]
 }
 
 run "fargate_has_no_gpu" {

@@ -157,7 +157,7 @@ run "the_state_machine" {
 
 run "the_queue" {
   assert {
-    condition     = alltrue([for limit in aws_batch_job_queue.tasks.job_state_time_limit_action : limit.action == "CANCEL" && limit.state == "RUNNABLE" && limit.max_time_seconds == 3600]) && length(aws_batch_job_queue.tasks.job_state_time_limit_action) == 3
+    condition     = alltrue([for limit in aws_batch_job_queue.tasks["fargate"].job_state_time_limit_action : limit.action == "CANCEL" && limit.state == "RUNNABLE" && limit.max_time_seconds == 3600]) && length(aws_batch_job_queue.tasks["fargate"].job_state_time_limit_action) == 3
     error_message = "a job that can never run leaves the queue after an hour"
   }
 
@@ -167,7 +167,7 @@ run "the_queue" {
   }
 
   assert {
-    condition     = aws_flow_log.main.traffic_type == "ALL"
+    condition     = aws_flow_log.main[0].traffic_type == "ALL"
     error_message = "who spoke to whom is kept"
   }
 }

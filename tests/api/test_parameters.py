@@ -174,6 +174,20 @@ def test_ready(client: testing.TestClient, reader: Reader) -> None:
     assert client.simulate_get("/health/ready").status_code == 503
 
 
+def test_started(client: testing.TestClient, reader: Reader) -> None:
+    """The service has started once it has reached the database, and from then on without asking it."""
+    for error in (DatabaseAwayError("password authentication failed"), OverloadedError("busy")):
+        reader.error = error
+        answer = client.simulate_get("/health/started")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+    reader.error = None
+    assert client.simulate_get("/health/started").json == {"status": "started"}
+    reader.error = DatabaseAwayError("refused")
+    assert client.simulate_get("/health/started").status_code == 200
+    assert client.simulate_get("/health/ready").status_code == 503
+
+
 def test_unexpected_error(client: testing.TestClient, reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
     """An error of ours shows nothing but a number, under which the log holds everything."""
     reader.error = RuntimeError("secret of the house")

@@ -87,6 +87,7 @@ def test_database_away_and_back(own_server: Postgres) -> None:
     service.start(RATESFLOW_API_MAX_STALE_SECONDS="3", RATESFLOW_API_POLL_SECONDS="0.2")
     try:
         assert service.get(PATH).json() == RATES
+        assert service.get("/health/started").status_code == 200
         own_server.stop()
         for path in (f"{PATH}&another", "/health/ready"):
             started = time.monotonic()
@@ -97,6 +98,7 @@ def test_database_away_and_back(own_server: Postgres) -> None:
         assert service.get(PATH).json() == RATES
         wait_until(lambda: service.get(PATH).status_code == 503)
         assert service.get("/health/live").status_code == 200
+        assert service.get("/health/started").status_code == 200
         own_server.restart()
         assert service.get(PATH).json() == RATES
         assert service.get("/health/ready").status_code == 200
