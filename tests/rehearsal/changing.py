@@ -90,7 +90,11 @@ def under_load(stage: Stage) -> Iterator[dict[str, Any]]:
 
 
 def change(
-    stage: Stage, *variables: str, may: tuple[str, ...], stays: tuple[str, ...] = (), before: Callable[[], object] = lambda: None
+    stage: Stage,
+    *variables: str,
+    may: tuple[str, ...],
+    stays: tuple[str, ...] = (),
+    before: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
     """Plan with these variables, look at the plan, and apply it under load; return what it did and what was met.
 
@@ -119,7 +123,9 @@ def second_apply(stage: Stage) -> dict[str, Any]:
     """Plan again: nothing is left to do, but for the rotation, which waits for the users that migrate makes."""
     changes = changes_of(planned(stage, plan_file(stage)))
     if found := objections(changes, ("*rotation*", "*redeploy*", "aws_scheduler_schedule.*"), stays=("aws_rds_*",)):
-        raise DoesNotHoldError("a second plan is not empty: " + "; ".join(found))
+        raise DoesNotHoldError("not applied: " + "; ".join(found))
     if changes:
         stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))
+        if again := changes_of(planned(stage, plan_file(stage))):
+            raise DoesNotHoldError(f"the plan does not become empty: {', '.join(sorted(again))}")
     return {"plan": counted(changes)}

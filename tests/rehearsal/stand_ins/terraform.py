@@ -36,7 +36,7 @@ def main(words: list[str]) -> int:
     elif words[0] == "output":
         print(environment()["RATESFLOW_API_URL"] if words[-1] == "api_url" else "arn:task-definition", end="")
     elif words[0] == "destroy":
-        destroy()
+        return destroy()
     return 0
 
 
@@ -94,13 +94,23 @@ def apply(words: list[str]) -> int:
     return 0
 
 
-def destroy() -> None:
-    """Take the addresses away."""
+def destroy() -> int:
+    """Take the addresses away; told to, fail, or take long and care for no signal."""
+    if told("fail-destroy"):
+        print("Error: told to fail", file=sys.stderr)
+        return 1
+    if told("slow-destroy"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        (folder() / "destroying").touch()
+        while told("slow-destroy"):
+            time.sleep(0.02)
+        return 1
     ssm = client("ssm")
     pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/ratesflow/sandbox/")
     for name in [each["Name"] for page in pages for each in page["Parameters"]]:
         ssm.delete_parameter(Name=name)
     (folder() / "applied").unlink(missing_ok=True)
+    return 0
 
 
 if __name__ == "__main__":
