@@ -8,8 +8,10 @@ READY := .venv/.ready
 WORKERS := 3
 # How long `make soak` takes.
 MINUTES := 10
+# The environment that `make rehearsal` makes and destroys.
+WORKSPACE := sandbox
 
-.PHONY: help setup demo test lint format bench soak audit lock clean
+.PHONY: help setup demo test lint format bench soak rehearsal audit lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -57,6 +59,9 @@ bench: $(READY)  ## the measurements, side by side with what one would pick inst
 
 soak: $(READY)  ## minutes of faults on the embedded stack (MINUTES=10), and a table of what was lost
 	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
+
+rehearsal: $(READY)  ## the first run on AWS, made, tried and destroyed again (WORKSPACE=sandbox); it asks before it begins
+	@$(BIN)/python -m tests.rehearsal --workspace $(WORKSPACE) $(ARGS)
 
 audit: $(READY)  ## bandit on the code, and known holes in the dependencies (needs the network)
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --skip B608,B310,B104 workflow loader api database local

@@ -69,7 +69,7 @@ def test_a_request_is_answered_before_its_task_ends():
 def test_environments_set_what_there_is():
     """A switch that was renamed must be renamed in every environment."""
     files = sorted((TERRAFORM / "environments").glob("*.tfvars"))
-    assert [file.stem for file in files] == ["dev", "production", "staging"]
+    assert [file.stem for file in files] == ["dev", "production", "sandbox", "staging"]
     for file in files:
         named = set(re.findall(r"^(\w+)\s*=", file.read_text(encoding="utf-8"), re.MULTILINE))
         assert named <= variables(), file.name

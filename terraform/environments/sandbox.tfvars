@@ -1,0 +1,30 @@
+# For `make rehearsal`: of production's kind where that shows something (Aurora with a reader, rotation, alarms), the
+# smallest of it otherwise, and gone after some hours.
+deletion_protection = false
+zones               = 2
+nat_gateways        = 1 # for hours, one gateway costs a quarter of the endpoints
+
+compute        = "fargate-spot"
+maximum_vcpus  = 8
+maximum_shards = 4
+shard_bytes    = 33554432 # so that a file of 64 MiB is read by several tasks at once
+
+aurora                  = true
+aurora_minimum_capacity = 0.5
+aurora_maximum_capacity = 4
+aurora_readers          = 1
+backup_days             = 1
+
+api_minimum_tasks = 2
+api_maximum_tasks = 4
+api_cpu           = 256
+api_memory        = 512
+api_workers       = 1
+
+# By hand, in the rehearsal: nothing runs in between.
+gc_schedule      = "rate(6 hours)"
+compact_schedule = "rate(6 hours)"
+
+log_days         = 7
+report_days      = 30
+old_version_days = 31

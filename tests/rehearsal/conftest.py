@@ -1,0 +1,81 @@
+"""A rehearsal with stand-ins, and one embedded stack in place of AWS for all of them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.deploy import CREDENTIALS
+from tests.local.conftest import Stack, new_stack
+from tests.rehearsal import stand_ins
+from tests.rehearsal.settings import ROOT
+
+
+@dataclass
+class Rehearsal:
+    """One rehearsal: its folder, and what its commands see."""
+
+    stack: Stack
+    folder: Path
+    environ: dict[str, str]
+
+    @property
+    def told(self) -> Path:
+        """The folder in which stand-ins are told what goes otherwise."""
+        return Path(self.environ[stand_ins.FOLDER])
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command of a rehearsal with these arguments."""
+        own = ("--folder", str(self.folder), "--rows", "2000", "--large-rows", "120000", "--pause", "0.1")
+        return [sys.executable, "-m", "tests.rehearsal", *own, "--wait", "60", *arguments]
+
+    def run(self, *arguments: str, code: int, given: str = "") -> "subprocess.CompletedProcess[str]":
+        """Run it to its end."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=ROOT, env=self.environ, input=given, capture_output=True, text=True,
+            timeout=170,
+        )  # fmt: skip
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    def report(self) -> dict[str, Any]:
+        """Return what the report says."""
+        found: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+        return found
+
+    def calls(self, name: str) -> list[str]:
+        """Return how a stand-in was called."""
+        lines = (self.told / "calls.log").read_text().splitlines()
+        return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of these tests' own: rehearsals register revisions and push images."""
+    found = new_stack(tmp_path_factory.mktemp("rehearsal") / "home")
+    found.up()
+    yield found
+    found.run("down")
+
+
+@pytest.fixture
+def rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
+    """A rehearsal that has not begun, whose tools are stand-ins, but for `aws` and `ratesflow`."""
+    place, told = stand_ins.install(tmp_path), tmp_path / "told"
+    told.mkdir()
+    (told / "home").write_text(str(stack.home))
+    given = {n: v for n, v in os.environ.items() if not n.startswith(("AWS_", "RATESFLOW_", "TF_", "DATABASE_"))}
+    environ = given | CREDENTIALS | {
+        "AWS_ENDPOINT_URL": stack.environment["AWS_ENDPOINT_URL"],
+        "AWS_CONFIG_FILE": os.devnull,
+        "PATH": f"{place}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TF_VAR_alarm_emails": '["oncall@example.com"]',
+        stand_ins.FOLDER: str(told),
+    }  # fmt: skip
+    return Rehearsal(stack, tmp_path / "files", environ)

@@ -1,0 +1,97 @@
+"""Runs the steps one after the other, notes how each ended, and cleans up however it ends."""
+
+import time
+from pathlib import Path
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.rehearsal import report
+from tests.rehearsal.progress import FAILED, HELD, SKIPPED, StepResult
+from tests.rehearsal.runner import CommandError
+from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal, expect_the_last
+from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
+from tests.rehearsal.steps import Step
+from tests.rehearsal.taking_down import left, take_down
+
+OK, BROKEN, INTERRUPTED = 0, 1, 130
+
+
+def rehearse(stage: Stage, steps: list[Step], file: Path, *, keep: bool) -> int:
+    """Run the steps and write the report; return the exit code.
+
+    With `keep` the environment stays up, whatever happens; otherwise it is taken down when an essential step does
+    not hold, when the rehearsal is interrupted, and at the end.
+    """
+    code, end, lost = OK, "all held", []
+    try:
+        try:
+            code, end = _steps(stage, steps)
+        except InterruptedRehearsal as error:
+            code, end = INTERRUPTED, f"interrupted by {error}"
+            stage.say(f"{end}.")
+        expect_the_last()
+        if not keep and (code != OK or any(step.name == "destroy" for step in steps)):
+            lost = take_down(stage)
+    except LeftRehearsal as error:
+        code, end = INTERRUPTED, f"{end}; left during the clean-up by {error}"
+    report.write(stage, file, end, lost)
+    _tell(stage, file, end)
+    return code if not lost else max(code, BROKEN)
+
+
+def _steps(stage: Stage, steps: list[Step]) -> tuple[int, str]:
+    failed = []
+    for step in steps:
+        result = _one(stage, step)
+        stage.progress.add(result)
+        stage.say(f"  {result.outcome}, {result.seconds:.1f} s{': ' if result.words else ''}{result.words}")
+        if result.outcome == FAILED:
+            failed.append(step.name)
+            if step.essential:
+                return BROKEN, f"ended at the step {step.name}, which did not hold"
+    return (BROKEN, f"did not hold: {', '.join(failed)}") if failed else (OK, "all held")
+
+
+def _one(stage: Stage, step: Step) -> StepResult:
+    """Run one step. At an interruption its result says so, and the interruption goes on."""
+    stage.say(f"{step.name}: {step.does}")
+    begun = time.monotonic()
+    try:
+        details = step.run(stage)
+    except SkippedError as error:
+        return StepResult(step.name, SKIPPED, time.monotonic() - begun, str(error))
+    except (DoesNotHoldError, CommandError, BotoCoreError, ClientError, OSError) as error:
+        return StepResult(step.name, FAILED, time.monotonic() - begun, str(error))
+    except InterruptedRehearsal as error:
+        stage.progress.add(StepResult(step.name, FAILED, time.monotonic() - begun, f"interrupted by {error}"))
+        raise
+    return StepResult(step.name, HELD, time.monotonic() - begun, details=details)
+
+
+def clean_up(stage: Stage) -> int:
+    """Take away what a former rehearsal left; return the exit code."""
+    expect_the_last()
+    try:
+        lost = take_down(stage)
+    except LeftRehearsal:
+        lost = ["left before the end"]
+    tell_what_is_left(stage)
+    return BROKEN if lost else OK
+
+
+def _tell(stage: Stage, file: Path, end: str) -> None:
+    stage.say(f"The rehearsal: {end}. Report: {file}")
+    tell_what_is_left(stage)
+
+
+def tell_what_is_left(stage: Stage) -> None:
+    """Say what is still there, with the commands that take it away."""
+    there = left(stage)
+    if not there:
+        stage.say("Nothing is left of it, but the state bucket and the registry, which are the account's.")
+        return
+    stage.say(f"Still there, and paid for: {', '.join(act.name for act, _ in there)}. To take it away:")
+    stage.say(f"  python -m tests.rehearsal --workspace {stage.options.workspace} --clean-up")
+    stage.say("or by hand:")
+    for command in (command for _, commands in there for command in commands):
+        stage.say(f"  {command}")

@@ -1,0 +1,117 @@
+"""Terraform, as far as a rehearsal speaks to it: it notes its calls, publishes addresses, and has plans made up.
+
+What Terraform itself makes of the same files is asked in tests/rehearsal/test_with_terraform.py, where it can run.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.rehearsal.stand_ins import client, folder, note, read, told
+
+RESOURCES = ("aws_ecs_service.api", "aws_ecs_task_definition.api", "aws_rds_cluster.main[0]")
+CHANGES = {
+    "image": ("aws_ecs_task_definition.api", "replace"),
+    "compute": ("aws_batch_job_queue.tasks", "update"),
+    "api_spot": ("aws_ecs_service.api", "replace"),
+}
+ACTIONS = {"update": ["update"], "replace": ["delete", "create"], "create": ["create"]}
+
+
+def main(words: list[str]) -> int:
+    """Do what one call asks for."""
+    note(*words)
+    where = words.pop(0) if words[0].startswith("-chdir") else ""
+    if words[0] == "version":
+        print(json.dumps({"terraform_version": told("version") or "1.11.4"}))
+    elif words[0] == "apply":
+        return pre_infra(words) if where.endswith("pre-infra") else apply(words)
+    elif words[0] == "plan":
+        plan(words)
+    elif words[0] == "show":
+        print(Path(words[-1]).read_text(encoding="utf-8"))
+    elif words[0] == "output":
+        print(environment()["RATESFLOW_API_URL"] if words[-1] == "api_url" else "arn:task-definition", end="")
+    elif words[0] == "destroy":
+        return destroy()
+    return 0
+
+
+def environment() -> dict[str, str]:
+    """Return the addresses of the embedded stack, which stands in for what Terraform makes."""
+    return dict(read(Path(told("home") or "") / "environment.json"))
+
+
+def pre_infra(words: list[str]) -> int:
+    """Make the bucket and the registry, where they are not there yet."""
+    aws = client("s3")
+    region = aws.meta.region_name
+    names = {each["Name"] for each in aws.list_buckets()["Buckets"]}
+    if (bucket := f"ratesflow-state-123456789012-{region}") not in names:
+        aws.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})
+        for image in ("loader", "api"):
+            client("ecr").create_repository(repositoryName=f"ratesflow/{image}")
+    state = next(word.partition("=")[2] for word in words if word.startswith("-state="))
+    Path(state).write_text("{}")
+    return 0
+
+
+def plan(words: list[str]) -> None:
+    """Write a plan: everything is created at first, and later what the variables change, and the images."""
+    file = next(word.partition("=")[2] for word in words if word.startswith("-out="))
+    given = [word.removeprefix("-var=") for word in words if word.startswith("-var=")]
+    given.append(f"image={os.environ['TF_VAR_api_image']}")  # noqa: SIM112 Terraform's own way
+    changes: dict[str, str] = {}
+    if not (folder() / "applied").exists():
+        changes = dict.fromkeys(RESOURCES, "create")
+    elif (applied := read(folder() / "applied")) != sorted(given):
+        names = [each.partition("=")[0] for each in {*given} ^ {*applied}]
+        changes = dict(CHANGES[name] for name in names if name in CHANGES)
+    found = [{"address": address, "change": {"actions": ACTIONS[action]}} for address, action in changes.items()]
+    Path(file).write_text(json.dumps({"resource_changes": found, "given": sorted(given)}))
+
+
+def apply(words: list[str]) -> int:
+    """Publish the addresses; told to, fail, or take long and end in order at SIGINT."""
+    if told("fail-apply"):
+        print("Error: told to fail", file=sys.stderr)
+        return 1
+    if told("slow-apply"):
+        ended: list[int] = []
+        signal.signal(signal.SIGINT, lambda number, _: ended.append(number))
+        (folder() / "applying").touch()
+        while not ended:
+            time.sleep(0.02)
+        note("apply", "ended", "in", "order")
+        return 1
+    for name, value in environment().items():
+        parameter = f"/ratesflow/sandbox/{name.removeprefix('RATESFLOW_').lower().replace('_', '-')}"
+        client("ssm").put_parameter(Name=parameter, Value=value, Type="String", Overwrite=True)
+    (folder() / "applied").write_text(json.dumps(read(Path(words[-1]))["given"]))
+    return 0
+
+
+def destroy() -> int:
+    """Take the addresses away; told to, fail, or take long and care for no signal."""
+    if told("fail-destroy"):
+        print("Error: told to fail", file=sys.stderr)
+        return 1
+    if told("slow-destroy"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        (folder() / "destroying").touch()
+        while told("slow-destroy"):
+            time.sleep(0.02)
+        return 1
+    ssm = client("ssm")
+    pages = ssm.get_paginator("get_parameters_by_path").paginate(Path="/ratesflow/sandbox/")
+    for name in [each["Name"] for page in pages for each in page["Parameters"]]:
+        ssm.delete_parameter(Name=name)
+    (folder() / "applied").unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,161 @@
+"""A rehearsal from its first line to its report, with the embedded stack in place of AWS and stand-ins for tools."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.rehearsal.conftest import Rehearsal
+from tests.rehearsal.settings import ROOT
+from tests.rehearsal.steps import NAMES
+from tests.rehearsal.verified import first_lines
+
+ACCOUNT = "123456789012"
+FLIPPED = ("flip-compute", "flip-aurora-maximum-readers", "flip-rds-instance-class")
+SKIP = ",".join(name for name in NAMES if name.startswith("flip-") and name not in FLIPPED)
+
+
+@contextmanager
+def rotating(rehearsal: Rehearsal) -> Iterator[None]:
+    """Have both logins as secrets that rotate, with a thread in place of AWS's function: it makes the new version hold."""
+    secrets, names = (
+        rehearsal.stack.aws("secretsmanager"),
+        [f"ratesflow/sandbox/{name}" for name in ("loader", "reader")],
+    )
+    end = threading.Event()
+
+    def hold() -> None:
+        while not end.wait(0.1):
+            for name in names:
+                versions = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
+                found = {stage: version for version, stages in versions.items() for stage in stages}
+                if pending := found.get("AWSPENDING"):
+                    at = {"SecretId": name, "RemoveFromVersionId": pending, "VersionStage": "AWSPENDING"}
+                    secrets.update_secret_version_stage(
+                        SecretId=name, VersionStage="AWSCURRENT", MoveToVersionId=pending,
+                        RemoveFromVersionId=found["AWSCURRENT"],
+                    )  # fmt: skip
+                    secrets.update_secret_version_stage(**at)
+
+    for name in names:
+        secrets.create_secret(Name=name, SecretString="a password")
+        secrets.rotate_secret(SecretId=name, RotationRules={"AutomaticallyAfterDays": 30})
+    thread = threading.Thread(target=hold)
+    thread.start()
+    yield
+    end.set()
+    thread.join()
+    for name in names:
+        secrets.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
+
+
+def test_all_of_it(rehearsal: Rehearsal) -> None:
+    """Every step runs in its order and holds, or says why it cannot be done here; nothing of it is left."""
+    with rotating(rehearsal):
+        done = rehearsal.run("--skip", SKIP, code=0, given=f"{ACCOUNT}\n")
+    assert done.stdout.startswith("\n".join(first_lines()))
+    report = rehearsal.report()
+    outcomes = {step["name"]: step["outcome"] for step in report["steps"]}
+    assert list(outcomes) == [name for name in NAMES if name not in SKIP.split(",")]
+    skipped = {step["name"]: step["words"] for step in report["steps"] if step["outcome"] == "skipped"}
+    assert set(skipped) == {"service", *FLIPPED[1:]}
+    assert "no service of ECS" in skipped["service"]
+    assert set(outcomes.values()) == {"held", "skipped"}
+    assert (report["end"], report["left"], report["not_run"]) == ("all held", {}, SKIP.split(","))
+    for name in ("rotation", "release"):
+        met = next(step["details"] for step in report["steps"] if step["name"] == name)
+        assert met["failed"] == 0
+        assert met["requests"] > 10
+        assert met["batches committed meanwhile"] > 0
+    for times in report["times"].values():
+        assert times["upload to visible"] > 0
+        assert [row["step"] for row in times["steps"]] == ["Validate", "Load", "Commit", "all other states"]
+    assert _parameters(rehearsal) == []
+    assert "| release | yes |" in (rehearsal.folder / "report.md").read_text()
+
+
+def test_an_interruption(rehearsal: Rehearsal) -> None:
+    """Ctrl-C in an apply lets Terraform end in order, destroys, deletes the workspace and the images, and says so."""
+    (rehearsal.told / "slow-apply").write_text("yes")
+    process = _started(rehearsal)
+    _wait_for(rehearsal.told / "applying", process)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    calls = [call.removeprefix("-chdir=terraform ") for call in rehearsal.calls("terraform")]
+    order = ["apply ended in order", "destroy -auto-approve", "workspace select default", "workspace delete sandbox"]
+    found = [next(at for at, call in enumerate(calls) if call.startswith(each)) for each in order]
+    assert found == sorted(found)
+    images = rehearsal.stack.aws("ecr").list_images(repositoryName="ratesflow/loader")["imageIds"]
+    assert images == []
+    report = rehearsal.report()
+    assert (report["end"], report["left"]) == ("interrupted by SIGINT", {})
+    assert report["steps"][-1] | {"seconds": 0} == {
+        "name": "apply", "outcome": "did not hold", "seconds": 0, "words": "interrupted by SIGINT", "details": {},
+    }  # fmt: skip
+
+
+def test_a_second_one_leaves(rehearsal: Rehearsal) -> None:
+    """Ctrl-C during the clean-up leaves at once, with the commands that take away what is left; --clean-up does so."""
+    for name in ("slow-apply", "slow-destroy"):
+        (rehearsal.told / name).write_text("yes")
+    process = _started(rehearsal)
+    for mark in ("applying", "destroying"):
+        _wait_for(rehearsal.told / mark, process)
+        process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, out
+    left = ["environment", "workspace", "task definitions", "log groups", "images"]
+    assert list(rehearsal.report()["left"]) == left
+    assert "left during the clean-up by SIGINT" in rehearsal.report()["end"]
+    assert f"Still there, and paid for: {', '.join(left)}." in out
+    assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
+    assert "  export TF_VAR_alarm_emails='[\"oncall@example.com\"]'\n" in out
+    refused = rehearsal.run("--yes", code=2)
+    assert "The last rehearsal left environment" in refused.stderr
+    (rehearsal.told / "slow-destroy").unlink()
+    done = rehearsal.run("--clean-up", code=0)
+    assert "Nothing is left of it" in done.stdout
+
+
+def test_a_step_that_fails(rehearsal: Rehearsal) -> None:
+    """The report names the step and what could not be taken away; what needs that is not tried, the rest is."""
+    for name in ("fail-apply", "fail-destroy"):
+        (rehearsal.told / name).write_text("yes")
+    rehearsal.run("--yes", code=1)
+    report = rehearsal.report()
+    assert report["end"] == "ended at the step apply, which did not hold"
+    assert report["steps"][-1]["words"].endswith("Error: told to fail")
+    environment, *others = report["not_taken_away"]
+    assert environment.startswith("environment: terraform -chdir=terraform destroy")
+    assert others == [
+        f"{name}: not tried, since environment could not be taken away"
+        for name in ("workspace", "log groups", "images")
+    ]
+    assert list(report["left"]) == ["environment", "workspace", "log groups", "images"]
+    (rehearsal.told / "fail-destroy").unlink()
+    rehearsal.run("--clean-up", code=0)
+
+
+def _started(rehearsal: Rehearsal) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        rehearsal.command("--yes"), cwd=ROOT, env=rehearsal.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+def _wait_for(mark: Path, process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + 60
+    while not mark.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, os.listdir(mark.parent)
+        time.sleep(0.02)
+
+
+def _parameters(rehearsal: Rehearsal) -> list[object]:
+    ssm = rehearsal.stack.aws("ssm")
+    return list(ssm.get_parameters_by_path(Path="/ratesflow/sandbox/")["Parameters"])
