@@ -15,20 +15,14 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JOB_QUEUE, LOG_GROUP, PREFIX, REGION
+from local.names import arn as _arn
+from local.roles import credentials, make_roles, role_arn, role_key
 from workflow.asl import definition_text, fill_places
 from workflow.jobs import JobSettings, job_definitions
 from workflow.settings import SIDE_FILES
 
-# One of the younger regions: in the older ones version 1 of the `aws` command sends SQS to AWS itself, whatever
-# AWS_ENDPOINT_URL says (awscli/customizations/overridesslcommonname.py).
-REGION = "eu-central-2"
-ACCOUNT = "123456789012"  # the one account of moto
-BUCKET = "ratesflow-local"
-PREFIX = "ratesflow"
-ALIAS = "live"
-ENVIRONMENT = "local"
-LOG_GROUP = "/aws/batch/job"
-INBOX = "incoming/"
+# The keys of whoever sits at the laptop, who may do everything. The parts of the stack have keys of their own roles.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 
 
@@ -41,18 +35,21 @@ class Databases:
 
 
 @cache
-def clients(endpoint: str) -> "Clients":
-    """Return the clients of the embedded AWS, untouched by the user's own configuration."""
-    return Clients(endpoint)
+def clients(endpoint: str, part: str | None = None) -> "Clients":
+    """Return the clients of the embedded AWS, untouched by the user's own configuration.
+
+    They act as a part of the stack under its role, or, without one, as an administrator.
+    """
+    return Clients(endpoint, credentials(part) if part else CREDENTIALS)
 
 
 class Clients:
     """Clients of one endpoint, each made when it is first asked for: that takes longer than most requests."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, keys: Mapping[str, str]) -> None:
         self.session: Any = boto3.Session(
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
             region_name=REGION,
         )
         self.endpoint = endpoint
@@ -74,11 +71,12 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
     `definition` is another state machine, in the Amazon States Language with `${…}` places.
     """
     aws = clients(endpoint)
+    secrets = {user: _secret(aws, user, url) for user, url in vars(databases).items()}
+    make_roles(aws("iam"), secrets)
     bucket = _bucket(aws)
     queues = _queues(aws)
     topic = _topic(aws, queues["notifications"])
-    role = _role(aws)
-    job_queue = _job_queue(aws, role)
+    job_queue = _job_queue(aws)
     machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}-ingestion"
     told = {
         "RATESFLOW_STATE_MACHINE_ARN": machine,
@@ -88,13 +86,16 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
         "RATESFLOW_SIDE_FILES": ",".join(SIDE_FILES),
     }
-    jobs = _job_definitions(aws, databases, told)
+    jobs = _job_definitions(aws, secrets, told)
     places = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
-    alias = _state_machine(aws, role, machine, fill_places(definition or definition_text(), places))
+    alias = _state_machine(
+        aws, role_arn("state-machine"), machine, fill_places(definition or definition_text(), places)
+    )
     _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
     return {
         "AWS_ENDPOINT_URL": endpoint,
         **CREDENTIALS,
+        "RATESFLOW_OPERATOR_KEY": role_key("operator"),
         "RATESFLOW_BUCKET": bucket,
         "RATESFLOW_INBOX": f"s3://{bucket}/{INBOX}",
         "RATESFLOW_STATE_MACHINE_ARN": machine,
@@ -161,33 +162,28 @@ def _topic(aws: Clients, queue: str) -> str:
     return topic
 
 
-def _role(aws: Clients) -> str:
-    name = f"{PREFIX}-local"
-    _ensure(aws("iam"), "create_role", "EntityAlreadyExists", RoleName=name, AssumeRolePolicyDocument="{}")
-    return f"arn:aws:iam::{ACCOUNT}:role/{name}"
-
-
-def _job_queue(aws: Clients, role: str) -> str:
-    batch = aws("batch")
-    name = f"{PREFIX}-local"
+def _job_queue(aws: Clients) -> str:
+    batch, name = aws("batch"), JOB_QUEUE
     found = batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     if found:
         return str(found[0]["jobQueueArn"])
+    role = role_arn("batch")  # AWS Batch's own: nothing acts under it here, but moto wants one
+    _ensure(aws("iam"), "create_role", "EntityAlreadyExists", RoleName=f"{PREFIX}-batch", AssumeRolePolicyDocument="{}")
     batch.create_compute_environment(computeEnvironmentName=name, type="UNMANAGED", state="ENABLED", serviceRole=role)
     order = [{"order": 1, "computeEnvironment": name}]
     made = batch.create_job_queue(jobQueueName=name, state="ENABLED", priority=1, computeEnvironmentOrder=order)
     return str(made["jobQueueArn"])
 
 
-def _job_definitions(aws: Clients, databases: Databases, told: Mapping[str, str]) -> dict[str, str]:
+def _job_definitions(aws: Clients, secrets: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
     """Register every task; return the state machine's places for those of a batch."""
     batch = aws("batch")
-    secrets = {role: _secret(aws, role, url) for role, url in vars(databases).items()}
     places = {}
     for task in job_definitions(JobSettings(prefix=PREFIX, environment=told)):
         name = task["jobDefinitionName"].removeprefix(f"{PREFIX}-")
         secret = secrets["owner" if name == "migrate" else "loader"]
         task["containerProperties"]["environment"].append({"name": "DATABASE_SECRET_ARN", "value": secret})
+        task["containerProperties"]["jobRoleArn"] = role_arn(f"task-{name}")
         arn = batch.register_job_definition(**task)["jobDefinitionArn"]
         if name in ("validate", "load", "commit", "discard"):
             places[f"{name.capitalize()}JobDefinition"] = arn
@@ -233,7 +229,3 @@ def _state_machine(aws: Clients, role: str, machine: str, definition: str) -> st
     except states.exceptions.ConflictException:
         states.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=routes)
     return alias
-
-
-def _arn(service: str, name: str) -> str:
-    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"

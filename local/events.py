@@ -22,7 +22,7 @@ def serve(endpoint: str, queue: str) -> None:
     """Hand over messages until the process ends; those that the handler reports as failed come again."""
     from workflow.trigger import handler
 
-    sqs = clients(endpoint)("sqs")
+    sqs = clients(endpoint, "trigger")("sqs")  # AWS Lambda too takes messages under the function's role
     while True:
         try:
             found = sqs.receive_message(

@@ -11,7 +11,8 @@ from typing import Any
 import psycopg2
 
 from local.aws.execution_records import running
-from local.deploy import INBOX, Clients, clients
+from local.deploy import Clients, clients
+from local.names import INBOX
 from workflow.trigger import SIDE_FILES, Arrival, is_side_file, shard_count, start
 
 

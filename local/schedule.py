@@ -18,8 +18,12 @@ class Schedule:
 
     def __init__(self, environment: dict[str, str]) -> None:
         self._environment = environment
-        self._batch: Any = clients(environment["AWS_ENDPOINT_URL"])("batch")
+        self._batch: Any = clients(environment["AWS_ENDPOINT_URL"], "scheduler")("batch")
         self._due = time.monotonic() + EVERY_SECONDS
+
+    def due_now(self) -> None:
+        """Let the tasks be due at the next tick."""
+        self._due = time.monotonic()
 
     def tick(self) -> None:
         """Submit the tasks if they are due; what fails is tried again at the next time."""

@@ -24,6 +24,7 @@ from local.postgres import SUPERUSER, Postgres, start_postgres
 from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
 from local.rds_master import MASTER
 from local.recover import recover
+from local.roles import credentials
 from local.schedule import Schedule
 from workflow.clock import iso
 
@@ -37,8 +38,6 @@ _HANDLER_NEEDS = (
     "RATESFLOW_DEAD_LETTER_QUEUE_URL",
     "RATESFLOW_SIDE_FILES",
     "AWS_ENDPOINT_URL",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
     "AWS_DEFAULT_REGION",
 )
 
@@ -190,7 +189,7 @@ class Stack:
         self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/"))
 
     def _start_events(self) -> None:
-        environment = {name: self.environment[name] for name in _HANDLER_NEEDS}
+        environment = {name: self.environment[name] for name in _HANDLER_NEEDS} | credentials("trigger")
         environment["RATESFLOW_STATE_MACHINE_ARN"] = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
         queue = self.environment["RATESFLOW_QUEUE_URL"]
         command = python("local.events", "--endpoint", self._endpoint, "--queue", queue)

@@ -14,7 +14,12 @@ locals {
     read_results = [
       { Sid = "ReadResults", Effect = "Allow", Action = "s3:GetObject", Resource = "${aws_s3_bucket.batches.arn}/results/*" },
     ]
+    # Documents of one request each.
     write_results = [
+      { Sid = "WriteResults", Effect = "Allow", Action = "s3:PutObject", Resource = "${aws_s3_bucket.batches.arn}/results/*" },
+    ]
+    # The counted rates of a batch, and its list of errors, in parts.
+    write_large_results = [
       { Sid = "WriteResults", Effect = "Allow", Action = ["s3:PutObject", "s3:AbortMultipartUpload"], Resource = "${aws_s3_bucket.batches.arn}/results/*" },
     ]
     write_reports = [
@@ -36,7 +41,7 @@ locals {
   }
 
   task_permissions = {
-    validate  = concat(local.may.read_batch, local.may.read_results, local.may.write_results, local.may.write_reports)
+    validate  = concat(local.may.read_batch, local.may.read_results, local.may.write_large_results, local.may.write_reports)
     load      = concat(local.may.read_batch, local.may.read_results, local.may.write_results)
     commit    = local.may.write_results
     discard   = concat(local.may.read_results, local.may.write_results)

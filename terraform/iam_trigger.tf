@@ -19,9 +19,9 @@ resource "aws_iam_role_policy" "trigger" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid      = "Arrivals"
+        Sid      = "Arrivals" # these three, says AWS Lambda's guide, chapter "Using Lambda with Amazon SQS"
         Effect   = "Allow"
-        Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"]
+        Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
         Resource = aws_sqs_queue.arrivals.arn
       },
       {

@@ -49,3 +49,8 @@ output "migration" {
     bucket         = aws_s3_bucket.batches.bucket
   }
 }
+
+output "operator_policy_arn" {
+  description = "The policy of those who use `ratesflow --env NAME`: attach it to their roles."
+  value       = aws_iam_policy.operator.arn
+}

@@ -43,6 +43,7 @@ LOCAL_ONLY = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_DEFAULT_REGION",
     "RATESFLOW_CONSOLE_URL",
+    "RATESFLOW_OPERATOR_KEY",
     "DATABASE_URL",
 )
 """Names that the embedded stack has beside them; on AWS the caller's own credentials and region are used."""
@@ -150,7 +151,8 @@ class Environment:
         nothing = dict.fromkeys(("profile", "ca_bundle"), (None, None, None, None))
         files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
         return boto3.session.Session(
-            aws_access_key_id=self.values["AWS_ACCESS_KEY_ID"],
+            # The keys that `ratesflow env` prints may do everything; commands act under the policy of an operator.
+            aws_access_key_id=self.values.get("RATESFLOW_OPERATOR_KEY") or self.values["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.values["AWS_SECRET_ACCESS_KEY"],
             region_name=self.values["AWS_DEFAULT_REGION"],
             botocore_session=botocore.session.Session(session_vars=nothing | files),

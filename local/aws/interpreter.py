@@ -14,6 +14,7 @@ from pkgutil import iter_modules
 from typing import Any
 
 import botocore.session
+from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.model import OperationModel
 from moto.batch.models import batch_backends
@@ -43,6 +44,7 @@ from moto.stepfunctions.parser.asl.component.state.exec.state_task.service impor
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.utils import boto_client
 
+from local.aws.iam.roles import access_key
 from local.aws.process_job import TERMINAL
 from local.aws.settings import Settings
 
@@ -163,9 +165,12 @@ def _end_jobs_of_ended_tasks() -> None:
     build = _BatchTask._build_sync_resolver
     follow = _CallbackTask._eval_sync
 
-    def build_sync_resolver(self: Any, env: Any, resource_runtime_part: Any, **rest: Any) -> _JobResolver:
+    def build_sync_resolver(
+        self: Any, env: Any, resource_runtime_part: Any, state_credentials: Any, **rest: Any
+    ) -> _JobResolver:
         job_id = env.stack[-1]["JobId"]
-        client = state_task_service_batch.boto_client_for(service="batch", region=resource_runtime_part.region)
+        acting = {"region": resource_runtime_part.region, "state_credentials": state_credentials}
+        client = state_task_service_batch.boto_client_for(service="batch", **acting)
         jobs = batch_backends[resource_runtime_part.account][resource_runtime_part.region]._jobs
 
         def runs() -> bool:
@@ -174,7 +179,9 @@ def _end_jobs_of_ended_tasks() -> None:
 
         return _JobResolver(
             runs=runs,
-            ask=build(self, env=env, resource_runtime_part=resource_runtime_part, **rest),
+            ask=build(
+                self, env=env, resource_runtime_part=resource_runtime_part, state_credentials=state_credentials, **rest
+            ),
             end=lambda: client.terminate_job(jobId=job_id, reason=_STOPPED),
         )
 
@@ -264,18 +271,20 @@ def _number_answers(parsed: dict[str, Any], **_: Any) -> None:
 
 
 def _share_clients(settings: Settings) -> None:
-    """One client a service: making one takes longer than a task, and isn't safe in two threads at once."""
+    """One client a service and role: making one takes longer than a task, and isn't safe in two threads at once."""
     make = boto_client.boto_client_for
     boto_client.moto_server_port = lambda: settings.port
     guard = threading.Lock()
-    clients: dict[tuple[str, str], Any] = {}
+    clients: dict[tuple[str, str, str], Any] = {}
 
-    def boto_client_for(region: str, service: str, state_credentials: Any = None) -> Any:
+    def boto_client_for(region: str, service: str, state_credentials: Any) -> Any:
+        role = state_credentials.role_arn
         with guard:
-            if (region, service) not in clients:
-                client = clients[region, service] = make(region, service, state_credentials)
+            if (region, service, role) not in clients:
+                client = clients[region, service, role] = make(region, service, state_credentials)
+                client._request_signer._credentials = Credentials(access_key(role), "role")
                 client.meta.events.register("after-call", _number_answers)
-            return clients[region, service]
+            return clients[region, service, role]
 
     for module in iter_modules(services.__path__, services.__name__ + "."):
         loaded: Any = import_module(module.name)

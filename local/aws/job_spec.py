@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from local.aws.iam.roles import credentials
 from local.aws.settings import Settings
 
 # https://docs.aws.amazon.com/batch/latest/userguide/array_jobs.html
@@ -119,6 +120,12 @@ def base_environment(settings: Settings, region: str) -> dict[str, str]:
         }
         | dict(settings.job_environment)
     )
+
+
+def role_environment(properties: Mapping[str, Any]) -> dict[str, str]:
+    """The credentials of the job's role; a job without one keeps those of the laptop."""
+    role = properties.get("jobRoleArn")
+    return credentials(role) if role else {}
 
 
 def merged_environment(*sources: Mapping[str, Any] | None) -> dict[str, str]:

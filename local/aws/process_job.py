@@ -206,6 +206,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             attempt=number,
             command=job_spec.fill_in(command, self.parameters),
             environment=job_spec.base_environment(settings, self.backend.region_name)
+            | job_spec.role_environment(definition)
             | job_spec.merged_environment(definition, overrides)
             | identity,
             memory_mib=None if memory is None else int(memory),

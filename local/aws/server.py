@@ -34,12 +34,14 @@ class Server:
     settings: Settings
     _listener: Any
     _slots: Any
+    _gate: Any
     _lock: IO[str]
 
     def close(self) -> None:
         """Ends the jobs that run, with their children, then stops answering."""
         self._slots.close()
         self._listener.shutdown()
+        self._gate.calls.close()
         self._lock.close()
 
 
@@ -75,8 +77,8 @@ def serve(settings: Settings) -> Server:
     objects.install(settings)
     slots = jobs.install(settings)
     repetition.install()
-    listener = _listen(settings, bound)
-    return Server(settings, listener, slots, lock)
+    gate = _gate(settings)
+    return Server(settings, _listen(settings, bound, gate), slots, gate, lock)
 
 
 def _require_moto() -> None:
@@ -129,12 +131,20 @@ def _bind(port: int) -> socket.socket:
     return bound
 
 
-def _listen(settings: Settings, bound: socket.socket) -> Any:
-    from moto.moto_server.werkzeug_app import (
-        DomainDispatcherApplication,
-        MotoRequestHandler,
-        create_backend_app,
+def _gate(settings: Settings) -> Any:
+    """Put the policies of roles before moto."""
+    from moto.core import DEFAULT_ACCOUNT_ID
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+    from local.aws.iam import Gate
+
+    return Gate(
+        DomainDispatcherApplication(create_backend_app), DEFAULT_ACCOUNT_ID, settings.data_dir / "iam-calls.json"
     )
+
+
+def _listen(settings: Settings, bound: socket.socket, application: Any) -> Any:
+    from moto.moto_server.werkzeug_app import MotoRequestHandler
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -143,7 +153,7 @@ def _listen(settings: Settings, bound: socket.socket) -> Any:
     listener = make_server(
         HOST,
         settings.port,
-        DomainDispatcherApplication(create_backend_app),
+        application,
         threaded=True,
         request_handler=MotoRequestHandler,
         fd=bound.fileno(),

@@ -102,16 +102,16 @@ run "each_task_reaches_its_own_prefixes_alone" {
         "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
       ]
       load = [
-        "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
+        "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
       ]
-      commit    = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
-      discard   = ["s3:AbortMultipartUpload results/*", "s3:GetObject results/*", "s3:PutObject results/*"]
-      reference = ["s3:AbortMultipartUpload results/*", "s3:GetObject reference/*", "s3:PutObject results/*"]
-      ledger    = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
-      migrate   = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
-      gc        = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
-      compact   = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
-      undo      = ["s3:AbortMultipartUpload results/*", "s3:PutObject results/*"]
+      commit    = ["s3:PutObject results/*"]
+      discard   = ["s3:GetObject results/*", "s3:PutObject results/*"]
+      reference = ["s3:GetObject reference/*", "s3:PutObject results/*"]
+      ledger    = ["s3:PutObject results/*"]
+      migrate   = ["s3:PutObject results/*"]
+      gc        = ["s3:PutObject results/*"]
+      compact   = ["s3:PutObject results/*"]
+      undo      = ["s3:PutObject results/*"]
     })
     error_message = "a task's rights to objects are its own prefixes and no more"
   }

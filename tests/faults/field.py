@@ -172,9 +172,9 @@ class Field:
         return str(self.patiently(once))
 
     def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
-        """Start the execution of a file that lies elsewhere, in so many shards."""
+        """Start the execution of a file that the trigger passes over, in so many shards."""
         self._know(content)
-        key = f"elsewhere/{name}.csv"
+        key = f"incoming/_temporary/{name}.csv"
         version = self.put(content.data, key)
         given = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
         given |= {"bytes": len(content.data), "shards": shards}

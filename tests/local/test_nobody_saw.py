@@ -14,7 +14,7 @@ from local.aws.settings import default_slots
 from local.events import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, left, send, start, state, wait_for
+from tests.local.hands import Hand, Mailbox, ended, left, own_role, send, start, state, wait_for
 from tests.local.test_main_job import aws
 
 
@@ -75,7 +75,7 @@ def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> N
     """An execution that its own TimeoutSeconds ends runs no Catch; gc closes its batch and notifies once."""
     states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
     definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
-    role = "arn:aws:iam::123456789012:role/ratesflow-local"
+    role = own_role(stack)
     hurried = json.dumps(definition | {"TimeoutSeconds": 5})
     arn = states.create_state_machine(name="hurried", definition=hurried, roleArn=role)["stateMachineArn"]
     with Hand(stack, "validate", "out-of-time", signal.SIGSTOP):

@@ -128,7 +128,7 @@ def test_a_committed_batch_that_was_undone(stack: Stack, tmp_path: Path) -> None
 
 def test_a_start_of_what_has_failed_is_a_redo(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """`start` runs a failed file again, even one whose execution is forgotten and only the ledger remembers it."""
-    bucket, key = stack.environment["RATESFLOW_BUCKET"], "elsewhere/started.csv"
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/_temporary/started.csv"
     put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=csv(rows(40, seed=885)))
     name = execution_name(bucket, key, put["VersionId"])
     insert = "INSERT INTO batches (batch_id, bucket, key, version, state, closed_at) VALUES (%s, %s, %s, %s, %s, now())"
@@ -146,7 +146,7 @@ def test_a_start_of_what_is_known_leaves_or_redoes_it(stack: Stack) -> None:
     """`start` leaves a committed batch as it is; one that was rejected runs again, under the name of a redo."""
     bucket = stack.environment["RATESFLOW_BUCKET"]
     for text, outcome, again in ((csv(rows(40, seed=886)), "committed", ""), (b"nothing\n", "rejected", "-r1")):
-        key = f"elsewhere/{outcome}.csv"
+        key = f"incoming/_temporary/{outcome}.csv"
         stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=text)
         name = stack.run("start", f"s3://{bucket}/{key}").stdout.strip()
         assert ended(stack, name)["status"] == "SUCCEEDED"

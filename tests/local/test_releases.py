@@ -10,7 +10,7 @@ from typing import Any
 from local.deploy import CREDENTIALS, deploy
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, databases, ended, left, revisions, send, start, state, wait_for
+from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
 from workflow.asl import definition_text
 from workflow.settings import WorkflowSettings
 
@@ -84,7 +84,7 @@ def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
     assert isinstance(graph, Graph)
     session = boto3.Session(region_name=CREDENTIALS["AWS_DEFAULT_REGION"])
     client = session.client("stepfunctions", endpoint_url=environment["AWS_ENDPOINT_URL"])
-    role = "arn:aws:iam::123456789012:role/ratesflow-local"
+    role = own_role(stack)
     return str(Workflow(name=name, definition=graph, role=role, client=client).create())
 
 

@@ -10,7 +10,7 @@ import pytest
 from local.deploy import deploy
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, databases, ended, left, revisions, send, start, state, wait_for
+from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
 from workflow.asl import fill_places
 from workflow.definition import definition_json, ingestion_workflow
 from workflow.settings import WorkflowSettings
@@ -33,7 +33,7 @@ def impatient(stack: Stack) -> Iterator[Callable[[str], str]]:
             "Environment": "local",
         }
         definition = fill_places(definition_json(ingestion_workflow(settings)), values)
-        role = "arn:aws:iam::123456789012:role/ratesflow-local"
+        role = own_role(stack)
         arn = states.create_state_machine(name=f"impatient-{task}", definition=definition, roleArn=role)
         made.append(arn["stateMachineArn"])
         return made[-1]

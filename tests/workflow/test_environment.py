@@ -119,5 +119,5 @@ def test_users_own_configuration_stays_out(monkeypatch, tmp_path):
     credentials = client._request_signer._credentials
     assert client.meta.endpoint_url == VALUES["AWS_ENDPOINT_URL"]
     assert client.meta.region_name == "eu-west-1"
-    assert (credentials.access_key, credentials.token) == (VALUES["AWS_ACCESS_KEY_ID"], None)
+    assert (credentials.access_key, credentials.token) == (VALUES["RATESFLOW_OPERATOR_KEY"], None)
     assert client._endpoint.http_session._proxy_config._proxies == {}

@@ -19,6 +19,7 @@ import boto3
 from botocore.config import Config
 
 ROLE = "arn:aws:iam::123456789012:role/test"
+EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
 
 
 @dataclass
@@ -90,7 +91,9 @@ def running(data: Path, *options: str) -> Iterator[Stack]:
 
 def prepare_batch(stack: Stack) -> None:
     """A queue `queue` and a definition `shell`, whose command is the parameter `script`."""
-    stack.client("iam").create_role(RoleName="test", AssumeRolePolicyDocument="{}")
+    iam = stack.client("iam")
+    iam.create_role(RoleName="test", AssumeRolePolicyDocument="{}")
+    iam.put_role_policy(RoleName="test", PolicyName="all", PolicyDocument=EVERYTHING)
     batch = stack.client("batch")
     batch.create_compute_environment(
         computeEnvironmentName="local", type="UNMANAGED", state="ENABLED", serviceRole=ROLE

@@ -1,0 +1,173 @@
+"""What a request asks for, as IAM sees it: actions, and the resources that they act on.
+
+Actions and resources are those of the Service Authorization Reference,
+https://docs.aws.amazon.com/service-authorization/latest/reference/. Every action that a part calls stands here. One
+that does not is asked for on all resources: a policy that names any refuses it, so that the table stays complete.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from local.aws.iam.object_requests import object_asks
+from local.aws.iam.policy import Ask
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signed a request, and for what."""
+
+    key: str
+    region: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a resource is: it completes names to ARNs."""
+
+    region: str
+    account: str
+
+    def arn(self, service: str, name: str) -> str:
+        """Return the ARN of a name; what is an ARN already stays as it is."""
+        return name if name.startswith("arn:") else f"arn:aws:{service}:{self.region}:{self.account}:{name}"
+
+
+def signer(environ: Mapping[str, Any]) -> Signer | None:
+    """Return who signed a request, by its header or by its address; None if nobody did."""
+    _, found, scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
+    if not found and "X-Amz-Credential=" in environ.get("QUERY_STRING", ""):
+        scope = dict(parse_qsl(environ["QUERY_STRING"]))["X-Amz-Credential"]
+    parts = scope.partition(",")[0].strip().split("/")
+    return Signer(parts[0], parts[2], parts[3].lower()) if len(parts) == 5 else None
+
+
+def asks(environ: dict[str, Any], who: Signer, account: str) -> list[Ask]:
+    """Return everything that the request needs to be allowed.
+
+    The body of a request is read and put back, but for those of S3, which may be large.
+    """
+    if who.service == "s3":
+        return object_asks(environ)
+    action, body = _action(environ, who.service)
+    return list(_table(f"{who.service}:{action}", body, Place(who.region, account)))
+
+
+def _action(environ: dict[str, Any], service: str) -> tuple[str, Body]:
+    raw = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(raw)
+    if target := environ.get("HTTP_X_AMZ_TARGET"):
+        return target.rpartition(".")[2], json.loads(raw or b"{}")
+    if service == "batch":  # its operations are addresses
+        path = environ["PATH_INFO"].removeprefix("/v1/")
+        return _BATCH.get(path, path), json.loads(raw or b"{}")
+    form = dict(parse_qsl(raw.decode(), keep_blank_values=True))
+    return form.get("Action", "?"), form
+
+
+_BATCH = {
+    name.lower(): name
+    for name in (
+        *("SubmitJob", "DescribeJobs", "ListJobs", "TerminateJob", "CancelJob"),
+        *("DescribeJobDefinitions", "RegisterJobDefinition", "DescribeJobQueues"),
+    )
+}
+
+
+def _table(action: str, body: Body, place: Place) -> Iterator[Ask]:
+    service, _, operation = action.partition(":")
+    found = _RESOURCES.get(action, _queue if service == "sqs" else _any)
+    for resource, context in found(body, place):
+        yield Ask(f"{service}:{operation.removesuffix('Batch')}", resource, context)
+    if action == "batch:RegisterJobDefinition":
+        given = body.get("containerProperties", {})
+        for role in filter(None, (given.get("jobRoleArn"), given.get("executionRoleArn"))):
+            yield Ask("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+
+
+Found = Callable[[Body, Place], Iterator[tuple[str, dict[str, str]]]]
+
+
+def _any(_: Body, __: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    yield "*", {}
+
+
+def _named(service: str, name: str, prefix: str = "", suffix: str = "") -> Found:
+    """The resource that one field names, by its ARN or by its name."""
+
+    def found(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+        values = body[name] if isinstance(body[name], list) else [body[name]]
+        for value in values:
+            yield place.arn(service, value if value.startswith("arn:") else f"{prefix}{value}{suffix}"), {}
+
+    return found
+
+
+def _queue(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    name = str(body.get("QueueUrl") or body.get("QueueName", "")).rpartition("/")[2]
+    yield place.arn("sqs", name) if name else "*", {}
+
+
+def _machine(body: Body, _: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    """Step Functions asks about the state machine, whatever version or alias is named (its guide, "Authorization")."""
+    parts = str(body["stateMachineArn"]).split(":")
+    yield ":".join(parts[:7]), {"states:StateMachineQualifier": parts[7]} if len(parts) > 7 else {}
+
+
+def _submission(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    for field, prefix in (("jobQueue", "job-queue/"), ("jobDefinition", "job-definition/")):
+        value = str(body[field])
+        yield place.arn("batch", value if value.startswith("arn:") else f"{prefix}{value}"), {}
+
+
+def _service(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    cluster = str(body.get("cluster", "default")).rpartition("/")[2]
+    for name in body.get("services") or [body["service"]]:
+        yield place.arn("ecs", name if name.startswith("arn:") else f"service/{cluster}/{name}"), {}
+
+
+def _path(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    yield place.arn("ssm", f"parameter{str(body['Path']).rstrip('/')}/"), {}
+
+
+_EXECUTION = _named("states", "executionArn")
+_PARAMETERS = _named("ssm", "Names", "parameter")
+_LINES = _named("logs", "logGroupName", "log-group:", ":log-stream:")
+_RESOURCES: dict[str, Found] = {
+    "batch:SubmitJob": _submission,
+    "batch:DescribeJobs": _any,
+    "batch:ListJobs": _any,
+    "batch:DescribeJobDefinitions": _any,
+    "batch:DescribeJobQueues": _any,
+    "batch:TerminateJob": _named("batch", "jobId", "job/"),
+    "batch:CancelJob": _named("batch", "jobId", "job/"),
+    "batch:RegisterJobDefinition": _named("batch", "jobDefinitionName", "job-definition/"),
+    "states:StartExecution": _machine,
+    "states:ListExecutions": _machine,
+    "states:DescribeStateMachine": _machine,
+    "states:DescribeExecution": _EXECUTION,
+    "states:DescribeStateMachineForExecution": _EXECUTION,
+    "states:GetExecutionHistory": _EXECUTION,
+    "states:StopExecution": _EXECUTION,
+    "sns:Publish": _named("sns", "TopicArn"),
+    "secretsmanager:GetSecretValue": _named("secretsmanager", "SecretId", "secret:"),
+    "logs:FilterLogEvents": _LINES,
+    "logs:GetLogEvents": _LINES,
+    "logs:DescribeLogStreams": _LINES,
+    "ssm:GetParametersByPath": _path,
+    "ssm:GetParameters": _PARAMETERS,
+    "ssm:GetParameter": _named("ssm", "Name", "parameter"),
+    "ecs:DescribeServices": _service,
+    "ecs:UpdateService": _service,
+    "ecr:ListImages": _named("ecr", "repositoryName", "repository/"),
+    "ecr:GetAuthorizationToken": _any,
+    "sts:GetCallerIdentity": lambda _, __: iter(()),  # always allowed
+}

@@ -1,0 +1,82 @@
+"""The roles of the embedded stack: one a part, with the policies that Terraform gives it on AWS.
+
+`aws/policies.json` holds them; tests/terraform/policies.py writes it from what Terraform applies, and a test keeps the
+two the same. `aws iam put-role-policy` changes what a part of a running stack may do.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from local.aws.iam.keys import key_arn
+from local.aws.iam.policy import parse
+from local.aws.iam.roles import access_key
+from local.aws.iam.roles import credentials as credentials_of
+from local.names import ACCOUNT, BUCKET, ENVIRONMENT, JOB_QUEUE, LOG_GROUP, PREFIX, REGION, arn
+
+FILE = Path(__file__).parent / "aws" / "policies.json"
+# They act for AWS itself: they start containers, and write logs that the embedded AWS writes without asking.
+ELSEWHERE = ("start-", "flow-logs", "rds-monitoring")
+
+
+def role_arn(part: str) -> str:
+    """Return the ARN of the role of a part, such as `trigger` or `task-load`."""
+    return f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{part}"
+
+
+def role_key(part: str) -> str:
+    """Return the access key of a part's role."""
+    return access_key(role_arn(part))
+
+
+def credentials(part: str) -> dict[str, str]:
+    """Return the environment variables with which a process acts as a part."""
+    return credentials_of(role_arn(part))
+
+
+def policies(secrets: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """Return part, name and text of every policy, with the names of the embedded AWS in its places.
+
+    `secrets` are the ARNs of the logins' secrets, by user.
+    """
+    places = {
+        "account": ACCOUNT,
+        "bucket": BUCKET,
+        "environment": ENVIRONMENT,
+        "key": key_arn(REGION, ACCOUNT),
+        "log_group": LOG_GROUP,
+        "prefix": PREFIX,
+        "queue": arn("batch", f"job-queue/{JOB_QUEUE}"),
+        "region": REGION,
+        **{f"{user}_secret": arn("secretsmanager", f"secret:{user}") for user in ("owner", "loader", "reader")},
+        **{f"{user}_secret": secret for user, secret in secrets.items()},
+    }
+    written: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))["roles"]
+    for part, role in written.items():
+        for name, document in role["policies"].items():
+            yield part, name, re.sub(r"\$\{(\w+)\}", lambda place: places[place[1]], json.dumps(document))
+
+
+def make_roles(iam: Any, secrets: Mapping[str, str]) -> None:
+    """Make the roles, or give those that are there their policies again."""
+    made = set()
+    for part, name, document in policies(secrets):
+        if part.startswith(ELSEWHERE):
+            continue
+        parse(document)  # raises, here rather than at its first use, for what the embedded AWS cannot evaluate
+        if part not in made:
+            _make(iam, part)
+            made.add(part)
+        iam.put_role_policy(RoleName=f"{PREFIX}-{part}", PolicyName=name, PolicyDocument=document)
+
+
+def _make(iam: Any, part: str) -> None:
+    try:
+        iam.create_role(RoleName=f"{PREFIX}-{part}", AssumeRolePolicyDocument="{}")
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityAlreadyExists":
+            raise

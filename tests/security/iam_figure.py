@@ -1,0 +1,129 @@
+"""The figure of least privilege: calls made, calls allowed, and what is allowed but never used.
+
+python -m tests.security.iam_figure [HOME] prints it of a stack that ran in HOME (.ratesflow).
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from local.names import PREFIX
+from local.roles import ELSEWHERE, FILE
+from tests.local.conftest import Stack
+
+Right = tuple[str, str, str]
+"""A part, the Sid of a statement of its policies, and one action of it."""
+
+UNUSED: dict[Right, str] = {
+    ("start-*", "*", "*"): "ECS starts the containers; here tasks are processes, with no image and no driver of logs",
+    ("flow-logs", "*", "*"): "the network is Amazon's",
+    ("scheduler", "Key", "kms:Decrypt"): "EventBridge Scheduler itself reads its encrypted schedules",
+    ("scheduler", "NotBegun", "sqs:SendMessage"): "EventBridge Scheduler itself sends what it could not begin",
+    ("scheduler", "Redeploy", "ecs:UpdateService"): "the API is no ECS service here",
+    ("state-machine", "WaitForJobs", "events:*"): "Step Functions itself makes the rule that tells of a job's end",
+    ("state-machine", "Logs", "logs:*"): "Step Functions itself delivers the logs",
+    ("state-machine", "Traces", "xray:*"): "Step Functions itself sends traces",
+    ("trigger", "Arrivals", "sqs:GetQueueAttributes"): "AWS Lambda itself asks how full the queue is",
+    ("trigger", "Logs", "logs:*"): "AWS Lambda itself writes the log",
+    ("trigger", "Traces", "xray:*"): "AWS Lambda itself sends traces",
+    ("task-validate", "Write*", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
+    ("operator", "Send", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
+}
+"""What nothing uses here, and why it is allowed nevertheless. Patterns as of a shell."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Calls by what became of them, and rights by whether they were used."""
+
+    made: int
+    allowed: int
+    denied: list[dict[str, Any]]
+    granted: set[Right]
+    used: set[Right]
+
+    @property
+    def excepted(self) -> set[Right]:
+        """Return the rights that nothing used, and that are listed with a reason."""
+        return {right for right in self.granted - self.used if any(_covers(pattern, right) for pattern in UNUSED)}
+
+    @property
+    def never_used(self) -> set[Right]:
+        """Return the rights that nothing used, and that no reason keeps."""
+        return self.granted - self.used - self.excepted
+
+    @property
+    def idle(self) -> set[Right]:
+        """Return what is listed as unused, and keeps no right, or one that is used."""
+        unused = self.granted - self.used
+        kept = {pattern for pattern in UNUSED if any(_covers(pattern, right) for right in unused)}
+        return set(UNUSED) - kept
+
+    def __str__(self) -> str:
+        """Return the figure as a table."""
+        lines = [
+            ("calls made", self.made),
+            ("calls allowed", self.allowed),
+            ("calls denied", self.made - self.allowed),
+            ("rights granted (role, statement, action)", len(self.granted)),
+            ("rights used", len(self.used)),
+            (f"allowed and never used, for one of {len(UNUSED)} reasons", len(self.excepted)),
+            ("allowed and never used, for no reason", len(self.never_used)),
+        ]
+        return "\n".join(f"| {words} | {number:,} |" for words, number in lines)
+
+
+def figure(calls: Iterable[dict[str, Any]]) -> Figure:
+    """Return the figure of the calls that an embedded AWS has counted."""
+    ours = [call for call in calls if call["role"].startswith(f"{PREFIX}-")]
+    allowed = [call for call in ours if call["allowed"]]
+    used = {(call["role"].removeprefix(f"{PREFIX}-"), sid, call["action"]) for call in allowed for sid in call["sids"]}
+    return Figure(
+        made=sum(call["count"] for call in ours),
+        allowed=sum(call["count"] for call in allowed),
+        denied=[call for call in ours if not call["allowed"]],
+        granted=granted(),
+        used=used & granted(),
+    )
+
+
+def granted() -> set[Right]:
+    """Return every right that Terraform gives a part."""
+    roles = json.loads(FILE.read_text())["roles"]
+    return {
+        (part, statement.get("Sid", ""), action)
+        for part, role in roles.items()
+        for policy in role["policies"].values()
+        for statement in policy["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    }
+
+
+def acting() -> list[str]:
+    """Return the parts that act in the embedded AWS and may do something."""
+    return sorted({part for part, _, _ in granted() if not part.startswith(ELSEWHERE)})
+
+
+def calls_of(stack: Stack) -> list[dict[str, Any]]:
+    """Return what was called, by whom, as the embedded AWS of a stack counted it."""
+    with urlopen(f"{stack.environment['AWS_ENDPOINT_URL']}/moto-api/iam-calls", timeout=10) as answer:
+        return list(json.load(answer))
+
+
+def _covers(pattern: Right, right: Right) -> bool:
+    return all(fnmatchcase(part, wanted) for part, wanted in zip(right, pattern, strict=True))
+
+
+if __name__ == "__main__":
+    home = Path(sys.argv[1] if len(sys.argv) > 1 else ".ratesflow")
+    found = figure(json.loads((home / "aws" / "iam-calls.json").read_text()))
+    print(found)
+    for right in sorted(found.never_used):
+        print("never used:", *right)
+    for call in found.denied:
+        print("denied:", call["role"], call["action"], call["resource"])

@@ -1,0 +1,164 @@
+"""Everything that the parts of a stack do, once: whatever a policy allows is needed here, or listed with its reason."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from local.roles import role_arn
+from local.schedule import Schedule
+from tests.loader.samples import csv, rows
+from tests.local.conftest import RATESFLOW, Stack
+from tests.local.hands import Hand, ended, send, signal_to, start, tasks_of, wait_for
+from workflow.environment import NEEDED, parameter_name
+
+BAD = b"DEHAM,CNSGH,2026-01-01,abc\n"
+
+
+def tell(stack: Stack, folder: Path) -> None:
+    """Live through all of it. Raises AssertionError when a step does not end as it should."""
+    begun = _begin(stack)
+    good = _send_by_hand(stack, folder)
+    _stop_and_take_away(stack, folder)
+    _lose_one(stack, folder)
+    for name, status in begun.items():
+        assert ended(stack, name)["status"] == status, name
+    _look(stack, good)
+    _maintain(stack, folder, good)
+
+
+def _begin(stack: Stack) -> dict[str, str]:
+    """Start what needs nobody to watch, and return how each will end; nothing else waits for these."""
+    start(stack, csv(rows(3000, seed=950)), "in-shards", 2)
+    start(stack, csv(rows(3000, seed=951)) + BAD, "in-shards-bad", 2)
+    start(stack, csv(rows(30, seed=952)), "gone-in-shards", 2, gone=True)
+    _start_unversioned(stack, "never-there", None)
+    queue = stack.environment["RATESFLOW_QUEUE_URL"]
+    stack.aws("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps({"source": "nobody"}))
+    _read_a_result_that_nobody_wrote(stack)
+    bad = {"gone-in-shards": "FAILED", "never-there": "FAILED"}
+    return {"in-shards": "SUCCEEDED", "in-shards-bad": "SUCCEEDED", **bad}
+
+
+def _start_unversioned(stack: Stack, name: str, data: bytes | None) -> None:
+    """Start an execution of whatever version an object has: its input says `null`."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], f"incoming/_temporary/{name}.csv"
+    if data is not None:
+        stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=data)
+    given = {"bucket": bucket, "key": key, "version": "null", "etag": "", "bytes": len(data or b""), "shards": 1}
+    machine = stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
+    stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=json.dumps(given))
+
+
+def _read_a_result_that_nobody_wrote(stack: Stack) -> None:
+    """The state that reads a result says NoSuchKey when a task that succeeded has written none."""
+    states = stack.aws("stepfunctions")
+    ours = states.describe_state_machine(stateMachineArn=stack.environment["RATESFLOW_STATE_MACHINE_ARN"])
+    read = json.loads(ours["definition"])["States"]["ReadValidate"]
+    alone = {name: value for name, value in read.items() if name not in ("Next", "Catch", "Retry")} | {"End": True}
+    definition = json.dumps({"StartAt": "Read", "States": {"Read": alone}})
+    role = role_arn("state-machine")
+    machine = states.create_state_machine(name="reader", definition=definition, roleArn=role)["stateMachineArn"]
+    states.start_execution(stateMachineArn=machine, name="no-result", input="{}")
+    assert "NoSuchKey" in ended(stack, "no-result", machine="reader")["error"]
+
+
+def _send_by_hand(stack: Stack, folder: Path) -> str:
+    """Ingest a good file, it again, and one with a bad line; return the name of the first."""
+    good, bad = folder / "good.csv", folder / "bad.csv"
+    good.write_bytes(csv(rows(200, seed=953)))
+    bad.write_bytes(csv(rows(20, seed=954)) + BAD)
+    name = str(stack.ingest(good)["batch_id"])
+    assert "duplicate" in stack.run("ingest", str(good), str(bad), code=None).stdout
+    return name
+
+
+def _stop_and_take_away(stack: Stack, folder: Path) -> None:
+    """Stop one by the command, which closes it, and one behind everybody's back, which gc closes.
+
+    Of two more the file is taken away between validate and load.
+    """
+    s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
+    with Hand(stack, "load", "held", signal.SIGSTOP) as hand:
+        mine = send(stack, folder, csv(rows(50, seed=955)), "held-mine")
+        theirs = send(stack, folder, csv(rows(50, seed=956)), "held-theirs")
+        wait_for(lambda: len(hand.hit) == 2)
+        stack.run("stop", mine)
+        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", theirs)[0][0]
+        stack.aws("stepfunctions").stop_execution(executionArn=arn)
+        wait_for(lambda: not tasks_of(stack, "load", "held"))
+        start(stack, csv(rows(50, seed=957)), "held-versioned", 1)
+        _start_unversioned(stack, "held-unversioned", csv(rows(50, seed=958)))
+        wait_for(lambda: len(hand.hit) == 4)
+        key = "incoming/_temporary/held-versioned.csv"
+        (version,) = s3.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]
+        s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
+        s3.delete_object(Bucket=bucket, Key="incoming/_temporary/held-unversioned.csv")
+    signal_to(tasks_of(stack, "load", "held"), signal.SIGCONT)
+    for name in ("held-versioned", "held-unversioned"):
+        assert ended(stack, name)["status"] == "FAILED", name
+    assert "1 closed" in stack.run("gc").stdout
+
+
+def _lose_one(stack: Stack, folder: Path) -> None:
+    """Lose the events of two uploads; gc, which the schedule starts, and `redrive` send them to the trigger again."""
+    events, batch = stack.aws("events"), stack.aws("batch")
+    (target,) = events.list_targets_by_rule(Rule="ratesflow-arrivals")["Targets"]
+    events.remove_targets(Rule="ratesflow-arrivals", Ids=[target["Id"]])
+    lost = send(stack, folder, csv(rows(50, seed=959)), "lost")
+    events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
+    usual = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1]
+    container = usual["containerProperties"]
+    minutes = {"name": "RATESFLOW_LOST_MINUTES", "value": "0"}
+    batch.register_job_definition(
+        **{each: usual[each] for each in ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")},
+        containerProperties=container | {"environment": [*container["environment"], minutes]},
+    )
+    tick(stack)
+    assert ended(stack, lost)["status"] == "SUCCEEDED"
+
+
+def tick(stack: Stack) -> None:
+    """Let the schedule begin what is due."""
+    schedule = Schedule(stack.environment)
+    schedule.due_now()
+    schedule.tick()
+
+
+def _look(stack: Stack, name: str) -> None:
+    """Ask everything that a person may ask; once in an environment that is found as on AWS."""
+    for command in (["show", name], ["graph", name], ["batches"], ["show", "gone-in-shards"]):
+        stack.run(*command)
+    for variable in NEEDED:
+        parameter = {"Name": parameter_name(variable, "local"), "Value": stack.environment[variable]}
+        stack.aws("ssm").put_parameter(**parameter, Type="String", Overwrite=True)
+    keys = {"AWS_ACCESS_KEY_ID": stack.environment["RATESFLOW_OPERATOR_KEY"], "AWS_SECRET_ACCESS_KEY": "any"}
+    names = ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+    environment = {**os.environ, **keys, **{each: stack.environment[each] for each in names}}
+    subprocess.run([RATESFLOW, "--env", "local", "executions"], env=environment, check=True, capture_output=True)
+
+
+def _maintain(stack: Stack, folder: Path, name: str) -> None:
+    """Start, undo, merge, change reference data, migrate, redrive."""
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/_temporary/by-hand.csv"
+    stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=csv(rows(20, seed=961)))
+    stack.run("start", f"s3://{bucket}/{key}")
+    stack.run("undo", name)
+    stack.run("compact")
+    (folder / "ports.csv").write_text("code,name,parent_slug\n")
+    (folder / "regions.csv").write_text("slug,name,parent_slug\n")
+    stack.run("reference", "load", str(folder / "ports.csv"), str(folder / "regions.csv"), code=None)
+    stack.run("migrate")
+    _redrive(stack, folder)
+
+
+def _redrive(stack: Stack, folder: Path) -> None:
+    bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/again.csv"
+    put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=csv(rows(20, seed=960)))
+    found = {"key": key, "size": 1, "etag": put["ETag"].strip('"'), "version-id": put["VersionId"]}
+    event = {"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": bucket}}}
+    event["detail"]["object"] = found  # type: ignore[index]
+    dead = stack.environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
+    stack.aws("sqs").send_message(QueueUrl=dead, MessageBody=json.dumps(event))
+    assert "started" in stack.run("redrive", code=None).stdout

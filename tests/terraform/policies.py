@@ -1,0 +1,150 @@
+"""Writes local/aws/policies.json: what Terraform lets each part do, for the embedded AWS to hold it to.
+
+    python -m tests.terraform.policies [STATE.json]
+
+STATE.json is what `terraform show -json` prints of an environment that is applied. Without it,
+RATESFLOW_TERRAFORM_CHECK (see test_checks.py) applies one without an account, with the variables of production.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.terraform.sources import ROOT, TERRAFORM
+
+FILE = ROOT / "local" / "aws" / "policies.json"
+COMMAND = "python -m tests.terraform.policies"
+# Where roles and their policies are written. Their text is remembered, so that a change that nobody exported is seen.
+SOURCES = ("iam_*.tf", "schedules.tf", "api.tf")
+WORKSPACE = "local"
+
+
+def export(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return roles and policies of a state by their short names, with places for what the embedded AWS names."""
+    found = list(_resources(state["values"]["root_module"]))
+    text = json.dumps(_roles(found), sort_keys=True)
+    for real, place in _replacements(found):
+        text = text.replace(real, place)
+    return {"sources": digest(), "roles": json.loads(text)}
+
+
+def digest() -> str:
+    """Return the digest of the blocks of Terraform that make roles and policies, without comments and spaces."""
+    paths = sorted({path for pattern in SOURCES for path in TERRAFORM.glob(pattern)})
+    blocks = [
+        block for path in paths
+        for block in re.split(r"\n(?=\S)", path.read_text(encoding="utf-8"))
+        if path.name.startswith("iam_") or block.startswith('resource "aws_iam_')
+    ]  # fmt: skip
+    written = "".join(re.sub(r"#.*|\s", "", block) for block in blocks)
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def text(document: Mapping[str, Any]) -> str:
+    """Return what the file holds."""
+    return json.dumps(document, indent=1, sort_keys=True) + "\n"
+
+
+def _resources(module: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from module.get("resources", [])
+    for child in module.get("child_modules", []):
+        yield from _resources(child)
+
+
+def _roles(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    start = f"{_environment(found)}-"
+    roles = {
+        values["name"]: {"trust": json.loads(values["assume_role_policy"]), "policies": {}}
+        for values in _of("aws_iam_role", found)
+    }
+    for values in _of("aws_iam_role_policy", found):
+        roles[values["role"]]["policies"][values["name"]] = json.loads(values["policy"])
+    # A policy that people attach to a role of theirs is a role here.
+    for values in _of("aws_iam_policy", found):
+        roles[values["name"]] = {"policies": {"attached": json.loads(values["policy"])}}
+    return {name.removeprefix(start): role for name, role in roles.items()}
+
+
+def _of(kind: str, found: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [resource["values"] for resource in found if resource["type"] == kind and resource["mode"] == "managed"]
+
+
+def _environment(found: list[Mapping[str, Any]]) -> str:
+    """Return what the names of an environment's roles begin with."""
+    (name,) = [values["name"] for values in _of("aws_iam_role", found) if values["name"].endswith("-state-machine")]
+    return str(name).removesuffix("-state-machine")
+
+
+def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Return what stands in ARNs of this environment, and its place; the longer before what they begin with."""
+    (bucket,) = [values for values in _of("aws_s3_bucket", found) if "-batches-" in values["bucket"]]
+    (key,) = [values["arn"] for values in _of("aws_kms_key", found)]
+    (logs,) = [values["name"] for values in _of("aws_cloudwatch_log_group", found) if values["name"].endswith("/tasks")]
+    (arrivals,) = [values for values in _of("aws_sqs_queue", found) if values["name"].endswith("-arrivals")]
+    name, (_, _, _, region, account, _) = arrivals["name"].removesuffix("-arrivals"), arrivals["arn"].split(":", 5)
+    queues = [queue["arn"] for queue in _of("aws_batch_job_queue", found)]
+    secrets = {
+        values["arn"]: f"${{{values['name'].rpartition('/')[2]}_secret}}"
+        for values in _of("aws_secretsmanager_secret", found)
+    }
+    owners = [
+        cluster["master_user_secret"][0]["secret_arn"]
+        for kind in ("aws_rds_cluster", "aws_db_instance")
+        for cluster in _of(kind, found)
+        if cluster.get("master_user_secret")
+    ]
+    places = {
+        **secrets,
+        **dict.fromkeys(owners, "${owner_secret}"),
+        key: "${key}",
+        bucket["bucket"]: "${bucket}",
+        **dict.fromkeys(queues, "${queue}"),
+        f":log-group:{logs}": ":log-group:${log_group}",
+        f"/ratesflow/{name.removeprefix('ratesflow-')}": "/ratesflow/${environment}",
+        name: "${prefix}",
+        f":{region}:{account}:": ":${region}:${account}:",
+        f"::{account}:": "::${account}:",
+    }
+    return sorted(places.items(), key=lambda pair: -len(pair[0]))
+
+
+def applied() -> dict[str, Any]:
+    """Apply an environment without an account, and return its state."""
+    from tests.terraform.test_checks import CHECK, GIVEN, check
+
+    if not CHECK:
+        sys.exit(f"Name a state, or set RATESFLOW_TERRAFORM_CHECK.\n{__doc__}")
+    options = ["--quick", "--keep", "--no-tests", "--no-modules", "--no-fmt", "--workspace", WORKSPACE]
+    status, said = check(*GIVEN, *options, "--var-file", str(TERRAFORM / "environments" / "production.tfvars"))
+    assert status == 0, said
+    (kept,) = re.findall(r"kept: (\S+)", said)
+    try:
+        command = ["terraform", f"-chdir={kept}/work/terraform", "show", "-json"]
+        environment = {"TF_CLI_CONFIG_FILE": f"{kept}/terraformrc", "TF_OFFLINE_ROOT": f"{kept}/work"}
+        shown = subprocess.run(command, env={**_environ(), **environment}, capture_output=True, text=True, check=True)
+        return dict(json.loads(shown.stdout))
+    finally:
+        shutil.rmtree(kept)
+
+
+def _environ() -> dict[str, str]:
+    import os
+
+    return {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_WORKSPACE": WORKSPACE}
+
+
+def main(arguments: list[str]) -> None:
+    """Write the file."""
+    state = json.loads(Path(arguments[0]).read_text()) if arguments else applied()
+    FILE.write_text(text(export(state)), encoding="utf-8")
+    print(f"{FILE.relative_to(ROOT)}: {len(export(state)['roles'])} roles")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
