@@ -1,6 +1,7 @@
 # As production in kind, smaller in number: what is released next is tried here.
 deletion_protection = false
 zones               = 2
+nat_gateways        = 1 # one gateway costs less than eight endpoints in each zone
 
 compute        = "fargate-spot"
 maximum_vcpus  = 16
