@@ -22,6 +22,7 @@ locals {
 
   # Both ceilings together are maximum_vcpus. Spot has three quarters of it; On-Demand behind it the rest, which takes the
   # largest task. Whether Batch goes on to the second environment when Fargate Spot has no capacity, AWS does not promise.
+  # On EC2 it may go beyond by one instance.
   largest_task = max([for task in keys(local.jobs) : ceil(local.vcpus[task])]...)
   behind_spot  = max(local.largest_task, floor(var.maximum_vcpus / 4))
   ceilings = merge([

@@ -3,12 +3,11 @@
 locals {
   # Beside S3: what tasks and the API need to start (ecr, logs, secretsmanager), what gc asks and tells (states, sqs,
   # sns), what rotation asks (rds) and what instances of EC2 report to (ecs). Jobs are submitted from outside.
-  endpoints = !local.has_endpoints ? toset([]) : toset(concat(
+  endpoints = !var.endpoints ? toset([]) : toset(concat(
     ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "states", "sqs", "sns"],
     var.rotation ? ["rds"] : [],
     var.ec2_queue ? ["ecs", "ecs-agent", "ecs-telemetry"] : [],
   ))
-  has_endpoints = coalesce(var.endpoints, var.nat_gateways == 0)
 }
 
 resource "aws_vpc_endpoint" "s3" {

@@ -29,7 +29,7 @@ resource "aws_vpc" "main" {
 
     precondition {
       condition     = terraform_data.network.output.zones <= var.zones
-      error_message = "zones may grow and not shrink below what this environment began with, ${terraform_data.network.output.zones}: tasks and the database run in the subnets that would go. To spend less, lower api_minimum_tasks, aurora_readers or nat_gateways; fewer zones take a new environment."
+      error_message = "zones may grow and not shrink below what this environment began with, ${terraform_data.network.output.zones}: tasks and the database run in the subnets that would go. To spend less, lower api_minimum_tasks or aurora_readers, or put one NAT gateway in place of endpoints; fewer zones take a new environment."
     }
   }
 }

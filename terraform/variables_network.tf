@@ -22,8 +22,10 @@ variable "zones" {
   }
 }
 
+# Either way is made before the other is taken away, if the two are changed by one apply after the other: nat_gateways
+# first and endpoints = false after it, or endpoints = true first. In one apply no task starts for some minutes.
 variable "nat_gateways" {
-  description = "NAT gateways, through which tasks reach AWS in place of endpoints: 0 (interface endpoints instead), 1, or one a zone. Between 0 and more go by endpoints = true."
+  description = "NAT gateways, through which tasks reach AWS where there are no endpoints: 0, 1, or one a zone."
   type        = number
   default     = 0
 
@@ -34,12 +36,12 @@ variable "nat_gateways" {
 }
 
 variable "endpoints" {
-  description = "Interface endpoints of AWS's services, unless there are NAT gateways; true keeps them beside, so that a change from one to the other leaves no moment without: apply with both, then with what shall stay."
+  description = "Interface endpoints of the AWS services that tasks call, in each zone; without them there must be NAT gateways."
   type        = bool
-  default     = null
+  default     = true
 
   validation {
-    condition     = coalesce(var.endpoints, true) || var.nat_gateways > 0
-    error_message = "Without NAT gateways endpoints are the only way to AWS: leave endpoints out, or set nat_gateways."
+    condition     = var.endpoints || var.nat_gateways > 0
+    error_message = "Without endpoints and NAT gateways no task reaches AWS: set one of them, apply, and only then take the other away."
   }
 }

@@ -1,7 +1,8 @@
 # For a developer: everything small, one of each, nothing kept for long.
 deletion_protection = false
 zones               = 2
-nat_gateways        = 1 # one gateway costs less than nine endpoints
+nat_gateways        = 1 # one gateway costs less than seven endpoints in each zone
+endpoints           = false
 
 compute        = "fargate-spot"
 maximum_vcpus  = 8

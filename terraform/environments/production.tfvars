@@ -15,4 +15,5 @@ backup_days             = 14
 api_minimum_tasks = 3
 api_maximum_tasks = 12
 
-monthly_budget_usd = 2500
+nothing_arrived_hours = 72 # a weekend without files is none to be woken for
+monthly_budget_usd    = 2500

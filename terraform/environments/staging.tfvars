@@ -2,6 +2,8 @@
 # (TF_VAR_alarm_emails, TF_VAR_alarm_urls).
 deletion_protection = false
 zones               = 2
+nat_gateways        = 1 # one gateway costs less than eight endpoints in each zone
+endpoints           = false
 
 compute        = "fargate-spot"
 maximum_vcpus  = 16

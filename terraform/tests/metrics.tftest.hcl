@@ -137,6 +137,11 @@ run "quotas_and_silence" {
     )
     error_message = "no metric at all is silence too"
   }
+
+  assert {
+    condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.main : length(distinct([for query in alarm.metric_query : query.id])) == length(alarm.metric_query)])
+    error_message = "a metric and the expression must not have one name"
+  }
 }
 
 run "what_is_not_used_has_no_quota" {

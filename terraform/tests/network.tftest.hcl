@@ -112,6 +112,7 @@ run "nothing_is_public_but_the_load_balancer" {
 run "nat_in_place_of_endpoints" {
   variables {
     nat_gateways = 1
+    endpoints    = false
     rotation     = false
   }
 
@@ -141,7 +142,6 @@ run "both_for_the_change_from_one_to_the_other" {
 
   variables {
     nat_gateways = 1
-    endpoints    = true
   }
 
   assert {

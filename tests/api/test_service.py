@@ -1,6 +1,7 @@
 """The service as a process: it stays up, comes back, and goes in order."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -102,6 +103,17 @@ def test_database_away_and_back(own_server: Postgres) -> None:
         own_server.restart()
         assert service.get(PATH).json() == RATES
         assert service.get("/health/ready").status_code == 200
+    finally:
+        service.stop()
+
+
+def test_a_login_that_is_refused_never_starts(reader_url: str) -> None:
+    """A service that cannot log in lives and never says that it has started, so its deployment is undone."""
+    service = Service(re.sub("//[^@/]+@", "//nobody:wrong@", reader_url), workers=1)
+    service.start()
+    try:
+        asked = ("live", "started", "started")
+        assert [service.get(f"/health/{what}").status_code for what in asked] == [200, 503, 503]
     finally:
         service.stop()
 
