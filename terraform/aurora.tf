@@ -79,6 +79,7 @@ resource "aws_rds_cluster" "main" {
 }
 
 resource "aws_rds_cluster_instance" "main" {
+  #checkov:skip=CKV_AWS_353:Performance Insights is on from two capacity units on, as AWS recommends: below, it takes the memory of the database.
   count = var.aurora ? 1 + var.aurora_readers : 0
 
   identifier         = "${local.name}-${count.index}"

@@ -7,7 +7,7 @@ variable "aurora" {
 }
 
 variable "aurora_minimum_capacity" {
-  description = "Aurora capacity units that each instance keeps; 0 lets it pause, which works only where nothing polls: make gc_schedule and compact_schedule rare too."
+  description = "Aurora capacity units that each instance keeps. From 2 on there is Performance Insights, which takes memory. 0 lets it pause, which works only where nothing polls: make gc_schedule and compact_schedule rare too."
   type        = number
   default     = 1
 

@@ -123,6 +123,7 @@ def test_the_runbook_moves_a_database(
     new.migrate(monkeypatch, "second")
 
     assert new.database.snapshot() == everything
+    assert new.database.one("SELECT last_analyze FROM pg_stat_user_tables WHERE relname = 'rates'") is not None
     assert answers(new.login("READER", "second")) == before
     monkeypatch.setenv("DATABASE_URL", new.login("LOADER", "second"))
     moved = Desk(new.database, desk.bucket, desk.aws)
