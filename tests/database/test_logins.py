@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from database.connect import NoDatabaseError, connect
 from database.migrate import migrate
-from loader.session import close_session, open_session
+from loader.session import close_session, end_sessions, open_session
 from loader.shards import announce
 from tests.fix_database import Database
 from tests.rotation import rotate
@@ -107,12 +107,18 @@ def test_a_retry_ends_an_attempt_of_the_other_user(two_users: list[str], turn: i
 
 
 def test_a_retry_leaves_alone_what_it_may_not_end(database: Database, two_users: list[str]) -> None:
-    """Where the migration could not grant it, the first user cannot end what the second does, and goes on."""
+    """Where the migration could not grant it, the first user cannot end what the second does, and goes on; so does a
+    discard beside a commit."""
     granted = "pg_signal_backend, pg_monitor"
     database.ask(f"REVOKE {granted} FROM ratesflow_loader")
     try:
         assert attempts(two_users[::-1]) == [(True, True), (True, True)]
         assert attempts(two_users) == [(False, False), (True, True)]
+        with closing(open_session(two_users[1], "commit", "b/")) as commits:
+            with closing(open_session(two_users[0], "discard", "b/")) as discards, discards.cursor() as cursor:
+                end_sessions(cursor, "commit", "b/")
+                cursor.execute("SELECT 1")
+            assert lives(commits)
     finally:
         database.ask(f"GRANT {granted} TO ratesflow_loader")
 
