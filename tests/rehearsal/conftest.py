@@ -32,7 +32,7 @@ class Rehearsal:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command of a rehearsal with these arguments."""
-        own = ("--folder", str(self.folder), "--rows", "2000", "--large-rows", "120000", "--pause", "0.1")
+        own = ("--folder", str(self.folder), "--rows", "2000", "--large-rows", "40000", "--pause", "0.1")
         return [sys.executable, "-m", "tests.rehearsal", *own, "--wait", "60", *arguments]
 
     def run(self, *arguments: str, code: int, given: str = "") -> "subprocess.CompletedProcess[str]":
