@@ -1,36 +1,15 @@
 """What keeps a rehearsal from beginning: each reason is one sentence, and nothing was made."""
 
-import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.rehearsal import costs, preflight, progress
-from tests.rehearsal.conftest import Rehearsal
-from tests.rehearsal.runner import Runner, environment_of
+from tests.rehearsal import costs, preflight
+from tests.rehearsal.conftest import ELSEWHERE, Makes, Rehearsal
 from tests.rehearsal.settings import ROOT, values_of
-from tests.rehearsal.stage import Options, Stage
-
-Makes = Callable[..., Stage]
-ELSEWHERE = "eu-west-3"  # where no other test makes a network
-
-
-@pytest.fixture
-def stage(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Makes:
-    """Make a stage in this process, which sees what a rehearsal's would."""
-
-    def make(workspace: str = "sandbox", **environ: str) -> Stage:
-        for name, value in (rehearsal.environ | environ).items():
-            monkeypatch.setenv(name, value)
-        folder = tmp_path / "files"
-        folder.mkdir()
-        runner = Runner(folder, environment_of(ELSEWHERE, Path(os.devnull)), print, ROOT)
-        begun = progress.begin(folder / "progress.json", workspace, ELSEWHERE)
-        return Stage(Options(workspace, ELSEWHERE, folder), runner, begun, print)
-
-    return make
+from tests.rehearsal.stage import Stage
 
 
 def refused(made: Stage) -> str:
