@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,12 @@ import pytest
 
 from local.deploy import CREDENTIALS
 from tests.local.conftest import Stack, new_stack
-from tests.rehearsal import stand_ins
+from tests.rehearsal import progress, stand_ins
+from tests.rehearsal.runner import Runner, environment_of
 from tests.rehearsal.settings import ROOT
+from tests.rehearsal.stage import Options, Stage
+
+ELSEWHERE = "eu-west-3"  # a region that no other test uses
 
 
 @dataclass
@@ -32,7 +36,7 @@ class Rehearsal:
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command of a rehearsal with these arguments."""
-        own = ("--folder", str(self.folder), "--rows", "2000", "--large-rows", "120000", "--pause", "0.1")
+        own = ("--folder", str(self.folder), "--rows", "2000", "--large-rows", "40000", "--pause", "0.1")
         return [sys.executable, "-m", "tests.rehearsal", *own, "--wait", "60", *arguments]
 
     def run(self, *arguments: str, code: int, given: str = "") -> "subprocess.CompletedProcess[str]":
@@ -79,3 +83,22 @@ def rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
         stand_ins.FOLDER: str(told),
     }  # fmt: skip
     return Rehearsal(stack, tmp_path / "files", environ)
+
+
+Makes = Callable[..., Stage]
+
+
+@pytest.fixture
+def stage(rehearsal: Rehearsal, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Makes:
+    """Make a stage in this process, which sees what a rehearsal's would."""
+
+    def make(workspace: str = "sandbox", **environ: str) -> Stage:
+        for name, value in (rehearsal.environ | environ).items():
+            monkeypatch.setenv(name, value)
+        folder = tmp_path / "files"
+        folder.mkdir()
+        runner = Runner(folder, environment_of(ELSEWHERE, Path(os.devnull)), print, ROOT)
+        begun = progress.begin(folder / "progress.json", workspace, ELSEWHERE)
+        return Stage(Options(workspace, ELSEWHERE, folder, pause_seconds=0.1), runner, begun, print)
+
+    return make

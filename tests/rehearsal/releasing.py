@@ -11,6 +11,7 @@ from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
 # What a release of other images may replace: revisions, of which the old ones stay.
 RELEASED = ("aws_ecs_task_definition.api", "aws_batch_job_definition.task*")
 LOGINS = ("loader", "reader")
+ROTATION_SECONDS = 600.0
 
 # The filter of docs/deploy.md: the newest revision, with another image.
 WITH_IMAGE = """.jobDefinitions | max_by(.revision) | .containerProperties.image = $image
@@ -47,17 +48,17 @@ def _migrate(stage: Stage) -> None:
 
 def rotation(stage: Stage) -> dict[str, Any]:
     """Rotate the passwords of loader and API under load; then a batch, new tasks of the API, and a request."""
-    secrets = stage.client("secretsmanager")
     for login in LOGINS:
-        _can_rotate(stage, secrets, login)
+        _can_rotate(stage, login)
     with under_load(stage) as met:
         for login in LOGINS:
-            _rotate(stage, secrets, login)
+            rotate(stage, login)
     ingest(stage, new_file(stage, "rotated", stage.options.rows))
     return met | {"logins": list(LOGINS)} | _started_anew(stage) | answers(stage)
 
 
-def _can_rotate(stage: Stage, secrets: Any, login: str) -> None:
+def _can_rotate(stage: Stage, login: str) -> None:
+    secrets = stage.client("secretsmanager")
     name = f"ratesflow/{stage.options.workspace}/{login}"
     try:
         rotates = secrets.describe_secret(SecretId=name).get("RotationEnabled")
@@ -68,7 +69,13 @@ def _can_rotate(stage: Stage, secrets: Any, login: str) -> None:
         raise SkippedError(f"the secret {name} cannot be rotated here: {words}")
 
 
-def _rotate(stage: Stage, secrets: Any, login: str) -> None:
+def rotate(stage: Stage, login: str, seconds: float = ROTATION_SECONDS) -> None:
+    """Rotate a login's secret and wait until that is over.
+
+    Raises SkippedError where it cannot be rotated, DoesNotHoldError when it is not over after so many seconds.
+    """
+    _can_rotate(stage, login)
+    secrets = stage.client("secretsmanager")
     name = f"ratesflow/{stage.options.workspace}/{login}"
     before = _stages(secrets, name)
     stage.runner.run("aws", "secretsmanager", "rotate-secret", "--secret-id", name)
@@ -78,7 +85,7 @@ def _rotate(stage: Stage, secrets: Any, login: str) -> None:
         return now["AWSCURRENT"] != before["AWSCURRENT"] and now.get("AWSPENDING") in (None, now["AWSCURRENT"])
 
     try:
-        stage.wait(f"the rotation of {name}", rotated, 600)
+        stage.wait(f"the rotation of {name}", rotated, seconds)
     except DoesNotHoldError as error:
         log = f"/aws/lambda/{stage.name}-rotation"
         raise DoesNotHoldError(f"{error}: read `aws logs tail {log} --since 15m`") from error

@@ -87,7 +87,8 @@ def apply(words: list[str]) -> int:
             time.sleep(0.02)
         note("apply", "ended", "in", "order")
         return 1
-    for name, value in environment().items():
+    first = not (folder() / "applied").exists()
+    for name, value in environment().items() if first else ():
         parameter = f"/ratesflow/sandbox/{name.removeprefix('RATESFLOW_').lower().replace('_', '-')}"
         client("ssm").put_parameter(Name=parameter, Value=value, Type="String", Overwrite=True)
     (folder() / "applied").write_text(json.dumps(read(Path(words[-1]))["given"]))
