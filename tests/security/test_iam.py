@@ -11,7 +11,8 @@ import pytest
 
 from local.aws.iam.policy import Ask, decide, parse
 from local.events import WAIT_SECONDS
-from local.roles import role_arn
+from local.names import ACCOUNT, PREFIX, REGION, arn
+from local.roles import FILE
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack, new_stack
 from tests.local.hands import ended, send, start, state, wait_for
@@ -73,6 +74,23 @@ def test_every_statement_is_needed(stack: Stack, calls: list[dict[str, Any]], pa
         assert any(not decide(without, ask).allowed for ask, _ in asked), f"{part} can do without {sid}"
     unused = {statement.sid for statement in statements} - used
     assert {right[1] for right in figure(calls).excepted if right[0] == part} >= unused
+
+
+SERVICES = {"task-": "ecs-tasks", "start-": "ecs-tasks", "api": "ecs-tasks", "trigger": "lambda",
+            "state-machine": "states", "scheduler": "scheduler"}  # fmt: skip
+
+
+def test_each_role_is_assumed_by_its_service_alone() -> None:
+    """What a service asks when it takes on a role holds in this account; each role trusts one service and no other."""
+    machine = arn("states", "stateMachine:ratesflow-ingestion")
+    asked = Ask("sts:AssumeRole", "*", {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": machine})
+    for part, role in json.loads(FILE.read_text())["roles"].items():
+        services = [service for start, service in SERVICES.items() if part.startswith(start)]
+        if services:
+            text = json.dumps(role["trust"]).replace("${account}", ACCOUNT).replace("${region}", REGION)
+            (trust,) = json.loads(text.replace("${prefix}", PREFIX))["Statement"]
+            assert trust.pop("Principal") == {"Service": f"{services[0]}.amazonaws.com"}, part
+            assert decide(parse(json.dumps({"Statement": [trust | {"Resource": "*"}]})), asked).allowed, part
 
 
 def policies(stack: Stack, part: str) -> dict[str, dict[str, Any]]:
@@ -184,7 +202,6 @@ def test_an_operator_who_may_not_send_is_told(stack: Stack, tmp_path: Path) -> N
 
 
 def test_the_laptop_itself_may_do_everything(stack: Stack) -> None:
-    """The keys that `ratesflow env` prints are those of an administrator; a role's key without its role is refused."""
+    """The keys that `ratesflow env` prints are those of an administrator."""
     assert stack.environment["AWS_ACCESS_KEY_ID"] == "local"
     assert stack.aws("s3").list_buckets()["Buckets"]
-    assert role_arn("operator").endswith(":role/ratesflow-operator")
