@@ -8,6 +8,7 @@ from psycopg2 import errors
 from database.patience import patiently
 from loader import objects
 from loader.batch import Batch
+from loader.errors import UsageError
 from loader.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from loader.log import log
 from loader.results import Result
@@ -97,6 +98,8 @@ def cause_in_words(batch: Batch) -> str:
             error = json.loads(error)
     except (KeyError, ValueError):
         return "the execution did not finish, and left no word why"
+    except UsageError as error:  # closing the batch matters more than its reason
+        return f"the execution did not finish; {error}"
     job = _job(error.get("Cause"))
     if error.get("Error") == "States.Timeout":
         return OUT_OF_TIME
@@ -138,6 +141,8 @@ def _said(batch: Batch, task: str) -> str | None:
         words = json.loads(objects.get(batch.bucket, batch.result_key(f"{task}.error.json")))["message"]
     except (KeyError, ValueError):
         return None
+    except UsageError as error:
+        return f"why is not known: {error}"
     return str(words)
 
 

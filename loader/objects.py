@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from loader import odd_keys, s3_errors, watchdog
@@ -193,18 +193,21 @@ def put(bucket: str, key: str, data: bytes | Path | Iterator[bytes], content_typ
 
 
 def get(bucket: str, key: str) -> bytes:
-    """Fetch a small object whole. Raises KeyError when there is none, TransientError when S3 is away."""
+    """Fetch a small object whole. Raises what `blocks` raises."""
     return b"".join(blocks(bucket, key))
 
 
 def blocks(bucket: str, key: str) -> Iterator[bytes]:
-    """Yield the bytes of an object in blocks. Raises KeyError when there is none, TransientError when S3 is away."""
+    """Yield the bytes of an object in blocks.
+
+    Raises KeyError when there is none, TransientError when S3 is away, UsageError when it may not be read. S3 says
+    that there is none only to those who may list the bucket.
+    """
     try:
         for block in obstore.get(store(bucket), key).stream(min_chunk_size=BLOCK_BYTES):
             watchdog.alive()
             yield bytes(block)
-    except (FileNotFoundError, PermissionError, PermissionDeniedError) as error:
-        # Without the right to list the bucket, a key that does not exist looks forbidden.
+    except FileNotFoundError as error:
         raise KeyError(f"s3://{bucket}/{key}") from error
     except (BaseError, OSError) as error:
         raise _failed(f"cannot read s3://{bucket}/{key}", error) from error

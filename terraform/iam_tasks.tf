@@ -8,6 +8,10 @@ locals {
       # A version that is gone is then told from one that may not be read.
       { Sid = "Missing", Effect = "Allow", Action = ["s3:ListBucket", "s3:ListBucketVersions"], Resource = aws_s3_bucket.batches.arn },
     ]
+    # A document that is not there is then told from one that may not be read.
+    missing = [
+      { Sid = "Missing", Effect = "Allow", Action = "s3:ListBucket", Resource = aws_s3_bucket.batches.arn },
+    ]
     read_reference = [
       { Sid = "ReadReference", Effect = "Allow", Action = "s3:GetObject", Resource = "${aws_s3_bucket.batches.arn}/reference/*" },
     ]
@@ -44,8 +48,8 @@ locals {
     validate  = concat(local.may.read_batch, local.may.read_results, local.may.write_large_results, local.may.write_reports)
     load      = concat(local.may.read_batch, local.may.read_results, local.may.write_results)
     commit    = local.may.write_results
-    discard   = concat(local.may.read_results, local.may.write_results)
-    reference = concat(local.may.read_reference, local.may.write_results)
+    discard   = concat(local.may.read_results, local.may.missing, local.may.write_results)
+    reference = concat(local.may.read_reference, local.may.missing, local.may.write_results)
     ledger    = local.may.write_results
     migrate   = local.may.write_results
     gc        = concat(local.may.clean_up, local.may.write_results)

@@ -37,6 +37,7 @@ def _begin(stack: Stack) -> dict[str, str]:
     queue = stack.environment["RATESFLOW_QUEUE_URL"]
     stack.aws("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps({"source": "nobody"}))
     _read_a_result_that_nobody_wrote(stack)
+    _miss_what_nobody_wrote(stack)
     bad = {"gone-in-shards": "FAILED", "never-there": "FAILED"}
     return {"in-shards": "SUCCEEDED", "in-shards-bad": "SUCCEEDED", **bad}
 
@@ -124,6 +125,20 @@ def tick(stack: Stack) -> None:
     schedule = Schedule(stack.environment)
     schedule.due_now()
     schedule.tick()
+
+
+def _miss_what_nobody_wrote(stack: Stack) -> None:
+    """Discard what left no word, and load reference data that is not there: both are told, not refused."""
+    batch, bucket = stack.aws("batch"), stack.environment["RATESFLOW_BUCKET"]
+    nobody = {"bucket": bucket, "key": "incoming/nobody.csv", "batch_id": "nobody", "execution": "nobody"}
+    nowhere = {"run": "nowhere", "ports": "reference/nowhere.csv", "regions": "reference/nowhere.csv"}
+    for task, parameters in (("discard", nobody), ("reference", nowhere)):
+        batch.submit_job(
+            jobName=parameters.get("run", "nobody"),
+            jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],
+            jobDefinition=f"ratesflow-{task}",
+            parameters=parameters,
+        )
 
 
 def _look(stack: Stack, name: str) -> None:

@@ -20,8 +20,6 @@ from tests.terraform.sources import ROOT, TERRAFORM
 
 FILE = ROOT / "local" / "aws" / "policies.json"
 COMMAND = "python -m tests.terraform.policies"
-# Where roles and their policies are written. Their text is remembered, so that a change that nobody exported is seen.
-SOURCES = ("iam_*.tf", "schedules.tf", "api.tf")
 WORKSPACE = "local"
 
 
@@ -35,10 +33,12 @@ def export(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def digest() -> str:
-    """Return the digest of the blocks of Terraform that make roles and policies, without comments and spaces."""
-    paths = sorted({path for pattern in SOURCES for path in TERRAFORM.glob(pattern)})
+    """Return the digest of the blocks of Terraform that make roles and policies, without comments and spaces.
+
+    It is remembered, so that a change that nobody exported is seen without Terraform.
+    """
     blocks = [
-        block for path in paths
+        block for path in sorted(TERRAFORM.glob("*.tf"))
         for block in re.split(r"\n(?=\S)", path.read_text(encoding="utf-8"))
         if path.name.startswith("iam_") or block.startswith('resource "aws_iam_')
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Calls:
         self._file = file
         self._guard = threading.Lock()
         self._calls: dict[tuple[str, str, bool, tuple[str, ...]], Call] = {}
-        if file.exists():
+        with suppress(OSError, ValueError, TypeError, KeyError):  # none yet, or one of another version
             for written in json.loads(file.read_text()):
                 call = Call(**{**written, "sids": tuple(written["sids"])})
                 self._calls[call.role, call.action, call.allowed, call.sids] = call
@@ -64,6 +65,7 @@ class Calls:
         return json.dumps([asdict(call) for call in self._calls.values()], indent=1)
 
     def _write(self) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_text(self._text())
-        new.replace(self._file)
+        with suppress(OSError):  # a full disk fails no request for its own sake
+            new = self._file.with_suffix(".new")
+            new.write_text(self._text())
+            new.replace(self._file)

@@ -87,6 +87,8 @@ def _table(action: str, body: Body, place: Place) -> Iterator[Ask]:
     found = _RESOURCES.get(action, _queue if service == "sqs" else _any)
     for resource, context in found(body, place):
         yield Ask(f"{service}:{operation.removesuffix('Batch')}", resource, context)
+        if service == "batch" and body.get("tags"):
+            yield Ask("batch:TagResource", resource)
     if action == "batch:RegisterJobDefinition":
         given = body.get("containerProperties", {})
         for role in filter(None, (given.get("jobRoleArn"), given.get("executionRoleArn"))):
@@ -141,6 +143,7 @@ def _path(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
 _EXECUTION = _named("states", "executionArn")
 _PARAMETERS = _named("ssm", "Names", "parameter")
 _LINES = _named("logs", "logGroupName", "log-group:", ":log-stream:")
+_REPOSITORY = _named("ecr", "repositoryName", "repository/")
 _RESOURCES: dict[str, Found] = {
     "batch:SubmitJob": _submission,
     "batch:DescribeJobs": _any,
@@ -167,7 +170,10 @@ _RESOURCES: dict[str, Found] = {
     "ssm:GetParameter": _named("ssm", "Name", "parameter"),
     "ecs:DescribeServices": _service,
     "ecs:UpdateService": _service,
-    "ecr:ListImages": _named("ecr", "repositoryName", "repository/"),
+    "ecr:ListImages": _REPOSITORY,
+    "ecr:DescribeImages": _REPOSITORY,
+    "ecr:BatchGetImage": _REPOSITORY,
+    "ecr:PutImage": _REPOSITORY,
     "ecr:GetAuthorizationToken": _any,
     "sts:GetCallerIdentity": lambda _, __: iter(()),  # always allowed
 }

@@ -1,0 +1,212 @@
+"""The policies of roles in the embedded AWS: what is evaluated, what a request asks for, how a denial reads."""
+
+import io
+import json
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local.aws.iam.policy import Ask, UnsupportedPolicyError, decide, parse
+from local.aws.iam.requests import Signer, asks
+from local.aws.iam.roles import access_key
+from tests.local.aws.aws_stack import ROLE, Stack
+
+ACCOUNT = "123456789012"
+
+
+def statements(*written: dict[str, Any]) -> Any:
+    """Return the statements of a policy; each allows what it does not deny."""
+    policy = [{"Sid": f"S{number}", "Effect": "Allow", "Resource": "*", **one} for number, one in enumerate(written)]
+    return parse(json.dumps({"Version": "2012-10-17", "Statement": policy}))
+
+
+@pytest.mark.parametrize(
+    ("statement", "ask", "allowed"),
+    [
+        ({"Action": "s3:GetObject"}, Ask("s3:GetObject", "a"), True),
+        ({"Action": "s3:getobject"}, Ask("s3:GetObject", "a"), True),  # case does not matter in actions
+        ({"Action": "s3:Get*"}, Ask("s3:GetObjectVersion", "a"), True),
+        ({"Action": "s3:GetObject"}, Ask("s3:GetObjectVersion", "a"), False),
+        ({"Action": ["sqs:SendMessage", "s3:GetObject?"]}, Ask("s3:GetObjects", "a"), True),
+        ({"Action": "s3.GetObject"}, Ask("s3:GetObject", "a"), False),  # a full stop is no pattern
+        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/in/x/y"), True),
+        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/out/in/x"), False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::b"}, Ask("s3:GetObject", "arn:aws:s3:::b/x"), False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::B"}, Ask("s3:ListBucket", "arn:aws:s3:::b"), False),
+        (
+            {"Action": "*", "Condition": {"StringLike": {"s3:prefix": "in/*"}}},
+            Ask("s3:ListBucket", "b", {"s3:prefix": "in/a"}),
+            True,
+        ),
+        (
+            {"Action": "*", "Condition": {"StringLike": {"s3:prefix": ["x", "in/*"]}}},
+            Ask("s3:ListBucket", "b", {"s3:prefix": "out/"}),
+            False,
+        ),
+        ({"Action": "*", "Condition": {"StringEquals": {"s3:prefix": ""}}}, Ask("s3:ListBucket", "b"), False),
+        ({"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, Ask("s3:ListBucket", "b"), False),
+    ],
+)
+def test_a_statement_allows(statement: dict[str, Any], ask: Ask, allowed: bool) -> None:
+    """Actions and resources match as patterns, and every condition must hold; a key that is not known holds none."""
+    assert decide(statements(statement), ask).allowed is allowed
+
+
+def test_a_denial_beats_every_permission() -> None:
+    """What one statement denies no other allows, in whatever order; a denial whose condition fails denies nothing."""
+    allow, deny = {"Action": "s3:*"}, {"Effect": "Deny", "Action": "s3:Put*", "Resource": "b/*"}
+    ask = Ask("s3:PutObject", "b/x")
+    assert decide(statements(allow, deny), ask) == decide(statements(allow, deny), ask)
+    assert not decide(statements(allow, deny), ask).allowed
+    assert not decide(statements(deny, allow), ask).allowed
+    assert decide(statements(allow, deny), Ask("s3:GetObject", "b/x")).sids == ("S0",)
+    insecure = deny | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    assert decide(statements(allow, insecure), ask).allowed
+    assert not decide((), ask).allowed
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"NotAction": "s3:*"},
+        {"Action": "s3:*", "NotResource": "b"},
+        {"Action": "s3:*", "Condition": {"StringNotEquals": {"a": "b"}}},
+        {"Action": "s3:*", "Condition": {"StringEqualsIfExists": {"a": "b"}}},
+        {"Action": "s3:*", "Resource": "arn:aws:s3:::${aws:username}/*"},
+    ],
+)
+def test_what_is_not_evaluated_is_an_error(statement: dict[str, Any]) -> None:
+    """An element, operator or variable that is not known never passes in silence."""
+    with pytest.raises(UnsupportedPolicyError):
+        statements(statement)
+
+
+def asked(service: str, method: str = "POST", path: str = "/", query: str = "", **more: Any) -> list[tuple[str, str]]:
+    """Return the actions and resources that a request asks for."""
+    body = json.dumps(more.pop("body", {})).encode()
+    environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **more}
+    environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+    found = asks(environ, Signer("K", "eu-central-2", service), ACCOUNT)
+    if service != "s3":
+        assert environ["wsgi.input"].read() == body  # whoever comes next reads it again
+    return [(ask.action, ask.resource.removeprefix("arn:aws:")) for ask in found]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "expected"),
+    [
+        ("GET", "/b/k/a.csv", "", [("s3:GetObject", "s3:::b/k/a.csv")]),
+        ("HEAD", "/b/k", "versionId=1", [("s3:GetObjectVersion", "s3:::b/k")]),
+        ("PUT", "/b/k", "x-id=PutObject", [("s3:PutObject", "s3:::b/k")]),
+        ("POST", "/b/k", "uploads", [("s3:PutObject", "s3:::b/k")]),
+        ("PUT", "/b/k", "partNumber=1&uploadId=u", [("s3:PutObject", "s3:::b/k")]),
+        ("DELETE", "/b/k", "uploadId=u", [("s3:AbortMultipartUpload", "s3:::b/k")]),
+        ("DELETE", "/b/k", "versionId=1", [("s3:DeleteObjectVersion", "s3:::b/k")]),
+        ("GET", "/b", "list-type=2&prefix=in%2F", [("s3:ListBucket", "s3:::b")]),
+        ("GET", "/b/", "versions&prefix=in%2F", [("s3:ListBucketVersions", "s3:::b")]),
+        ("PUT", "/b", "versioning", [("s3:PUT versioning", "s3:::b")]),
+        ("GET", "/", "", [("s3:ListAllMyBuckets", "*")]),
+        ("GET", "/b/k\u00c3\u00bc", "", [("s3:GetObject", "s3:::b/kü")]),
+    ],
+)
+def test_what_a_request_to_s3_asks_for(method: str, path: str, query: str, expected: list[tuple[str, str]]) -> None:
+    """A version, a part and a list of versions have actions of their own."""
+    assert asked("s3", method, path, query) == expected
+
+
+def test_a_copy_reads_what_it_copies() -> None:
+    """CopyObject needs the right to read its source, in the version that it names."""
+    found = asked("s3", "PUT", "/b/k", HTTP_X_AMZ_COPY_SOURCE="/c/l%20m?versionId=1")
+    assert found == [("s3:GetObjectVersion", "s3:::c/l m"), ("s3:PutObject", "s3:::b/k")]
+
+
+WHERE = "eu-central-2:123456789012"
+LINES = f"logs:{WHERE}:log-group:g:log-stream:"
+MACHINE = f"arn:aws:states:{WHERE}:stateMachine:m"
+
+
+@pytest.mark.parametrize(
+    ("service", "action", "body", "expected"),
+    [
+        ("sqs", "DeleteMessageBatch", {"QueueUrl": "http://h/1/q"}, [("sqs:DeleteMessage", f"sqs:{WHERE}:q")]),
+        ("states", "StartExecution", {"stateMachineArn": f"{MACHINE}:live"}, [("states:StartExecution", MACHINE[8:])]),
+        ("logs", "GetLogEvents", {"logGroupName": "g"}, [("logs:GetLogEvents", LINES)]),
+        ("ssm", "GetParametersByPath", {"Path": "/a/"}, [("ssm:GetParametersByPath", f"ssm:{WHERE}:parameter/a/")]),
+        ("sts", "GetCallerIdentity", {}, []),
+        ("kinesis", "PutRecord", {}, [("kinesis:PutRecord", "*")]),
+    ],
+)  # fmt: skip
+def test_what_a_request_in_json_asks_for(service: str, action: str, body: Any, expected: list[tuple[str, str]]) -> None:
+    """Names become ARNs; an alias stands for its state machine; what is not known is asked for on everything."""
+    assert asked(service, body=body, HTTP_X_AMZ_TARGET=f"Service.{action}") == expected
+
+
+def test_a_job_is_submitted_to_a_queue_by_a_definition() -> None:
+    """SubmitJob asks for both; who registers a definition passes its roles on."""
+    body = {"jobQueue": "q", "jobDefinition": "d:3"}
+    both = [("batch:SubmitJob", f"batch:{WHERE}:job-{what}") for what in ("queue/q", "definition/d:3")]
+    assert asked("batch", path="/v1/submitjob", body=body) == both
+    body = {"jobDefinitionName": "d", "containerProperties": {"jobRoleArn": "r", "executionRoleArn": "x"}}
+    found = asked("batch", path="/v1/registerjobdefinition", body=body)
+    assert found[1:] == [("iam:PassRole", "r"), ("iam:PassRole", "x")]
+
+
+@pytest.fixture(scope="module")
+def bound(stack: Stack) -> Any:
+    """Make clients that act under a role, which may read one object and nothing else."""
+    iam = stack.client("iam")
+    iam.create_role(RoleName="bound", AssumeRolePolicyDocument="{}")
+    read = {
+        "Effect": "Allow",
+        "Action": ["s3:GetObject", "kms:Decrypt"],
+        "Resource": ["arn:aws:kms:us-east-1:123456789012:key/*", "arn:aws:s3:::bound/may*"],
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [read]})
+    iam.put_role_policy(RoleName="bound", PolicyName="read", PolicyDocument=policy)
+    stack.client("s3").create_bucket(Bucket="bound")
+    stack.client("s3").put_object(Bucket="bound", Key="may", Body=b"yes")
+
+    def client(service: str, role: str = ROLE.replace("role/test", "role/bound")) -> Any:
+        once = Config(retries={"total_max_attempts": 1})
+        keys = {"aws_access_key_id": access_key(role), "aws_secret_access_key": "x", "region_name": "us-east-1"}
+        return boto3.client(service, endpoint_url=stack.endpoint, config=once, **keys)
+
+    return client
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "given", "code"),
+    [
+        ("s3", "get_object", {"Bucket": "bound", "Key": "other"}, "AccessDenied"),
+        ("s3", "get_object", {"Bucket": "bound", "Key": "may", "VersionId": "null"}, "AccessDenied"),
+        ("s3", "get_object", {"Bucket": "bound", "Key": "maybe-gone"}, "AccessDenied"),
+        ("s3", "head_object", {"Bucket": "bound", "Key": "other"}, "403"),
+        ("s3", "put_object", {"Bucket": "bound", "Key": "may", "Body": b"x" * 3_000_000}, "AccessDenied"),
+        ("sqs", "send_message", {"QueueUrl": "http://h/1/q", "MessageBody": "x"}, "AccessDenied"),
+        ("sns", "publish", {"TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Message": "x"}, "AuthorizationError"),
+        ("stepfunctions", "start_execution", {"stateMachineArn": MACHINE}, "AccessDeniedException"),
+        ("batch", "submit_job", {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}, "AccessDeniedException"),
+        ("secretsmanager", "get_secret_value", {"SecretId": "s"}, "AccessDeniedException"),
+        ("logs", "get_log_events", {"logGroupName": "g", "logStreamName": "s"}, "AccessDeniedException"),
+    ],
+)
+def test_a_denial_reads_as_on_aws(bound: Any, service: str, operation: str, given: dict[str, Any], code: str) -> None:
+    """Each protocol has its own form and code; the message names role, action and resource.
+
+    S3 also denies that an object is missing to whoever may not list the bucket.
+    """
+    assert bound("s3").get_object(Bucket="bound", Key="may")["Body"].read() == b"yes"
+    with pytest.raises(ClientError) as raised:
+        getattr(bound(service), operation)(**given)
+    assert raised.value.response["Error"]["Code"] == code
+    if operation != "head_object":
+        assert "assumed-role/bound/ratesflow is not authorized to perform: " in str(raised.value)
+
+
+def test_a_role_that_is_not_there_is_no_administrator(bound: Any) -> None:
+    """The key of a role that nobody has made is refused; the laptop's own keys may do everything."""
+    with pytest.raises(ClientError, match="the role of this access key is not there"):
+        bound("s3", "arn:aws:iam::123456789012:role/nobody").list_buckets()
