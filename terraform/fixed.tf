@@ -2,7 +2,7 @@
 # first apply stays in the state, and a plan with another one is refused before anything is touched.
 
 resource "terraform_data" "network" {
-  input = { cidr = var.cidr, zones = var.zones }
+  input = { region = var.region, cidr = var.cidr, zones = var.zones }
 
   lifecycle {
     ignore_changes = [input]

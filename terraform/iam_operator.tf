@@ -67,7 +67,7 @@ resource "aws_iam_policy" "operator" {
         Effect = "Allow"
         Action = "batch:SubmitJob"
         Resource = concat(
-          [aws_batch_job_queue.tasks.arn],
+          values(aws_batch_job_queue.tasks)[*].arn,
           [for task in local.upkeep_tasks : "${local.job_definition_arn}/${local.name}-${task}"],
           [for task in local.upkeep_tasks : "${local.job_definition_arn}/${local.name}-${task}:*"],
         )

@@ -21,6 +21,11 @@ resource "aws_vpc" "main" {
   tags                 = { Name = local.name }
 
   lifecycle {
+    precondition {
+      condition     = terraform_data.network.output.region == var.region
+      error_message = "region stays what this environment began with, ${terraform_data.network.output.region}: everything would be destroyed there and made empty in ${var.region}. Another region is another environment, in a workspace of its own; docs/operations.md, \"What a disaster costs\", takes the data there."
+    }
+
     # Another range is another network: all that is in this one would be destroyed, the database first.
     precondition {
       condition     = terraform_data.network.output.cidr == var.cidr
