@@ -131,7 +131,7 @@ locals {
         Sid    = "Network"
         Effect = "Allow"
         Action = [
-          "ec2:*Address*", "ec2:*FlowLogs", "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*Route", "ec2:*RouteTable",
+          "ec2:*Address*", "ec2:*FlowLogs", "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*NetworkInterface", "ec2:*Route", "ec2:*RouteTable*",
           "ec2:*SecurityGroup*", "ec2:*Subnet*", "ec2:*Tags", "ec2:*Vpc", "ec2:*VpcAttribute", "ec2:*VpcEndpoint*", "ec2:Describe*",
           "elasticloadbalancing:Describe*",
         ]
