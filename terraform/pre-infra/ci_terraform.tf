@@ -62,7 +62,7 @@ locals {
         Action   = "iam:CreateServiceLinkedRole"
         Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/*"
         Condition = { StringEquals = { "iam:AWSServiceName" = [
-          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "spot"] : "${service}.amazonaws.com"
+          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "rds.application-autoscaling", "spot"] : "${service}.amazonaws.com"
         ] } }
       },
       {
