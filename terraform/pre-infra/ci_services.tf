@@ -32,6 +32,8 @@ locals {
           [
             "arn:${local.partition}:cloudwatch::${local.account}:dashboard/ratesflow-${name}-${var.region}",
             "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/ratesflow/${name}/*",
+            # Of all databases of the account at once: it is named by RDS.
+            "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:RDSOSMetrics*",
             # A cluster and an instance name AWS's own groups of options and parameters too.
             "arn:${local.partition}:rds:${var.region}:${local.account}:*:default*",
           ],

@@ -62,7 +62,7 @@ locals {
         Action   = "iam:CreateServiceLinkedRole"
         Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/*"
         Condition = { StringEquals = { "iam:AWSServiceName" = [
-          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "spot"] : "${service}.amazonaws.com"
+          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "rds.application-autoscaling", "spot"] : "${service}.amazonaws.com"
         ] } }
       },
       {
@@ -131,7 +131,7 @@ locals {
         Sid    = "Network"
         Effect = "Allow"
         Action = [
-          "ec2:*Address*", "ec2:*FlowLogs", "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*Route", "ec2:*RouteTable",
+          "ec2:*Address*", "ec2:*FlowLogs", "ec2:*InternetGateway", "ec2:*LaunchTemplate*", "ec2:*NatGateway*", "ec2:*NetworkInterface", "ec2:*Route", "ec2:*RouteTable*",
           "ec2:*SecurityGroup*", "ec2:*Subnet*", "ec2:*Tags", "ec2:*Vpc", "ec2:*VpcAttribute", "ec2:*VpcEndpoint*", "ec2:Describe*",
           "elasticloadbalancing:Describe*",
         ]

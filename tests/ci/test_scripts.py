@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from local.deploy import CREDENTIALS
-from tests.ci.pipeline import job
+from tests.ci.pipeline import ROOT, job
 from tests.local.conftest import Stack, new_stack
 
 IMAGE = "123456789012.dkr.ecr.eu-central-2.amazonaws.com/ratesflow-loader@sha256:" + "0" * 64
@@ -79,6 +80,13 @@ def publish(stack: Stack, workspace: str) -> None:
         stack.aws("ssm").put_parameter(
             Name=f"/ratesflow/{workspace}/{name}", Value=stack.environment[variable], Type="String", Overwrite=True
         )
+
+
+def documented_marks() -> str:
+    """Return the loop of docs/deploy.md that marks images by hand."""
+    text = (ROOT / "docs/deploy.md").read_text()
+    (loop,) = re.findall(r'^\$ (for image in "\$TF_VAR_loader_image".*\n(?:> .*\n)+)', text, re.M)
+    return "set -e\n" + re.sub(r"^> ", "", loop, flags=re.M)
 
 
 def test_the_new_image_migrates_in_the_old_environment(stack: Stack, tmp_path: Path) -> None:
@@ -208,6 +216,11 @@ def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
     for name in ("loader", "api"):
         (image,) = ecr.describe_images(repositoryName=f"ratesflow/{name}")["imageDetails"]
         assert sorted(image["imageTags"]) == ["0123abc", "deployed-testing-1"]
+    by_hand = given | {f"TF_VAR_{name}_image": given[f"{name.upper()}_IMAGE"] for name in ("loader", "api")}
+    run(stack, documented_marks(), tmp_path, **by_hand)
+    for name in ("loader", "api"):
+        (image,) = ecr.describe_images(repositoryName=f"ratesflow/{name}")["imageDetails"]
+        assert len([tag for tag in image["imageTags"] if re.fullmatch(r"deployed-dev-\d+", tag)]) == 1
     lost = given | {"API_IMAGE": f"{given['API_IMAGE'].partition('@')[0]}@sha256:{'0' * 64}", "CI_PIPELINE_ID": "2"}
     done = run(stack, text, tmp_path, code=1, **lost)
     assert "marked" not in done.stdout
