@@ -3,6 +3,7 @@
 deletion_protection = false
 zones               = 2
 nat_gateways        = 1 # for hours, one gateway costs a quarter of the endpoints
+endpoints           = false
 
 compute        = "fargate-spot"
 maximum_vcpus  = 8
