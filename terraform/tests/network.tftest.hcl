@@ -110,6 +110,9 @@ run "nothing_is_public_but_the_load_balancer" {
 }
 
 run "nat_in_place_of_endpoints" {
+  # An environment of its own: one that is there has instances in all of its zones.
+  state_key = "nat"
+
   variables {
     nat_gateways = 1
     endpoints    = false
