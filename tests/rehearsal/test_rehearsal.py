@@ -1,5 +1,6 @@
 """A rehearsal from its first line to its report, with the embedded stack in place of AWS and stand-ins for tools."""
 
+import re
 import signal
 import subprocess
 import time
@@ -101,6 +102,7 @@ def test_a_second_one_leaves(rehearsal: Rehearsal) -> None:
     assert process.returncode == 130, out
     left = ["environment", "workspace", "task definitions", "log groups", "images"]
     assert list(rehearsal.report()["left"]) == left
+    assert re.search(r"^terraform \(process \d+\) still runs: let it end before anything else\.$", out, re.M)
     assert "left during the clean-up by SIGINT" in rehearsal.report()["end"]
     assert f"Still there, and paid for: {', '.join(left)}." in out
     assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
