@@ -68,9 +68,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     found.run("down")
 
 
-@pytest.fixture
-def rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
-    """A rehearsal that has not begun, whose tools are stand-ins, but for `aws` and `ratesflow`."""
+def new_rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
+    """Return a rehearsal that has not begun, whose tools are stand-ins, but for `aws` and `ratesflow`."""
     place, told = stand_ins.install(tmp_path), tmp_path / "told"
     told.mkdir()
     (told / "home").write_text(str(stack.home))
@@ -83,6 +82,12 @@ def rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
         stand_ins.FOLDER: str(told),
     }  # fmt: skip
     return Rehearsal(stack, tmp_path / "files", environ)
+
+
+@pytest.fixture
+def rehearsal(stack: Stack, tmp_path: Path) -> Rehearsal:
+    """A rehearsal that has not begun."""
+    return new_rehearsal(stack, tmp_path)
 
 
 Makes = Callable[..., Stage]

@@ -107,7 +107,8 @@ def build(stage: Stage, tag: str) -> dict[str, Any]:
 def _pushed(stage: Stage, image: str, tag: str) -> str:
     tool = builder(stage.runner.path) or ""
     name = f"{registry(stage)}/ratesflow/{image}:{tag}"
-    form = [] if tool == "docker" else ["--format", "docker"]  # the other format of podman has no HEALTHCHECK
+    # Docker would push an index with a provenance beside the image; the other format of podman has no HEALTHCHECK.
+    form = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
     stage.runner.run(
         tool, "build", "--platform", PLATFORM, *form, "--file", f"Dockerfile.{image}",
         "--build-arg", f"REVISION={tag}", "--tag", name, ".",

@@ -32,7 +32,7 @@ def rehearse(stage: Stage, steps: list[Step], file: Path, *, keep: bool) -> int:
         expect_the_last()
         if not keep and (code != OK or any(step.name == "destroy" for step in steps)):
             lost = take_down(stage)
-    except LeftRehearsal as error:
+    except (LeftRehearsal, InterruptedRehearsal) as error:
         code, end = INTERRUPTED, f"{end}; left during the clean-up by {error}"
     report.write(stage, file, end, lost)
     _tell(stage, file, end)

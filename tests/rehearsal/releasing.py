@@ -61,7 +61,9 @@ def _can_rotate(stage: Stage, login: str) -> None:
     secrets = stage.client("secretsmanager")
     name = f"ratesflow/{stage.options.workspace}/{login}"
     try:
-        rotates = secrets.describe_secret(SecretId=name).get("RotationEnabled")
+        rotates = secrets.describe_secret(SecretId=name).get(
+            "RotationEnabled", False
+        )  # absent until it is on for the first time
     except secrets.exceptions.ResourceNotFoundException:
         rotates = None
     if not rotates:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal
+
 HIDDEN = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN")
 SECRET_SIGNS = 16  # a shorter one is a word of a stand-in
 TAIL = 15
@@ -103,8 +105,16 @@ class Runner:
                 with self._lock:
                     self._aside.discard(process)
         try:
+            return self._in_order(process, given, name)
+        except LeftRehearsal:
+            self._say(f"{name} (process {process.pid}) still runs: let it end before anything else.")
+            raise
+
+    def _in_order(self, process: "subprocess.Popen[str]", given: str | None, name: str) -> tuple[str, str]:
+        """Wait for a process; at an interruption tell it once, and let it end by itself."""
+        try:
             return process.communicate(given)
-        except KeyboardInterrupt:
+        except InterruptedRehearsal:
             self._say(f"Interrupted: waiting for {name} (process {process.pid}) to end in order …")
             process.send_signal(signal.SIGINT)
             self._note(*process.communicate(), f"= {process.returncode}, interrupted")

@@ -1,45 +1,72 @@
 """A rehearsal from its first line to its report, with the embedded stack in place of AWS and stand-ins for tools."""
 
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-from tests.rehearsal.conftest import Rehearsal
+import pytest
+
+from tests.local.conftest import Stack
+from tests.rehearsal.conftest import Rehearsal, new_rehearsal
 from tests.rehearsal.settings import ROOT
 from tests.rehearsal.steps import NAMES
 from tests.rehearsal.verified import first_lines
 
 ACCOUNT = "123456789012"
 FLIPPED = ("flip-compute", "flip-rds-instance-class")
-LEFT_OUT = [
-    name for name in NAMES if name in ("large-batch", "upkeep") or (name.startswith("flip-") and name not in FLIPPED)
-]
+SECOND, END = ("release", *FLIPPED), ("destroy", "nothing-left")
+SKIPPED = ("large-batch", "upkeep")  # what takes long and is like what is not left out
+LEFT_OUT = [name for name in NAMES if name in SKIPPED or (name.startswith("flip-") and name not in FLIPPED)]
 
 
-def test_all_of_it(rehearsal: Rehearsal) -> None:
-    """Every step runs in its order and holds, or says why it cannot be done here; nothing of it is left."""
-    done = rehearsal.run("--skip", ",".join(LEFT_OUT), code=0, given=f"{ACCOUNT}\n")
-    assert done.stdout.startswith("\n".join(first_lines()))
-    report = rehearsal.report()
+@pytest.fixture(scope="module")
+def begun(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """A rehearsal that stopped before the release, with its environment up."""
+    made = new_rehearsal(stack, tmp_path_factory.mktemp("begun"))
+    out = made.run("--keep", "--skip", ",".join([*LEFT_OUT, *SECOND]), code=0, given=f"{ACCOUNT}\n").stdout
+    assert out.startswith("\n".join(first_lines()))
+    return made
+
+
+def test_from_nothing_to_answers(begun: Rehearsal) -> None:
+    """Every step holds, or says why it cannot be done here; what was kept is named, with what takes it away."""
+    report = begun.report()
     outcomes = {step["name"]: step["outcome"] for step in report["steps"]}
-    assert list(outcomes) == [name for name in NAMES if name not in LEFT_OUT]
+    assert list(outcomes) == [name for name in NAMES if name not in (*LEFT_OUT, *SECOND, *END)]
     skipped = {step["name"]: step["words"] for step in report["steps"] if step["outcome"] == "skipped"}
-    assert set(skipped) == {"service", "rotation", *FLIPPED[1:]}
+    assert set(skipped) == {"service", "rotation"}
     assert "no service of ECS" in skipped["service"]
     assert "there is no such secret" in skipped["rotation"]
     assert set(outcomes.values()) == {"held", "skipped"}
+    times = report["times"]["a small batch"]
+    assert times["upload to visible"] > 0
+    assert [row["step"] for row in times["steps"]] == ["Validate", "Load", "Commit", "all other states"]
+    assert list(report["left"]) == [
+        "executions",
+        "environment",
+        "workspace",
+        "task definitions",
+        "log groups",
+        "images",
+    ]
+    assert _parameters(begun)
+
+
+def test_going_on_to_the_end(begun: Rehearsal) -> None:
+    """What goes on knows what was committed: requests and batches during a release and a flip hold; nothing is left."""
+    begun.run("--from", "release", "--yes", "--skip", ",".join(LEFT_OUT), code=0)
+    report = begun.report()
     assert (report["end"], report["left"], report["not_run"]) == ("all held", {}, LEFT_OUT)
     details = {step["name"]: step["details"] for step in report["steps"]}
     for met in (details["release"], *details["flip-compute"].values()):
         assert met["failed"] == 0
         assert met["requests"] > 10
         assert met["batches committed meanwhile"] > 0
-    for times in report["times"].values():
-        assert times["upload to visible"] > 0
-        assert [row["step"] for row in times["steps"]] == ["Validate", "Load", "Commit", "all other states"]
-    assert _parameters(rehearsal) == []
-    assert "| release | yes |" in (rehearsal.folder / "report.md").read_text()
+    assert _parameters(begun) == []
+    assert begun.stack.aws("ecr").list_images(repositoryName="ratesflow/api")["imageIds"] == []
+    assert "| release | yes |" in (begun.folder / "report.md").read_text()
 
 
 def test_an_interruption(rehearsal: Rehearsal) -> None:
@@ -75,6 +102,7 @@ def test_a_second_one_leaves(rehearsal: Rehearsal) -> None:
     assert process.returncode == 130, out
     left = ["environment", "workspace", "task definitions", "log groups", "images"]
     assert list(rehearsal.report()["left"]) == left
+    assert re.search(r"^terraform \(process \d+\) still runs: let it end before anything else\.$", out, re.M)
     assert "left during the clean-up by SIGINT" in rehearsal.report()["end"]
     assert f"Still there, and paid for: {', '.join(left)}." in out
     assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
