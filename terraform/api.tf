@@ -11,6 +11,8 @@ locals {
       RATESFLOW_API_METRICS_SECONDS = var.monitoring ? "60" : "0"
       DATABASE_HOST                 = local.reader_host
     },
+    # Aurora pauses only when nobody is connected.
+    local.pausing ? { RATESFLOW_API_IDLE_SECONDS = "60" } : {},
     var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
     var.api_environment,
   )

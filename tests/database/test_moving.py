@@ -19,12 +19,11 @@ from local.deploy import Clients
 from local.postgres import POSTGRES_VERSIONS, Postgres
 from tests.api.service import connections_to, database_reader, uncached
 from tests.ci.pipeline import ROOT
-from tests.fix_database import PASSWORD, Database, run_alone
+from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 from tests.loader.conftest import Desk, make_desk
 from tests.loader.samples import csv, rows
 from tests.loader.test_tasks import committed
 
-OWNER = "ratesflow_admin"
 LOGINS = {"LOADER": "ratesflow_loader_login", "READER": "ratesflow_reader_login"}
 RUNBOOK = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
@@ -40,7 +39,7 @@ class Rds:
 
     def __init__(self, server: Postgres) -> None:
         self.database = Database(server, "ratesflow")
-        self.url = server.url(OWNER, PASSWORD, "ratesflow")
+        self.url = server.url(database="ratesflow")
 
     def login(self, role: str, password: str) -> str:
         """Return the address for a login that a migration made."""
@@ -64,16 +63,10 @@ class Rds:
 
 @contextmanager
 def _rds(server: Postgres) -> Iterator[Rds]:
-    # The roles of the service are there already; on RDS the owner makes them, and may administer what it made.
-    run_alone(server.url(), f"CREATE ROLE {OWNER} LOGIN CREATEROLE CREATEDB PASSWORD '{PASSWORD}'")
-    run_alone(server.url(), f"GRANT ratesflow_owner TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET TRUE")
-    administered = "ratesflow_loader, ratesflow_reader"
-    run_alone(server.url(), f"GRANT {administered} TO {OWNER} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE")
-    run_alone(server.url(), f"CREATE DATABASE ratesflow OWNER {OWNER}")
+    run_alone(server.url(), "CREATE DATABASE ratesflow")
     yield Rds(server)
-    run_alone(server.url(), "DROP DATABASE ratesflow WITH (FORCE)")
+    drop_database(server, "ratesflow")
     run_alone(server.url(), f"DROP ROLE IF EXISTS {', '.join(f'{user}_clone, {user}' for user in LOGINS.values())}")
-    run_alone(server.url(), f"DROP OWNED BY {OWNER}; DROP ROLE {OWNER}")
 
 
 @pytest.fixture

@@ -57,11 +57,8 @@ FLIPS = {
     "capacity": Flip("staging", {"aurora_minimum_capacity": 2, "aurora_maximum_capacity": 16}),
     "pausing": Flip("staging", {"aurora_minimum_capacity": 0}, replaced=REVISION),
     "more-readers": Flip("staging", {"aurora_readers": 2}),
-    "no-readers": Flip(
-        "staging",
-        {"aurora_readers": 0, "aurora_maximum_readers": 0},
-        deleted=("aws_rds_cluster_instance.main[[]1]", *ALARMS, "aws_appautoscaling_*.readers*"),
-    ),
+    "no-readers": Flip("staging", {"aurora_readers": 0}, deleted=("aws_rds_cluster_instance.main[[]1]", *ALARMS)),
+    "readers-that-come-and-go": Flip("staging", {"aurora_maximum_readers": 4}),
     "instance-class": Flip("dev", {"rds_instance_class": "db.t4g.small", "rds_storage_gib": 40}),
     "multi-az": Flip("dev", {"rds_multi_az": True}),
     "major-version": Flip("staging", {"database_version": "18"}, refused="allow_major_version_upgrade"),
