@@ -21,12 +21,14 @@ BATCH_TASK_HOURS = 3.0
 def per_hour(values: Mapping[str, str]) -> dict[str, float]:
     """Return what an environment with these variables costs an hour while nothing happens, by part."""
     zones, gateways = int(values["zones"]), int(values["nat_gateways"])
+    # Where they are no switch of their own, they are what is there in place of gateways.
+    endpoints = values["endpoints"] == "true" if "endpoints" in values else not gateways
     tasks, cpu, memory = (float(values[name]) for name in ("api_minimum_tasks", "api_cpu", "api_memory"))
     database = SMALL_INSTANCE + int(values["rds_storage_gib"]) * A_MONTH["gigabyte of RDS"] / HOURS_OF_A_MONTH
     if values["aurora"] == "true":
         database = CAPACITY_UNIT * float(values["aurora_minimum_capacity"]) * (1 + int(values["aurora_readers"]))
     return {
-        "the way to AWS": gateways * (NAT + ADDRESS) if gateways else ENDPOINTS * zones * ENDPOINT,
+        "the way to AWS": gateways * (NAT + ADDRESS) + (ENDPOINTS * zones * ENDPOINT if endpoints else 0),
         "load balancer": BALANCER + zones * ADDRESS,
         "database": database,
         "tasks of the API": tasks * (cpu / 1024 * VCPU + memory / 1024 * GIGABYTE),

@@ -39,7 +39,7 @@ class Flip:
 
 
 FLIPS = (
-    Flip("compute", "fargate", may=("aws_batch_compute_environment.tasks*",)),
+    Flip("compute", "fargate", may=("aws_batch_compute_environment.tasks*", "aws_cloudwatch_metric_alarm.*quota*")),
     Flip("maximum_vcpus", "4"),
     Flip("api_spot", "true"),
     Flip("api_minimum_tasks", "3"),
@@ -53,7 +53,9 @@ FLIPS = (
     Flip("log_days", "14"),
     Flip("gc_schedule", "rate(3 hours)"),
     Flip("endpoints", "true", may=("aws_vpc_endpoint.*", "aws_security_group*.*", "aws_vpc_security_group_*")),
-    Flip("ec2_queue", "true", may=("aws_batch_*", "aws_launch_template.*", "aws_iam_*instances*")),
+    Flip(
+        "ec2_queue", "true", may=("aws_batch_*", "aws_launch_template.*", "aws_iam_*instances*", "aws_vpc_endpoint.*")
+    ),
 )
 
 # What is not flipped, and why.

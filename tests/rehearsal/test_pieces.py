@@ -51,7 +51,7 @@ def test_the_table_of_flips() -> None:
     assert {name for name, reason in reasons.items() if reason} - new == {"rds_instance_class"}
     assert not new & set(defaults())
     patterns = {pattern for each in FLIPS if each.variable not in new for pattern in (*each.may, *each.stays)}
-    types = {pattern.partition(".")[0].rstrip("*") for pattern in patterns}
+    types = {pattern.partition(".")[0].partition("*")[0] for pattern in patterns}
     optional = {"aws_xray_"}
     assert [each for each in types - optional if not any(name.startswith(each) for name in known)] == []
 
