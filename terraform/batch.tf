@@ -129,11 +129,6 @@ resource "aws_batch_job_queue" "tasks" {
   }
 }
 
-moved {
-  from = aws_batch_job_queue.tasks
-  to   = aws_batch_job_queue.tasks["fargate"]
-}
-
 locals {
   # Where what starts now is sent.
   job_queue_arn = aws_batch_job_queue.tasks[local.platform].arn

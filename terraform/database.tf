@@ -109,8 +109,3 @@ resource "aws_cloudwatch_log_group" "database" {
   retention_in_days = var.log_days
   kms_key_id        = aws_kms_key.main.arn
 }
-
-moved {
-  from = aws_cloudwatch_log_group.database
-  to   = aws_cloudwatch_log_group.database["postgresql"]
-}

@@ -1,4 +1,4 @@
-# What Terraform needs to plan and apply one environment. Three policies, since one may hold 6,144 characters.
+# What Terraform needs to plan and apply one environment. Several policies, since one may hold 6,144 characters.
 #
 # How far they bound: everything that has a name is bound to names that begin as the environment's do; of the network, what is
 # tagged as another environment's cannot be changed. But whoever makes roles can give them rights: the role of an
@@ -8,6 +8,7 @@
 locals {
   ci_terraform = merge([
     for name in local.ci_environments : {
+      "${name}-backups"  = { environment = name, statements = local.ci_backups[name] }
       "${name}-identity" = { environment = name, statements = local.ci_identity[name] }
       "${name}-network"  = { environment = name, statements = local.ci_network[name] }
       "${name}-services" = { environment = name, statements = local.ci_services[name] }
@@ -41,9 +42,21 @@ locals {
           "arn:${local.partition}:iam::${local.account}:role/${prefix}"
         ]
         Condition = { ArnEquals = { "iam:PolicyARN" = [
-          for policy in ["AmazonEC2ContainerServiceforEC2Role", "AmazonRDSEnhancedMonitoringRole", "AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole"] :
+          for policy in [
+            "AmazonEC2ContainerServiceforEC2Role", "AmazonRDSEnhancedMonitoringRole", "AWSBackupServiceRolePolicyForBackup",
+            "AWSLambdaBasicExecutionRole", "AWSLambdaVPCAccessExecutionRole",
+          ] :
           "arn:${local.partition}:iam::aws:policy/service-role/${policy}"
         ] } }
+      },
+      {
+        Sid    = "OperatorPolicy" # which people attach to roles of theirs; Terraform attaches it to none
+        Effect = "Allow"
+        Action = [
+          "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:GetPolicy*", "iam:ListPolicyVersions",
+          "iam:TagPolicy", "iam:UntagPolicy",
+        ]
+        Resource = "arn:${local.partition}:iam::${local.account}:policy/ratesflow-${name}-${var.region}-operator"
       },
       {
         Sid    = "PassRole"
@@ -53,7 +66,7 @@ locals {
           "arn:${local.partition}:iam::${local.account}:role/${prefix}"
         ]
         Condition = { StringEquals = { "iam:PassedToService" = [
-          for service in ["batch", "ec2", "ecs-tasks", "events", "lambda", "monitoring.rds", "scheduler", "states", "vpc-flow-logs"] : "${service}.amazonaws.com"
+          for service in ["backup", "batch", "ec2", "ecs-tasks", "events", "lambda", "monitoring.rds", "scheduler", "states", "vpc-flow-logs"] : "${service}.amazonaws.com"
         ] } }
       },
       {
@@ -86,7 +99,7 @@ locals {
           "kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DisableKeyRotation", "kms:EnableKey", "kms:GenerateDataKey*",
           "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
         ]
-        Resource  = "arn:${local.partition}:kms:${var.region}:${local.account}:key/*"
+        Resource  = "arn:${local.partition}:kms:*:${local.account}:key/*" # one of backup_region, for copies of backups
         Condition = { StringEquals = { "aws:ResourceTag/Project" = "ratesflow", "aws:ResourceTag/Environment" = name } }
       },
       {
@@ -102,6 +115,12 @@ locals {
         Resource = [for secret in ["ratesflow/${name}/*", "rds!*"] :
           "arn:${local.partition}:secretsmanager:${var.region}:${local.account}:secret:${secret}"
         ]
+      },
+      {
+        Sid      = "WhichSecrets" # knows no resources
+        Effect   = "Allow"
+        Action   = "secretsmanager:ListSecrets"
+        Resource = "*"
       },
       {
         Sid    = "RotationFunction"

@@ -8,6 +8,7 @@ PRE_INFRA = ROOT / "terraform/pre-infra"
 # Beginnings of resource types, the longer ones first, and the service that IAM knows them by.
 SERVICES = {
     "appautoscaling_": "application-autoscaling",
+    "backup_": "backup",
     "batch_": "batch",
     "budgets_": "budgets",
     "cloudwatch_event_": "events",
@@ -46,7 +47,9 @@ def test_terraform_in_ci_may_use_every_service_of_its_files() -> None:
     files = sorted((ROOT / "terraform").glob("*.tf"))
     types = {found for path in files for found in re.findall(r'^resource "aws_(\w+)"', path.read_text(), re.M)}
     assert len(types) > 50
-    policies = "".join((PRE_INFRA / name).read_text() for name in ("ci_terraform.tf", "ci_services.tf"))
+    policies = "".join(
+        (PRE_INFRA / name).read_text() for name in ("ci_terraform.tf", "ci_services.tf", "ci_backups.tf")
+    )
     allowed = set(re.findall(r'"([a-z0-9-]+):[A-Z*]', policies)) | set(
         re.findall(r"^    ([a-z0-9]+) += \[", policies, re.M)
     )
