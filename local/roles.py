@@ -47,6 +47,7 @@ def policies(secrets: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         "account": ACCOUNT,
         "bucket": BUCKET,
         "environment": ENVIRONMENT,
+        "job_queue": JOB_QUEUE,
         "key": key_arn(REGION, ACCOUNT),
         "log_group": LOG_GROUP,
         "prefix": PREFIX,

@@ -1,9 +1,9 @@
 """Writes local/aws/policies.json: what Terraform lets each part do, for the embedded AWS to hold it to.
 
-    python -m tests.terraform.policies [STATE.json]
+    python -m tests.terraform.policies [STATE.json PRE-INFRA.json]
 
-STATE.json is what `terraform show -json` prints of an environment that is applied. Without it,
-RATESFLOW_TERRAFORM_CHECK (see test_checks.py) applies one without an account, with the variables of production.
+These are what `terraform show -json` prints of an environment and of pre-infra that are applied. Without them,
+RATESFLOW_TERRAFORM_CHECK (see test_checks.py) applies both without an account, with the variables of production.
 """
 
 import hashlib
@@ -17,16 +17,18 @@ from pathlib import Path
 from typing import Any
 
 from tests.terraform.sources import ROOT, TERRAFORM
+from tests.terraform.test_checks import CHECK, GIVEN, check
 
 FILE = ROOT / "local" / "aws" / "policies.json"
 COMMAND = "python -m tests.terraform.policies"
 WORKSPACE = "local"
 
 
-def export(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return roles and policies of a state by their short names, with places for what the embedded AWS names."""
+def export(state: Mapping[str, Any], pre_infra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return roles and policies of two states by their short names, with places for what the embedded AWS names."""
     found = list(_resources(state["values"]["root_module"]))
-    text = json.dumps(_roles(found), sort_keys=True)
+    pipeline = list(_resources(pre_infra["values"]["root_module"]))
+    text = json.dumps({**_roles(found), "ci": _pipeline(pipeline)}, sort_keys=True)
     for real, place in _replacements(found):
         text = text.replace(real, place)
     return {"sources": digest(), "roles": json.loads(text)}
@@ -38,9 +40,9 @@ def digest() -> str:
     It is remembered, so that a change that nobody exported is seen without Terraform.
     """
     blocks = [
-        block for path in sorted(TERRAFORM.glob("*.tf"))
+        block for path in [*sorted(TERRAFORM.glob("*.tf")), TERRAFORM / "pre-infra" / "ci_commands.tf"]
         for block in re.split(r"\n(?=\S)", path.read_text(encoding="utf-8"))
-        if path.name.startswith("iam_") or block.startswith('resource "aws_iam_')
+        if path.name.startswith(("iam_", "ci_")) or block.startswith('resource "aws_iam_')
     ]  # fmt: skip
     written = "".join(re.sub(r"#.*|\s", "", block) for block in blocks)
     return hashlib.sha256(written.encode()).hexdigest()
@@ -69,6 +71,12 @@ def _roles(found: list[Mapping[str, Any]]) -> dict[str, Any]:
     for values in _of("aws_iam_policy", found):
         roles[values["name"]] = {"policies": {"attached": json.loads(values["policy"])}}
     return {name.removeprefix(start): role for name, role in roles.items()}
+
+
+def _pipeline(found: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the `aws` commands of the pipeline may do; what Terraform may do beside them is not called here."""
+    (commands,) = [values for values in _of("aws_iam_role_policy", found) if values["name"] == "commands"]
+    return {"policies": {"commands": json.loads(commands["policy"])}}
 
 
 def _of(kind: str, found: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -103,6 +111,9 @@ def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
         **secrets,
         **dict.fromkeys(owners, "${owner_secret}"),
         key: "${key}",
+        f"job-queue/{name}": "job-queue/${job_queue}",
+        f"service/{name}/": "service/${prefix}-${environment}/",
+        f"role/{_environment(found)}-*": "role/${prefix}-*",
         bucket["bucket"]: "${bucket}",
         **dict.fromkeys(queues, "${queue}"),
         f":log-group:{logs}": ":log-group:${log_group}",
@@ -114,36 +125,43 @@ def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
     return sorted(places.items(), key=lambda pair: -len(pair[0]))
 
 
-def applied() -> dict[str, Any]:
-    """Apply an environment without an account, and return its state."""
-    from tests.terraform.test_checks import CHECK, GIVEN, check
+def applied() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Apply an environment and pre-infra without an account, and return their states."""
+    production = ["--workspace", WORKSPACE, "--var-file", str(TERRAFORM / "environments" / "production.tfvars")]
+    pipeline = ["--var", "gitlab_project=group/project", "--var", f'environments=[{{name="{WORKSPACE}"}}]']
+    return _applied(TERRAFORM, WORKSPACE, *GIVEN, *production), _applied(TERRAFORM / "pre-infra", "default", *pipeline)
 
+
+def _applied(folder: Path, workspace: str, *arguments: str) -> dict[str, Any]:
     if not CHECK:
         sys.exit(f"Name a state, or set RATESFLOW_TERRAFORM_CHECK.\n{__doc__}")
-    options = ["--quick", "--keep", "--no-tests", "--no-modules", "--no-fmt", "--workspace", WORKSPACE]
-    status, said = check(*GIVEN, *options, "--var-file", str(TERRAFORM / "environments" / "production.tfvars"))
+    options = ["--quick", "--keep", "--no-tests", "--no-modules", "--no-fmt"]
+    status, said = check(*options, *arguments, folder=folder)
     assert status == 0, said
     (kept,) = re.findall(r"kept: (\S+)", said)
     try:
-        command = ["terraform", f"-chdir={kept}/work/terraform", "show", "-json"]
-        environment = {"TF_CLI_CONFIG_FILE": f"{kept}/terraformrc", "TF_OFFLINE_ROOT": f"{kept}/work"}
-        shown = subprocess.run(command, env={**_environ(), **environment}, capture_output=True, text=True, check=True)
+        command = ["terraform", f"-chdir={kept}/work/{folder.relative_to(ROOT)}", "show", "-json"]
+        environment = _environ(workspace) | {
+            "TF_CLI_CONFIG_FILE": f"{kept}/terraformrc",
+            "TF_OFFLINE_ROOT": f"{kept}/work",
+        }
+        shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return dict(json.loads(shown.stdout))
     finally:
         shutil.rmtree(kept)
 
 
-def _environ() -> dict[str, str]:
+def _environ(workspace: str) -> dict[str, str]:
     import os
 
-    return {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_WORKSPACE": WORKSPACE}
+    return {**os.environ, "CHECKPOINT_DISABLE": "1", "TF_WORKSPACE": workspace}
 
 
 def main(arguments: list[str]) -> None:
     """Write the file."""
-    state = json.loads(Path(arguments[0]).read_text()) if arguments else applied()
-    FILE.write_text(text(export(state)), encoding="utf-8")
-    print(f"{FILE.relative_to(ROOT)}: {len(export(state)['roles'])} roles")
+    states = [json.loads(Path(each).read_text()) for each in arguments] or applied()
+    FILE.write_text(text(export(*states)), encoding="utf-8")
+    print(f"{FILE.relative_to(ROOT)}: {len(export(*states)['roles'])} roles")
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ needs_check = pytest.mark.skipif(
 )
 
 
-def check(*arguments):
-    """Run the command on terraform/; return its exit status and what it printed."""
-    command = [*shlex.split(CHECK or ""), str(TERRAFORM), "--root", str(ROOT), *arguments]
+def check(*arguments, folder=TERRAFORM):
+    """Run the command on terraform/ or a folder of it; return its exit status and what it printed."""
+    command = [*shlex.split(CHECK or ""), str(folder), "--root", str(ROOT), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -14,4 +14,4 @@ def test_the_policies_were_written_after_the_last_change():
 @needs_check
 def test_the_policies_are_those_that_terraform_makes():
     """The file is, to the letter, what an environment has after it was applied."""
-    assert FILE.read_text() == text(export(applied())), f"the policies have changed: {COMMAND}"
+    assert FILE.read_text() == text(export(*applied())), f"the policies have changed: {COMMAND}"

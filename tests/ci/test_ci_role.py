@@ -1,0 +1,36 @@
+"""The pipeline's commands under the role of their environment, held to the policy that pre-infra gives it."""
+
+import json
+from pathlib import Path
+
+from local.names import ENVIRONMENT
+from local.roles import credentials
+from tests.ci.pipeline import job
+from tests.ci.test_scripts import IMAGE, MANIFEST, migration, publish, run, stack
+from tests.local.conftest import Stack
+from tests.security.iam_figure import calls_of, granted
+
+__all__ = ["stack"]
+REGISTRY = "123456789012.dkr.ecr.eu-central-2.amazonaws.com"
+# Terraform itself reads and writes its state, and makes the cluster that the service runs in.
+NOT_HERE = {"States", "DefaultState", "State", "Lock", "Service"}
+
+
+def test_the_pipeline_needs_what_its_role_may_do(stack: Stack, tmp_path: Path) -> None:
+    """To migrate and to mark images takes every right of the role but Terraform's own, and no other."""
+    publish(stack, ENVIRONMENT)
+    acting = {"WORKSPACE": ENVIRONMENT, **credentials("ci")}
+    assert run(stack, migration() + "\necho done", tmp_path, LOADER_IMAGE=IMAGE, **acting).stdout.endswith("done\n")
+    given = {}
+    for name in ("loader", "api"):
+        stack.aws("ecr").create_repository(repositoryName=f"ratesflow/{name}")
+        manifest = json.dumps(MANIFEST | {"config": {"digest": name}})
+        pushed = stack.aws("ecr").put_image(repositoryName=f"ratesflow/{name}", imageManifest=manifest, imageTag="1")
+        given[f"{name.upper()}_IMAGE"] = f"{REGISTRY}/ratesflow/{name}@{pushed['image']['imageId']['imageDigest']}"
+    text = "\n".join(["set -e", *job(".mark")["script"], "echo marked"])
+    assert run(stack, text, tmp_path, **given, **acting).stdout.endswith("marked\n")
+    calls = [call for call in calls_of(stack) if call["role"] == "ratesflow-ci"]
+    assert [call for call in calls if not call["allowed"]] == []
+    rights = {right[1:] for right in granted() if right[0] == "ci" and right[1] not in NOT_HERE}
+    rights.remove(("Migration", "batch:TagResource"))  # definitions that Terraform makes bear tags, those here none
+    assert {(sid, call["action"]) for call in calls for sid in call["sids"]} == rights
