@@ -28,7 +28,7 @@ from tests.faults.snapshots import faults, seen
 from tests.faults.strikes import WEIGHTS
 from tests.faults.strikes_database import analyze, promote
 from tests.faults.struck import POINTS
-from tests.faults.uploads import FORCED
+from tests.faults.uploads import ASIDE, FORCED
 from tests.local.conftest import new_stack
 from workflow.environment import find_environment
 from workflow.tasks import TaskFailedError, run_task
@@ -216,6 +216,8 @@ class Campaign:
         pages = self.field.aws("s3").get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.field.bucket, Prefix="incoming/"):
             for found in page.get("Versions", []):
+                if found["Key"].startswith(ASIDE):
+                    continue
                 self.field.keep(found["Key"], found["VersionId"], by_etag[found["ETag"].strip('"')])
 
     def _executions(self) -> tuple[list[str], bool]:

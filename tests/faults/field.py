@@ -24,7 +24,7 @@ from tests.faults.small import low_limits
 from tests.faults.snapshots import Snapshot
 from tests.faults.standbys import Standbys
 from tests.faults.struck import TASKS, strike_job, struck_definition
-from tests.faults.uploads import FORCED, Upload
+from tests.faults.uploads import ASIDE, FORCED, Upload
 from tests.local.conftest import Stack
 from tests.local.hands import databases
 from workflow.trigger import execution_name
@@ -174,7 +174,7 @@ class Field:
     def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
         """Start the execution of a file that the trigger passes over, in so many shards."""
         self._know(content)
-        key = f"incoming/_temporary/{name}.csv"
+        key = f"{ASIDE}{name}.csv"
         version = self.put(content.data, key)
         given = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
         given |= {"bytes": len(content.data), "shards": shards}

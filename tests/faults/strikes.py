@@ -130,7 +130,7 @@ def replace_api_workers(field: Field, _: random.Random) -> bool:
 
 def repeat_events(field: Field, rng: random.Random) -> bool:
     """Send events of objects again: late, several times, in any order."""
-    known = [each for each in field.uploads.values() if each.key.startswith("incoming/")]
+    known = [each for each in field.uploads.values() if each.arrived]
     if not known:
         return False
     chosen = [rng.choice(known) for _ in range(rng.randint(2, 6))]
@@ -150,7 +150,7 @@ def repeat_events(field: Field, rng: random.Random) -> bool:
 def replace_version(field: Field, rng: random.Random) -> bool:
     """Send another file under the key of a batch that is under way."""
     under_way = [each for each in field.uploads.values() if each.name not in field.settled and not each.gone]
-    under_way = [each for each in under_way if each.key.startswith("incoming/")]
+    under_way = [each for each in under_way if each.arrived]
     if not under_way:
         return False
     key = rng.choice(under_way).key

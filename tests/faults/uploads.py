@@ -6,6 +6,8 @@ from tests.faults.contents import Content
 
 # What is sent under these keys is to be loaded although its bytes may be known.
 FORCED = "incoming/forced-"
+# What is sent under these the trigger and gc pass over, as side files: its execution is started by hand.
+ASIDE = "incoming/_temporary/"
 
 
 @dataclass
@@ -18,3 +20,8 @@ class Upload:
     content: Content
     forced: bool = False
     gone: bool = False
+
+    @property
+    def arrived(self) -> bool:
+        """Tell whether an event started its execution."""
+        return not self.key.startswith(ASIDE)
