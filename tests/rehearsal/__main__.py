@@ -24,17 +24,25 @@ def main(arguments: list[str] | None = None) -> int:
     signals.listen()
     try:
         steps = chosen(given.only, given.skip, given.begin, keep=given.keep)
-        stage = _stage(given)
-        if given.clean_up:
-            return clean_up(stage)
-        _preflight(given, stage)
+        folder: Path = (given.folder or ROOT / ".rehearsal" / given.workspace).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress.lock(folder):
+            return _rehearsed(given, folder, steps)
     except (ValueError, CommandError, preflight.RefusedError) as error:
         print(f"Not begun. {error}", file=sys.stderr)
         return REFUSED
     except InterruptedRehearsal:
         print("Interrupted before anything was made.", file=sys.stderr)
         return INTERRUPTED
-    file = given.report or stage.options.folder / "report.md"
+
+
+def _rehearsed(given: argparse.Namespace, folder: Path, steps: list[Step]) -> int:
+    stage = _stage(given, folder)
+    if given.clean_up:
+        preflight.check_clean_up(stage)
+        return clean_up(stage)
+    _preflight(given, stage)
+    file = given.report or folder / "report.md"
     return rehearse(stage, steps, file, keep=given.keep or bool(given.only))
 
 
@@ -66,14 +74,12 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _stage(given: argparse.Namespace) -> Stage:
+def _stage(given: argparse.Namespace, folder: Path) -> Stage:
     """Return the stage, with what a former run has written down. Raises ValueError."""
     if not given.region:
         raise ValueError("No region: give --region, or set AWS_DEFAULT_REGION.")
-    folder: Path = (given.folder or ROOT / ".rehearsal" / given.workspace).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "progress.json"
-    found = progress.load(file)
+    found = progress.load(file, given.workspace)
     going_on = given.begin or given.clean_up or (given.only and found)
     if going_on and found is None:
         raise ValueError(f"There is no rehearsal to go on with: {file} is not there.")

@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,7 +129,7 @@ class Runner:
 
     def _note(self, *texts: str) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with self._lock:
+        with self._lock, suppress(OSError):  # a full disk must not keep anything from being taken away
             for line in (line for text in texts for line in text.splitlines()):
                 self._file.write(f"{moment} {self._shown(line)}\n")
             self._file.flush()
