@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from tests.rehearsal import preflight, progress, signals
-from tests.rehearsal.rehearsing import clean_up, rehearse
+from tests.rehearsal.rehearsing import clean_up, rehearse, tell_what_is_left
 from tests.rehearsal.runner import CommandError, Runner, environment_of
 from tests.rehearsal.settings import ROOT
-from tests.rehearsal.signals import InterruptedRehearsal
+from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal
 from tests.rehearsal.stage import Options, Stage
 from tests.rehearsal.steps import NAMES, Step, chosen
 from tests.rehearsal.verified import first_lines
@@ -26,24 +26,27 @@ def main(arguments: list[str] | None = None) -> int:
         steps = chosen(given.only, given.skip, given.begin, keep=given.keep)
         folder: Path = (given.folder or ROOT / ".rehearsal" / given.workspace).resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        with progress.lock(folder):
-            return _rehearsed(given, folder, steps)
+        lock = progress.lock(folder)
+        stage = _stage(given, folder)
+        if given.clean_up:
+            preflight.check_clean_up(stage)
+        else:
+            _preflight(given, stage)
     except (ValueError, CommandError, preflight.RefusedError) as error:
         print(f"Not begun. {error}", file=sys.stderr)
         return REFUSED
     except InterruptedRehearsal:
         print("Interrupted before anything was made.", file=sys.stderr)
         return INTERRUPTED
-
-
-def _rehearsed(given: argparse.Namespace, folder: Path, steps: list[Step]) -> int:
-    stage = _stage(given, folder)
-    if given.clean_up:
-        preflight.check_clean_up(stage)
-        return clean_up(stage)
-    _preflight(given, stage)
-    file = given.report or folder / "report.md"
-    return rehearse(stage, steps, file, keep=given.keep or bool(given.only))
+    with lock:
+        try:
+            if given.clean_up:
+                return clean_up(stage)
+            file = given.report or folder / "report.md"
+            return rehearse(stage, steps, file, keep=given.keep or bool(given.only))
+        except (InterruptedRehearsal, LeftRehearsal):  # while the report was written
+            tell_what_is_left(stage)
+            return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:

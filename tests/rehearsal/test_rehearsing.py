@@ -1,15 +1,18 @@
 """What the steps of a rehearsal may do to it: whatever goes wrong, it cleans up and tells the truth."""
 
 import errno
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.rehearsal import rehearsing
+from tests.rehearsal import rehearsing, signals
 from tests.rehearsal.progress import FAILED, StepResult, begin
 from tests.rehearsal.runner import Runner
 from tests.rehearsal.settings import ROOT
+from tests.rehearsal.signals import InterruptedRehearsal
 from tests.rehearsal.stage import Options, SkippedError, Stage
 from tests.rehearsal.steps import Step
 from tests.rehearsal.taking_down import Act
@@ -98,6 +101,28 @@ def test_a_full_disk(
     assert taken == ["environment"]
     assert any(line.startswith("The report could not be written: [Errno 28]") for line in said)
     assert any(line.startswith("The rehearsal: ended at the step fill, which did not hold.") for line in said)
+
+
+def test_an_interruption_while_a_command_starts(made: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is told and waited for, as one that runs: nothing goes on beside the clean-up."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: Any, **named: Any) -> "subprocess.Popen[str]":
+        begun.append(popen(*arguments, **named))
+        signal.raise_signal(signal.SIGINT)
+        return begun[0]
+
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", start)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signals.listen()
+    try:
+        with pytest.raises(InterruptedRehearsal):
+            made.runner.run("sleep", "60")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert begun[0].returncode == -signal.SIGINT
 
 
 def test_what_was_skipped_or_failed_before_is_in_the_end(made: Stage, tmp_path: Path) -> None:
