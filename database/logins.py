@@ -35,10 +35,9 @@ def make_logins(connection: Connection, environ: Mapping[str, str]) -> list[str]
             if cursor.fetchone() is not None:
                 continue
             verifier = encrypt_password(password, user, scope=cursor.connection, algorithm="scram-sha-256")
-            cursor.execute(
-                sql.SQL("CREATE ROLE {} LOGIN PASSWORD %s IN ROLE {}").format(*map(sql.Identifier, (user, role))),
-                (verifier,),
-            )
+            # No parameter: a percent sign in the name would be taken for another.
+            create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}")
+            cursor.execute(create.format(sql.Identifier(user), sql.Literal(verifier), sql.Identifier(role)))
             made.append(user)
     return made
 
@@ -46,9 +45,12 @@ def make_logins(connection: Connection, environ: Mapping[str, str]) -> list[str]
 def _login(variable: str, text: str) -> tuple[str, str]:
     try:
         secret = json.loads(text)
-        return secret["username"], secret["password"]
+        user, password = secret["username"], secret["password"]
     except (ValueError, TypeError, KeyError) as error:
         # Without the text, which is a secret.
         raise NoDatabaseError(
             f"{variable} is no JSON object with username and password: {type(error).__name__}"
         ) from None
+    if not all(isinstance(each, str) and each and "\0" not in each for each in (user, password)):
+        raise NoDatabaseError(f"username and password of {variable} must be texts, not empty and without a NUL")
+    return user, password

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 from sqlalchemy import make_url
 
 from database.connect import NoDatabaseError, connect
@@ -123,7 +124,27 @@ def test_a_retry_leaves_alone_what_it_may_not_end(database: Database, two_users:
         database.ask(f"GRANT {granted} TO ratesflow_loader")
 
 
-@pytest.mark.parametrize("text", ["secret words", "[]", '{"username": "secret words"}'])
+def test_names_and_passwords_may_have_any_sign(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotes, percent signs and letters beyond ASCII are taken as they are."""
+    login = f"a \"%s' ü of {database.name}", "%(x)s '\"\\ü€"
+    monkeypatch.setenv("DATABASE_SECRET_READER", json.dumps({"username": login[0], "password": login[1]}))
+    migrate(database.url)
+    assert logged_in(database, login, "SELECT count(*) FROM rates") == [(0,)]
+    with closing(psycopg2.connect(database.url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(login[0])))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "secret words",
+        "[]",
+        '{"username": "secret words"}',
+        '{"username": 5, "password": "secret words"}',
+        '{"username": "", "password": "secret words"}',
+        '{"username": "secret words", "password": null}',
+    ],
+)
 def test_a_secret_that_is_none_is_told_without_its_text(
     database: Database, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from tests.rehearsal import preflight, progress, signals
-from tests.rehearsal.rehearsing import clean_up, rehearse
+from tests.rehearsal.rehearsing import clean_up, rehearse, tell_what_is_left
 from tests.rehearsal.runner import CommandError, Runner, environment_of
 from tests.rehearsal.settings import ROOT
-from tests.rehearsal.signals import InterruptedRehearsal
+from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal
 from tests.rehearsal.stage import Options, Stage
 from tests.rehearsal.steps import NAMES, Step, chosen
 from tests.rehearsal.verified import first_lines
@@ -24,18 +24,29 @@ def main(arguments: list[str] | None = None) -> int:
     signals.listen()
     try:
         steps = chosen(given.only, given.skip, given.begin, keep=given.keep)
-        stage = _stage(given)
+        folder: Path = (given.folder or ROOT / ".rehearsal" / given.workspace).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = progress.lock(folder)
+        stage = _stage(given, folder)
         if given.clean_up:
-            return clean_up(stage)
-        _preflight(given, stage)
+            preflight.check_clean_up(stage)
+        else:
+            _preflight(given, stage)
     except (ValueError, CommandError, preflight.RefusedError) as error:
         print(f"Not begun. {error}", file=sys.stderr)
         return REFUSED
     except InterruptedRehearsal:
         print("Interrupted before anything was made.", file=sys.stderr)
         return INTERRUPTED
-    file = given.report or stage.options.folder / "report.md"
-    return rehearse(stage, steps, file, keep=given.keep or bool(given.only))
+    with lock:
+        try:
+            if given.clean_up:
+                return clean_up(stage)
+            file = given.report or folder / "report.md"
+            return rehearse(stage, steps, file, keep=given.keep or bool(given.only))
+        except (InterruptedRehearsal, LeftRehearsal):  # while the report was written
+            tell_what_is_left(stage)
+            return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,14 +77,12 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split(",") if name]
 
 
-def _stage(given: argparse.Namespace) -> Stage:
+def _stage(given: argparse.Namespace, folder: Path) -> Stage:
     """Return the stage, with what a former run has written down. Raises ValueError."""
     if not given.region:
         raise ValueError("No region: give --region, or set AWS_DEFAULT_REGION.")
-    folder: Path = (given.folder or ROOT / ".rehearsal" / given.workspace).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "progress.json"
-    found = progress.load(file)
+    found = progress.load(file, given.workspace)
     going_on = given.begin or given.clean_up or (given.only and found)
     if going_on and found is None:
         raise ValueError(f"There is no rehearsal to go on with: {file} is not there.")

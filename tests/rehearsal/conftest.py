@@ -59,7 +59,7 @@ class Rehearsal:
         return [line.removeprefix(f"{name} ") for line in lines if line.startswith(f"{name} ")]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A stack of these tests' own: rehearsals register revisions and push images."""
     found = new_stack(tmp_path_factory.mktemp("rehearsal") / "home")

@@ -43,6 +43,7 @@ def check(stage: Stage, *, begun: bool) -> list[str]:
     account, told = _account(stage)
     if not account:
         raise RefusedError("\n".join([*reasons, told]))
+    reasons += _another(stage, account)
     if not begun:
         reasons += _name(stage)
     short, unknown = quotas(stage) if not begun else ([], [])
@@ -60,10 +61,17 @@ def ask(stage: Stage, read: Callable[[str], str]) -> None:
     account = stage.progress.values["account"]
     try:
         typed = read(f"Type the account id to go on ({account}): ").strip()
-    except EOFError:
+    except (EOFError, RuntimeError):  # the latter when there is no input at all
         typed = ""
     if typed != account:
         raise RefusedError(f"The account is {account}, and {typed or 'nothing'} was typed: nothing was made.")
+
+
+def check_clean_up(stage: Stage) -> None:
+    """Raise RefusedError unless this is an environment of rehearsals, in the account that it was made in."""
+    account, told = _account(stage)
+    if reasons := [*_workspace(stage.options.workspace), *(_another(stage, account) if account else [told])]:
+        raise RefusedError("\n".join(reasons))
 
 
 def builder(path: str) -> str | None:
@@ -118,6 +126,12 @@ def _account(stage: Stage) -> tuple[str | None, str]:
         return None, f"AWS does not know you ({error}): set AWS_PROFILE, or sign in again."
     account = str(found["Account"])
     return account, f"You are {found['Arn']} in account {account}; everything comes into {stage.options.region}."
+
+
+def _another(stage: Stage, account: str) -> Iterable[str]:
+    before = stage.progress.values.get("account", account)
+    if before != account:
+        yield f"This rehearsal began in account {before}, and you are in {account}: sign in to the former."
 
 
 def _name(stage: Stage) -> Iterable[str]:

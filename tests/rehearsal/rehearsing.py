@@ -6,7 +6,7 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.rehearsal import report
-from tests.rehearsal.progress import FAILED, HELD, SKIPPED, StepResult
+from tests.rehearsal.progress import FAILED, HELD, SKIPPED, Progress, StepResult
 from tests.rehearsal.runner import CommandError
 from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal, expect_the_last
 from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
@@ -22,7 +22,7 @@ def rehearse(stage: Stage, steps: list[Step], file: Path, *, keep: bool) -> int:
     With `keep` the environment stays up, whatever happens; otherwise it is taken down when an essential step does
     not hold, when the rehearsal is interrupted, and at the end.
     """
-    code, end, lost = OK, "all held", []
+    code, end, lost = INTERRUPTED, "interrupted", []
     try:
         try:
             code, end = _steps(stage, steps)
@@ -33,23 +33,31 @@ def rehearse(stage: Stage, steps: list[Step], file: Path, *, keep: bool) -> int:
         if not keep and (code != OK or any(step.name == "destroy" for step in steps)):
             lost = take_down(stage)
     except (LeftRehearsal, InterruptedRehearsal) as error:
-        code, end = INTERRUPTED, f"{end}; left during the clean-up by {error}"
-    report.write(stage, file, end, lost)
+        code, end = INTERRUPTED, f"{end}; left before the end of the clean-up by {error}"
+    try:
+        report.write(stage, file, end, lost)
+    except OSError as error:
+        stage.say(f"The report could not be written: {error}")
     _tell(stage, file, end)
     return code if not lost else max(code, BROKEN)
 
 
 def _steps(stage: Stage, steps: list[Step]) -> tuple[int, str]:
-    failed = []
     for step in steps:
         result = _one(stage, step)
         stage.progress.add(result)
         stage.say(f"  {result.outcome}, {result.seconds:.1f} s{': ' if result.words else ''}{result.words}")
-        if result.outcome == FAILED:
-            failed.append(step.name)
-            if step.essential:
-                return BROKEN, f"ended at the step {step.name}, which did not hold"
-    return (BROKEN, f"did not hold: {', '.join(failed)}") if failed else (OK, "all held")
+        if result.outcome == FAILED and step.essential:
+            return BROKEN, f"ended at the step {step.name}, which did not hold"
+    return _ended(stage.progress)
+
+
+def _ended(progress: Progress) -> tuple[int, str]:
+    """Return the exit code and the end in words, of all steps so far: those of a former run too."""
+    if progress.failed:
+        return BROKEN, f"did not hold: {', '.join(progress.failed)}"
+    skipped = [each.name for each in progress.results if each.outcome == SKIPPED]
+    return OK, f"all held, but skipped {', '.join(skipped)}" if skipped else "all held"
 
 
 def _one(stage: Stage, step: Step) -> StepResult:
@@ -62,7 +70,9 @@ def _one(stage: Stage, step: Step) -> StepResult:
         return StepResult(step.name, SKIPPED, time.monotonic() - begun, str(error))
     except (DoesNotHoldError, CommandError, BotoCoreError, ClientError, OSError) as error:
         return StepResult(step.name, FAILED, time.monotonic() - begun, str(error))
-    except InterruptedRehearsal as error:
+    except Exception as error:  # noqa: BLE001 whatever it is, what was made must be taken away
+        return StepResult(step.name, FAILED, time.monotonic() - begun, f"{type(error).__name__}: {error}")
+    except (InterruptedRehearsal, LeftRehearsal) as error:
         stage.progress.add(StepResult(step.name, FAILED, time.monotonic() - begun, f"interrupted by {error}"))
         raise
     return StepResult(step.name, HELD, time.monotonic() - begun, details=details)

@@ -8,10 +8,12 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.rehearsal import signals
 from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal
 
 HIDDEN = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN")
@@ -71,6 +73,9 @@ class Runner:
         """
         begun = time.monotonic()
         self._note(f"$ {shlex.join(command)}")
+        in_front = threading.current_thread() is threading.main_thread()
+        if in_front:
+            signals.hold()  # until the process is waited for
         try:
             process = subprocess.Popen(
                 [self._place(command[0]), *command[1:]],
@@ -83,8 +88,10 @@ class Runner:
                 env=self._environ | dict(extra or {}),
             )
         except OSError as error:
+            if in_front:
+                signals.release()
             raise CommandError(f"{command[0]} cannot be run: {error.strerror or error}") from error
-        out, err = self._ended(process, given, command[0])
+        out, err = self._ended(process, given, command[0]) if in_front else self._ended_aside(process, given)
         done = Done(process.returncode, out, time.monotonic() - begun)
         self._note("(not written down)" if secret else out, err, f"= {done.code} after {done.seconds:.1f} s")
         if done.code not in codes:
@@ -95,15 +102,16 @@ class Runner:
     def _place(self, name: str) -> str:
         return shutil.which(name, path=self.path) or name
 
-    def _ended(self, process: "subprocess.Popen[str]", given: str | None, name: str) -> tuple[str, str]:
-        if threading.current_thread() is not threading.main_thread():
+    def _ended_aside(self, process: "subprocess.Popen[str]", given: str | None) -> tuple[str, str]:
+        with self._lock:
+            self._aside.add(process)
+        try:
+            return process.communicate(given)
+        finally:
             with self._lock:
-                self._aside.add(process)
-            try:
-                return process.communicate(given)
-            finally:
-                with self._lock:
-                    self._aside.discard(process)
+                self._aside.discard(process)
+
+    def _ended(self, process: "subprocess.Popen[str]", given: str | None, name: str) -> tuple[str, str]:
         try:
             return self._in_order(process, given, name)
         except LeftRehearsal:
@@ -113,6 +121,7 @@ class Runner:
     def _in_order(self, process: "subprocess.Popen[str]", given: str | None, name: str) -> tuple[str, str]:
         """Wait for a process; at an interruption tell it once, and let it end by itself."""
         try:
+            signals.release()
             return process.communicate(given)
         except InterruptedRehearsal:
             self._say(f"Interrupted: waiting for {name} (process {process.pid}) to end in order …")
@@ -128,7 +137,7 @@ class Runner:
 
     def _note(self, *texts: str) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with self._lock:
+        with self._lock, suppress(OSError):  # a full disk must not keep anything from being taken away
             for line in (line for text in texts for line in text.splitlines()):
                 self._file.write(f"{moment} {self._shown(line)}\n")
             self._file.flush()

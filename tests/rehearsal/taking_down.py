@@ -54,6 +54,9 @@ def take_down(stage: Stage) -> list[str]:
         except (CommandError, BotoCoreError, ClientError, OSError) as error:
             failed[act.name] = f"{act.name}: {error}"
             continue
+        except Exception as error:  # noqa: BLE001 whatever it is, the others are tried
+            failed[act.name] = f"{act.name}: {type(error).__name__}: {error}"
+            continue
         stage.progress.gone(act.name)
     return list(failed.values())
 

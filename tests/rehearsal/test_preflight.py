@@ -1,6 +1,7 @@
 """What keeps a rehearsal from beginning: each reason is one sentence, and nothing was made."""
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,6 +104,9 @@ def test_another_account_is_typed(rehearsal: Rehearsal) -> None:
         done = rehearsal.run("--region", ELSEWHERE, code=2, given=typed)
         assert f"Not begun. The account is 123456789012, and {words} was typed: nothing was made." in done.stderr
         assert "There is no rehearsal to go on with" in rehearsal.run("--clean-up", code=2).stderr or typed
+    closed = ["sh", "-c", 'exec "$@" <&-', "sh", *rehearsal.command("--region", ELSEWHERE)]
+    done = subprocess.run(closed, cwd=ROOT, env=rehearsal.environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, "and nothing was typed: nothing was made." in done.stderr) == (2, True)
     assert not [call for call in rehearsal.calls("terraform") if "version" not in call]
 
 

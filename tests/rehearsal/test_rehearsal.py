@@ -6,6 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.local.conftest import Stack
@@ -17,7 +18,7 @@ from tests.rehearsal.verified import first_lines
 ACCOUNT = "123456789012"
 FLIPPED = ("flip-compute", "flip-rds-instance-class")
 SECOND, END = ("release", *FLIPPED), ("destroy", "nothing-left")
-SKIPPED = ("large-batch", "upkeep")  # what takes long and is like what is not left out
+SKIPPED = ("large-batch",)  # takes long and is like what is not left out
 LEFT_OUT = [name for name in NAMES if name in SKIPPED or (name.startswith("flip-") and name not in FLIPPED)]
 
 
@@ -58,7 +59,9 @@ def test_going_on_to_the_end(begun: Rehearsal) -> None:
     """What goes on knows what was committed: requests and batches during a release and a flip hold; nothing is left."""
     begun.run("--from", "release", "--yes", "--skip", ",".join(LEFT_OUT), code=0)
     report = begun.report()
-    assert (report["end"], report["left"], report["not_run"]) == ("all held", {}, LEFT_OUT)
+    assert (report["end"], report["left"], report["not_run"]) == (
+        "all held, but skipped service, rotation, flip-rds-instance-class", {}, LEFT_OUT,
+    )  # fmt: skip
     details = {step["name"]: step["details"] for step in report["steps"]}
     for met in (details["release"], *details["flip-compute"].values()):
         assert met["failed"] == 0
@@ -103,7 +106,7 @@ def test_a_second_one_leaves(rehearsal: Rehearsal) -> None:
     left = ["environment", "workspace", "task definitions", "log groups", "images"]
     assert list(rehearsal.report()["left"]) == left
     assert re.search(r"^terraform \(process \d+\) still runs: let it end before anything else\.$", out, re.M)
-    assert "left during the clean-up by SIGINT" in rehearsal.report()["end"]
+    assert rehearsal.report()["end"] == "interrupted by SIGINT; left before the end of the clean-up by SIGINT"
     assert f"Still there, and paid for: {', '.join(left)}." in out
     assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
     assert "  export TF_VAR_alarm_emails='[\"oncall@example.com\"]'\n" in out
@@ -133,6 +136,48 @@ def test_a_step_that_fails(rehearsal: Rehearsal) -> None:
     rehearsal.run("--clean-up", code=0)
 
 
+def test_terraform_that_does_not_end(rehearsal: Rehearsal) -> None:
+    """While it is waited for, nobody else gets at it; a second Ctrl-C leaves, and the report calls nothing held."""
+    (rehearsal.told / "slow-apply").write_text("yes")
+    process = _started(rehearsal)
+    _wait_for(rehearsal.told / "applying", process)
+    for arguments in (["--clean-up"], ["--yes", "--from", "apply"]):
+        assert "Another rehearsal is at work in " in rehearsal.run(*arguments, code=2).stderr
+    (terraform,) = psutil.Process(process.pid).children()
+    terraform.suspend()
+    try:
+        process.send_signal(signal.SIGINT)
+        _wait_until(process, "waiting for terraform")
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        terraform.kill()
+    assert process.returncode == 130, out
+    report = rehearsal.report()
+    assert report["end"] == "interrupted; left before the end of the clean-up by SIGINT"
+    assert (report["steps"][-1]["name"], report["steps"][-1]["outcome"]) == ("apply", "did not hold")
+    _other_names(rehearsal)
+    rehearsal.run("--clean-up", code=0)
+
+
+def _other_names(rehearsal: Rehearsal) -> None:
+    """What one rehearsal left is not taken away under another's name, nor in another account."""
+    before = rehearsal.calls("terraform")
+    for workspace in ("production", "staging"):
+        refused = rehearsal.run("--workspace", workspace, "--clean-up", code=2).stderr
+        assert f"is of the workspace sandbox, and {workspace} was named" in refused
+    file = rehearsal.folder / "progress.json"
+    whole = file.read_text()
+    file.write_text(whole.replace('"account": "123456789012"', '"account": "999999999999"'))
+    for arguments in (["--clean-up"], ["--yes", "--from", "apply"]):
+        refused = rehearsal.run(*arguments, code=2).stderr
+        assert "This rehearsal began in account 999999999999, and you are in 123456789012" in refused
+    file.write_text(whole[:20])
+    assert "is no progress of a rehearsal" in rehearsal.run("--clean-up", code=2).stderr
+    file.write_text(whole)
+    assert [call for call in rehearsal.calls("terraform")[len(before) :] if "version" not in call] == []
+
+
 def _started(rehearsal: Rehearsal) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         rehearsal.command("--yes"), cwd=ROOT, env=rehearsal.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -146,6 +191,14 @@ def _wait_for(mark: Path, process: "subprocess.Popen[str]") -> None:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, f"no {mark.name}"
         time.sleep(0.02)
+
+
+def _wait_until(process: "subprocess.Popen[str]", words: str) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if words in line:
+            return
+    raise AssertionError(f"it did not say: {words}")
 
 
 def _parameters(rehearsal: Rehearsal) -> list[object]:

@@ -3,7 +3,7 @@
 TRIED = (
     "the steps after the apply (migrate, reference data, batches, answers, a refused file, a duplicate, undo, stop, gc "
     "and compaction, requests and batches during a change) and the clean-up, on the embedded stack in place of AWS, "
-    "with stand-ins for terraform, podman, curl and git",
+    "with stand-ins for terraform, podman, curl, git and jq",
     "the plan of the sandbox and of every flip, with real Terraform against stand-in providers that know the schema of "
     "AWS's and call no service",
     "an interruption, a failed step and each refusal of the preflight, the same way",

@@ -1,14 +1,25 @@
 """local/aws/policies.json is what Terraform makes."""
 
 import json
+import re
 
 from tests.terraform.policies import COMMAND, FILE, applied, digest, export, text
+from tests.terraform.sources import TERRAFORM
 from tests.terraform.test_checks import needs_check
 
 
 def test_the_policies_were_written_after_the_last_change():
     """Roles and policies in terraform/ are those from which the file was written."""
     assert json.loads(FILE.read_text())["sources"] == digest(), f"the policies have changed: {COMMAND}"
+
+
+def test_the_way_to_s3_is_open_for_what_tasks_may_do():
+    """The policy of the network's endpoint allows what the roles of tasks need of S3, and nothing else."""
+    statement = (TERRAFORM / "endpoints.tf").read_text().partition('Sid       = "Batches"')[2]
+    passes = set(re.findall(r'"(s3:[A-Z]\w+)"', statement.partition("Resource")[0]))
+    roles = json.loads(FILE.read_text())["roles"]
+    tasks = json.dumps([role["policies"] for part, role in roles.items() if part.startswith("task-")])
+    assert passes == set(re.findall(r'"(s3:[A-Z]\w+)"', tasks))
 
 
 @needs_check

@@ -17,6 +17,9 @@ from local.aws.iam.roles import Role, UnknownRoleError, role_of
 
 CALLS_PATH = "/moto-api/iam-calls"
 _PIECE_BYTES = 1024 * 1024
+_FORM = "application/x-www-form-urlencoded"
+_NOBODY = Signer("", "", "")
+_OLD = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
 Start = Callable[..., Any]
 Application = Callable[[dict[str, Any], Start], Iterable[bytes]]
 
@@ -40,11 +43,16 @@ class Gate:
             return [self.calls.text().encode()]
         who = signer(environ)
         if who is None:
+            if "HTTP_X_AMZ_TARGET" in environ:  # S3 has rules of its own for what nobody signed
+                said = "Request is missing Authentication Token"
+                return _answer(environ, start_response, _NOBODY, "400 Bad Request", "MissingAuthenticationToken", said)
             return self._application(environ, start_response)
         try:
             role = role_of(who.key, self._account)
             if role is None:
                 return self._application(environ, start_response)
+            if not who.region:
+                raise RefusedError(_OLD)
             for ask in asks(environ, who, self._account):
                 self._require(role, ask)
                 for beside in asks_of_key(ask, who.region, self._account):
@@ -93,8 +101,10 @@ class Gate:
 
 def _denied(environ: dict[str, Any], start: Start, who: Signer, error: Exception) -> Iterable[bytes]:
     status = "400 Bad Request" if "HTTP_X_AMZ_TARGET" in environ else "403 Forbidden"
-    code = {"s3": "AccessDenied", "sqs": "AccessDenied", "sns": "AuthorizationError", "sts": "AccessDenied"}
-    return _answer(environ, start, who, status, code.get(who.service, "AccessDeniedException"), str(error))
+    form = environ.get("CONTENT_TYPE", "").startswith(_FORM)
+    code = {"s3": "AccessDenied", "sqs": "AccessDenied", "sns": "AuthorizationError", "ec2": "UnauthorizedOperation"}
+    usual = "AccessDenied" if form else "AccessDeniedException"
+    return _answer(environ, start, who, status, code.get(who.service, usual), str(error))
 
 
 def _answer(
@@ -102,11 +112,12 @@ def _answer(
 ) -> Iterable[bytes]:
     """Answer with an error as the service would."""
     _read_to_its_end(environ)
-    if who.service in ("s3", "sns", "sts"):
+    if who.service == "s3" or environ.get("CONTENT_TYPE", "").startswith(_FORM):
         kind, inner = "application/xml", f"<Code>{code}</Code><Message>{escape(message)}</Message>"
         error = f"<Error>{inner}<RequestId>iam</RequestId></Error>"
-        wrapped = f"<ErrorResponse>{error}<RequestId>iam</RequestId></ErrorResponse>"
-        text = '<?xml version="1.0" encoding="UTF-8"?>' + (error if who.service == "s3" else wrapped)
+        within = {"s3": "{}", "ec2": "<Response><Errors>{}</Errors></Response>"}
+        text = within.get(who.service, "<ErrorResponse>{}<RequestId>iam</RequestId></ErrorResponse>").format(error)
+        text = f'<?xml version="1.0" encoding="UTF-8"?>{text}'
     else:
         kind, text = "application/x-amz-json-1.0", json.dumps({"__type": code, "message": message})
     body = b"" if environ["REQUEST_METHOD"] == "HEAD" else text.encode()

@@ -21,6 +21,13 @@ _OF_BUCKET = {
 }
 
 
+# What an address asks of an object, in place of its bytes: the end of the action's name.
+_OF_OBJECT = {"tagging": "Tagging", "acl": "Acl", "retention": "Retention", "legal-hold": "LegalHold"}
+# What else an address may hold when it is about an object's bytes, beside `response-…` and the parts of a signature.
+_PLAIN = {"versionId", "partNumber", "uploadId", "uploads", "x-id"}
+_SIGNED = ("x-amz-", "response-", "awsaccesskeyid", "signature", "expires")
+
+
 def object_asks(environ: Mapping[str, Any]) -> list[Ask]:
     """Return what the request asks for; an action that no part has any business with by its method and address."""
     bucket, _, key = _path(environ)
@@ -31,10 +38,14 @@ def object_asks(environ: Mapping[str, Any]) -> list[Ask]:
     if not key:
         return [_of_bucket(method, f"{ARN}{bucket}", query)]
     resource, version = f"{ARN}{bucket}/{key}", "Version" if "versionId" in query else ""
-    if "tagging" in query:
-        verb = {"GET": "Get", "PUT": "Put", "DELETE": "Delete"}[method]
-        return [Ask(f"s3:{verb}Object{version}Tagging", resource)]
+    verb = {"GET": "Get", "PUT": "Put", "DELETE": "Delete"}.get(method, method)
+    for word, end in _OF_OBJECT.items():
+        if word in query:
+            return [Ask(f"s3:{verb}Object{version}{end}", resource)]
+    unknown = {word for word in query if word not in _PLAIN and not word.lower().startswith(_SIGNED)}
     match method:
+        case _ if unknown:
+            pass
         case "GET" | "HEAD" if "uploadId" in query:
             return [Ask("s3:ListMultipartUploadParts", resource)]
         case "GET" | "HEAD":
@@ -43,8 +54,8 @@ def object_asks(environ: Mapping[str, Any]) -> list[Ask]:
             return [Ask("s3:AbortMultipartUpload", resource)]
         case "DELETE":
             return [Ask(f"s3:DeleteObject{version}", resource)]
-        case "PUT" | "POST" if "restore" not in query and "select" not in query:
-            return [*_source(environ), Ask("s3:PutObject", resource), *_tags(environ, resource)]
+        case "PUT" | "POST":
+            return [*_source(environ), Ask("s3:PutObject", resource), *_beside(environ, resource)]
     return [Ask(f"s3:{method} {environ.get('QUERY_STRING', '')}", resource)]
 
 
@@ -87,5 +98,9 @@ def _source(environ: Mapping[str, Any]) -> list[Ask]:
     return [Ask(action, f"{ARN}{source.removeprefix('/')}")] if source else []
 
 
-def _tags(environ: Mapping[str, Any], resource: str) -> list[Ask]:
-    return [Ask("s3:PutObjectTagging", resource)] if environ.get("HTTP_X_AMZ_TAGGING") else []
+def _beside(environ: Mapping[str, Any], resource: str) -> list[Ask]:
+    """What the headers of an upload set has rights of its own."""
+    asks = [Ask("s3:PutObjectTagging", resource)] if environ.get("HTTP_X_AMZ_TAGGING") else []
+    if any(name == "HTTP_X_AMZ_ACL" or name.startswith("HTTP_X_AMZ_GRANT_") for name in environ):
+        asks.append(Ask("s3:PutObjectAcl", resource))
+    return asks

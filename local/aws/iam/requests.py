@@ -42,12 +42,20 @@ class Place:
 
 
 def signer(environ: Mapping[str, Any]) -> Signer | None:
-    """Return who signed a request, by its header or by its address; None if nobody did."""
-    _, found, scope = environ.get("HTTP_AUTHORIZATION", "").partition("Credential=")
-    if not found and "X-Amz-Credential=" in environ.get("QUERY_STRING", ""):
-        scope = dict(parse_qsl(environ["QUERY_STRING"]))["X-Amz-Credential"]
+    """Return who signed a request, by its header or by its address; None if nobody did.
+
+    A signature of the old kind, version 2, is one of S3 here, and has no region.
+    """
+    header, query = environ.get("HTTP_AUTHORIZATION", ""), environ.get("QUERY_STRING", "")
+    _, found, scope = header.partition("Credential=")
+    if not found and "X-Amz-Credential=" in query:
+        scope = dict(parse_qsl(query))["X-Amz-Credential"]
     parts = scope.partition(",")[0].strip().split("/")
-    return Signer(parts[0], parts[2], parts[3].lower()) if len(parts) == 5 else None
+    if len(parts) == 5:
+        return Signer(parts[0], parts[2], parts[3].lower())
+    if header.startswith("AWS "):
+        return Signer(header.removeprefix("AWS ").partition(":")[0].strip(), "", "s3")
+    return Signer(dict(parse_qsl(query))["AWSAccessKeyId"], "", "s3") if "AWSAccessKeyId=" in query else None
 
 
 def asks(environ: dict[str, Any], who: Signer, account: str) -> list[Ask]:
@@ -65,12 +73,21 @@ def _action(environ: dict[str, Any], service: str) -> tuple[str, Body]:
     raw = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(raw)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
-        return target.rpartition(".")[2], json.loads(raw or b"{}")
+        return target.rpartition(".")[2], _document(raw)
     if service == "batch":  # its operations are addresses
         path = environ["PATH_INFO"].removeprefix("/v1/")
-        return _BATCH.get(path, path), json.loads(raw or b"{}")
-    form = dict(parse_qsl(raw.decode(), keep_blank_values=True))
+        return _BATCH.get(path, path), _document(raw)
+    form = dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
     return form.get("Action", "?"), form
+
+
+def _document(raw: bytes) -> Body:
+    """Return the body; an empty one for what is no object, of which the service itself says what is wrong."""
+    try:
+        found = json.loads(raw or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 _BATCH = {
@@ -103,11 +120,13 @@ def _any(_: Body, __: Place) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _named(service: str, name: str, prefix: str = "", suffix: str = "") -> Found:
-    """The resource that one field names, by its ARN or by its name."""
+    """The resource that one field names, by its ARN or by its name; everything, where the field is not given."""
 
     def found(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
-        values = body[name] if isinstance(body[name], list) else [body[name]]
-        for value in values:
+        given = body.get(name)
+        if not given:
+            yield "*", {}
+        for value in map(str, given if isinstance(given, list) else filter(None, [given])):
             yield place.arn(service, value if value.startswith("arn:") else f"{prefix}{value}{suffix}"), {}
 
     return found
@@ -120,24 +139,24 @@ def _queue(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _machine(body: Body, _: Place) -> Iterator[tuple[str, dict[str, str]]]:
     """Step Functions asks about the state machine, whatever version or alias is named (its guide, "Authorization")."""
-    parts = str(body["stateMachineArn"]).split(":")
+    parts = str(body.get("stateMachineArn", "*")).split(":")
     yield ":".join(parts[:7]), {"states:StateMachineQualifier": parts[7]} if len(parts) > 7 else {}
 
 
 def _submission(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
     for field, prefix in (("jobQueue", "job-queue/"), ("jobDefinition", "job-definition/")):
-        value = str(body[field])
+        value = str(body.get(field, "*"))
         yield place.arn("batch", value if value.startswith("arn:") else f"{prefix}{value}"), {}
 
 
 def _service(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
     cluster = str(body.get("cluster", "default")).rpartition("/")[2]
-    for name in body.get("services") or [body["service"]]:
+    for name in map(str, body.get("services") or [body.get("service", "*")]):
         yield place.arn("ecs", name if name.startswith("arn:") else f"service/{cluster}/{name}"), {}
 
 
 def _path(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
-    yield place.arn("ssm", f"parameter{str(body['Path']).rstrip('/')}/"), {}
+    yield place.arn("ssm", f"parameter{str(body.get('Path', '')).rstrip('/')}/"), {}
 
 
 _EXECUTION = _named("states", "executionArn")

@@ -3,9 +3,12 @@
 import io
 import json
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import boto3
 import pytest
+from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
@@ -109,6 +112,11 @@ def asked(service: str, method: str = "POST", path: str = "/", query: str = "", 
         ("GET", "/b/", "versions&prefix=in%2F", [("s3:ListBucketVersions", "s3:::b")]),
         ("PUT", "/b", "versioning", [("s3:PUT versioning", "s3:::b")]),
         ("GET", "/", "", [("s3:ListAllMyBuckets", "*")]),
+        ("PUT", "/b/k", "acl", [("s3:PutObjectAcl", "s3:::b/k")]),
+        ("GET", "/b/k", "acl&versionId=1", [("s3:GetObjectVersionAcl", "s3:::b/k")]),
+        ("GET", "/b/k", "attributes", [("s3:GET attributes", "s3:::b/k")]),
+        ("POST", "/b/k", "restore", [("s3:POST restore", "s3:::b/k")]),
+        ("GET", "/b/k", "response-content-type=x&X-Amz-Expires=5", [("s3:GetObject", "s3:::b/k")]),
         ("GET", "/b/k\u00c3\u00bc", "", [("s3:GetObject", "s3:::b/kü")]),
     ],
 )
@@ -121,6 +129,12 @@ def test_a_copy_reads_what_it_copies() -> None:
     """CopyObject needs the right to read its source, in the version that it names."""
     found = asked("s3", "PUT", "/b/k", HTTP_X_AMZ_COPY_SOURCE="/c/l%20m?versionId=1")
     assert found == [("s3:GetObjectVersion", "s3:::c/l m"), ("s3:PutObject", "s3:::b/k")]
+
+
+def test_what_an_upload_sets_beside_its_bytes() -> None:
+    """Tags and grants in the headers of an upload have rights of their own."""
+    found = asked("s3", "PUT", "/b/k", HTTP_X_AMZ_ACL="public-read", HTTP_X_AMZ_TAGGING="a=b")
+    assert [action for action, _ in found] == ["s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectAcl"]
 
 
 WHERE = "eu-central-2:123456789012"
@@ -137,10 +151,13 @@ MACHINE = f"arn:aws:states:{WHERE}:stateMachine:m"
         ("ssm", "GetParametersByPath", {"Path": "/a/"}, [("ssm:GetParametersByPath", f"ssm:{WHERE}:parameter/a/")]),
         ("sts", "GetCallerIdentity", {}, []),
         ("kinesis", "PutRecord", {}, [("kinesis:PutRecord", "*")]),
+        ("states", "ListExecutions", {"mapRunArn": "m"}, [("states:ListExecutions", "*")]),
+        ("logs", "GetLogEvents", {"logGroupIdentifier": "g"}, [("logs:GetLogEvents", "*")]),
+        ("ecs", "UpdateService", [], [("ecs:UpdateService", f"ecs:{WHERE}:service/default/*")]),
     ],
 )  # fmt: skip
 def test_what_a_request_in_json_asks_for(service: str, action: str, body: Any, expected: list[tuple[str, str]]) -> None:
-    """Names become ARNs; an alias stands for its state machine; what is not known is asked for on everything."""
+    """Names become ARNs; an alias stands for its state machine; what is not known, or not said, is everything."""
     assert asked(service, body=body, HTTP_X_AMZ_TARGET=f"Service.{action}") == expected
 
 
@@ -169,8 +186,8 @@ def bound(stack: Stack) -> Any:
     stack.client("s3").create_bucket(Bucket="bound")
     stack.client("s3").put_object(Bucket="bound", Key="may", Body=b"yes")
 
-    def client(service: str, role: str = ROLE.replace("role/test", "role/bound")) -> Any:
-        once = Config(retries={"total_max_attempts": 1})
+    def client(service: str, role: str = ROLE.replace("role/test", "role/bound"), signature: Any = None) -> Any:
+        once = Config(retries={"total_max_attempts": 1}, signature_version=signature)
         keys = {"aws_access_key_id": access_key(role), "aws_secret_access_key": "x", "region_name": "us-east-1"}
         return boto3.client(service, endpoint_url=stack.endpoint, config=once, **keys)
 
@@ -191,6 +208,8 @@ def bound(stack: Stack) -> Any:
         ("batch", "submit_job", {"jobName": "j", "jobQueue": "q", "jobDefinition": "d"}, "AccessDeniedException"),
         ("secretsmanager", "get_secret_value", {"SecretId": "s"}, "AccessDeniedException"),
         ("logs", "get_log_events", {"logGroupName": "g", "logStreamName": "s"}, "AccessDeniedException"),
+        ("iam", "list_roles", {}, "AccessDenied"),
+        ("ec2", "describe_instances", {}, "UnauthorizedOperation"),
     ],
 )
 def test_a_denial_reads_as_on_aws(bound: Any, service: str, operation: str, given: dict[str, Any], code: str) -> None:
@@ -210,3 +229,22 @@ def test_a_role_that_is_not_there_is_no_administrator(bound: Any) -> None:
     """The key of a role that nobody has made is refused; the laptop's own keys may do everything."""
     with pytest.raises(ClientError, match="the role of this access key is not there"):
         bound("s3", "arn:aws:iam::123456789012:role/nobody").list_buckets()
+
+
+def test_a_request_that_nobody_signed_passes_no_policy(bound: Any) -> None:
+    """Whoever lost its credentials is refused, as is a role that signs in the old way, which no new region takes."""
+    with pytest.raises(ClientError, match="MissingAuthenticationToken"):
+        bound("sqs", signature=UNSIGNED).list_queues()
+    with pytest.raises(ClientError, match="authorization mechanism you have provided is not supported"):
+        bound("s3", signature="s3").get_object(Bucket="bound", Key="other")
+    url = bound("s3", signature="s3-query").generate_presigned_url("get_object", {"Bucket": "bound", "Key": "other"})
+    assert "AWSAccessKeyId=" in url
+    with pytest.raises(HTTPError, match="403"):
+        urlopen(url)
+
+
+def test_the_laptop_may_sign_as_it_likes(stack: Stack, bound: Any) -> None:
+    """The old signatures of an administrator pass, as before."""
+    given = {"aws_access_key_id": "local", "aws_secret_access_key": "x", "region_name": "us-east-1"}
+    old = boto3.client("s3", endpoint_url=stack.endpoint, config=Config(signature_version="s3"), **given)
+    assert old.get_object(Bucket="bound", Key="may")["Body"].read() == b"yes"
