@@ -164,6 +164,14 @@ run "what_comes_with_a_call_is_allowed" {
     if statement.Sid == "ServiceLinkedRoles"]).Condition.StringEquals["iam:AWSServiceName"], "backup.amazonaws.com")
     error_message = "a service whose first use makes its role is used"
   }
+
+  assert {
+    condition = alltrue([
+      for action in ["BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage"] :
+      strcontains(aws_iam_role_policy.ci_images[0].policy, "\"ecr:${action}\"")
+    ])
+    error_message = "what a push of an image calls"
+  }
 }
 
 run "policies_fit_into_what_aws_takes" {
