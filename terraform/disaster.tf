@@ -66,14 +66,16 @@ resource "aws_backup_plan" "main" {
 
     # Here the cluster's own backups restore any second; this one is kept until its copy is surely done.
     lifecycle {
-      delete_after = 3
+      delete_after                              = 3
+      opt_in_to_archive_for_supported_resources = false # said, so that no plan finds it changed
     }
 
     copy_action {
       destination_vault_arn = aws_backup_vault.there[0].arn
 
       lifecycle {
-        delete_after = var.backup_days
+        delete_after                              = var.backup_days
+        opt_in_to_archive_for_supported_resources = false
       }
     }
   }

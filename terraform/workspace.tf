@@ -15,7 +15,8 @@ locals {
   partition   = data.aws_partition.current.partition
   region      = data.aws_region.current.region
 
-  tags = merge({ Project = "ratesflow", Environment = local.environment, ManagedBy = "terraform" }, var.tags)
+  # Ours come last: the budget counts by them, and the rights of the pipeline go by them.
+  tags = merge(var.tags, { Project = "ratesflow", Environment = local.environment, ManagedBy = "terraform" })
 
   # For names that are one of their kind in the account or everywhere: buckets, roles, dashboards, budgets. So a second
   # region has room beside the first.

@@ -1,14 +1,16 @@
 # What Terraform needs of services whose resources have names: all of them begin as the environment's do. With
-# ci_terraform.tf.
+# ci_terraform.tf. Who sets a target for Application Auto Scaling must also be able to make its alarms (its User Guide,
+# "Permissions required for API actions on target services and CloudWatch"). A mapping to a function has an id that is made
+# up, and a tag, which is a right of its own.
 
 locals {
   # SERVICE = [what follows arn:…:SERVICE:REGION:ACCOUNT:, with % for each beginning of a name]
   ci_resources = {
     batch      = ["compute-environment/%", "job-definition/%", "job-queue/%"]
-    cloudwatch = ["alarm:%"]
+    cloudwatch = ["alarm:%", "alarm:TargetTracking-cluster:%", "alarm:TargetTracking-service/%/*"]
     ecs        = ["cluster/%", "service/%/*", "task-definition/%:*"]
     events     = ["rule/%"]
-    lambda     = ["function:%"]
+    lambda     = ["event-source-mapping:*", "function:%"]
     logs       = ["log-group:/aws/ecs/containerinsights/%/*", "log-group:/aws/lambda/%", "log-group:/aws/rds/*/%/*", "log-group:/aws/vendedlogs/states/%"]
     rds        = ["cluster-pg:%", "cluster-snapshot:%", "cluster:%", "db:%", "pg:%", "snapshot:%", "subgrp:%"]
     scheduler  = ["schedule-group/%", "schedule/%/*"]
@@ -24,11 +26,11 @@ locals {
         Effect = "Allow"
         Action = [for service, resources in local.ci_resources : "${service}:*"]
         Resource = concat(
-          flatten([for service, resources in local.ci_resources : [
+          distinct(flatten([for service, resources in local.ci_resources : [
             for resource in resources : [
               for prefix in local.ci_named[name] : "arn:${local.partition}:${service}:${var.region}:${local.account}:${replace(resource, "%", prefix)}"
             ]
-          ]]),
+          ]])),
           [
             "arn:${local.partition}:cloudwatch::${local.account}:dashboard/ratesflow-${name}-${var.region}",
             "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/ratesflow/${name}/*",
@@ -51,6 +53,12 @@ locals {
         Resource  = "*"
         Condition = { StringEquals = { "aws:RequestedRegion" = var.region } }
       },
+    ]
+  }
+
+  # Buckets, addresses, budget, certificate: as above, in a policy of its own, since one may hold no more.
+  ci_storage = {
+    for name in local.ci_environments : name => [
       {
         Sid    = "Buckets"
         Effect = "Allow"

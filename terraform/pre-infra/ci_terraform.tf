@@ -12,6 +12,7 @@ locals {
       "${name}-identity" = { environment = name, statements = local.ci_identity[name] }
       "${name}-network"  = { environment = name, statements = local.ci_network[name] }
       "${name}-services" = { environment = name, statements = local.ci_services[name] }
+      "${name}-storage"  = { environment = name, statements = local.ci_storage[name] }
     }
   ]...)
 
@@ -75,7 +76,7 @@ locals {
         Action   = "iam:CreateServiceLinkedRole"
         Resource = "arn:${local.partition}:iam::${local.account}:role/aws-service-role/*"
         Condition = { StringEquals = { "iam:AWSServiceName" = [
-          for service in ["autoscaling", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "rds.application-autoscaling", "spot"] : "${service}.amazonaws.com"
+          for service in ["autoscaling", "backup", "batch", "ecs", "ecs.application-autoscaling", "elasticloadbalancing", "rds", "rds.application-autoscaling", "spot"] : "${service}.amazonaws.com"
         ] } }
       },
       {
@@ -97,7 +98,7 @@ locals {
         Effect = "Allow"
         Action = [
           "kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DisableKeyRotation", "kms:EnableKey", "kms:GenerateDataKey*",
-          "kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
+          "kms:PutKeyPolicy", "kms:RetireGrant", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
         ]
         Resource  = "arn:${local.partition}:kms:*:${local.account}:key/*" # one of backup_region, for copies of backups
         Condition = { StringEquals = { "aws:ResourceTag/Project" = "ratesflow", "aws:ResourceTag/Environment" = name } }

@@ -93,6 +93,11 @@ run "aurora" {
   }
 
   assert {
+    condition     = aws_rds_cluster.main[0].allow_major_version_upgrade == var.allow_major_version_upgrade
+    error_message = "a newer version is allowed by the switch, and by nothing else"
+  }
+
+  assert {
     condition     = alltrue([for instance in aws_rds_cluster_instance.main : !instance.performance_insights_enabled])
     error_message = "below two capacity units Performance Insights would take the memory"
   }
@@ -112,6 +117,7 @@ run "aurora_that_pauses" {
   command = plan
 
   variables {
+    apply_immediately       = true
     aurora_minimum_capacity = 0
     aurora_readers          = 0
   }
@@ -119,6 +125,11 @@ run "aurora_that_pauses" {
   assert {
     condition     = aws_rds_cluster.main[0].serverlessv2_scaling_configuration[0].seconds_until_auto_pause == 600
     error_message = "it pauses after ten minutes"
+  }
+
+  assert {
+    condition     = aws_rds_cluster.main[0].apply_immediately && alltrue([for instance in aws_rds_cluster_instance.main : instance.apply_immediately])
+    error_message = "a change is made at once where that is wanted"
   }
 
   assert {

@@ -35,6 +35,13 @@ run "aurora" {
   }
 
   assert {
+    condition = alltrue([for lifecycle in concat(one(aws_backup_plan.main[0].rule).lifecycle, one(one(aws_backup_plan.main[0].rule).copy_action).lifecycle) :
+      lifecycle.opt_in_to_archive_for_supported_resources == false
+    ])
+    error_message = "what the provider fills in is said, or the next plan is not empty"
+  }
+
+  assert {
     condition     = length(aws_db_instance_automated_backups_replication.main) == 0
     error_message = "which Aurora does not have"
   }

@@ -15,8 +15,11 @@ variables {
   api_image    = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
   alarm_emails = ["oncall@example.com"]
   plain_http   = true
-}
 
+  # It may have more zones later, and then go back to these.
+  zones          = 2
+  aurora_readers = 1
+}
 
 run "an_instance" {
   variables {
@@ -149,12 +152,25 @@ run "an_older_version" {
   expect_failures = [aws_rds_cluster.main]
 }
 
+run "a_third_zone_with_a_reader" {
+  variables {
+    database_version = "18"
+    zones            = 3
+    aurora_readers   = 2
+  }
+
+  assert {
+    condition     = length(distinct(aws_rds_cluster_instance.main[*].availability_zone)) == 3
+    error_message = "who was there stays, who is new takes the new zone"
+  }
+}
+
 run "a_zone_in_which_an_instance_is" {
   command = plan
 
   variables {
     database_version = "18"
-    zones            = 2
+    aurora_readers   = 2
   }
 
   expect_failures = [aws_rds_cluster_instance.main]
@@ -165,8 +181,6 @@ run "a_zone_that_was_left" {
 
   variables {
     database_version = "18"
-    zones            = 2
-    aurora_readers   = 1
   }
 
   assert {

@@ -116,12 +116,14 @@ def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
 
 def test_the_quotas_that_an_environment_takes() -> None:
     """The vCPUs that are named are those of the files of variables: all tasks of batches and of the API at once."""
-    known, named = variables(), re.search(r"([\d.]+) of Spot for `dev`, ([\d.]+) for `production`", DEPLOY)
+    known, named = variables(), re.search(r"([\d.]+) of Spot for `dev`, ([\d.]+) On-Demand for `production`", DEPLOY)
+    behind = re.search(r"is On-Demand: (\d+) for `dev`", DEPLOY)
     assert named
-    for environment, number in zip(("dev", "production"), named.groups(), strict=True):
+    assert behind
+    for environment, number, beside in zip(("dev", "production"), named.groups(), (behind[1], 0), strict=True):
         given = known | dict(re.findall(r"^(\w+) *= *(\d+)", _tfvars(environment), re.M))
         taken = int(given["maximum_vcpus"]) + int(given["api_maximum_tasks"]) * int(given["api_cpu"]) / 1024
-        assert float(number) == taken
+        assert float(number) + int(beside) == taken
 
 
 def test_every_alarm_has_its_section() -> None:
@@ -189,6 +191,30 @@ def test_the_table_of_switches() -> None:
             beside_the_point = name.startswith("rds_" if aurora else "aurora_")
             expected = "–" if beside_the_point else files[environment].get(name, known[name]).strip('"')
             assert value == expected, f"{name} of {environment}"
+
+
+def test_every_variable_is_in_the_table_of_changes() -> None:
+    """What a change of it does to an environment at work is said of each variable, and of nothing else."""
+    table = DEPLOY.partition("## What can be changed while it runs")[2].partition("\n## ")[0]
+    named = {name for row in re.findall(r"^\| (.+?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+    files = "".join(path.read_text() for path in TERRAFORM.glob("variables*.tf"))
+    values = {"fargate", "ec2"}  # of `compute`
+    assert named - values == set(re.findall(r'^variable "(\w+)"', files, re.M))
+
+
+def test_the_first_deployment_tells_of_rotation() -> None:
+    """It begins with the second apply: who deploys by hand is told at the step, who does by GitLab there."""
+    by_hand, by_gitlab = DEPLOY.partition("### 4. The schema")[2], DEPLOY.partition("## By GitLab")[2]
+    assert "Plan and apply once more" in by_hand.partition("### 5.")[0]
+    assert "Rotation begins with an environment's second pipeline" in by_gitlab.partition("\n## ")[0]
+
+
+def test_who_is_told_and_what_is_counted() -> None:
+    """Step 3 asks who hears alarms, for the mail's link to be confirmed, and for the budget's tag to be activated."""
+    step = DEPLOY.partition("### 3. Plan and apply")[2].partition("### 4.")[0]
+    assert "$ export TF_VAR_alarm_emails=" in step
+    assert "confirm the link" in step
+    assert "$ aws ce update-cost-allocation-tags-status" in step
 
 
 def test_tests_and_files_that_are_named() -> None:

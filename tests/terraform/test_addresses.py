@@ -6,6 +6,7 @@ import re
 import api.__main__ as api_main
 from api import wsgi
 from loader import metrics
+from tests.terraform.replaced import REPLACING
 from tests.terraform.sources import TERRAFORM, keys, number, text, variables
 from workflow import trigger
 from workflow.environment import NEEDED, OPTIONAL, parameter_name
@@ -64,6 +65,18 @@ def test_a_request_is_answered_before_its_task_ends():
     assert api_main.KILL_AFTER_SECONDS < number("stopTimeout", service) <= 120
     assert number("idle_timeout", balancer) * 1000 < api_main.IDLE_MILLISECONDS
     assert number("api_port", service) == 3000
+
+
+def test_tags_of_our_own_cannot_be_replaced():
+    """The budget counts by Environment, and the rights of the pipeline go by it: `tags` adds to them alone."""
+    (merged,) = re.findall(r"^  tags = merge\((.*)\)$", text("workspace.tf"), re.MULTILINE)
+    assert merged.startswith("var.tags, {")
+
+
+def test_it_is_known_what_replaces_each_resource():
+    """A type that is new must be looked up before a plan that changes it is trusted."""
+    files = "".join(path.read_text() for path in TERRAFORM.glob("*.tf"))
+    assert set(re.findall(r'^resource "(aws_\w+)"', files, re.MULTILINE)) - set(REPLACING) == set()
 
 
 def test_environments_set_what_there_is():

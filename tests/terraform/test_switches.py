@@ -116,6 +116,7 @@ FLIPS = {
     ),
     "rotation": Flip("dev", {"rotation": True}),
     "log-days": Flip("staging", {"log_days": 60}),
+    "tags": Flip("staging", {"tags": {"Team": "prices"}}),
     "release": Flip(
         "staging",
         {name: f"example/{name}@sha256:{'c' * 64}" for name in ("loader_image", "api_image")},

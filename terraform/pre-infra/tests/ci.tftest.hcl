@@ -93,7 +93,9 @@ run "what_a_role_may_do_is_its_environments" {
       for other in ["dev", "staging", "production"] : name == other || !strcontains(join("", [
         aws_iam_role_policy.ci_commands[name].policy, aws_iam_policy.ci_terraform["${name}-identity"].policy,
         aws_iam_policy.ci_terraform["${name}-network"].policy, aws_iam_policy.ci_terraform["${name}-services"].policy,
-      ]), "/${other}/") && !strcontains(aws_iam_policy.ci_terraform["${name}-services"].policy, "ratesflow-${other}")
+        aws_iam_policy.ci_terraform["${name}-storage"].policy,
+      ]), "/${other}/") && !strcontains(aws_iam_policy.ci_terraform["${name}-services"].policy, "ratesflow-${other}") &&
+      !strcontains(aws_iam_policy.ci_terraform["${name}-storage"].policy, "ratesflow-${other}")
     ]]))
     error_message = "no policy names what is another environment's"
   }
@@ -115,6 +117,60 @@ run "what_a_role_may_do_is_its_environments" {
       statement.Effect == "Deny" || !anytrue([for action in flatten([statement.Action]) : contains(["iam:PassRole", "iam:AttachRolePolicy", "iam:CreateServiceLinkedRole"], action)]) || can(statement.Condition)
     ])])
     error_message = "a role is passed to services that are named, and gets policies that are named"
+  }
+}
+
+# What AWS's documentation asks for beside the call itself: tags given at creation, keys, alarms of autoscaling.
+run "what_comes_with_a_call_is_allowed" {
+  command = plan
+
+  variables {
+    environments = [{ name = "dev" }]
+  }
+
+  assert {
+    condition = [for call in [
+      "lambda:TagResource arn:aws:lambda:eu-central-1:123456789012:event-source-mapping:0a0a0a0a-0000-0000-0000-000000000000",
+      "lambda:ListTags arn:aws:lambda:eu-central-1:123456789012:event-source-mapping:0a0a0a0a-0000-0000-0000-000000000000",
+      "lambda:TagResource arn:aws:lambda:eu-central-1:123456789012:function:ratesflow-dev-trigger",
+      "cloudwatch:PutMetricAlarm arn:aws:cloudwatch:eu-central-1:123456789012:alarm:TargetTracking-service/ratesflow-dev/api-AlarmHigh-0a0a",
+      "cloudwatch:DeleteAlarms arn:aws:cloudwatch:eu-central-1:123456789012:alarm:TargetTracking-cluster:ratesflow-dev-AlarmLow-0a0a",
+      "ecs:UpdateService arn:aws:ecs:eu-central-1:123456789012:service/ratesflow-dev/api",
+      "ec2:CreateTags arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-0a0a",
+      "kms:TagResource arn:aws:kms:eu-central-1:123456789012:key/0a0a",
+      "kms:CreateGrant arn:aws:kms:eu-west-1:123456789012:key/0a0a",
+      "kms:RetireGrant arn:aws:kms:eu-west-1:123456789012:key/0a0a",
+      "backup-storage:MountCapsule *",
+      "backup:TagResource arn:aws:backup:eu-central-1:123456789012:backup-plan:0a0a",
+      "backup:CreateBackupVault arn:aws:backup:eu-west-1:123456789012:backup-vault:ratesflow-dev-eu-central-1-copies",
+      "elasticloadbalancing:AddTags arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/ratesflow-dev-api/0a0a/0a0a",
+      "logs:CreateLogGroup arn:aws:logs:eu-central-1:123456789012:log-group:/aws/rds/cluster/ratesflow-dev/postgresql",
+      "logs:CreateLogGroup arn:aws:logs:eu-central-1:123456789012:log-group:/aws/ecs/containerinsights/ratesflow-dev/performance",
+      "rds:CreateDBCluster arn:aws:rds:eu-central-1:123456789012:subgrp:ratesflow-dev",
+      "scheduler:TagResource arn:aws:scheduler:eu-central-1:123456789012:schedule-group/ratesflow-dev",
+      "secretsmanager:CreateSecret arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!cluster-0a0a",
+      "sns:Unsubscribe arn:aws:sns:eu-central-1:123456789012:ratesflow-dev-alarms:0a0a",
+      "states:CreateStateMachineAlias arn:aws:states:eu-central-1:123456789012:stateMachine:ratesflow-dev-ingestion:live",
+      ] : call if !anytrue(flatten([for policy in aws_iam_policy.ci_terraform : [
+        for statement in jsondecode(policy.policy).Statement : statement.Effect == "Allow" &&
+        anytrue([for action in flatten([statement.Action]) : can(regex("^${replace(action, "*", ".*")}$", split(" ", call)[0]))]) &&
+        anytrue([for resource in flatten([statement.Resource]) : can(regex("^${replace(resource, "*", ".*")}$", split(" ", call)[1]))])
+    ]]))] == []
+    error_message = "a call that Terraform makes is not allowed"
+  }
+
+  assert {
+    condition = contains(one([for statement in jsondecode(aws_iam_policy.ci_terraform["dev-identity"].policy).Statement : statement
+    if statement.Sid == "ServiceLinkedRoles"]).Condition.StringEquals["iam:AWSServiceName"], "backup.amazonaws.com")
+    error_message = "a service whose first use makes its role is used"
+  }
+
+  assert {
+    condition = alltrue([
+      for action in ["BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage"] :
+      strcontains(aws_iam_role_policy.ci_images[0].policy, "\"ecr:${action}\"")
+    ])
+    error_message = "what a push of an image calls"
   }
 }
 
