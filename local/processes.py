@@ -1,6 +1,7 @@
 """Child processes of the stack: they write to a log of their own, and die with the process that started them."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from local.aws.death import die_with_parent
+
+FREE_PORTS = range(20_000, 32_000)
+"""Below those that Linux (32768 to 60999) and macOS give to connections and to whoever asks for port 0."""
 
 
 class StackError(Exception):
@@ -71,8 +75,12 @@ def last_lines(log: Path, count: int = 15) -> str:
 
 
 def free_port(wanted: int = 0) -> int:
-    """Return `wanted` if nothing listens there, or a free port."""
-    for port in (wanted, 0):
+    """Return `wanted` if nothing listens there, or a free port.
+
+    The system takes none of FREE_PORTS for connections, so that nothing else gets it before somebody listens there.
+    """
+    tried = [wanted] if wanted else []
+    for port in (*tried, *random.SystemRandom().sample(FREE_PORTS, 100)):
         with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -4,8 +4,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,28 @@ def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
+
+
+@contextmanager
+def slow_motion(stack: Stack, batch: str, runs: float = 0.2, rests: float = 0.4) -> Iterator[None]:
+    """Let validate and load of a batch run for moments only, so that who watches sees them under way, however busy."""
+    over = threading.Event()
+
+    def turn() -> None:
+        while not over.is_set():
+            tasks = [*tasks_of(stack, "validate", batch), *tasks_of(stack, "load", batch)]
+            signal_to(tasks, signal.SIGSTOP)
+            over.wait(rests)
+            signal_to(tasks, signal.SIGCONT)
+            over.wait(runs)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class Hand(threading.Thread):

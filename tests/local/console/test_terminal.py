@@ -15,7 +15,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.hands import Hand, ended
+from tests.local.hands import Hand, ended, slow_motion
 
 SIGNS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -79,10 +79,11 @@ def batch(path: Path, seed: int, times: int = 1) -> Path:
     return path
 
 
-def test_rows_move_while_a_large_file_is_loaded(terminal, tmp_path):
+def test_rows_move_while_a_large_file_is_loaded(stack, terminal, tmp_path):
     """The bars of upload, validate and load move, their rows never exceed those of the file, and the end is right."""
-    shown = terminal("ingest", str(batch(tmp_path / "large.csv", 91, 60)))
-    text = shown.read()
+    with slow_motion(stack, "large"):
+        shown = terminal("ingest", str(batch(tmp_path / "large.csv", 91, 60)))
+        text = shown.read()
     assert shown.process.wait(10) == 0, text
     for step, pattern in (
         ("upload", r"upload +\S+ +(\d+) % [\d.]+ of [\d.]+ MB"),

@@ -6,7 +6,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import start
+from tests.local.hands import slow_motion, start
 from workflow.environment import Environment, find_environment
 from workflow.executions import ExecutionMissingError, get_execution, get_steps
 from workflow.history import story_of
@@ -46,7 +46,8 @@ def test_rows_and_share_grow_to_the_whole(environment, stack, shards):
     """Rows and share of validate and load never fall, are seen under way, and end with all of them, shards or none."""
     header, _, body = csv(rows(20_000, seed=50 + shards)).partition(b"\n")
     name = start(stack, header + b"\n" + body * (ROWS // 20_000), f"under-way-{shards}", shards)
-    seen = watch(environment, name)
+    with slow_motion(stack, name):
+        seen = watch(environment, name)
     for task in ("validate", "load"):
         counts = [look.rows for look in seen[task] if look.rows is not None]
         shares = [look.share for look in seen[task] if look.share is not None]
