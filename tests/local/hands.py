@@ -55,17 +55,19 @@ def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 @contextmanager
-def slow_motion(stack: Stack, batch: str, runs: float = 0.2, rests: float = 0.4) -> Iterator[None]:
+def slow_motion(stack: Stack, batch: str, runs: float = 0.1, rests: float = 0.3) -> Iterator[None]:
     """Let validate and load of a batch run for moments only, so that who watches sees them under way, however busy."""
     over = threading.Event()
 
     def turn() -> None:
         while not over.is_set():
+            # Looked for while those that are known rest: on a busy machine it takes longer than they may run.
             tasks = [*tasks_of(stack, "validate", batch), *tasks_of(stack, "load", batch)]
-            signal_to(tasks, signal.SIGSTOP)
-            over.wait(rests)
             signal_to(tasks, signal.SIGCONT)
-            over.wait(runs)
+            over.wait(runs if tasks else 0)
+            signal_to(tasks, signal.SIGSTOP)
+            over.wait(rests if tasks else 0.02)
+        signal_to([*tasks_of(stack, "validate", batch), *tasks_of(stack, "load", batch)], signal.SIGCONT)
 
     thread = threading.Thread(target=turn)
     thread.start()
