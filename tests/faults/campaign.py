@@ -216,9 +216,8 @@ class Campaign:
         pages = self.field.aws("s3").get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.field.bucket, Prefix="incoming/"):
             for found in page.get("Versions", []):
-                if found["Key"].startswith(ASIDE):
-                    continue
-                self.field.keep(found["Key"], found["VersionId"], by_etag[found["ETag"].strip('"')])
+                if not found["Key"].startswith(ASIDE):
+                    self.field.keep(found["Key"], found["VersionId"], by_etag[found["ETag"].strip('"')])
 
     def _executions(self) -> tuple[list[str], bool]:
         """Return which executions run, and whether all others are known to be over."""

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class Flip:
     replaced: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
     refused: str = ""
-    created: tuple[str, ...] = field(default=())
+    created: tuple[str, ...] = ()
 
 
 FLIPS = {
