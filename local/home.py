@@ -55,6 +55,8 @@ class Home:
         except OSError:
             file.close()
             return None
+        # One that was killed has left its own, with which `up` would take this one for being up already.
+        self.environment_file.unlink(missing_ok=True)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -77,7 +77,6 @@ class Stack:
         require_free_port(self.ports.aws, "--aws-port")
         require_free_port(self.ports.console, "--console-port")
         self.ports = self.ports.chosen()
-        self.home.environment_file.unlink(missing_ok=True)
         try:
             self.home.wait_for("PostgreSQL")
             databases = self._start_database()

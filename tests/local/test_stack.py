@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
+from local.home import Home
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import wait_for
@@ -41,6 +42,17 @@ def test_up_after_kill_9_finds_everything(own_stack: Stack, tmp_path: Path) -> N
     bucket = own_stack.environment["RATESFLOW_BUCKET"]
     assert own_stack.aws("s3").get_object(Bucket=bucket, Key="incoming/prices.csv")["Body"].read() == path.read_bytes()
     assert own_stack.ingest(path, code=4)["outcome"] == "duplicate"
+
+
+def test_what_a_killed_stack_said_is_no_word_of_the_next(tmp_path: Path) -> None:
+    """From the moment at which a stack holds its folder, what one that was killed left there is not read as its own."""
+    home = Home(tmp_path)
+    home.write_environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
+    lock = home.lock()
+    assert lock is not None
+    with lock:
+        assert home.pid() == os.getpid()
+        assert home.environment() is None
 
 
 def test_a_batch_that_a_crash_interrupted_ends_committed_once(own_stack: Stack, tmp_path: Path) -> None:
