@@ -34,15 +34,20 @@ $(READY): requirements/dev.txt setup.cfg | $(BIN)/python
 	@touch $@
 
 demo: $(READY)  ## the main job, start to end, on the embedded stack
-	@$(BIN)/python -m local.demo
+	@$(BIN)/python -m ratesflow.local.demo
 
 test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(READY)  ## ruff and mypy
+# One folder as the package is installed: mypy and import-linter do not follow what setup.cfg maps.
+LINKS := build/links
+
+lint: $(READY)  ## ruff, mypy and import-linter
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
+	@rm -rf $(LINKS) && mkdir -p $(LINKS)/ratesflow && ln -s $(CURDIR)/ratesflow/* $(LINKS)/ratesflow/ \
+	  && ln -s $(foreach part,workflow loader api database local,$(CURDIR)/$(part)) $(LINKS)/ratesflow/
+	@MYPYPATH=$(LINKS) $(BIN)/mypy
 
 format: $(READY)  ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .
@@ -64,7 +69,7 @@ rehearsal: $(READY)  ## the first run on AWS, made, tried and destroyed again (W
 	@$(BIN)/python -m tests.rehearsal --workspace $(WORKSPACE) $(ARGS)
 
 audit: $(READY)  ## bandit on the code, and known holes in the dependencies (needs the network)
-	@$(BIN)/bandit --quiet --recursive --severity-level medium --skip B608,B310,B104 workflow loader api database local
+	@$(BIN)/bandit --quiet --recursive --severity-level medium --skip B608,B310,B104 ratesflow workflow loader api database local
 	@for lock in api loader dev; do \
 	  $(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt; done
 

@@ -1,6 +1,6 @@
-"""``python -m api``: serves the service with Granian until SIGTERM; SIGHUP replaces its workers.
+"""``python -m ratesflow.api``: serves the service with Granian until SIGTERM; SIGHUP replaces its workers.
 
-Each option has a variable of the environment; ``api.wsgi`` describes those of the service itself.
+Each option has a variable of the environment; ``ratesflow.api.server.wsgi`` describes those of the service itself.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from api.front import Front
-from api.logs import configuration
-from api.server import DRAIN, RatesServer, listen, stop_accepting
-from api.wsgi import SettingsError, get_app, setting, threads
+from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.granian_workers import DRAIN, RatesServer, listen, stop_accepting
+from ratesflow.api.server.logs import configuration
+from ratesflow.api.server.wsgi import SettingsError, get_app, setting, threads
 
 KILL_AFTER_SECONDS = 25  # ECS kills after 30
 # Also how long an idle connection is kept: longer than a load balancer does (60 s), so that it is never
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (SettingsError, OSError) as error:
         sys.exit(f"api: {error}")
     server = RatesServer(
-        target="api.wsgi:get_app",
+        target="ratesflow.api.server.wsgi:get_app",
         address=options.host,
         port=options.port,
         sockets=sockets,
@@ -66,7 +66,7 @@ def granian_options() -> dict[str, Any]:
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m api", description="Serve the rates API.")
+    parser = argparse.ArgumentParser(prog="python -m ratesflow.api", description="Serve the rates API.")
     add = parser.add_argument
     environ = os.environ
     add("--host", default=environ.get("RATESFLOW_API_HOST") or "0.0.0.0", help="address; RATESFLOW_API_HOST")  # noqa: S104

@@ -1,4 +1,4 @@
-"""``python -m api.healthcheck``: whether the service of this container lives; exit 0 or 1."""
+"""``python -m ratesflow.api.healthcheck``: whether the service of this container lives; exit 0 or 1."""
 
 import os
 import sys

@@ -25,7 +25,7 @@ from benchmarks.api_load import Seen, Wrk
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, ratio, record
 from benchmarks.servers import machine, warn_if_busy
-from local.postgres import Postgres
+from ratesflow.local.postgres.server import Postgres
 
 SMALL, LARGE = 56_689, 10_000_000
 MONTH = ("2021-01-01", "2021-01-31")

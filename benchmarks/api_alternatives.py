@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from local.processes import free_port, last_lines, python, start, stop
+from ratesflow.local.processes import free_port, last_lines, python, start, stop
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = (
@@ -69,9 +69,9 @@ def _answers(port: int) -> bool:
 
 @contextmanager
 def ours(url: str, log: Path, **settings: str) -> Iterator[tuple[int, int]]:
-    """Run `python -m api` as shipped, but for `settings`; give its port and the number of its main process."""
+    """Run `python -m ratesflow.api` as shipped, but for `settings`; give its port and its main process's number."""
     port = free_port()
-    command = python("api", "--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS))
+    command = python("ratesflow.api", "--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS))
     with serving(command, port, {"DATABASE_URL": url, **settings}, log) as pid:
         yield port, pid
 
@@ -89,7 +89,7 @@ def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
         "first": [*gunicorn, "--workers", "1", "--bind", f"127.0.0.1:{ports['first']}"],
         "first_2": [*gunicorn, "--workers", str(WORKERS), "--bind", f"127.0.0.1:{ports['first_2']}"],
         "fastapi": [*uvicorn, "--port", str(ports["fastapi"])],
-        "hello": python("benchmarks.api_hello", str(ports["hello"]), str(WORKERS)),
+        "hello": [sys.executable, "-m", "benchmarks.api_hello", str(ports["hello"]), str(WORKERS)],
     }
     with ExitStack() as stack:
         for name, command in commands.items():

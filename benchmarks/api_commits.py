@@ -9,6 +9,7 @@ beside, as `before`.
 import json
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -25,13 +26,13 @@ from benchmarks.api_data import PASSWORD
 from benchmarks.api_load import Wrk
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, percentile, ratio
-from database import reference_change
-from database.lanes import mark_lanes
-from database.migrate import migrate
-from database.reference import Port, Reference, Region
-from database.versions import make_visible
-from local.postgres import Postgres
-from local.processes import free_port, python
+from ratesflow.database import reference_change
+from ratesflow.database.lanes import mark_lanes
+from ratesflow.database.migrate import migrate
+from ratesflow.database.reference import Port, Reference, Region
+from ratesflow.database.versions import make_visible
+from ratesflow.local.postgres.server import Postgres
+from ratesflow.local.processes import free_port, python
 
 LANES, REGION_LANES, MIXED = 18_500, 1_000, 500
 CONTINENTS, COUNTRIES, PORTS = 8, 40, 400
@@ -183,7 +184,15 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
             time.sleep(2)
             began = time.time()
             seen = world.folder / "commits-seen.json"
-            command = python("benchmarks.api_reads", str(port), str(world.listed), str(READS_A_SECOND), str(SECONDS))
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.api_reads",
+                str(port),
+                str(world.listed),
+                str(READS_A_SECOND),
+                str(SECONDS),
+            ]
             subprocess.run([*command, str(seen)], check=True)
             ended = time.time()
     told = json.loads(seen.read_text(encoding="utf-8"))
@@ -204,7 +213,12 @@ def _service(url: str, log: Path, way: str) -> Iterator[int]:
     settings = {"RATESFLOW_API_METRICS_SECONDS": "1", "RATESFLOW_API_CACHE_MB": "128"}
     if way == "before":
         port = free_port()
-        command = ["env", "-C", os.environ[BEFORE], *python("api", "--host", "127.0.0.1", "--port", str(port))]
+        command = [
+            "env",
+            "-C",
+            os.environ[BEFORE],
+            *python("ratesflow.api", "--host", "127.0.0.1", "--port", str(port)),
+        ]
         with serving([*command, "--workers", str(WORKERS)], port, {"DATABASE_URL": url, **settings}, log):
             yield port
     else:

@@ -9,10 +9,10 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from benchmarks import lanes
-from database import reference, reference_change
-from database.migrate import migrate
-from local.postgres import Postgres, start_postgres
-from local.processes import free_port
+from ratesflow.database import reference, reference_change
+from ratesflow.database.migrate import migrate
+from ratesflow.local.postgres.server import Postgres, start_postgres
+from ratesflow.local.processes import free_port
 
 PASSWORD = "only-for-benchmarks"  # noqa: S105 of a server that lives for one run
 # As `ratesflow up` starts it.

@@ -5,8 +5,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from api.__main__ import granian_options
-from api.server import RatesServer, listen
+from ratesflow.api.__main__ import granian_options
+from ratesflow.api.server.granian_workers import RatesServer, listen
 
 BODY = b"hello"
 HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]

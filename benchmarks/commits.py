@@ -11,9 +11,9 @@ from benchmarks import lanes, ours
 from benchmarks.options import TEN_MILLION, Options, label
 from benchmarks.results import Measure, median, percentile, ratio
 from benchmarks.servers import BUCKET, Servers
-from database.connect import connect
-from loader.batch import Batch
-from loader.commit import commit
+from ratesflow.database.connect import connect
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.tasks.commit import commit
 
 SIZES = (10_000, 100_000, 1_000_000)
 COMMITS_A_ROUND = 20

@@ -13,9 +13,9 @@ from benchmarks.reader import READ, prepared
 from benchmarks.reading import Felt, readers
 from benchmarks.results import Measure, median, percentile
 from benchmarks.servers import Servers
-from loader import objects
-from loader.compact import compact
-from loader.database import connected
+from ratesflow.loader.batches import s3
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.compact import compact
 
 DUE = 16  # open batches
 BATCH_ROWS, SMALL_ROWS, ONE_ROWS = 20_000, 2_000, 200_000
@@ -92,7 +92,7 @@ def _after(servers: Servers, options: Options) -> dict[str, Measure]:
 def _use(servers: Servers, database: str) -> None:
     """Let the tasks in this process find the servers as their own processes would."""
     os.environ.update(servers.environment(database))
-    objects.store.cache_clear()
+    s3.store.cache_clear()
 
 
 def _load(servers: Servers, database: str, batches: int, rows: int, seed: int) -> None:

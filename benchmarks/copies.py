@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from benchmarks.servers import Servers
-from local.postgres import VERSION
+from ratesflow.local.postgres.server import VERSION
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it looks for a folder for sockets, which we need none of

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from database.reference import builtin
+from ratesflow.database.reference import builtin
 
 Order = Literal["arrival", "lane"]
 """`arrival`: day after day, lanes mixed within a day, as prices come in; `lane`: sorted, as an export is."""

@@ -45,7 +45,7 @@ class Ran:
 
 def python_task(task: str, *arguments: str) -> list[str]:
     """Return the command that runs a task of the loader."""
-    return [sys.executable, "-m", "loader", task, *arguments]
+    return [sys.executable, "-P", "-m", "ratesflow.loader", task, *arguments]
 
 
 def send(servers: Servers, path: Path, database: str) -> Sent:

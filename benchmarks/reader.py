@@ -15,8 +15,8 @@ from typing import Any
 
 import psycopg2
 
-from api.queries import NEWEST, RATES_OF_LANES, session
-from database.connect import connect
+from ratesflow.api.postgres.queries import NEWEST, RATES_OF_LANES, session
+from ratesflow.database.connect import connect
 
 READ = RATES_OF_LANES.replace("%s)", f"{NEWEST})")
 # A month of one lane, as a person asks for it; every lane that has prices, whichever batch they came with.

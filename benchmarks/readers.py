@@ -9,9 +9,9 @@ from benchmarks.options import Options
 from benchmarks.reading import Felt, readers
 from benchmarks.results import Measure
 from benchmarks.servers import BUCKET, Servers
-from database.connect import connect
-from loader.batch import Batch
-from loader.commit import commit
+from ratesflow.database.connect import connect
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.tasks.commit import commit
 
 READ_ROWS, COMMIT_ROWS, LOAD_ROWS = 1_000_000, 100_000, 1_000_000
 PHASE_SECONDS = 4.0

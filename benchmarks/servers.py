@@ -20,12 +20,12 @@ from urllib.request import urlopen
 import psutil
 import psycopg2
 
-from database import reference, reference_change
-from database.migrate import migrate
-from local.deploy import CREDENTIALS, REGION, Clients, clients
-from local.postgres import Postgres, start_postgres
-from local.processes import free_port, last_lines, python, start, stop
-from local.rds_master import MASTER
+from ratesflow.database import reference, reference_change
+from ratesflow.database.migrate import migrate
+from ratesflow.local.deploy import CREDENTIALS, REGION, Clients, clients
+from ratesflow.local.postgres.rds_master import MASTER
+from ratesflow.local.postgres.server import Postgres, start_postgres
+from ratesflow.local.processes import free_port, last_lines, python, start, stop
 
 # As `ratesflow up` starts it; everything else is PostgreSQL's default, fsync and full_page_writes included.
 SETTINGS = {"max_wal_size": "4GB", "max_connections": "200"}
@@ -107,7 +107,7 @@ def running(folder: Path | None = None) -> Iterator[Servers]:
     password = secrets.token_hex(12)
     postgres = start_postgres(home / "postgres", free_port(), password, home / "postgres.log", settings=SETTINGS)
     port = free_port()
-    aws = start(python("local.aws", "--port", str(port), "--data", str(home / "aws")), home / "aws.log")
+    aws = start(python("ratesflow.local.aws", "--port", str(port), "--data", str(home / "aws")), home / "aws.log")
     try:
         endpoint = f"http://127.0.0.1:{port}"
         _wait_for(f"{endpoint}/moto-api/data.json", home / "aws.log")

@@ -17,8 +17,8 @@ import psycopg2
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, percentile
 from benchmarks.servers import Servers
-from database import reference_change, region_rates
-from database.reference import Port, Reference, Region
+from ratesflow.database import reference_change, region_rates
+from ratesflow.database.reference import Port, Reference, Region
 
 PORTS, LANES, YEARS = 5_000, 20_000, 10
 TOPS, MIDDLES, LOWEST = 3, 9, 48  # 60 regions on three levels

@@ -9,7 +9,7 @@ from benchmarks import lanes, ours
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, ratio
 from benchmarks.servers import Servers
-from database.reference import builtin
+from ratesflow.database.reference import builtin
 
 # Lanes and days of each shape, with one price a day, and what it is called.
 SHAPES = {"1_lane_300k_days": (1, 300_000), "100_lanes_10k_days": (100, 10_000)}

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.servers import BUCKET
-from loader.batch import Batch
-from loader.commit import commit
-from loader.database import connected
-from loader.load import load
-from loader.results import write_result
-from loader.validate import validate
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.results import write_result
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 
 TASKS: dict[str, Callable[..., Any]] = {"validate": validate, "load": load, "commit": commit}
 

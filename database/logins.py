@@ -12,7 +12,7 @@ from psycopg2 import sql
 from psycopg2.extensions import encrypt_password
 from sqlalchemy import Connection
 
-from database.connect import NoDatabaseError
+from ratesflow.database.connect import NoDatabaseError
 
 SECRETS = {"DATABASE_SECRET_LOADER": "ratesflow_loader", "DATABASE_SECRET_READER": "ratesflow_reader"}
 """Variables with the JSON text of a secret (`username, password, …`), and the role that its user is a member of."""

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from database.logins import make_logins
-from database.patience import MIGRATION_LOCK, tries
-from database.scripts import run_script
+from ratesflow.database.lock_retries import MIGRATION_LOCK, tries
+from ratesflow.database.logins import make_logins
+from ratesflow.database.scripts import run_script
 
 HERE = Path(__file__).parent
 # A migration asks for its locks for so long at a time: whoever comes meanwhile queues behind it.
@@ -30,7 +30,7 @@ def migrate(
 ) -> tuple[str | None, str | None]:
     """Bring the database at `url` up to date; return the revision before and after.
 
-    `opened` opens the connection, by default a plain one. The user must be able to create roles; `database.logins`
+    `opened` opens the connection, by default a plain one. The user must be able to create roles; `logins`
     says which users are made. Everything made belongs to ratesflow_owner. Safe to run at any time, twice at once,
     and again after a failure: each migration is one transaction. It waits for loads under way without holding up
     those that come meanwhile. Raises NoDatabaseError when the secret of a user cannot be read,

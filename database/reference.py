@@ -1,6 +1,6 @@
 """Reference data: ports in a tree of regions, read from two CSV files and kept in the database.
 
-`database.reference_change` stores them.
+`ratesflow.database.reference_change` stores them.
 """
 
 import codecs

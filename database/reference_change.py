@@ -1,7 +1,7 @@
 """Changes of reference data, while batches are loaded, committed and read.
 
 Loading adds and updates; nothing is ever removed, since prices name the ports. A port or region that moves changes
-which prices a region's averages hold: `database.region_rates` says how they are moved with it.
+which prices a region's averages hold: `ratesflow.database.region_rates` says how they are moved with it.
 """
 
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors
 from psycopg2.extras import execute_values
 
-from database.patience import TREE_LOCK, holding, patiently, tries
-from database.reference import Reference, Row, check, stored
-from database.region_rates import move_rates, moved_ports
-from database.versions import make_visible, move_reference_version, note_change
+from ratesflow.database.lock_retries import TREE_LOCK, holding, patiently, tries
+from ratesflow.database.reference import Reference, Row, check, stored
+from ratesflow.database.region_rates import move_rates, moved_ports
+from ratesflow.database.versions import make_visible, move_reference_version, note_change
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812

@@ -12,13 +12,13 @@ of the rates of the ports under them, by the tree in the same snapshot. Two stat
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from database.lanes import mark_lanes
-from database.versions import hold_reference_version
+from ratesflow.database.lanes import mark_lanes
+from ratesflow.database.versions import hold_reference_version
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-    from database.reference import Reference
+    from ratesflow.database.reference import Reference
 
 _DELETE = """
 DELETE FROM rates

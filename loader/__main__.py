@@ -1,4 +1,4 @@
-"""`python -m loader TASK …`: arguments and environment in, a result document and an exit code out.
+"""`python -m ratesflow.loader TASK …`: arguments and environment in, a result document and an exit code out.
 
 Exit codes: 0 done (a refusal is done), 64 usage, 65 the batch was closed or its object changed, 70 a defect,
 75 a passing fault: try again. 1 is the watchdog's, of a task that stood still: try again, too. Logs are lines of
@@ -14,15 +14,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loader import ending, metrics, watchdog
-from loader.batch import Batch
-from loader.errors import TaskError, UsageError
-from loader.log import log
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.runtime import termination, watchdog
+from ratesflow.loader.runtime.errors import TaskError, UsageError
+from ratesflow.loader.runtime.log import log
+from ratesflow.loader.tasks import metrics
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-    from loader.results import Result
+    from ratesflow.loader.batches.results import Result
 
 SHARDED_TASKS = ("validate", "load")
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from loader.results import write_result, write_shard
+    from ratesflow.loader.batches.results import write_result, write_shard
 
     if __name__ == "__main__":  # a process that does nothing else
         watchdog.start(options.task)
@@ -76,10 +77,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _task(options: argparse.Namespace) -> "Result | None":
-    from loader.database import connected
+    from ratesflow.loader.runtime.connection import connected
 
     if options.task == "migrate":
-        from loader.maintenance import migrate
+        from ratesflow.loader.tasks.maintenance import migrate
 
         return migrate(options.run, _work(options))
     with connected(options.task, _work(options)) as connection:
@@ -96,21 +97,21 @@ def _work(options: argparse.Namespace) -> str:
 def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> "Result":
     bucket = _bucket(options)
     if options.task == "gc":
-        from loader.gc import gc
+        from ratesflow.loader.tasks.gc import gc
 
         return gc(connection, options.run, bucket, options.batch)
     if options.task == "undo":
-        from loader import outcomes
-        from loader.undo import undo
+        from ratesflow.loader.batches import ledger_outcomes
+        from ratesflow.loader.tasks.undo import undo
 
         result = undo(connection, options.run, options.batch)
-        outcomes.keep(connection, bucket, options.batch)
+        ledger_outcomes.keep(connection, bucket, options.batch)
         return result
     if options.task == "compact":
-        from loader.compact import compact
+        from ratesflow.loader.tasks.compact import compact
 
         return compact(connection, options.run, options.least)
-    from loader import maintenance
+    from ratesflow.loader.tasks import maintenance
 
     if options.task == "reference":
         return maintenance.load_reference(connection, options.run, bucket, options.ports, options.regions)
@@ -120,18 +121,18 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
 def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
     """Import only what one task needs: pandas costs a load half a second."""
     if name == "validate":
-        from loader.validate import validate
+        from ratesflow.loader.tasks.validate import validate
 
         return validate
     if name == "load":
-        from loader.load import load
+        from ratesflow.loader.tasks.load import load
 
         return load
     if name == "commit":
-        from loader.commit import commit
+        from ratesflow.loader.tasks.commit import commit
 
         return commit
-    from loader.discard import discard
+    from ratesflow.loader.tasks.discard import discard
 
     return discard
 
@@ -157,8 +158,8 @@ def _bucket(options: argparse.Namespace) -> str:
 
 def _validate_file(options: argparse.Namespace) -> int:
     """Check a local file against the reference data in a folder, in the database, or built in; print the report."""
-    from database import reference
-    from loader.reading import validate_file
+    from ratesflow.database import reference
+    from ratesflow.loader.files.read_shard import validate_file
 
     try:
         if options.reference:
@@ -166,7 +167,7 @@ def _validate_file(options: argparse.Namespace) -> int:
             known = reference.read_files(folder / "ports.csv", folder / "regions.csv")
             reference.check(known)
         elif os.environ.get("DATABASE_URL"):
-            from loader.database import connected
+            from ratesflow.loader.runtime.connection import connected
 
             with connected("validate") as connection, connection.cursor() as cursor:
                 known, _ = reference.stored(cursor)
@@ -182,7 +183,7 @@ def _validate_file(options: argparse.Namespace) -> int:
 
 def _last_words(options: argparse.Namespace, message: str) -> None:
     """Leave the reason where discard finds it; a task that cannot even do that has said it in its log."""
-    from loader.objects import put_json
+    from ratesflow.loader.batches.s3 import put_json
 
     run = getattr(options, "run", None) or getattr(options, "batch_id", None)
     try:
@@ -215,7 +216,7 @@ def _peak_mb() -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m loader", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     for name in BATCH_TASKS:
         task = tasks.add_parser(name, help=f"{name} one batch")
@@ -248,5 +249,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    ending.end_at_sigterm()
+    termination.end_at_sigterm()
     sys.exit(main())

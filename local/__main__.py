@@ -1,16 +1,16 @@
-"""`python -m local --home DIR`: one embedded stack in the foreground, as `ratesflow up` starts it."""
+"""`python -m ratesflow.local --home DIR`: one embedded stack in the foreground, as `ratesflow up` starts it."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from local.processes import StackError
-from local.supervisor import Ports, run
+from ratesflow.local.processes import StackError
+from ratesflow.local.supervisor import Ports, run
 
 
 def main() -> int:
     """Run a stack until SIGTERM; the exit code is 69 when it cannot start."""
-    parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ratesflow.local", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the stack")
     parser.add_argument("--api-port", type=int, default=Ports.api, help="of the rates API (3000)")
     parser.add_argument("--aws-port", type=int, default=Ports.aws, help="of the embedded AWS (4566)")

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
-from local.processes import free_port
+from ratesflow.local.processes import free_port
 
 ROWS = 60_000
 

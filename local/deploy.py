@@ -15,12 +15,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JOB_QUEUE, LOG_GROUP, PREFIX, REGION
-from local.names import arn as _arn
-from local.roles import credentials, make_roles, role_arn, role_key
-from workflow.asl import definition_text, fill_places
-from workflow.jobs import JobSettings, job_definitions
-from workflow.settings import SIDE_FILES
+from ratesflow.local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JOB_QUEUE, LOG_GROUP, PREFIX, REGION
+from ratesflow.local.names import arn as _arn
+from ratesflow.local.roles import credentials, make_roles, role_arn, role_key
+from ratesflow.workflow.job_definitions import JobSettings, job_definitions
+from ratesflow.workflow.placeholders import definition_text, fill_places
+from ratesflow.workflow.settings import SIDE_FILES
 
 # The keys of whoever sits at the laptop, who may do everything. The parts of the stack have keys of their own roles.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}

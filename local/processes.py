@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from local.aws.death import die_with_parent
+from ratesflow.local.parent_death_signal import die_with_parent
 
 FREE_PORTS = range(20_000, 32_000)
 """Below those that Linux (32768 to 60999) and macOS give to connections and to whoever asks for port 0."""
@@ -50,8 +50,8 @@ def identity(user: str | None) -> dict[str, Any]:
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs one of our modules with this Python."""
-    return [sys.executable, "-m", module, *arguments]
+    """Return the command that runs one of our modules with this Python, whatever lies in the working directory."""
+    return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, grace_seconds: float) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg2
 
-from local.aws.execution_records import running
-from local.deploy import Clients, clients
-from local.names import INBOX
-from workflow.trigger import SIDE_FILES, Arrival, is_side_file, shard_count, start
+from ratesflow.local.aws.stepfunctions.execution_records import running
+from ratesflow.local.deploy import Clients, clients
+from ratesflow.local.names import INBOX
+from ratesflow.workflow.trigger import SIDE_FILES, Arrival, is_side_file, shard_count, start
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from local.aws.iam.keys import key_arn
-from local.aws.iam.policy import parse
-from local.aws.iam.roles import access_key
-from local.aws.iam.roles import credentials as credentials_of
-from local.names import ACCOUNT, BUCKET, ENVIRONMENT, JOB_QUEUE, LOG_GROUP, PREFIX, REGION, arn
+from ratesflow.local.aws.iam.keys import key_arn
+from ratesflow.local.aws.iam.policy import parse
+from ratesflow.local.aws.iam.roles import access_key
+from ratesflow.local.aws.iam.roles import credentials as credentials_of
+from ratesflow.local.names import ACCOUNT, BUCKET, ENVIRONMENT, JOB_QUEUE, LOG_GROUP, PREFIX, REGION, arn
 
 FILE = Path(__file__).parent / "aws" / "policies.json"
 # They act for AWS itself: they start containers, and write logs that the embedded AWS writes without asking.

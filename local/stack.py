@@ -9,14 +9,15 @@ from pathlib import Path
 
 import psutil
 
-from local.home import Home
-from local.processes import StackError, last_lines, python
+from ratesflow.local.processes import StackError, last_lines, python
+from ratesflow.local.state_directory import Home
 
 __all__ = ["StackError", "down", "up"]
 
-# Each part of the stack is waited for as long as it works (local.patience); this is more than all of them may take.
+# Each part of the stack is waited for as long as it works (startup); this is more than all of them may take.
 UP_SECONDS = 3600
 SAY_SECONDS = 10
+PARTS = {f"ratesflow.{part}" for part in ("local", "local.aws", "local.event_source_mapping", "workflow.console")}
 DOWN_SECONDS = 60
 STRAY_SECONDS = 10
 
@@ -43,7 +44,7 @@ def up(
         tell(environment)
         return
     there.prepare()
-    command = python("local", "--home", str(there.folder))
+    command = python("ratesflow.local", "--home", str(there.folder))
     command += ["--api-port", str(api_port), "--aws-port", str(aws_port), "--console-port", str(console_port)]
     log = there.logs / "stack.log"
     with log.open("ab") as output:
@@ -144,8 +145,5 @@ def _runs(process: psutil.Process) -> bool:
 def _belongs(process: psutil.Process, folder: Path) -> bool:
     command = process.info["cmdline"] or []
     inside = any(part == str(folder) or part.startswith(f"{folder}/") for part in command)
-    ours = any(
-        part in ("local", "local.aws", "local.events", "local.console") or part.endswith("/postgres")
-        for part in command[:3]
-    )
+    ours = any(part in PARTS or part.endswith("/postgres") for part in command[:4])
     return inside and ours and process.pid != os.getpid()

@@ -14,19 +14,19 @@ import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import sql
 
-from database.migrate import migrate
-from database.reference import builtin, stored
-from database.reference_change import load
-from local.deploy import Databases, deploy
-from local.home import Home
-from local.patience import Patience
-from local.postgres import SUPERUSER, Postgres, start_postgres
-from local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
-from local.rds_master import MASTER
-from local.recover import recover
-from local.roles import credentials
-from local.schedule import Schedule
-from workflow.clock import iso
+from ratesflow.database.migrate import migrate
+from ratesflow.database.reference import builtin, stored
+from ratesflow.database.reference_change import load
+from ratesflow.local.deploy import Databases, deploy
+from ratesflow.local.postgres.rds_master import MASTER
+from ratesflow.local.postgres.server import SUPERUSER, Postgres, start_postgres
+from ratesflow.local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
+from ratesflow.local.recover import recover
+from ratesflow.local.roles import credentials
+from ratesflow.local.scheduler import Schedule
+from ratesflow.local.startup import Patience
+from ratesflow.local.state_directory import Home
+from ratesflow.workflow.timestamps import iso
 
 DATABASE = "ratesflow"
 # The users that log in; each is a member of the role of the same word.
@@ -184,23 +184,27 @@ class Stack:
         return f"http://127.0.0.1:{self.ports.aws}"
 
     def _start_aws(self) -> None:
-        command = python("local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
+        command = python("ratesflow.local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
         self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/"))
 
     def _start_events(self) -> None:
         environment = {name: self.environment[name] for name in _HANDLER_NEEDS} | credentials("trigger")
         environment["RATESFLOW_STATE_MACHINE_ARN"] = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
         queue = self.environment["RATESFLOW_QUEUE_URL"]
-        command = python("local.events", "--endpoint", self._endpoint, "--queue", queue)
+        command = python("ratesflow.local.event_source_mapping", "--endpoint", self._endpoint, "--queue", queue)
         self._run("events", command, environment, lambda: True)
 
     def _start_api(self) -> None:
-        command = python("api", "--host", "127.0.0.1", "--port", str(self.ports.api), "--workers", str(API_WORKERS))
+        command = python(
+            "ratesflow.api", "--host", "127.0.0.1", "--port", str(self.ports.api), "--workers", str(API_WORKERS)
+        )
         url = f"{self.environment['RATESFLOW_API_URL']}/health/ready"
         self._run("api", command, {"DATABASE_URL": self._url("api")}, lambda: _answers(url))
 
     def _start_console(self) -> None:
-        command = python("local.console", "--home", str(self.home.folder), "--port", str(self.ports.console))
+        command = python(
+            "ratesflow.workflow.console", "--home", str(self.home.folder), "--port", str(self.ports.console)
+        )
         url = f"http://127.0.0.1:{self.ports.console}/health"
         self._run("console", command, {}, lambda: _answers(url))
 

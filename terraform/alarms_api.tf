@@ -3,7 +3,7 @@
 locals {
   by_target = { LoadBalancer = aws_lb.api.arn_suffix, TargetGroup = aws_lb_target_group.api.arn_suffix }
   by_lb     = { LoadBalancer = aws_lb.api.arn_suffix }
-  # The API's metrics say where they come from; see api/metrics.py.
+  # The API's metrics say where they come from; see api/server/metrics.py.
   by_service = { Environment = local.environment, Service = "api" }
 
   api_alarms = {

@@ -83,7 +83,7 @@ resource "aws_ecs_task_definition" "api" {
     environment            = [for name, value in local.api_environment : { name = name, value = value }]
     secrets                = [{ name = "DATABASE_SECRET", valueFrom = aws_secretsmanager_secret.login["reader"].arn }]
     # ECS does not read the image's own. Another container would not bring a database back: it asks for life alone.
-    healthCheck = { command = ["CMD", "python", "-m", "api.healthcheck"], interval = 10, timeout = 5, retries = 3, startPeriod = 10 }
+    healthCheck = { command = ["CMD", "python", "-P", "-m", "ratesflow.api.healthcheck"], interval = 10, timeout = 5, retries = 3, startPeriod = 10 }
     # The server ends its workers within 25 seconds of SIGTERM; by then the load balancer has drained the target.
     stopTimeout = 30
     logConfiguration = {

@@ -8,8 +8,8 @@ locals {
   batch_tasks        = ["validate", "load", "commit", "discard"]
   job_definition_arn = "arn:${local.partition}:batch:${local.region}:${local.account}:job-definition"
 
-  # The image's entry point is `python -m loader`: a job's command is what follows it.
-  entry_point = ["python", "-m", "loader"]
+  # The image's entry point is `python -m ratesflow.loader`: a job's command is what follows it.
+  entry_point = ["python", "-P", "-m", "ratesflow.loader"]
 
   # As many as Batch allows. The first that fits counts, so the last one may stand there more than once.
   retry_rules = {
@@ -70,7 +70,7 @@ resource "aws_cloudwatch_log_group" "tasks" {
 
 # A revision that is changed stays, and a new one is made beside it, also for another platform. But where Terraform
 # destroys one of these it deregisters ALL revisions of its name, also those that executions under way still submit. It
-# does so for a task that is no longer in workflow/jobs.py: before that is applied, take it out of the state by
+# does so for a task that is no longer in workflow/job_definitions.py: before that is applied, take it out of the state by
 # `terraform state rm 'aws_batch_job_definition.task["NAME"]'`. It would also do so for another number of retry rules,
 # since the provider replaces a definition for that; so their number never changes.
 resource "aws_batch_job_definition" "task" {

@@ -1,4 +1,4 @@
-# What the command line needs to know of this environment: `ratesflow --env NAME` reads it. See workflow/environment.py.
+# What the command line needs to know of this environment: `ratesflow --env NAME` reads it. See workflow/client/environment.py.
 
 locals {
   parameters = {

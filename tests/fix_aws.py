@@ -9,8 +9,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from local.deploy import CREDENTIALS, Clients, clients
-from local.processes import free_port, python, start
+from ratesflow.local.deploy import CREDENTIALS, Clients, clients
+from ratesflow.local.processes import free_port, python, start
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def aws_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an embedded AWS that runs as a process of its own."""
     folder = tmp_path_factory.mktemp("aws")
     port = free_port()
-    process = start(python("local.aws", "--port", str(port), "--data", str(folder)), folder / "log")
+    process = start(python("ratesflow.local.aws", "--port", str(port), "--data", str(folder)), folder / "log")
     endpoint = f"http://127.0.0.1:{port}"
     _wait_for(f"{endpoint}/moto-api/", process)
     yield endpoint

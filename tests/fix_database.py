@@ -13,10 +13,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference, reference_change
-from database.migrate import migrate
-from local.postgres import VERSION, Postgres, start_postgres
-from local.processes import free_port
+from ratesflow.database import reference, reference_change
+from ratesflow.database.migrate import migrate
+from ratesflow.local.postgres.server import VERSION, Postgres, start_postgres
+from ratesflow.local.processes import free_port
 
 PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)

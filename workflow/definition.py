@@ -1,6 +1,6 @@
 """The state machine of a batch, built with the stepfunctions SDK: read `ingestion_workflow` for the story.
 
-`python -m workflow.definition` writes it to `definition.asl.json`, which Terraform and the embedded stack
+`python -m ratesflow.workflow.definition` writes it to `definition.asl.json`, which Terraform and the embedded stack
 deploy. Each task writes a result document; the state after it reads that into `$.validate`, `$.load`,
 `$.commit` or `$.discard`, so that a job's description never enters the state. The AWS console thus shows at
 every step what the task said: outcome, rows, seconds, message.
@@ -10,11 +10,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from workflow import outcomes
-from workflow.asl import DEFINITION_FILE
-from workflow.settings import WorkflowSettings
-from workflow.states import Catch, Chain, Choice, FailInWords, Graph, Pass, State, Succeed, WriteObject
-from workflow.steps import (
+from ratesflow.workflow import outcome_states
+from ratesflow.workflow.placeholders import DEFINITION_FILE
+from ratesflow.workflow.sdk import Catch, Chain, Choice, FailInWords, Graph, Pass, State, Succeed, WriteObject
+from ratesflow.workflow.settings import WorkflowSettings
+from ratesflow.workflow.task_states import (
     CALL_ERRORS,
     CALL_SECONDS,
     EXECUTION_NAME,
@@ -51,18 +51,18 @@ def ingestion_workflow(settings: WorkflowSettings | None = None, before_commit: 
     accepted = Choice("Accepted?", comment="A refused batch is an answer, not a failure.")
     read_validate.next(accepted)
     accepted.add_choice(says("validate")("accepted"), load.entry)
-    accepted.add_choice(says("validate")("rejected"), Chain([outcomes.rejected(settings), notify]))
-    accepted.add_choice(says("validate")("duplicate"), Chain([outcomes.duplicate(settings), notify]))
-    accepted.default_choice(Chain([outcomes.unknown_answer("validate"), failure]))
+    accepted.add_choice(says("validate")("rejected"), Chain([outcome_states.rejected(settings), notify]))
+    accepted.add_choice(says("validate")("duplicate"), Chain([outcome_states.duplicate(settings), notify]))
+    accepted.default_choice(Chain([outcome_states.unknown_answer("validate"), failure]))
 
     load.then(read_load)
     Chain([read_load, *before_commit, commit.entry])
     commit.then(read_commit)
     committed = Choice("Committed?", comment="Another batch may have committed the same bytes meanwhile.")
     read_commit.next(committed)
-    committed.add_choice(says("commit")("committed"), Chain([outcomes.committed(settings), notify]))
-    committed.add_choice(says("commit")("duplicate"), Chain([outcomes.duplicate_at_commit(settings), notify]))
-    committed.default_choice(Chain([outcomes.unknown_answer("commit"), failure]))
+    committed.add_choice(says("commit")("committed"), Chain([outcome_states.committed(settings), notify]))
+    committed.add_choice(says("commit")("duplicate"), Chain([outcome_states.duplicate_at_commit(settings), notify]))
+    committed.default_choice(Chain([outcome_states.unknown_answer("commit"), failure]))
 
     reads = (read_validate, read_load, read_commit)
     for state in (*validate.jobs, *load.jobs, *commit.jobs, *reads, *before_commit):
@@ -80,7 +80,7 @@ def definition_json(graph: Graph) -> str:
 
 def _begin() -> tuple[State, State]:
     """Return the states that give the input its defaults, so that every path finds what it asks for."""
-    blank = Pass("Begin", parameters={"blanks": outcomes.blanks(), "input.$": "$"})
+    blank = Pass("Begin", parameters={"blanks": outcome_states.blanks(), "input.$": "$"})
     merged = Pass(
         "FillIn",
         comment="What the input says goes before the blanks.",
@@ -123,17 +123,17 @@ def _failure_path(settings: WorkflowSettings, notify: State) -> State:
     discard = plain_task(settings, "Discard", "Close the ledger row first, then drop what was loaded.")
     read_discard = read_result(settings, "discard")
     settled = Choice("SettledBefore?", comment="What the ledger says stands.")
-    not_discarded = outcomes.not_discarded(settings)
+    not_discarded = outcome_states.not_discarded(settings)
     notify_failed = _end_badly(settings)
 
     Chain([record, discard.entry, read_discard, settled])
     record.add_catch(Catch(error_equals=["States.ALL"], result_path="$.not_recorded", next_step=discard.entry))
     for state in (*discard.jobs, read_discard):
         state.add_catch(Catch(error_equals=["States.ALL"], result_path="$.not_discarded", next_step=not_discarded))
-    before = Chain([outcomes.settled_before(settings), notify])
+    before = Chain([outcome_states.settled_before(settings), notify])
     for outcome in ("committed", "duplicate", "rejected", "undone"):
         settled.add_choice(says("discard")(outcome), before)
-    settled.default_choice(Chain([outcomes.failed(settings), notify_failed]))
+    settled.default_choice(Chain([outcome_states.failed(settings), notify_failed]))
     not_discarded.next(notify_failed)
     return record
 

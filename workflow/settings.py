@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workflow.jobs import ATTEMPTS, RUN_SECONDS
+from ratesflow.workflow.job_definitions import ATTEMPTS, RUN_SECONDS
 
 # A notification's subject holds the environment, the outcome, the rows and the name of the execution
-# (60 characters at most: 55 by workflow.trigger, 5 more by a redo) in the 100 characters that SNS allows.
+# (60 characters at most: 55 by ratesflow.workflow.trigger, 5 more by a redo) in the 100 characters that SNS allows.
 LONGEST_ENVIRONMENT = 12
 
 SIDE_FILES = (

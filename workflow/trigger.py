@@ -108,7 +108,7 @@ def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | 
 def is_side_file(key: str, patterns: str) -> bool:
     """Tell whether the file, or a folder above it, has a name that is passed over; case does not matter.
 
-    loader/inbox.py has the same rule, for gc: neither may import the other.
+    loader/batches/inbox.py has the same rule, for gc: neither may import the other.
     """
     wanted = [pattern.strip().lower() for pattern in patterns.split(",") if pattern.strip()]
     return any(fnmatch.fnmatchcase(part, pattern) for part in key.lower().split("/") for pattern in wanted)

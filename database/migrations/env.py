@@ -1,8 +1,8 @@
-"""How Alembic runs the migrations: on the connection that `database.migrate` hands over."""
+"""How Alembic runs the migrations: on the connection that `ratesflow.database.migrate` hands over."""
 
 from alembic import context
 
-from database.tables import metadata
+from ratesflow.database.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)

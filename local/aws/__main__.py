@@ -1,4 +1,4 @@
-"""Runs the embedded AWS in the foreground: `python -m local.aws --port 4566 --data DIR`."""
+"""Runs the embedded AWS in the foreground: `python -m ratesflow.local.aws --port 4566 --data DIR`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local.aws.death import die_with_parent
-from local.aws.server import EX_UNAVAILABLE, StartError, serve
-from local.aws.settings import Settings, default_slots
+from ratesflow.local.aws.server import EX_UNAVAILABLE, StartError, serve
+from ratesflow.local.aws.settings import Settings, default_slots
+from ratesflow.local.parent_death_signal import die_with_parent
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         server = serve(_read_settings(arguments))
     except StartError as error:
-        print(f"local.aws: {error}", file=sys.stderr)
+        print(f"ratesflow.local.aws: {error}", file=sys.stderr)
         return EX_UNAVAILABLE
     print("ready", flush=True)
     signal.sigwait(_SIGNALS)
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _read_settings(arguments: Sequence[str] | None) -> Settings:
-    parser = argparse.ArgumentParser(prog="python -m local.aws", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m ratesflow.local.aws", description=__doc__)
     parser.add_argument("--port", type=int, default=4566, help="where to listen on 127.0.0.1 (4566)")
     parser.add_argument("--data", type=Path, required=True, help="where objects and job records are kept")
     parser.add_argument("--job-env-file", type=Path, help="JSON of NAME: value, for every job's environment")

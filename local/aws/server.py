@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import IO, Any
 
-from local.aws.settings import HOST, Settings
+from ratesflow.local.aws.settings import HOST, Settings
 
 MOTO_VERSION = "5.2.5"
 EX_UNAVAILABLE = 69
@@ -59,24 +59,19 @@ def serve(settings: Settings) -> Server:
     # A profile of the user's, meant for real AWS, has no say here.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
-    from local.aws import (  # they import, and mend, moto
-        answers,
-        executions,
-        interpreter,
-        jobs,
-        objects,
-        repetition,
-        versions,
-    )
+    from ratesflow.local.aws import caching, request_ids
+    from ratesflow.local.aws.batch import patch as batch
+    from ratesflow.local.aws.s3 import patch as s3
+    from ratesflow.local.aws.stepfunctions import executions, interpreter, versions
 
-    jobs.reap_orphans(settings.data_dir)
-    answers.install()
+    batch.reap_orphans(settings.data_dir)
+    request_ids.install()
     interpreter.install(settings)
     executions.install(settings)
     versions.install()
-    objects.install(settings)
-    slots = jobs.install(settings)
-    repetition.install()
+    s3.install(settings)
+    slots = batch.install(settings)
+    caching.install()
     gate = _gate(settings)
     return Server(settings, _listen(settings, bound, gate), slots, gate, lock)
 
@@ -136,7 +131,7 @@ def _gate(settings: Settings) -> Any:
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-    from local.aws.iam import Gate
+    from ratesflow.local.aws.iam import Gate
 
     return Gate(
         DomainDispatcherApplication(create_backend_app), DEFAULT_ACCOUNT_ID, settings.data_dir / "iam-calls.json"

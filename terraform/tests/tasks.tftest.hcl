@@ -44,7 +44,7 @@ variables {
 run "definitions" {
   assert {
     condition     = join(" ", sort(keys(aws_batch_job_definition.task))) == "commit compact discard gc ledger load migrate reference undo validate"
-    error_message = "every task of workflow/jobs.py has a job definition; before one is taken away, see the block in jobs.tf"
+    error_message = "every task of workflow/job_definitions.py has a job definition; before one is taken away, see the block in jobs.tf"
   }
 
   assert {

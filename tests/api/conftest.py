@@ -10,9 +10,9 @@ import pytest
 from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from database.migrate import migrate
-from local.postgres import VERSION, Postgres, start_postgres
-from local.processes import free_port
+from ratesflow.database.migrate import migrate
+from ratesflow.local.postgres.server import VERSION, Postgres, start_postgres
+from ratesflow.local.processes import free_port
 from tests.api.seed import TREE, seed_tree
 from tests.api.service import Service, connections_to, database_reader, uncached
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
@@ -62,7 +62,7 @@ def client(reader_url: str) -> Iterator[testing.TestClient]:
 
 @pytest.fixture
 def service(reader_url: str) -> Iterator[Service]:
-    """``python -m api`` on the module's database."""
+    """``python -m ratesflow.api`` on the module's database."""
     service = Service(reader_url)
     service.start()
     yield service

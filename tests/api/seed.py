@@ -9,8 +9,8 @@ from datetime import date
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import execute_values
 
-from database.lanes import mark_lanes
-from database.versions import make_visible
+from ratesflow.database.lanes import mark_lanes
+from ratesflow.database.versions import make_visible
 
 
 @dataclass(frozen=True)

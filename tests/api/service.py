@@ -1,4 +1,4 @@
-"""``python -m api`` as a process, and a service without a server of HTTP."""
+"""``python -m ratesflow.api`` as a process, and a service without a server of HTTP."""
 
 import os
 import signal
@@ -11,24 +11,24 @@ from pathlib import Path
 
 import requests
 
-from api.app import create_app
-from api.connections import Connections
-from api.forward import ForwardReader
-from api.front import Front
-from api.known import KnownAnswers
-from api.queries import session
-from api.rates import RatesResource
-from api.reader import DatabaseReader, RatesReader
-from api.versions import Newest
-from api.watch import Watch
-from local.processes import free_port
+from ratesflow.api.cache.latest_version import Newest
+from ratesflow.api.cache.response_cache import KnownAnswers
+from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.postgres.monotonic_reader import ForwardReader
+from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.postgres.queries import session
+from ratesflow.api.postgres.reader import DatabaseReader, RatesReader
+from ratesflow.api.resources.rates import RatesResource
+from ratesflow.api.server.app import create_app
+from ratesflow.api.server.fast_path import Front
+from ratesflow.local.processes import free_port
 
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass
 class Service:
-    """``python -m api`` as a process of its own."""
+    """``python -m ratesflow.api`` as a process of its own."""
 
     database_url: str
     port: int = field(default_factory=free_port)
@@ -38,7 +38,8 @@ class Service:
     def start(self, **environ: str) -> None:
         """Start it and wait until it answers."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "api", "--host", "127.0.0.1", f"--port={self.port}", f"--workers={self.workers}"],
+            [sys.executable, "-P", "-m", "ratesflow.api", "--host=127.0.0.1", f"--port={self.port}",
+             f"--workers={self.workers}"],
             cwd=ROOT, env=os.environ | {"DATABASE_URL": self.database_url} | environ,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip

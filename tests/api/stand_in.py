@@ -6,17 +6,17 @@ from typing import Any
 
 from falcon import testing
 
-from api.app import create_app
-from api.connections import DatabaseAwayError
-from api.forward import ForwardReader
-from api.front import Front
-from api.known import KnownAnswers
-from api.parameters import RatesQuery
-from api.rates import RatesResource
-from api.reader import Places, Rates
-from api.versions import Newest, News, Version
-from api.watch import Watch
-from database.lanes import bitmap
+from ratesflow.api.cache.latest_version import Newest, News, Version
+from ratesflow.api.cache.response_cache import KnownAnswers
+from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.postgres.monotonic_reader import ForwardReader
+from ratesflow.api.postgres.pool import DatabaseAwayError
+from ratesflow.api.postgres.reader import Places, Rates
+from ratesflow.api.resources.parameters import RatesQuery
+from ratesflow.api.resources.rates import RatesResource
+from ratesflow.api.server.app import create_app
+from ratesflow.api.server.fast_path import Front
+from ratesflow.database.lanes import bitmap
 
 PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from api.addresses import Addresses, UnknownHostError
-from api.connections import Connections, DatabaseAwayError
+from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
+from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
 
 
 @pytest.fixture

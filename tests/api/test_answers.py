@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.answers import average
+from ratesflow.api.resources.serializers import average
 
 PRICES = st.lists(st.integers(1, 2**31 - 1) | st.integers(1, 3000), min_size=1, max_size=60)
 CASES = st.lists(st.tuples(st.integers(1, 10**18), st.integers(1, 10**9)), min_size=1, max_size=200)

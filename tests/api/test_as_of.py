@@ -7,15 +7,15 @@ from datetime import date
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.connections import Connections
-from api.parameters import RatesQuery, location
-from api.queries import session
-from api.reader import DatabaseReader, Places, Rates
-from api.versions import Newest
-from database import reference_change
-from database.reference import Port, Reference
-from database.versions import make_visible
-from loader.compact import compact
+from ratesflow.api.cache.latest_version import Newest
+from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.postgres.queries import session
+from ratesflow.api.postgres.reader import DatabaseReader, Places, Rates
+from ratesflow.api.resources.parameters import RatesQuery, location
+from ratesflow.database import reference_change
+from ratesflow.database.reference import Port, Reference
+from ratesflow.database.versions import make_visible
+from ratesflow.loader.tasks.compact import compact
 from tests.api.seed import TREE, Price, open_batch, seed_batch
 
 DAY = date(2021, 1, 1)

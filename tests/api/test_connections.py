@@ -9,10 +9,10 @@ from falcon import testing
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.connections import Connections, DatabaseAwayError, OverloadedError
-from api.reader import DatabaseReader
-from api.versions import Newest
-from api.wsgi import get_app
+from ratesflow.api.cache.latest_version import Newest
+from ratesflow.api.postgres.pool import Connections, DatabaseAwayError, OverloadedError
+from ratesflow.api.postgres.reader import DatabaseReader
+from ratesflow.api.server.wsgi import get_app
 from tests.api.service import wait_until
 
 BACKEND = "SELECT pg_backend_pid()"

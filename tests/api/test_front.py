@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from falcon import testing
 
-from api.cors import Cors
-from api.metrics import Metrics, Reporter
+from ratesflow.api.server.cors import Cors
+from ratesflow.api.server.metrics import Metrics, Reporter
 from tests.api.service import uncached
 from tests.api.test_known import PARAMS, Database, get, service
 

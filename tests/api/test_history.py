@@ -12,15 +12,15 @@ import pytest
 from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.answers import rates_json
-from api.front import Front
-from api.wsgi import get_app
-from database import reference_change
-from database.reference import Port, Reference
-from database.region_rates import fit_tree
-from database.versions import make_visible
-from loader.compact import compact
-from loader.undo import undo
+from ratesflow.api.resources.serializers import rates_json
+from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.wsgi import get_app
+from ratesflow.database import reference_change
+from ratesflow.database.reference import Port, Reference
+from ratesflow.database.region_rates import fit_tree
+from ratesflow.database.versions import make_visible
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.undo import undo
 from tests.api.seed import TREE, Price, Tree, averages, seed_batch
 from tests.api.service import wait_until
 

@@ -29,7 +29,7 @@ def test_installs_only_the_lock() -> None:
     assert "requirements/api.txt" in DOCKERFILE
     copied = {source.partition("/")[0] for line in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.M)
               for source in line.split()}  # fmt: skip
-    assert copied == {"requirements", "database", "api"}
+    assert copied == {"requirements", "ratesflow", "database", "api"}
 
 
 def test_what_is_copied_is_all_that_the_service_imports(tmp_path: Path) -> None:
@@ -39,12 +39,13 @@ def test_what_is_copied_is_all_that_the_service_imports(tmp_path: Path) -> None:
         for source in sources:
             into = tmp_path / target.strip("/")
             if (ROOT / source).is_dir():
-                shutil.copytree(ROOT / source, into)
+                shutil.copytree(ROOT / source, into, dirs_exist_ok=True)
             else:
                 into.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, into)
     app = tmp_path / "app"
-    names = [f"api.{path.stem}" for path in sorted((app / "api").glob("*.py"))]
+    found = sorted((app / "ratesflow/api").rglob("*.py"))
+    names = [".".join(path.relative_to(app).with_suffix("").parts) for path in found]
     # Without the finder of an editable install, which would find the rest of ours in the checkout.
     code = "import sys; sys.meta_path = [each for each in sys.meta_path if 'ditable' not in str(each)]; "
     code += f"sys.path.insert(0, {str(app)!r}); import {', '.join(names)}"
@@ -57,5 +58,5 @@ def test_runs_as_nobody() -> None:
     final = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER [1-9]\d+", final, re.M)
     assert "curl" not in final
-    assert re.search(r'HEALTHCHECK .*CMD \["python", "-m", "api.healthcheck"\]', final)
-    assert 'ENTRYPOINT ["python", "-m", "api"]' in final
+    assert re.search(r'HEALTHCHECK .*CMD \["python", "-P", "-m", "ratesflow.api.healthcheck"\]', final)
+    assert 'ENTRYPOINT ["python", "-P", "-m", "ratesflow.api"]' in final

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from falcon import testing
 
-from api.connections import OverloadedError
-from api.known import Content, KnownAnswers, Question
-from api.versions import Newest, Version
-from api.watch import Watch
+from ratesflow.api.cache.latest_version import Newest, Version
+from ratesflow.api.cache.response_cache import Content, KnownAnswers, Question
+from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.postgres.pool import OverloadedError
 from tests.api.service import wait_until
 from tests.api.stand_in import PARAMS, TOUCHED, Database, ask, get, service
 

@@ -5,8 +5,8 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api import queries
-from api.connections import Connections, DatabaseAwayError
+from ratesflow.api.postgres import queries
+from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
 
 
 @pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])

@@ -3,10 +3,10 @@
 import pytest
 from falcon import testing
 
-from api.connections import DatabaseAwayError, OverloadedError
-from api.parameters import RatesQuery
-from api.reader import Places, Rates
-from api.versions import Version
+from ratesflow.api.cache.latest_version import Version
+from ratesflow.api.postgres.pool import DatabaseAwayError, OverloadedError
+from ratesflow.api.postgres.reader import Places, Rates
+from ratesflow.api.resources.parameters import RatesQuery
 from tests.api.service import uncached
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "baltic"}

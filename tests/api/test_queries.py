@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from api.queries import LOCATIONS_ALIKE, RATES, RATES_OF_LANES, session
+from ratesflow.api.postgres.queries import LOCATIONS_ALIKE, RATES, RATES_OF_LANES, session
 
 EXECUTES = {"rates_lanes": RATES_OF_LANES, **{f"rates_{orig}_{dest}": text for (orig, dest), text in RATES.items()}}
 DAYS = ("2021-01-01", "2021-01-31")

@@ -11,9 +11,9 @@ import pytest
 from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.front import Front
-from api.wsgi import get_app
-from local.postgres import Postgres
+from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.wsgi import get_app
+from ratesflow.local.postgres.server import Postgres
 from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import wait_until
 from tests.faults.proxies import Wire

@@ -11,8 +11,8 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from api.connections import Connections, DatabaseAwayError, OverloadedError, Row
-from api.round_trips import MOST_TOGETHER, RoundTrips
+from ratesflow.api.postgres.pool import Connections, DatabaseAwayError, OverloadedError, Row
+from ratesflow.api.postgres.query_batcher import MOST_TOGETHER, RoundTrips
 
 # Two rows a request: its text, and when the statement that told it began. Each row lasts as long as the request
 # says; those of a request that is HELD, until the gate opens.
@@ -55,7 +55,7 @@ def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody's patience end: what gathers is then sure to be together."""
-    monkeypatch.setattr("api.round_trips.PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr("ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 60.0)
 
 
 def test_alone_goes_at_once(connections: Connections) -> None:
@@ -104,7 +104,9 @@ def test_slow_one_holds_nobody_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """While a statement takes long, others go by other connections."""
-    monkeypatch.setattr("api.round_trips.PATIENCE_SECONDS", 0.2)  # in which all of the quick ones come
+    monkeypatch.setattr(
+        "ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 0.2
+    )  # in which all of the quick ones come
     trips = RoundTrips(connections, TELL)
     slow = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._under_way == 1)

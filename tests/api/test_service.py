@@ -15,8 +15,8 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from local.postgres import Postgres
-from local.processes import free_port
+from ratesflow.local.postgres.server import Postgres
+from ratesflow.local.processes import free_port
 from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import ROOT, Service, wait_until
 from tests.fix_database import PASSWORD
@@ -243,7 +243,7 @@ def test_wrong_setting(environ: dict[str, str], says: str) -> None:
 def test_imports_no_more_than_its_image_holds() -> None:
     """The service needs neither boto3, pandas nor SQLAlchemy, nor any other package of ours than the database's."""
     script = (
-        "import sys, api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
+        "import sys, ratesflow.api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
         "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'sqlalchemy', 'alembic', 'workflow',"
         " 'loader', 'local'})"
     )
@@ -254,7 +254,7 @@ def test_imports_no_more_than_its_image_holds() -> None:
 def run(arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the service where it should end by itself."""
     return subprocess.run(
-        [sys.executable, "-m", "api", *arguments],
+        [sys.executable, "-P", "-m", "ratesflow.api", *arguments],
         cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False,
     )  # fmt: skip
 

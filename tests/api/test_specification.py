@@ -7,14 +7,14 @@ import pytest
 from falcon import testing
 from hypothesis import HealthCheck, given, settings
 
-from api.app import create_app
-from api.known import KnownAnswers
-from api.pages import docs_page
-from api.parameters import MAX_DAYS
-from api.problems import KINDS
-from api.specification import specification
-from api.versions import Newest
-from api.watch import Watch
+from ratesflow.api.cache.latest_version import Newest
+from ratesflow.api.cache.response_cache import KnownAnswers
+from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.resources.docs_page import docs_page
+from ratesflow.api.resources.openapi import specification
+from ratesflow.api.resources.parameters import MAX_DAYS
+from ratesflow.api.resources.problems import KINDS
+from ratesflow.api.server.app import create_app
 from tests.api.seed import TREE
 from tests.api.service import Service
 from tests.api.test_known import Database

@@ -2,9 +2,9 @@
 
 import pytest
 
-from api.parameters import location
-from api.versions import PLACES, Newest, News, Version, bucket_of
-from database.lanes import bitmap, bucket
+from ratesflow.api.cache.latest_version import PLACES, Newest, News, Version, bucket_of
+from ratesflow.api.resources.parameters import location
+from ratesflow.database.lanes import bitmap, bucket
 
 ONE, OTHER = ("CNGGZ", "EETLL"), ("CNSGH", "NLRTM")
 

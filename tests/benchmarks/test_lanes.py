@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import lanes
-from database.reference import builtin
-from loader.reading import validate_file
+from ratesflow.database.reference import builtin
+from ratesflow.loader.files.read_shard import validate_file
 
 ROWS = 100_000
 

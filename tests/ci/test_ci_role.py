@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from local.names import ENVIRONMENT
-from local.roles import credentials
+from ratesflow.local.names import ENVIRONMENT
+from ratesflow.local.roles import credentials
 from tests.ci.pipeline import job
 from tests.ci.test_scripts import IMAGE, MANIFEST, migration, publish, run, stack
 from tests.local.conftest import Stack

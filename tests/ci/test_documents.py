@@ -10,9 +10,9 @@ import click
 import pytest
 from awscli.clidriver import ServiceOperation, create_clidriver
 
+from ratesflow.workflow.cli import main
 from tests.ci.pipeline import ROOT, job, script
 from tests.fix_database import Database
-from workflow.cli import main
 
 DEPLOY, OPERATIONS = (ROOT / "docs/deploy.md").read_text(), (ROOT / "docs/operations.md").read_text()
 TEXTS = [pytest.param(DEPLOY, id="deploy"), pytest.param(OPERATIONS, id="operations")]

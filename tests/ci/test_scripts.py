@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from local.deploy import CREDENTIALS
+from ratesflow.local.deploy import CREDENTIALS
 from tests.ci.pipeline import ROOT, job
 from tests.local.conftest import Stack, new_stack
 

@@ -7,8 +7,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = ("api", "benchmarks", "database", "loader", "local", "tests", "workflow")
 ALLOWED = {
     "benchmarks/servers.py": "drops databases where autovacuum may be at work",
-    "local/postgres.py": "starts the server, and has its master made",
-    "local/rds_master.py": "makes the master",
+    "local/postgres/server.py": "starts the server, and has its master made",
+    "local/postgres/rds_master.py": "makes the master",
     "tests/api/test_readers_apart.py": "stops the replay of a standby",
     "tests/faults/field.py": "hands it to the two that follow",
     "tests/faults/logins.py": "builds the address from the passwords of a stack",

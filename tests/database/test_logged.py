@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from local.postgres import VERSION, Postgres, start_postgres
-from local.processes import free_port
+from ratesflow.local.postgres.server import VERSION, Postgres, start_postgres
+from ratesflow.local.processes import free_port
 from tests.fix_database import PASSWORD
 from tests.loader.processes import wait_until
 from tests.terraform.sources import text

@@ -10,10 +10,10 @@ import pytest
 from psycopg2 import sql
 from sqlalchemy import make_url
 
-from database.connect import NoDatabaseError, connect
-from database.migrate import migrate
-from loader.session import close_session, end_sessions, open_session
-from loader.shards import announce
+from ratesflow.database.connect import NoDatabaseError, connect
+from ratesflow.database.migrate import migrate
+from ratesflow.loader.batches.shards import announce
+from ratesflow.loader.runtime.session import close_session, end_sessions, open_session
 from tests.fix_database import Database
 from tests.rotation import rotate
 

@@ -10,7 +10,7 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
-from database.migrate import HERE, migrate
+from ratesflow.database.migrate import HERE, migrate
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 
 SECOND = """

@@ -13,10 +13,10 @@ import psycopg2
 import pytest
 from falcon import testing
 
-from database import reference, reference_change
-from database.migrate import migrate
-from local.deploy import Clients
-from local.postgres import POSTGRES_VERSIONS, Postgres
+from ratesflow.database import reference, reference_change
+from ratesflow.database.migrate import migrate
+from ratesflow.local.deploy import Clients
+from ratesflow.local.postgres.server import POSTGRES_VERSIONS, Postgres
 from tests.api.service import connections_to, database_reader, uncached
 from tests.ci.pipeline import ROOT
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone

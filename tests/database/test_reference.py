@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from database import reference, reference_change, region_rates
-from database.reference import Port, Reference, ReferenceDataError, Region
-from database.region_rates import fit_tree
-from database.versions import make_visible
+from ratesflow.database import reference, reference_change, region_rates
+from ratesflow.database.reference import Port, Reference, ReferenceDataError, Region
+from ratesflow.database.region_rates import fit_tree
+from ratesflow.database.versions import make_visible
 from tests.fix_database import Database
 from tests.loader.test_plans import PlanCursor
 from tests.tree import DISAGREE
@@ -207,9 +207,9 @@ def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
         if number := next(before_switch, None):
             _add_batch(database, number, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2})
 
-    monkeypatch.setattr("database.reference_change.move_rates", move_and_commit)
+    monkeypatch.setattr("ratesflow.database.reference_change.move_rates", move_and_commit)
     many = iter((10**9, 10**9))  # rows that are left: caught up with twice more
-    monkeypatch.setattr("database.reference_change._rows_of", lambda *_: next(many, 0))
+    monkeypatch.setattr("ratesflow.database.reference_change._rows_of", lambda *_: next(many, 0))
     load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert database.ask(DISAGREE) == []
     assert _regions(database)["west", "west"] == 10
@@ -222,7 +222,7 @@ def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Dat
     seen = _regions(database18)
     moved = Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("database.reference_change._switch", lambda *_: 1 / 0)
+        patch.setattr("ratesflow.database.reference_change._switch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             load(database18, moved)
     assert _regions(database18) == seen
@@ -243,11 +243,11 @@ def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypat
     def watched(cursor: Any, *arguments: Any) -> int:
         switches.append(1)
         if len(switches) == 1:  # so much came meanwhile
-            monkeypatch.setattr("database.reference_change._rows_of", lambda *_: next(left, 0))
+            monkeypatch.setattr("ratesflow.database.reference_change._rows_of", lambda *_: next(left, 0))
             _add_batch(database18, 8, {("CNSHA", "NLRTM"): 2})
         return switch(cursor, *arguments)
 
-    monkeypatch.setattr("database.reference_change._switch", watched)
+    monkeypatch.setattr("ratesflow.database.reference_change._switch", watched)
     load(database18, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert len(switches) == 2
     assert _regions(database18)["west", "west"] == 3

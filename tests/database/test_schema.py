@@ -6,8 +6,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, make_url
 
-from database.migrate import current_revision, migrate
-from database.tables import metadata
+from ratesflow.database.migrate import current_revision, migrate
+from ratesflow.database.tables import metadata
 from tests.fix_database import Database, drop_database, run_alone
 
 CATALOGUE = """

@@ -4,8 +4,8 @@ import psycopg2
 import pytest
 from psycopg2 import errorcodes, errors
 
-from database.sqlstates import KINDS, Kind, kind_of, kind_of_code
-from loader.database import explained
+from ratesflow.database.sqlstates import KINDS, Kind, kind_of, kind_of_code
+from ratesflow.loader.runtime.connection import explained
 from tests.fix_database import Database
 
 CODES = sorted({code for name, code in vars(errorcodes).items() if name.isupper() and len(str(code)) == 5})

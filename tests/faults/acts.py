@@ -7,14 +7,14 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from database import reference_change
-from database.reference import Reference, ReferenceDataError
-from loader.commit import commit
-from loader.database import connected
-from loader.discard import discard
-from loader.errors import ClosedError, TaskError, TransientError, UsageError
-from loader.load import load
-from loader.validate import validate
+from ratesflow.database import reference_change
+from ratesflow.database.reference import Reference, ReferenceDataError
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError, UsageError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.faults.dying import run_until
 from tests.faults.moving import KINDS
 from tests.fix_database import Database, run_alone

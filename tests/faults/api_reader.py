@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from database.reference import Reference, builtin
+from ratesflow.database.reference import Reference, builtin
 from tests.faults.contents import Content, Lane
 from tests.faults.readers import Reader
 

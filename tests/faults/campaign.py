@@ -11,8 +11,10 @@ from typing import Any
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 
-from loader.tables import merges
-from loader.upkeep import Upkeep
+from ratesflow.loader.runtime.upkeep import Upkeep
+from ratesflow.loader.tasks.merge_partitions import merges
+from ratesflow.workflow.client.environment import find_environment
+from ratesflow.workflow.client.run_task import TaskFailedError, run_task
 from tests.faults.api_reader import ApiReader
 from tests.faults.asking import asked
 from tests.faults.contents import Content
@@ -30,8 +32,6 @@ from tests.faults.strikes_database import analyze, promote
 from tests.faults.struck import POINTS
 from tests.faults.uploads import ASIDE, FORCED
 from tests.local.conftest import new_stack
-from workflow.environment import find_environment
-from workflow.tasks import TaskFailedError, run_task
 
 SETTLE_SECONDS = 240
 GC_EVERY_SECONDS = 6

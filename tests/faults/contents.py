@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from functools import cached_property
 from itertools import product
 
-from database.reference import Reference, builtin
+from ratesflow.database.reference import Reference, builtin
 from tests.loader.samples import Row, csv, daily, json_lines
 
 FIRST_DAY = date(2010, 1, 1)

@@ -11,9 +11,9 @@ from typing import Any
 
 import psutil
 
-from loader import faults
-from loader.database import connected
-from loader.errors import TaskError
+from ratesflow.loader.runtime import fault_injection
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import TaskError
 from tests.faults.small import shrink_modules
 
 REFUSED = 1
@@ -55,7 +55,7 @@ def _started(fault: str, small: bool, task: Callable[..., Any], *arguments: Any)
     # What the S3 client has running beside Python would not survive a fork.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_MODULES)
-    environment = {**os.environ, faults.VARIABLE: fault}
+    environment = {**os.environ, fault_injection.VARIABLE: fault}
     process = context.Process(target=_run, args=(environment, small, task, *arguments))
     process.start()
     return process

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 from botocore.exceptions import BotoCoreError, ClientError
 
-from database.reference import Reference, builtin
-from local.deploy import deploy
+from ratesflow.database.reference import Reference, builtin
+from ratesflow.local.deploy import deploy
+from ratesflow.workflow.trigger import execution_name
 from tests.faults.contents import Content
 from tests.faults.logins import LOGINS, make_clones, superuser_url, tell_loader
 from tests.faults.proxies import ShakyS3, Wire
@@ -27,7 +28,6 @@ from tests.faults.struck import TASKS, strike_job, struck_definition
 from tests.faults.uploads import ASIDE, FORCED, Upload
 from tests.local.conftest import Stack
 from tests.local.hands import databases
-from workflow.trigger import execution_name
 
 DISK_BYTES = 1 << 30
 # A message that was received by a handler which died comes again after this time; a minute on AWS.
@@ -253,21 +253,21 @@ class Field:
                 time.sleep(0.2)
 
     def part(self, module: str) -> psutil.Process | None:
-        """Return the process of a part of the stack, such as `local.aws`; None while it is away."""
+        """Return the process of a part of the stack, such as `ratesflow.local.aws`; None while it is away."""
         with suppress(psutil.Error):
             for process in self.supervisor.children():
                 with suppress(psutil.Error):
-                    if process.cmdline()[1:3] == ["-m", module]:
+                    if process.cmdline()[1:4] == ["-P", "-m", module]:
                         return process
         return None
 
     def tasks(self) -> list[psutil.Process]:
         """Return the tasks that this stack's jobs run now."""
-        aws, found = self.part("local.aws"), []
+        aws, found = self.part("ratesflow.local.aws"), []
         with suppress(psutil.Error):
             for process in aws.children() if aws else []:
                 with suppress(psutil.Error):
-                    if process.cmdline()[1:3] == ["-m", "loader"]:
+                    if process.cmdline()[1:4] == ["-P", "-m", "ratesflow.loader"]:
                         found.append(process)
         return found
 

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import atheris
 
-with atheris.instrument_imports(include=["loader", "api.parameters"]):
-    from api.parameters import rates_query
-    from api.problems import ProblemError
-    from loader.contract import Price, parse_line
-    from loader.reading import read_shard
-    from loader.report import ReportWriter, merged
+with atheris.instrument_imports(include=["loader", "ratesflow.api.resources.parameters"]):
+    from ratesflow.api.resources.parameters import rates_query
+    from ratesflow.api.resources.problems import ProblemError
+    from ratesflow.loader.files.read_shard import read_shard
+    from ratesflow.loader.files.report import ReportWriter, merged
+    from ratesflow.loader.freight.schema import Price, parse_line
 from tests.loader.reading_files import PORTS, fetch_from
 
 HEADER = b"orig_code,dest_code,day,price\n"

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 from urllib.request import urlopen
 
-from database.reference import Reference
+from ratesflow.database.reference import Reference
 from tests.faults.asking import asked
 from tests.faults.contents import Content
 from tests.faults.field import Field

@@ -24,17 +24,17 @@ from hypothesis.stateful import (
     rule,
 )
 
-from database.reference import Reference, builtin
-from loader.batch import Batch
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.discard import discard
-from loader.errors import TransientError
-from loader.gc import gc
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.database.reference import Reference, builtin
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import TransientError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.faults.acts import ACTS, MAY_FOLLOW, MOVES, Move, Task, analyze, demote, move_tree, perform, set_read_only
 from tests.faults.contents import PORTS, Content
 from tests.faults.dying import standing

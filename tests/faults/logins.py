@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import make_url
 
-from local.postgres import SUPERUSER
+from ratesflow.local.postgres.server import SUPERUSER
 from tests.rotation import rotate
 
 LOGINS = {"loader": ("loader", "loader_clone"), "api": ("api", "api_clone")}

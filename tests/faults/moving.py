@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
-from database.reference import Port, Reference, ReferenceDataError, Region, check
+from ratesflow.database.reference import Port, Reference, ReferenceDataError, Region, check
 
 KINDS = ("port", "ports", "region", "empty", "new", "circle")
 """One port moves or several; a region gets another parent, or loses all of its ports; new ones; what is refused."""

@@ -24,27 +24,29 @@ Set = Callable[[object, str, object], None]
 
 def shrink_modules(set_: Set = setattr) -> None:
     """Lower the limits of this process, where the loader may be imported already; `set_` may undo it later."""
-    from loader import compact, digest, objects, prices, reading, spans, tables
+    from ratesflow.loader.batches import byte_ranges, digest, s3
+    from ratesflow.loader.files import read_shard
+    from ratesflow.loader.tasks import compact, copy_rows, merge_partitions
 
-    for module in (objects, prices):
+    for module in (s3, copy_rows):
         set_(module, "PART_BYTES", PART)
-    for module in (objects, reading):
+    for module in (s3, read_shard):
         set_(module, "BLOCK_BYTES", BLOCK)
-    set_(spans.shard_span, "__defaults__", (PART,))
+    set_(byte_ranges.shard_span, "__defaults__", (PART,))
     set_(digest.PartDigests.__init__, "__defaults__", (PART,))
-    set_(compact, "merges", partial(tables.merges, most=TABLES, minutes=MINUTES))
+    set_(compact, "merges", partial(merge_partitions.merges, most=TABLES, minutes=MINUTES))
     set_(compact, "REST", 0.0)
 
 
 def shrink_process() -> None:
     """Lower the limits of a process that is about to become a task, before anything else of it is imported."""
-    from loader import batch
+    from ratesflow.loader.batches import batch
 
     batch.PART_BYTES = STRUCK_PART
     if "compact" in sys.orig_argv:
-        from loader import tables
+        from ratesflow.loader.tasks import merge_partitions
 
-        tables.merges.__defaults__ = (TABLES, tables.ROWS, STRUCK_MINUTES)
+        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.ROWS, STRUCK_MINUTES)
 
 
 @contextmanager

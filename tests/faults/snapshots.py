@@ -9,8 +9,8 @@ from typing import Any
 
 import psycopg2
 
-from database.lanes import bucket, buckets
-from database.reference import Reference, stored
+from ratesflow.database.lanes import bucket, buckets
+from ratesflow.database.reference import Reference, stored
 from tests.faults.contents import Content
 from tests.tree import DISAGREE
 

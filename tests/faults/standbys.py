@@ -11,9 +11,9 @@ from pathlib import Path
 
 import psycopg2
 
-from local.postgres import POSTGRES_VERSIONS, SUPERUSER, VERSION, Postgres, start_postgres
-from local.processes import free_port, identity, python, start, stop
-from local.rds_master import MASTER
+from ratesflow.local.postgres.rds_master import MASTER
+from ratesflow.local.postgres.server import POSTGRES_VERSIONS, SUPERUSER, VERSION, Postgres, start_postgres
+from ratesflow.local.processes import free_port, identity, python, start, stop
 from tests.faults.asking import alone, asked
 from tests.faults.proxies import Wire
 
@@ -76,7 +76,9 @@ class Standbys:
         if self.api:
             stop(self.api, signal.SIGTERM, grace_seconds=10)
         url = f"postgresql://{user}:{password}@127.0.0.1:{self.wire.port}/{self._name}"
-        command = python("api", "--host", "127.0.0.1", "--port", str(self._port), "--workers", str(API_WORKERS))
+        command = python(
+            "ratesflow.api", "--host", "127.0.0.1", "--port", str(self._port), "--workers", str(API_WORKERS)
+        )
         self.api = start(command, self.folder / "api.log", environment={"DATABASE_URL": url})
 
     def lag(self, server: Postgres, seconds: float) -> None:

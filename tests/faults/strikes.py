@@ -103,12 +103,12 @@ def s3_cuts(field: Field, rng: random.Random) -> bool:
 def kill_aws(field: Field, _: random.Random) -> bool:
     """SIGKILL the embedded AWS, jobs and all; the stack starts it again and takes up what was under way."""
     field.aws_killed = True
-    return hit(field.part("local.aws"), signal.SIGKILL)
+    return hit(field.part("ratesflow.local.aws"), signal.SIGKILL)
 
 
 def kill_events(field: Field, _: random.Random) -> bool:
     """SIGKILL what hands the queue's messages to the handler."""
-    return hit(field.part("local.events"), signal.SIGKILL)
+    return hit(field.part("ratesflow.local.event_source_mapping"), signal.SIGKILL)
 
 
 def kill_api_worker(field: Field, rng: random.Random) -> bool:

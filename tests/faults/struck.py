@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from workflow.asl import definition_text
+from ratesflow.workflow.placeholders import definition_text
 
 TASKS = ("validate", "load", "commit", "discard")
 # How many points each task passes, about: `wait:N` with a larger N never stops it.

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from database.reference import builtin
-from loader.reading import read_shard
-from loader.report import FIRST_ERRORS, ReportWriter, ShardReport, merged
+from ratesflow.database.reference import builtin
+from ratesflow.loader.files.read_shard import read_shard
+from ratesflow.loader.files.report import FIRST_ERRORS, ReportWriter, ShardReport, merged
 from tests.faults.corpus import Case, cases
 from tests.loader.reading_files import fetch_from
 

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from database.reference import builtin
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.discard import discard
-from loader.gc import gc
-from loader.load import load
-from loader.reading import read_shard
-from loader.report import ReportWriter, merged
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.database.reference import builtin
+from ratesflow.loader.files.read_shard import read_shard
+from ratesflow.loader.files.report import ReportWriter, merged
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.api.service import Service
 from tests.faults.acts import move_tree
 from tests.faults.contents import PORTS as PORTS_WITH_PRICES
@@ -48,7 +48,7 @@ def part(stack: Stack, module: str) -> psutil.Process | None:
     with suppress(psutil.Error):
         for process in supervisor.children():
             with suppress(psutil.Error):
-                if process.cmdline()[1:3] == ["-m", module]:
+                if process.cmdline()[1:4] == ["-P", "-m", module]:
                     return process
     return None
 
@@ -57,9 +57,9 @@ def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp
     """The embedded AWS is killed, and its successor, and the database while it takes up work; the stack stays up."""
     own_stack.up()
     for number in range(4):
-        before = wait_for(lambda: part(own_stack, "local.aws"))
+        before = wait_for(lambda: part(own_stack, "ratesflow.local.aws"))
         before.kill()
-        wait_for(lambda before=before: (found := part(own_stack, "local.aws")) and found.pid != before.pid)
+        wait_for(lambda before=before: (found := part(own_stack, "ratesflow.local.aws")) and found.pid != before.pid)
         if number % 2:
             with suppress(OSError, ValueError):
                 os.kill(int((own_stack.home / "postgres" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from local.postgres import VERSION
+from ratesflow.local.postgres.server import VERSION
 from tests.faults.life import Life
 from tests.faults.small import shrink_modules
 from tests.fix_database import PASSWORD, Database, run_alone
@@ -31,7 +31,7 @@ def make_desk(
 ) -> Callable[[], tuple[Desk, Sequence[str]]]:
     """Makes a desk with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
     shrink_modules(monkeypatch.setattr)
-    monkeypatch.setattr("loader.database.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.CONNECT_SECONDS", 0.3)
     clone = rotate(servers(VERSION).url(), "loader", PASSWORD)
 
     def make() -> tuple[Desk, Sequence[str]]:

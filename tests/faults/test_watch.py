@@ -12,9 +12,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import psycopg2
 import pytest
 
-from loader.commit import commit
-from loader.load import load
-from loader.validate import validate
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.faults.contents import Content
 from tests.faults.invariants import LEFT
 from tests.faults.proxies import ShakyS3, Wire

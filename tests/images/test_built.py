@@ -15,8 +15,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from local.deploy import CREDENTIALS
-from local.processes import free_port
+from ratesflow.local.deploy import CREDENTIALS
+from ratesflow.local.processes import free_port
 from tests.images.containers import inspect, logs, run, started, terminate
 from tests.loader.samples import csv, parquet, rows
 from tests.local.conftest import Stack, new_stack

@@ -42,19 +42,26 @@ def test_copies_the_packages_that_its_code_imports(image: str) -> None:
     """What is copied is what the code imports, and .dockerignore lets nothing else of the checkout through."""
     sources = copied(stages(image)[0])
     packages = {source.partition("/")[0] for source in sources} - {"requirements"}
-    ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     imported = set()
     for path in (ROOT / image).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            imported |= {name.partition(".")[0] for name in names} & ours
-    assert packages == imported | {image} == {image, "database"}
+            imported |= {name.split(".")[1] for name in names if name.startswith("ratesflow.")}
+    assert packages == imported | {image, "ratesflow"} == {image, "database", "ratesflow"}
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[1] == "*"
     allowed = {line[1:] for line in ignored if line.startswith("!")}
     assert all(source in allowed or source.partition("/")[0] in allowed for source in sources)
-    assert allowed == {"api", "certificates", "loader", "database", "requirements/api.txt", "requirements/loader.txt"}
+    assert allowed == {
+        "api",
+        "certificates",
+        "loader",
+        "database",
+        "ratesflow",
+        "requirements/api.txt",
+        "requirements/loader.txt",
+    }
     assert "**/__pycache__" in ignored
 
 
@@ -64,7 +71,7 @@ def test_runs_as_nobody_and_gets_signals(image: str) -> None:
     _, final = stages(image)
     (user,) = rest_of(final, "USER")
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
-    assert exec_form(final, "ENTRYPOINT") == ["python", "-m", image]
+    assert exec_form(final, "ENTRYPOINT") == ["python", "-P", "-m", f"ratesflow.{image}"]
     assert rest_of(final, "STOPSIGNAL") == ["SIGTERM"]
     # Fargate gives a mount to root unless the image declares it; the loader alone writes, into its scratch space.
     assert set(rest_of(final, "VOLUME")) <= {'["/tmp"]'}
@@ -88,8 +95,8 @@ def test_says_what_it_is(image: str) -> None:
 def test_removes_no_file_that_is_used() -> None:
     """What the loader's image leaves out of its packages is not imported by them when the tasks' modules are."""
     program = (
-        "import sys, pkgutil, importlib, loader\n"
-        "for module in pkgutil.iter_modules(loader.__path__, 'loader.'):\n"
+        "import sys, pkgutil, importlib, ratesflow.loader as loader\n"
+        "for module in pkgutil.walk_packages(loader.__path__, 'ratesflow.loader.'):\n"
         "    if not module.name.endswith('__main__'): importlib.import_module(module.name)\n"
         "import pyarrow.csv, alembic.command\n"
         "print(*sorted(sys.modules))"

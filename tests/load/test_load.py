@@ -16,14 +16,15 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from local.deploy import deploy
+from ratesflow.local.deploy import deploy
+from ratesflow.workflow.cli import main
 from tests.faults.contents import FIRST_DAY, Content
 from tests.load.flood import Flood, bursts, steady
 from tests.local.conftest import Stack
 from tests.local.hands import databases, ended, send, wait_for
-from workflow.cli import main
 
 SECONDS = float(os.environ.get("RATESFLOW_LOAD_SECONDS", "12"))
+WATCHED = ("ratesflow.api", "ratesflow.local.aws", "ratesflow.local.event_source_mapping")
 RATE = float(os.environ.get("RATESFLOW_LOAD_RATE", "60"))
 P99_MS = float(os.environ.get("RATESFLOW_LOAD_P99_MS", "6000"))
 BURSTS, EACH = 2, 3
@@ -32,7 +33,7 @@ BURSTS, EACH = 2, 3
 def part(stack: Stack, module: str) -> psutil.Process:
     """Return a process of the stack by its module."""
     supervisor = psutil.Process(int((stack.home / "stack.pid").read_text()))
-    (found,) = [each for each in supervisor.children() if each.cmdline()[1:3] == ["-m", module]]
+    (found,) = [each for each in supervisor.children() if each.cmdline()[1:4] == ["-P", "-m", module]]
     return found
 
 
@@ -112,7 +113,7 @@ def _held(stack: Stack) -> dict[str, float]:
     ((rates,),) = stack.ask("SELECT count(*) FROM rates")
     ((disk,),) = stack.ask("SELECT pg_database_size(current_database())")
     files = sum(1 for path in (stack.home.parent / "tmp").rglob("*") if path.is_file())
-    descriptors = sum(_descriptors(stack, module) for module in ("api", "local.aws", "local.events"))
+    descriptors = sum(_descriptors(stack, module) for module in WATCHED)
     return {
         "processes": processes, "memory": memory / 2**20, "sessions": sessions, "tables": tables, "rates": rates,
         "files": files, "descriptors": descriptors, "disk": disk / 2**20,

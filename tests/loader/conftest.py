@@ -8,11 +8,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-from loader import digest, objects, parquet, prices, reading, spans
-from loader.batch import Batch
-from loader.database import connected
-from local.deploy import REGION, Clients
-from local.postgres import Postgres
+from ratesflow.loader.batches import byte_ranges, digest
+from ratesflow.loader.batches import s3 as objects
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.files import parquet, read_shard
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks import copy_rows
+from ratesflow.local.deploy import REGION, Clients
+from ratesflow.local.postgres.server import Postgres
 from tests.fix_database import Database
 
 _numbers = itertools.count(1)
@@ -70,13 +73,13 @@ def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 KiB, blocks and buffers of 2 KiB, so that a small file has many."""
-    monkeypatch.setattr(prices, "PART_BYTES", PART)
+    monkeypatch.setattr(copy_rows, "PART_BYTES", PART)
     monkeypatch.setattr(objects, "PART_BYTES", PART)
     monkeypatch.setattr(parquet, "BUFFER_BYTES", PART // 4)
     monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
-    for module in (objects, reading):
+    for module in (objects, read_shard):
         monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (PART,))
+    monkeypatch.setattr(byte_ranges.shard_span, "__defaults__", (PART,))
     monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 

@@ -17,7 +17,7 @@ _RUN = (
 
 
 def start(task: str, *arguments: str, patches: str = "pass", **environment: str) -> "subprocess.Popen[str]":
-    """Start `python -m loader TASK …` with the test's environment and more."""
+    """Start `python -m ratesflow.loader TASK …` with the test's environment and more."""
     code = _RUN.format(patches)
     return subprocess.Popen(
         [sys.executable, "-c", code, task, *arguments],

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
-from loader.copying import Source, copied
-from loader.digest import PartDigests
-from loader.formats import read_layout
-from loader.rates import lane_months
-from loader.reading import Reading, read_shard
-from loader.report import ReportWriter, ValidationReport, merged
-from loader.spans import Fetch, Span
+from ratesflow.loader.batches.byte_ranges import Fetch, Span
+from ratesflow.loader.batches.digest import PartDigests
+from ratesflow.loader.files.csv_stream import Source, copied
+from ratesflow.loader.files.detect import read_layout
+from ratesflow.loader.files.read_shard import Reading, read_shard
+from ratesflow.loader.files.report import ReportWriter, ValidationReport, merged
+from ratesflow.loader.freight.rates import lane_months
 
 Rates = dict[tuple[str, str, int], tuple[int, int]]
 PORTS = ["CNSHA", "NLRTM", "USNYC"]

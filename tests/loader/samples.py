@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 import pyarrow.parquet
 
-from database.reference import Reference, builtin
+from ratesflow.database.reference import Reference, builtin
 
 Row = tuple[str, str, date, int]
 

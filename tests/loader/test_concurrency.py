@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from loader import objects, shards
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.discard import discard
-from loader.errors import ClosedError, TransientError
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.loader.batches import s3, shards
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import ClosedError, TransientError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows
 
@@ -154,7 +154,7 @@ def test_a_zombie_attempt_is_ended_by_its_retry(desk: Desk) -> None:
 
 def test_a_lock_that_is_held_too_long_is_a_passing_fault(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that waits too long for the ledger's row gives up with the code that means: try again."""
-    monkeypatch.setattr("loader.database.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = desk18.send(csv(rows(ROWS, seed=500)))
     desk18.run(validate, batch)
     holder = desk18.database.connect()
@@ -170,13 +170,13 @@ def test_a_lock_that_is_held_too_long_is_a_passing_fault(desk18: Desk, monkeypat
 
 def test_a_shard_does_not_wait_for_one_that_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one shard is in the middle of its copy, another begins, ends and leaves; the slow one merges."""
-    monkeypatch.setattr("loader.database.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = desk.send(csv(rows(ROWS, seed=600)))
     first, second = (replace(batch, shard=shard, shards=2) for shard in range(2))
     for shard in (first, second):
         desk.run(validate, shard)
     copying, go_on = threading.Event(), threading.Event()
-    parts = objects.parts
+    parts = s3.parts
 
     def slow_parts(of, start, stop):
         if threading.current_thread().name.startswith("slow"):
@@ -184,7 +184,7 @@ def test_a_shard_does_not_wait_for_one_that_copies(desk: Desk, monkeypatch: pyte
             assert go_on.wait(30)
         yield from parts(of, start, stop)
 
-    monkeypatch.setattr(objects, "parts", slow_parts)
+    monkeypatch.setattr(s3, "parts", slow_parts)
     with ThreadPoolExecutor(1, thread_name_prefix="slow") as pool:
         # A batch of one part lies wholly in the last of two shards.
         slow = pool.submit(desk.run, load, second)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loader.chunks import Checker
-from loader.contract import COLUMNS, Price, RefusedFileError, parse_day, parse_line, parse_price
-from loader.formats import read_layout
-from loader.header import Header, read_header
-from loader.lines import whole_lines
-from loader.rows import Rows
+from ratesflow.loader.files.csv_header import Header, read_header
+from ratesflow.loader.files.detect import read_layout
+from ratesflow.loader.files.lines import whole_lines
+from ratesflow.loader.freight.csv_columns import Checker
+from ratesflow.loader.freight.rows import Rows
+from ratesflow.loader.freight.schema import COLUMNS, Price, RefusedFileError, parse_day, parse_line, parse_price
 from tests.fix_database import Database
 from tests.loader.reading_files import PORTS, copied_rows, validated
 

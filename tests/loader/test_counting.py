@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader import cells, shape
-from loader.cells import CellCounts
-from loader.chunks import Checker
-from loader.contract import COLUMNS
-from loader.header import Header
-from loader.rates import RateCounts, lane_months
-from loader.rows import Rows
+from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.freight import fixed_width, grouped_sums
+from ratesflow.loader.freight.csv_columns import Checker
+from ratesflow.loader.freight.grouped_sums import CellCounts
+from ratesflow.loader.freight.rates import RateCounts, lane_months
+from ratesflow.loader.freight.rows import Rows
+from ratesflow.loader.freight.schema import COLUMNS
 
 PORTS = ["CNSHA", "NLRTM", "USNYC"]
 LARGEST = 2**64 - 1
@@ -32,7 +32,7 @@ def test_cells_are_added_up_however_many_are_kept(pieces: list, kept: int, files
     counts = CellCounts(kept)
     expected: dict[int, list[int]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "MOST_FILES", files)
+        patch.setattr(grouped_sums, "MOST_FILES", files)
         for piece in pieces:
             counts.add(np.array(piece, dtype=np.uint64).reshape(-1, 3))
             for key, count, total in piece:
@@ -102,7 +102,7 @@ def test_lines_of_one_shape_are_split_and_taken_as_line_by_line(rows: list, colu
     order = [COLUMNS.index(column) for column in columns]
     data = "".join(",".join(row[at] for at in order) + next(ends) for row in rows).encode()
     checker = Checker(Header(tuple(columns), 0), PORTS)
-    found = shape.split(data, len(rows), checker.header)
+    found = fixed_width.split(data, len(rows), checker.header)
     assert found is not None
     split = {name: [found[name][1][code] for code in found[name][0].tolist()] for name in COLUMNS}
     assert list(zip(*(split[name] for name in COLUMNS), strict=True)) == rows
@@ -134,5 +134,5 @@ def test_lines_of_another_shape_are_left_to_pandas(name: str) -> None:
     for _ in range(5):
         text = [SHAPE] * 30
         text.insert(30 if name == "no line end" else dice.randrange(31), OTHERS[name])
-        assert shape.split("".join(text).encode(), 31, header) is None
-    assert shape.split((SHAPE * 31).encode(), 31, header) is not None
+        assert fixed_width.split("".join(text).encode(), 31, header) is None
+    assert fixed_width.split((SHAPE * 31).encode(), 31, header) is not None

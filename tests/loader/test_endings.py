@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from loader.commit import commit
-from loader.load import load
-from loader.validate import validate
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.processes import finish, sessions, start, wait_until
 from tests.loader.samples import csv, rows
@@ -85,11 +85,12 @@ def scene(desk: Desk, task: str) -> Scene:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of 8 KiB in this process, as in the tasks' own."""
-    from loader import digest, objects, prices, spans
+    from ratesflow.loader.batches import byte_ranges, digest, s3
+    from ratesflow.loader.tasks import copy_rows
 
-    for module in (objects, prices):
+    for module in (s3, copy_rows):
         monkeypatch.setattr(module, "PART_BYTES", 8192)
-    monkeypatch.setattr(spans.shard_span, "__defaults__", (8192,))
+    monkeypatch.setattr(byte_ranges.shard_span, "__defaults__", (8192,))
     monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (8192,))
 
 

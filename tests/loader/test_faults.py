@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from loader import faults
-from loader.batch import PART_BYTES, Batch
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.discard import discard
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.loader.batches.batch import PART_BYTES, Batch
+from ratesflow.loader.runtime import fault_injection
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows
 
@@ -33,7 +33,7 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
     context.set_forkserver_preload([__name__])
     for number in range(1, 200):
         given = [argument() if callable(argument) else argument for argument in arguments]
-        environment = {**os.environ, faults.VARIABLE: f"die:{number}"}
+        environment = {**os.environ, fault_injection.VARIABLE: f"die:{number}"}
         process = context.Process(target=_run, args=(environment, task, *given))
         process.start()
         process.join(60)
@@ -150,7 +150,7 @@ def test_undo_is_wholly_in_or_wholly_out(desk: Desk) -> None:
 
 def test_compaction_never_changes_what_is_visible(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed anywhere, sums stay; the next run finishes, and only merged rows are left."""
-    monkeypatch.setattr("loader.compact.LANES", 60)
+    monkeypatch.setattr("ratesflow.loader.tasks.compact.LANES", 60)
     work = Work(desk18, validate, load, commit)
     before = None
     for died in until_dead(compact, "run"):
@@ -179,7 +179,7 @@ def test_a_large_load_is_killed_and_done_again(desk18: Desk) -> None:
     context = multiprocessing.get_context("forkserver")
     died = 0
     for number in (12, 18, 20, 22, 24, 26, 28, 32, 36):
-        environment = {**os.environ, faults.VARIABLE: f"die:{number}"}
+        environment = {**os.environ, fault_injection.VARIABLE: f"die:{number}"}
         process = context.Process(target=_run, args=(environment, load, batch))
         process.start()
         process.join(60)

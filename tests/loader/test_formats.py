@@ -12,13 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from database import reference
-from loader import digest, objects
-from loader.commit import commit
-from loader.discard import discard
-from loader.errors import ClosedError
-from loader.load import load
-from loader.validate import validate
+from ratesflow.database import reference
+from ratesflow.loader.batches import digest, s3
+from ratesflow.loader.runtime.errors import ClosedError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.loader import samples
 from tests.loader.conftest import PART, Desk
 
@@ -162,11 +162,11 @@ def test_an_object_that_changes_while_it_is_read_is_told(desk18: Desk) -> None:
     """In a bucket without versions, the rest of another object is never read as the rest of this one."""
     desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"one")
     batch = replace(desk18.send(b"x"), key="plain", version="null")
-    batch = replace(batch, etag=objects.head(batch).etag)
-    assert b"".join(objects.parts(batch, 0, 3)) == b"one"
+    batch = replace(batch, etag=s3.head(batch).etag)
+    assert b"".join(s3.parts(batch, 0, 3)) == b"one"
     desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"two")
     with pytest.raises(ClosedError, match="changed while it was read"):
-        list(objects.parts(batch, 0, 3))
+        list(s3.parts(batch, 0, 3))
 
 
 @pytest.mark.parametrize(
@@ -181,8 +181,10 @@ def test_an_object_that_changes_while_it_is_read_is_told(desk18: Desk) -> None:
 def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tmp_path: Path) -> None:
     """The rows of text are copied without pandas and pyarrow, which would cost a start-up of half a second."""
     code = (
-        "import sys; from pathlib import Path; import loader.load; from loader.formats import read_layout;"
-        "from loader.copying import *; from loader.spans import Span; data = Path(sys.argv[1]).read_bytes();"
+        "import sys; from pathlib import Path; import ratesflow.loader.tasks.load;"
+        "from ratesflow.loader.files.detect import read_layout;"
+        "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import Span;"
+        "data = Path(sys.argv[1]).read_bytes();"
         "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
         "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size << 9);"
         "source = Source(fetch, size, Span(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
@@ -195,8 +197,9 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
 def test_validation_of_text_imports_no_pyarrow(name: str, tmp_path: Path) -> None:
     """pandas would load pyarrow as soon as it is installed, which costs 35 MB."""
     code = (
-        "import sys; from pathlib import Path; from database.reference import builtin;"
-        "from loader.reading import validate_file; report = validate_file(Path(sys.argv[1]), builtin());"
+        "import sys; from pathlib import Path; from ratesflow.database.reference import builtin;"
+        "from ratesflow.loader.files.read_shard import validate_file;"
+        "report = validate_file(Path(sys.argv[1]), builtin());"
         "assert report.accepted, report; print(*sys.modules)"
     )
     found = _modules(code, FORMATS[name], tmp_path)
@@ -218,11 +221,11 @@ def _modules(code: str, data: bytes, folder: Path) -> set[str]:
 def test_every_key_that_s3_takes_can_be_loaded(desk18: Desk, key: str) -> None:
     """Also names with empty parts, dots, control characters, spaces and what looks like an escape."""
     batch = desk18.send(FORMATS["csv"], key=key, force=True)
-    found = objects.head(batch)
+    found = s3.head(batch)
     assert (found.bytes, found.forced) == (len(FORMATS["csv"]), True)
-    assert b"".join(objects.parts(replace(batch, etag=found.etag), 5, found.bytes)) == FORMATS["csv"][5:]
+    assert b"".join(s3.parts(replace(batch, etag=found.etag), 5, found.bytes)) == FORMATS["csv"][5:]
     assert desk18.run(validate, batch).outcome == "accepted"
     assert desk18.run(load, batch).outcome == "loaded"
     assert desk18.run(commit, batch).outcome == "committed"
     with pytest.raises(ClosedError, match="is gone"):
-        objects.head(replace(batch, version="0" * 32))
+        s3.head(replace(batch, version="0" * 32))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loader.contract import RefusedFileError
-from loader.gunzip import unpacked
+from ratesflow.loader.files.gunzip import unpacked
+from ratesflow.loader.freight.schema import RefusedFileError
 from tests.loader.reading_files import copied_rows, counted, fetch_from, recounted, text_for_copy, validated
 
 HEADER = b"orig_code,dest_code,day,price\n"
@@ -66,7 +66,7 @@ def bomb(text: bytes, times: int) -> bytes:
 )
 def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file that unpacks to very much is refused long before it is unpacked whole."""
-    monkeypatch.setattr("loader.limits.HARMLESS_BYTES", 8_000_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 8_000_000)
     data = bomb(text, 100)
     tracemalloc.start()
     report, _ = validated(data)
@@ -79,7 +79,7 @@ def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypat
 
 def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both limits can be moved, up and down."""
-    monkeypatch.setattr("loader.limits.HARMLESS_BYTES", 100_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 100_000)
     data = bomb(ROW, 20_000)
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}
     monkeypatch.setenv("RATESFLOW_MAX_UNPACKED_RATIO", "2000")

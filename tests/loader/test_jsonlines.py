@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loader.contract import COLUMNS, Price
-from loader.jsonlines import as_csv, columns_of, parse_object
+from ratesflow.loader.files.jsonlines import as_csv, columns_of, parse_object
+from ratesflow.loader.freight.schema import COLUMNS, Price
 from tests.loader.reading_files import PORTS, copied_rows, counted, recounted, validated
 
 GOOD = {"orig_code": '"CNSHA"', "dest_code": '"NLRTM"', "day": '"2021-01-31"', "price": "5"}

@@ -11,15 +11,16 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from loader import digest, report, spans
-from loader.contract import COLUMNS, Price, parse_line
-from loader.copying import Source, copied
-from loader.digest import PartDigests, batch_digest
-from loader.formats import read_layout
-from loader.jsonlines import parse_object
-from loader.reading import Reading, read_shard
-from loader.report import ReportWriter, ShardReport, merged
-from loader.spans import shard_span
+from ratesflow.loader.batches import byte_ranges, digest
+from ratesflow.loader.batches.byte_ranges import shard_span
+from ratesflow.loader.batches.digest import PartDigests, batch_digest
+from ratesflow.loader.files import report
+from ratesflow.loader.files.csv_stream import Source, copied
+from ratesflow.loader.files.detect import read_layout
+from ratesflow.loader.files.jsonlines import parse_object
+from ratesflow.loader.files.read_shard import Reading, read_shard
+from ratesflow.loader.files.report import ReportWriter, ShardReport, merged
+from ratesflow.loader.freight.schema import COLUMNS, Price, parse_line
 from tests.loader.reading_files import PORTS, fetch_from, validated
 
 HEADER = b"orig_code,dest_code,day,price"
@@ -113,7 +114,7 @@ def test_rows_and_line_numbers_are_those_of_a_plain_reading_and_copy_takes_them(
     if packed:
         data = gzip.compress(data, mtime=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spans.shard_span, "__defaults__", (part,))
+        patch.setattr(byte_ranges.shard_span, "__defaults__", (part,))
         patch.setattr(digest.PartDigests.__init__, "__defaults__", (part,))
         found = read(data, shards, block)
         told = merged([one for one, _ in found])

@@ -7,17 +7,17 @@ from contextlib import closing
 import pytest
 from sqlalchemy import make_url
 
-from api.connections import Connections
-from api.queries import NEWS, session
-from database import reference, reference_change
-from database.migrate import migrate
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.gc import gc
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.postgres.queries import NEWS, session
+from ratesflow.database import reference, reference_change
+from ratesflow.database.migrate import migrate
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows
 from tests.rotation import rotate

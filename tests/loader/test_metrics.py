@@ -8,8 +8,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from loader import metrics
-from loader.batch import PART_BYTES, Batch
+from ratesflow.loader.batches.batch import PART_BYTES, Batch
+from ratesflow.loader.tasks import metrics
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows
 
@@ -17,7 +17,7 @@ from tests.loader.samples import csv, rows
 def run(task: str, *arguments: str, code: int = 0, **environ: str) -> list[dict[str, Any]]:
     """Run a task as Batch does, and return the lines that it wrote."""
     done = subprocess.run(
-        [sys.executable, "-m", "loader", task, *arguments],
+        [sys.executable, "-P", "-m", "ratesflow.loader", task, *arguments],
         capture_output=True, text=True, timeout=60, env=os.environ | environ,
     )  # fmt: skip
     assert done.returncode == code, done.stdout + done.stderr

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from loader import report
-from loader.validate import validate
+from ratesflow.loader.files import report
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.reading_files import validated
 

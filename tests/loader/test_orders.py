@@ -11,15 +11,15 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference, reference_change, versions
-from database.reference import Port, Reference
-from loader.batch import Batch
-from loader.commit import commit
-from loader.compact import compact
-from loader.errors import TransientError
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.database import reference, reference_change, versions
+from ratesflow.database.reference import Port, Reference
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.runtime.errors import TransientError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, daily, rows
 from tests.loader.test_shards import PRICES, run_all
@@ -120,7 +120,7 @@ def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: D
 
 def test_a_load_never_waits_for_reference_data(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """While reference data is being changed, for however long, batches are validated and loaded."""
-    monkeypatch.setattr("loader.database.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     with closing(desk18.database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("UPDATE reference_version SET version = version + 1")
         batch = desk18.send(csv(rows(500)))
@@ -132,8 +132,8 @@ def test_a_load_never_waits_for_reference_data(desk18: Desk, monkeypatch: pytest
 
 def test_a_load_outlasts_an_analyze(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """ANALYZE of the prices conflicts with attaching a table; the load waits for it, beyond any lock timeout."""
-    monkeypatch.setattr("loader.database.LOCK_TIMEOUT_SECONDS", 1)
-    monkeypatch.setattr("database.patience.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
     batch = desk18.send(csv(rows(500)))
     desk18.run(validate, batch)
     with closing(desk18.database.connect()) as holder, ThreadPoolExecutor(1) as pool:
@@ -202,7 +202,7 @@ def test_commits_of_the_same_bytes_come_one_after_the_other(desk18: Desk, monkey
 
     with ThreadPoolExecutor(2) as pool:
         with monkeypatch.context() as patch:
-            patch.setattr("loader.commit.make_visible", make_visible)
+            patch.setattr("ratesflow.loader.tasks.commit.make_visible", make_visible)
             first = pool.submit(desk18.run, commit, strong)
             assert almost.wait(30)
         second = pool.submit(desk18.run, commit, plain)
@@ -215,7 +215,7 @@ def test_commits_of_the_same_bytes_come_one_after_the_other(desk18: Desk, monkey
 def test_a_server_that_takes_no_writes_is_waited_for(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer's name leads to a demoted server, a task waits; its own statement there is a passing fault."""
     batch = desk18.send(csv(rows(100)))
-    monkeypatch.setattr("loader.database.PAUSE_SECONDS", 0.05)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.PAUSE_SECONDS", 0.05)
     name = desk18.database.name
     desk18.database.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with ThreadPoolExecutor(1) as pool:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from loader.contract import COLUMNS, Price, parse_line
-from loader.parquet import RangedFile
+from ratesflow.loader.files.parquet import RangedFile
+from ratesflow.loader.freight.schema import COLUMNS, Price, parse_line
 from tests.loader.reading_files import PORTS, copied_rows, counted, fetch_from, recounted, validated
 
 TEXTS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())]
@@ -163,7 +163,7 @@ def test_row_groups_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bomb_of_rows_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal rows take no room in Parquet; a file of very many is refused by its footer."""
-    monkeypatch.setattr("loader.limits.HARMLESS_BYTES", 1_000_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 1_000_000)
     (error,) = validated(file_of(table(500_000)))[0].errors
     assert (error["line"], error["reason"]) == (1, "unpacks_too_large")
 

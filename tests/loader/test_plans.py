@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from database import reference, reference_change
-from database.reference import Port, Reference
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.gc import gc
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.database import reference, reference_change
+from ratesflow.database.reference import Port, Reference
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import Row, csv
 from tests.loader.test_undo_and_compact import run
@@ -77,7 +77,7 @@ def touched(plan: dict[str, Any]) -> int:
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
     """Returns what each statement of the tasks has touched since it was asked last."""
-    monkeypatch.setattr("loader.faults.cursor_factory", lambda: PlanCursor)
+    monkeypatch.setattr("ratesflow.loader.runtime.fault_injection.cursor_factory", lambda: PlanCursor)
 
     def taken() -> Counter[str]:
         work = Counter(PlanCursor.work)

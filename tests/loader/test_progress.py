@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from loader import progress as module
-from loader.progress import Progress, watched
-from loader.report import ReportWriter
-from loader.spans import Span
+from ratesflow.loader.batches.byte_ranges import Span
+from ratesflow.loader.files import progress as module
+from ratesflow.loader.files.progress import Progress, watched
+from ratesflow.loader.files.report import ReportWriter
 
 
 class Clock:

@@ -8,10 +8,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import botocore.session
 import pytest
 
-from loader import objects
-from loader.batch import Batch
-from loader.errors import ClosedError, TaskError, TransientError, UsageError
-from loader.s3_errors import CODES, Answer, meaning_of
+from ratesflow.loader.batches import s3
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.s3_errors import CODES, Answer, meaning_of
+from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError, UsageError
 
 CLASS, TIER = "<StorageClass>GLACIER</StorageClass>", "<AccessTier>ARCHIVE_ACCESS</AccessTier>"
 # Status, code, more elements; the error that a reader ends with, and what it says. (Amazon S3 API Reference, "Error
@@ -81,12 +81,12 @@ def failing(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fai
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(objects, "RETRIES", {"max_retries": 0})
-    monkeypatch.setattr(objects, "ATTEMPTS", 2)
-    objects.store.cache_clear()
+    monkeypatch.setattr(s3, "RETRIES", {"max_retries": 0})
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+    s3.store.cache_clear()
     FailingS3.requests = 0
     yield FailingS3
-    objects.store.cache_clear()
+    s3.store.cache_clear()
 
 
 @pytest.mark.parametrize("key", ["incoming/prices.csv", "incoming//prices.csv"], ids=["usual", "odd key"])
@@ -98,7 +98,7 @@ def test_an_error_of_s3_ends_a_task_as_it_must(
     text = f"<Code>{code}</Code><Message>The &lt;words&gt; &amp; more</Message>{more}<RequestId>AB</RequestId>"
     failing.answer = status, f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'.encode()
     batch = Batch("b", "bucket", key, "v1")
-    for read in (lambda: objects.head(batch), lambda: list(objects.parts(batch, 0, 5))):
+    for read in (lambda: s3.head(batch), lambda: list(s3.parts(batch, 0, 5))):
         failing.requests = 0
         with pytest.raises(TaskError) as failed:
             read()
@@ -117,7 +117,7 @@ def test_writing_is_explained_too(failing: type[FailingS3]) -> None:
     """A result that may not be written ends the task at once, and says which right is missing."""
     failing.answer = 403, b"<Error><Code>AccessDenied</Code><Message>not authorized: s3:PutObject</Message></Error>"
     with pytest.raises(UsageError, match=r"cannot write s3://bucket/results/x: S3 denies.*not authorized: s3:PutObj"):
-        objects.put("bucket", "results/x", b"data", "text/plain")
+        s3.put("bucket", "results/x", b"data", "text/plain")
     assert failing.requests == 1
 
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loader.commit import commit
-from loader.database import connected
-from loader.load import load
-from loader.rates import RateCounts
-from loader.rates_digest import RatesDigest, rates_digest
-from loader.rows import Rows
-from loader.undo import undo
-from loader.validate import validate
+from ratesflow.loader.freight.rates import RateCounts
+from ratesflow.loader.freight.rates_digest import RatesDigest, rates_digest
+from ratesflow.loader.freight.rows import Rows
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader import samples
 from tests.loader.conftest import Desk
 from tests.loader.test_formats import FORMATS, run_all

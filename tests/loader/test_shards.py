@@ -14,23 +14,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from psycopg2 import OperationalError
 
-from loader import merge, prices, report, spans
-from loader.batch import Batch
-from loader.commit import commit
-from loader.digest import PartDigests
-from loader.discard import discard
-from loader.errors import ClosedError, TaskError, TransientError
-from loader.load import load
-from loader.results import Result
-from loader.spans import Span, SpanReader, shard_span
-from loader.validate import validate
+from ratesflow.loader.batches import byte_ranges
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.byte_ranges import Span, SpanReader, shard_span
+from ratesflow.loader.batches.digest import PartDigests
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.files import report
+from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError
+from ratesflow.loader.tasks import copy_rows, finalize
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import PART, Desk
 from tests.loader.samples import csv, rows
 
 HEADER = b"h\n"
 
 
-def fetch_from(data: bytes, part: int) -> spans.Fetch:
+def fetch_from(data: bytes, part: int) -> byte_ranges.Fetch:
     def fetch(start: int, stop: int) -> Iterator[bytes]:
         for at in range(start, stop, part):
             yield data[at : min(at + part, stop)]
@@ -141,7 +143,7 @@ def test_a_report_is_the_same_however_the_batch_was_split(
     desk18: Desk, monkeypatch: pytest.MonkeyPatch, listed: int
 ) -> None:
     """Errors, runs of empty lines, unknown ports and the list, cut or whole, are those of one task."""
-    for module in (report, merge):
+    for module in (report, finalize):
         monkeypatch.setattr(module, "LISTED_ERRORS", listed)
     lines = csv(PRICES).decode().split("\n")
     for at in range(1, 6000, 3):
@@ -213,7 +215,7 @@ def test_a_half_that_fails_is_all_that_is_copied_again(desk: Desk, monkeypatch: 
     """Whichever connection of a large shard fails, the next attempt stages each row once."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
-    copied = prices._copy
+    copied = copy_rows._copy
     ran: list[str] = []
     second_is_done = threading.Event()
 
@@ -230,14 +232,14 @@ def test_a_half_that_fails_is_all_that_is_copied_again(desk: Desk, monkeypatch: 
             threading.Timer(0.5, second_is_done.set).start()
         return done
 
-    monkeypatch.setattr(prices, "_copy", fails)
+    monkeypatch.setattr(copy_rows, "_copy", fails)
     with pytest.raises(TransientError, match="the connection broke"):
         desk.run(load, batch)
     assert sorted(ran) == ["first", "second"]
     staged = desk.database.one("SELECT count(*) FROM staging_1")
     assert (staged > 0) == (side == "first")  # the second half, which has a transaction of its own
     ran.clear()
-    monkeypatch.setattr(prices, "_copy", lambda *arguments: (ran.append("copied"), copied(*arguments))[1])
+    monkeypatch.setattr(copy_rows, "_copy", lambda *arguments: (ran.append("copied"), copied(*arguments))[1])
     assert desk.run(load, batch).rows == len(PRICES)
     assert len(ran) == (1 if side == "first" else 2)
     assert desk.run(commit, batch).outcome == "committed"
@@ -251,7 +253,9 @@ def test_a_discard_ends_both_halves(desk: Desk, monkeypatch: pytest.MonkeyPatch)
     """A batch that is closed while a half of it is staged already leaves nothing."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
-    monkeypatch.setattr("loader.load._copy_rates", lambda *_: (_ for _ in ()).throw(OperationalError("broke")))
+    monkeypatch.setattr(
+        "ratesflow.loader.tasks.load._copy_rates", lambda *_: (_ for _ in ()).throw(OperationalError("broke"))
+    )
     with pytest.raises(TransientError):
         desk.run(load, batch)
     assert desk.run(discard, batch).outcome == "discarded"

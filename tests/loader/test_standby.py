@@ -13,15 +13,15 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from database.sqlstates import Kind, kind_of
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.load import load
-from loader.undo import undo
-from loader.validate import validate
-from local.postgres import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
-from local.processes import free_port, identity
+from ratesflow.database.sqlstates import Kind, kind_of
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
+from ratesflow.local.postgres.server import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
+from ratesflow.local.processes import free_port, identity
 from tests.fix_database import PASSWORD
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows

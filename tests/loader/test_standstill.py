@@ -11,19 +11,19 @@ import time
 import psycopg2
 import pytest
 
-from loader import watchdog
-from loader.blocks import BlockReader
-from loader.database import LOCK_TIMEOUT_SECONDS, connected
+from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.runtime import watchdog
+from ratesflow.loader.runtime.connection import LOCK_TIMEOUT_SECONDS, connected
+from ratesflow.workflow.job_definitions import RUN_SECONDS
 from tests.loader.conftest import Desk
 from tests.loader.processes import finish, start, wait_until
 from tests.loader.samples import csv, rows
-from workflow.jobs import RUN_SECONDS
 
 _BROKEN_HALVES = """
 import faulthandler, gc, threading
 from loader import objects
-from loader.batch import Batch
-from loader.blocks import BlockReader
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.files.streams import BlockReader
 
 class Part:
     def __init__(self, batch, at, stop): self.at, self.stop = at, stop

@@ -7,13 +7,13 @@ from datetime import date
 
 import pytest
 
-from database import reference, reference_change
-from database.region_rates import fit_tree
-from loader.commit import commit
-from loader.discard import discard
-from loader.errors import ClosedError, TaskError
-from loader.load import load
-from loader.validate import validate
+from ratesflow.database import reference, reference_change
+from ratesflow.database.region_rates import fit_tree
+from ratesflow.loader.runtime.errors import ClosedError, TaskError
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.discard import discard
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, daily, rows
 

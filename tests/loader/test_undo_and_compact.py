@@ -6,17 +6,17 @@ from typing import Any
 import psycopg2
 import pytest
 
-from database import reference, reference_change
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.errors import ClosedError, UsageError
-from loader.gc import gc
-from loader.load import load
-from loader.tables import merges
-from loader.undo import undo
-from loader.upkeep import Upkeep
-from loader.validate import validate
+from ratesflow.database import reference, reference_change
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import ClosedError, UsageError
+from ratesflow.loader.runtime.upkeep import Upkeep
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.merge_partitions import merges
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, daily, rows
 

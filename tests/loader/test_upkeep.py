@@ -7,19 +7,19 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from loader import compact as compacting
-from loader import metrics
-from loader.commit import commit
-from loader.compact import compact
-from loader.database import connected
-from loader.discard import discard, drop_rows
-from loader.errors import TaskError
-from loader.gc import gc
-from loader.load import load
-from loader.tables import GROUP_TABLES, Table, groups, merges
-from loader.undo import undo
-from loader.upkeep import Upkeep
-from loader.validate import validate
+from ratesflow.loader.runtime.connection import connected
+from ratesflow.loader.runtime.errors import TaskError
+from ratesflow.loader.runtime.upkeep import Upkeep
+from ratesflow.loader.tasks import compact as compacting
+from ratesflow.loader.tasks import metrics
+from ratesflow.loader.tasks.commit import commit
+from ratesflow.loader.tasks.compact import compact
+from ratesflow.loader.tasks.discard import discard, drop_rows
+from ratesflow.loader.tasks.gc import gc
+from ratesflow.loader.tasks.load import load
+from ratesflow.loader.tasks.merge_partitions import GROUP_TABLES, Table, groups, merges
+from ratesflow.loader.tasks.undo import undo
+from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import Desk
 from tests.loader.samples import csv, rows
 from tests.loader.test_undo_and_compact import committed, counts, expected, run, tables
@@ -97,8 +97,8 @@ def test_a_piece_that_fails_stops_no_other(desk18: Desk, monkeypatch: pytest.Mon
 
 def test_a_lock_is_tried_again_and_then_left_to_the_next_run(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Lanes that somebody holds are left, the others are merged, and the run ends well."""
-    monkeypatch.setattr("loader.database.LOCK_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("loader.upkeep.PAUSE_SECONDS", 0)
+    monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("ratesflow.loader.runtime.upkeep.PAUSE_SECONDS", 0)
     monkeypatch.setattr(compacting, "LANES", 20)
     committed(desk18, rows(500, seed=1), "a")
     with closing(desk18.database.connect()) as holder, holder.cursor() as cursor:
@@ -178,7 +178,7 @@ def test_hidden_rates_of_an_undo_that_died_are_dropped(desk18: Desk) -> None:
     """The negative of an undo that was killed before its end is dropped by gc; the batch stays as it was."""
     batch = committed(desk18, rows(100))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("loader.undo.fit_tree", lambda *_: 1 / 0)
+        patch.setattr("ratesflow.loader.tasks.undo.fit_tree", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(desk18, undo, batch.batch_id)
     assert desk18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") > 0
@@ -219,7 +219,7 @@ def test_the_changes_of_long_ago_are_forgotten(desk18: Desk, monkeypatch: pytest
 
 def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A query over the prices that lasts holds up the merge, and the merge holds up no load."""
-    monkeypatch.setattr("database.patience.LOCK_SECONDS", 0.2)
+    monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
     many_tables(desk18, 150)
     with closing(desk18.database.connect()) as person, person.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM prices WHERE batch_no = 1")
@@ -232,8 +232,8 @@ def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkey
 
 def test_who_reads_prices_holds_up_no_outcome(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
-    monkeypatch.setattr("loader.discard.DROP_SECONDS", 0.3)
-    monkeypatch.setattr("database.patience.LOCK_SECONDS", 0.1)
+    monkeypatch.setattr("ratesflow.loader.tasks.discard.DROP_SECONDS", 0.3)
+    monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.1)
     first, twin = (desk18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")
     for batch in (first, twin):
         desk18.run(validate, batch)

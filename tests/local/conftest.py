@@ -14,8 +14,8 @@ import psutil
 import psycopg2
 import pytest
 
-from local.deploy import Clients, clients
-from local.processes import free_port
+from ratesflow.local.deploy import Clients, clients
+from ratesflow.local.processes import free_port
 
 RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
 

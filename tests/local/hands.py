@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 from sqlalchemy import make_url
 
-from local.deploy import Databases
+from ratesflow.local.deploy import Databases
 from tests.local.conftest import Stack
 
 
@@ -41,7 +41,7 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
 
 def _is(process: psutil.Process, command: list[str], endpoint: str, task: str, batch: str) -> bool:
     return (
-        command[1:4] == ["-m", "loader", task]
+        command[1:5] == ["-P", "-m", "ratesflow.loader", task]
         and any(part.startswith(batch) for part in command)
         and process.environ().get("AWS_ENDPOINT_URL") == endpoint
     )
@@ -114,13 +114,17 @@ class Hand(threading.Thread):
                 process.send_signal(self.number)
                 self.hit.add(process.pid)
                 self.left -= 1
-        elif command and command[1:3] != ["-m", "local.aws"]:  # what starts a task looks so until it is one
+        elif command and command[1:4] != [
+            "-P",
+            "-m",
+            "ratesflow.local.aws",
+        ]:  # what starts a task looks so until it is one
             self._others.add(process.pid)
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
     """Upload a file and return the name of the execution that its arrival starts."""
-    from workflow.trigger import execution_name
+    from ratesflow.workflow.trigger import execution_name
 
     path = path / f"{name}.csv"
     path.write_bytes(data)

@@ -37,7 +37,7 @@ def test_a_batch_is_committed_and_answered(stack: Stack, tmp_path: Path) -> None
 
 
 def _reference() -> Any:
-    from database.reference import builtin
+    from ratesflow.database.reference import builtin
 
     return builtin()
 

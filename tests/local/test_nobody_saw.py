@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from local.aws.settings import default_slots
-from local.events import WAIT_SECONDS
+from ratesflow.local.aws.settings import default_slots
+from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, ended, left, own_role, send, start, state, wait_for

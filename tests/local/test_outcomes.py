@@ -11,12 +11,12 @@ from urllib.request import urlopen
 
 import pytest
 
+from ratesflow.workflow.client import start as starting
+from ratesflow.workflow.client.environment import find_environment
+from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Mailbox, ended, left, start, state, wait_for
-from workflow import starting
-from workflow.environment import find_environment
-from workflow.trigger import execution_name
 
 
 @pytest.fixture(scope="module")

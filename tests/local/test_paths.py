@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, ended, left, send, signal_to, start, state, tasks_of, wait_for
-from workflow.trigger import execution_name
 
 
 @pytest.fixture(scope="module")

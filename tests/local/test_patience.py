@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from local import patience, supervisor
-from local.home import Home
-from local.processes import StackError
-from local.supervisor import Ports, Stack
+from ratesflow.local import startup, supervisor
+from ratesflow.local.processes import StackError
+from ratesflow.local.state_directory import Home
+from ratesflow.local.supervisor import Ports, Stack
 
 BUSY = "import sys, time, pathlib\nend = time.time() + 4\nwhile time.time() < end: pass\n"
 BUSY += "pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
@@ -18,7 +18,7 @@ BUSY += "pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
 @pytest.fixture
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack that has started nothing, and gives up what is quiet for a second and a half."""
-    monkeypatch.setattr(patience, "QUIET_SECONDS", 1.5)
+    monkeypatch.setattr(startup, "QUIET_SECONDS", 1.5)
     monkeypatch.setattr(supervisor, "START_SECONDS", 1.5, raising=False)
     home = Home(tmp_path)
     home.prepare()

@@ -13,19 +13,19 @@ import psutil
 import psycopg2
 import pytest
 
-from database.migrate import migrate
-from local import postgres
-from local.home import Home
-from local.processes import free_port
-from local.rds_master import MASTER
-from local.supervisor import DATABASE, LOGINS, Ports, Stack
+from ratesflow.database.migrate import migrate
+from ratesflow.local.postgres import server as postgres
+from ratesflow.local.postgres.rds_master import MASTER
+from ratesflow.local.processes import free_port
+from ratesflow.local.state_directory import Home
+from ratesflow.local.supervisor import DATABASE, LOGINS, Ports, Stack
 from tests.fix_database import run_alone
 from tests.local.hands import wait_for
 
 KILLED = """
 import os, signal, sys, time
 from pathlib import Path
-from local.postgres import start_postgres
+from ratesflow.local.postgres.server import start_postgres
 data = Path(sys.argv[1])
 server = start_postgres(data, int(sys.argv[2]), "only-for-tests", data.with_suffix(".log"))
 os.kill(server.process.pid, signal.SIGKILL)

@@ -7,12 +7,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from local.deploy import CREDENTIALS, deploy
+from ratesflow.local.deploy import CREDENTIALS, deploy
+from ratesflow.workflow.placeholders import definition_text
+from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
-from workflow.asl import definition_text
-from workflow.settings import WorkflowSettings
 
 
 def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
@@ -59,8 +59,8 @@ def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
     """Make the workflow of another team with the SDK: their names, their load, a step of their own."""
     import boto3
 
-    from workflow.definition import ingestion_workflow
-    from workflow.states import BatchJob, Graph
+    from ratesflow.workflow.definition import ingestion_workflow
+    from ratesflow.workflow.sdk import BatchJob, Graph
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

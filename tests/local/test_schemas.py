@@ -70,9 +70,9 @@ def test_documents_of_an_execution(stack: Stack, tmp_path: Path, kind: str) -> N
 
 def test_notification_of_gc_is_like_the_state_machines() -> None:
     """What gc sends for a batch that it closed has the same schema."""
-    from loader.batch import Batch
-    from loader.notification import of
-    from loader.results import Result
+    from ratesflow.loader.batches.batch import Batch
+    from ratesflow.loader.batches.notification import of
+    from ratesflow.loader.batches.results import Result
 
     batch = Batch("name", "bucket", "incoming/a.csv", "v1", "arn:aws:states:…")
     check("notification", of(batch, Result("gc", "name", "failed", message="stopped"), {"validate": 1.5}))

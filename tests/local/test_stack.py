@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from local.home import Home
+from ratesflow.local.state_directory import Home
+from ratesflow.workflow.cli import main
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import wait_for
-from workflow.cli import main
 
 
 def test_up_twice_and_down_twice_are_harmless(own_stack: Stack) -> None:

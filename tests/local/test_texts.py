@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from loader.words import plain
+from ratesflow.loader.runtime.texts import plain
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, ended, start, state

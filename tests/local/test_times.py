@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from local.deploy import deploy
+from ratesflow.local.deploy import deploy
+from ratesflow.workflow.definition import definition_json, ingestion_workflow
+from ratesflow.workflow.placeholders import fill_places
+from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
-from workflow.asl import fill_places
-from workflow.definition import definition_json, ingestion_workflow
-from workflow.settings import WorkflowSettings
 
 
 @pytest.fixture

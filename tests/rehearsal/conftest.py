@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from local.deploy import CREDENTIALS
+from ratesflow.local.deploy import CREDENTIALS
 from tests.local.conftest import Stack, new_stack
 from tests.rehearsal import progress, stand_ins
 from tests.rehearsal.runner import Runner, environment_of

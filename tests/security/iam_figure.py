@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from local.names import PREFIX
-from local.roles import ELSEWHERE, FILE
+from ratesflow.local.names import PREFIX
+from ratesflow.local.roles import ELSEWHERE, FILE
 from tests.local.conftest import Stack
 
 Right = tuple[str, str, str]

@@ -6,12 +6,12 @@ import signal
 import subprocess
 from pathlib import Path
 
-from local.roles import role_arn
-from local.schedule import Schedule
+from ratesflow.local.roles import role_arn
+from ratesflow.local.scheduler import Schedule
+from ratesflow.workflow.client.environment import NEEDED, parameter_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
 from tests.local.hands import Hand, ended, send, signal_to, start, tasks_of, wait_for
-from workflow.environment import NEEDED, parameter_name
 
 BAD = b"DEHAM,CNSGH,2026-01-01,abc\n"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from local.aws.iam.policy import Ask, decide, parse
-from local.events import WAIT_SECONDS
-from local.names import ACCOUNT, PREFIX, REGION, arn
-from local.roles import FILE
+from ratesflow.local.aws.iam.policy import Ask, decide, parse
+from ratesflow.local.event_source_mapping import WAIT_SECONDS
+from ratesflow.local.names import ACCOUNT, PREFIX, REGION, arn
+from ratesflow.local.roles import FILE
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack, new_stack
 from tests.local.hands import ended, send, start, state, wait_for

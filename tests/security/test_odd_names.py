@@ -9,11 +9,11 @@ from urllib.parse import quote, urlsplit
 import pytest
 from click.testing import CliRunner, Result
 
+from ratesflow.workflow.cli import main
+from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import ended, state
-from workflow.cli import main
-from workflow.trigger import execution_name
 
 NAMES = [
     "<img src=x onerror=alert(1)>.csv",

@@ -4,7 +4,7 @@ import psycopg2
 import pytest
 from psycopg2 import DatabaseError, errors
 
-from local.rds_master import MASTER
+from ratesflow.local.postgres.rds_master import MASTER
 from tests.fix_database import Database
 
 REFUSED = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.InvalidGrantOperation)

@@ -111,7 +111,9 @@ def test_a_database_that_refuses_is_told_of_without_its_password() -> None:
         "AWS_SECRET_ACCESS_KEY": "planted-Key-77",
     }
     told |= {"AWS_DEFAULT_REGION": "eu-central-2", "AWS_MAX_ATTEMPTS": "1"}
-    code = "import sys, loader.database as d, loader.__main__ as m; d.CONNECT_SECONDS = 1; "
+    code = (
+        "import sys, ratesflow.loader.runtime.connection as d, ratesflow.loader.__main__ as m; d.CONNECT_SECONDS = 1; "
+    )
     code += "m._last_words = lambda *_: None; sys.exit(m.main(['ledger', '--run', 'r']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, **told}, timeout=60)
     said = done.stdout + done.stderr

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from api.connections import Connections, DatabaseAwayError
-from api.queries import session
-from database.connect import connect, database_url
+from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
+from ratesflow.api.postgres.queries import session
+from ratesflow.database.connect import connect, database_url
 from tests.fix_database import PASSWORD, Database
 
 WANTS_TLS = struct.pack("!ii", 8, 80877103)

@@ -3,14 +3,14 @@
 import inspect
 import re
 
-import api.__main__ as api_main
-from api import wsgi
-from loader import metrics
+import ratesflow.api.__main__ as api_main
+from ratesflow.api.server import wsgi
+from ratesflow.loader.tasks import metrics
+from ratesflow.workflow import trigger
+from ratesflow.workflow.client.environment import NEEDED, OPTIONAL, parameter_name
+from ratesflow.workflow.settings import SIDE_FILES
 from tests.terraform.replaced import REPLACING
 from tests.terraform.sources import TERRAFORM, keys, number, text, variables
-from workflow import trigger
-from workflow.environment import NEEDED, OPTIONAL, parameter_name
-from workflow.settings import SIDE_FILES
 
 
 def test_parameters_are_what_the_command_line_reads():

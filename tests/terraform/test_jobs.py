@@ -5,17 +5,23 @@ import re
 
 import pytest
 
+from ratesflow.workflow.job_definitions import (
+    BATCH_TASKS,
+    DEFINITIONS_FILE,
+    MAINTENANCE_TASKS,
+    definitions_text,
+    job_definitions,
+)
+from ratesflow.workflow.job_definitions import JobSettings as Settings
+from ratesflow.workflow.placeholders import definition_text, places
+from ratesflow.workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
 from tests.terraform.sources import ROOT, keys, number, text, words
-from workflow.asl import definition_text, places
-from workflow.jobs import BATCH_TASKS, DEFINITIONS_FILE, MAINTENANCE_TASKS, definitions_text, job_definitions
-from workflow.jobs import JobSettings as Settings
-from workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
 
 TASKS = [*BATCH_TASKS, *MAINTENANCE_TASKS]
 
 
 def test_the_file_is_what_the_code_says():
-    """`python -m workflow.jobs` writes the file that Terraform reads."""
+    """`python -m ratesflow.workflow.job_definitions` writes the file that Terraform reads."""
     assert DEFINITIONS_FILE.read_text(encoding="utf-8") == definitions_text()
 
 

@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from api.metrics import NAMESPACE as API_NAMESPACE
-from api.metrics import UNITS as API_UNITS
-from api.metrics import Metrics
-from loader import metrics as loader_metrics
+from ratesflow.api.server.metrics import NAMESPACE as API_NAMESPACE
+from ratesflow.api.server.metrics import UNITS as API_UNITS
+from ratesflow.api.server.metrics import Metrics
+from ratesflow.loader.tasks import metrics as loader_metrics
 from tests.terraform.sources import ROOT, keys, text
 
 ALARMS = ("alarms_workflow.tf", "alarms_api.tf", "alarms_database.tf")

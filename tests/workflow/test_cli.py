@@ -13,12 +13,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from workflow.asl import definition_text
-from workflow.cli import main
-from workflow.cli.ingest import WORST_FIRST
-from workflow.cli.rates import sparkline
-from workflow.environment import LOCAL_ONLY, NEEDED
-from workflow.sample_batch import sample_lines
+from ratesflow.workflow.cli import main
+from ratesflow.workflow.cli.ingest import WORST_FIRST
+from ratesflow.workflow.cli.rates import sparkline
+from ratesflow.workflow.client.environment import LOCAL_ONLY, NEEDED
+from ratesflow.workflow.client.sample_batch import sample_lines
+from ratesflow.workflow.placeholders import definition_text
 
 PORTS = ["AAAAA", "BBBBB", "CCCCC"]
 
@@ -69,7 +69,7 @@ def test_help_has_a_sentence_an_example_and_exit_codes(run, path):
 def test_help_is_quick():
     """`ratesflow --help` takes less than 0.4 seconds of a processor, whatever else the machine does."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-c", "from workflow.cli import main; main(['--help'])"]
+    command = [sys.executable, "-c", "from ratesflow.workflow.cli import main; main(['--help'])"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert "ingest" in done.stdout
@@ -79,7 +79,7 @@ def test_help_is_quick():
 def test_help_imports_nothing_slow():
     """The command line by itself imports no boto3, no rich, no SDK, no HTTP, no database, no stack."""
     slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'http', 'local', 'database'}"
-    code = f"import sys, workflow.cli; print(sorted({slow} & {{m.split('.')[0] for m in sys.modules}}))"
+    code = f"import sys, ratesflow.workflow.cli; print(sorted({slow} & {{m.split('.')[0] for m in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -173,7 +173,7 @@ def test_file_that_cannot_be_written_is_told(run):
 def completed(run, line, **variables):
     """Return what a shell would complete at the end of a line."""
     words = {"_RATESFLOW_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
-    code = "import sys; sys.argv = ['ratesflow']; from workflow.cli import main; main(prog_name='ratesflow')"
+    code = "import sys; sys.argv = ['ratesflow']; from ratesflow.workflow.cli import main; main(prog_name='ratesflow')"
     environment = {**os.environ, **words, **variables}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     assert done.stderr == ""

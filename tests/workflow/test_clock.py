@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from click.testing import CliRunner
 
-from workflow import executions
-from workflow.cli import main
-from workflow.clock import iso, moment
-from workflow.executions import Execution
+from ratesflow.workflow.cli import main
+from ratesflow.workflow.client import executions
+from ratesflow.workflow.client.executions import Execution
+from ratesflow.workflow.timestamps import iso, moment
 
 STARTED = datetime(2021, 1, 31, 12, 20, tzinfo=timezone(timedelta(hours=9)))  # boto3 gives the zone of the machine
 LEDGER = {
@@ -35,8 +35,8 @@ def tokyo(monkeypatch):
     ended = STARTED + timedelta(seconds=66)
     found = Execution("arn:b", "b", "SUCCEEDED", STARTED, ended, {"key": "k"}, {"outcome": "committed", "rows": 3})
     monkeypatch.setattr(executions, "list_executions", lambda *_: [found])
-    monkeypatch.setattr("workflow.cli.ledger._run", lambda *_: {"data": [LEDGER]})
-    monkeypatch.setattr("workflow.cli.context.Where.environment", lambda _: None)
+    monkeypatch.setattr("ratesflow.workflow.cli.ledger._run", lambda *_: {"data": [LEDGER]})
+    monkeypatch.setattr("ratesflow.workflow.cli.context.Where.environment", lambda _: None)
     yield lambda *arguments: CliRunner().invoke(main, arguments).output
     monkeypatch.undo()
     os.environ.pop("TZ", None)

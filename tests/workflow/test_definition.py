@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from state_parameters import wrong_parameters
 
-from workflow.asl import DEFINITION_FILE, definition_text, fill_places, places
-from workflow.jobs import ATTEMPTS, BATCH_TASKS, JobSettings, job_definitions
-from workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
-from workflow.trigger import execution_name
+from ratesflow.workflow.job_definitions import ATTEMPTS, BATCH_TASKS, JobSettings, job_definitions
+from ratesflow.workflow.placeholders import DEFINITION_FILE, definition_text, fill_places, places
+from ratesflow.workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
+from ratesflow.workflow.trigger import execution_name
 
 ASL = Path(__file__).with_name("asl")
 CACHE = Path(sys.prefix) / "asl"
@@ -76,15 +76,15 @@ def ways_from(state):
 
 
 def test_file_is_what_the_code_makes():
-    """definition.asl.json holds what the code builds; `python -m workflow.definition` rewrites it."""
-    from workflow.definition import definition_json, ingestion_workflow
+    """definition.asl.json holds what the code builds; `python -m ratesflow.workflow.definition` rewrites it."""
+    from ratesflow.workflow.definition import definition_json, ingestion_workflow
 
     assert DEFINITION_FILE.read_text() == definition_json(ingestion_workflow())
 
 
 def test_importing_the_sdk_leaves_the_root_logger_alone():
     """Building the definition neither prints nor silences the loggers of the program."""
-    code = "import logging, workflow.definition; print(logging.getLogger().level)"
+    code = "import logging, ratesflow.workflow.definition; print(logging.getLogger().level)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout.strip(), done.stderr) == ("30", "")
 
@@ -223,8 +223,8 @@ def test_places_are_filled():
 
 def test_another_team_adds_a_step():
     """A step of one's own runs between load and commit, and its failure discards the batch."""
-    from workflow.definition import definition_json, ingestion_workflow
-    from workflow.states import BatchJob
+    from ratesflow.workflow.definition import definition_json, ingestion_workflow
+    from ratesflow.workflow.sdk import BatchJob
 
     own = BatchJob("Approve", parameters={"JobName": "a", "JobQueue": "q", "JobDefinition": "d"}, result_path=None)
     settings = WorkflowSettings(job_queue="their-queue", environment="theirs")

@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from workflow.cli import main
+from ratesflow.workflow.cli import main
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 README_LINES = [line.removeprefix("$ ") for line in README.splitlines() if line.startswith("$ ratesflow ")]

@@ -7,7 +7,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from workflow.environment import (
+from ratesflow.workflow.client.environment import (
     LOCAL_ONLY,
     NEEDED,
     Environment,

@@ -11,9 +11,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from workflow.cli import main
-from workflow.cli.files import GivenFile, inbox_keys
-from workflow.sample_batch import sample_lines
+from ratesflow.workflow.cli import main
+from ratesflow.workflow.cli.files import GivenFile, inbox_keys
+from ratesflow.workflow.client.sample_batch import sample_lines
 
 RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
 GOOD = "".join(f"{line}\n" for line in sample_lines(["CNGGZ", "EETLL", "NLRTM"], 50, 1)).encode()

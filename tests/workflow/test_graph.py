@@ -6,10 +6,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from workflow.asl import definition_text
-from workflow.graph import execution_graph, machine_graph, mermaid
-from workflow.history import Step
-from workflow.svg import svg
+from ratesflow.workflow.client.history import Step
+from ratesflow.workflow.diagram.graph import execution_graph, machine_graph, mermaid
+from ratesflow.workflow.diagram.svg import svg
+from ratesflow.workflow.placeholders import definition_text
 
 DEFINITION = json.loads(definition_text())
 BEGAN = datetime(2021, 2, 1, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from workflow.history import answer_of, failure_in_words, steps_of, story_of
+from ratesflow.workflow.client.history import answer_of, failure_in_words, steps_of, story_of
 
 BEGAN = datetime(2021, 2, 1, 12, tzinfo=UTC)
 DOCUMENT = {"schema": "ratesflow.result/1", "outcome": "accepted", "rows": 50_000, "rejected_rows": 0}

@@ -1,6 +1,6 @@
 """A validation report in words: how much the list has of what is wrong, and which ports nobody knows."""
 
-from workflow.reports import extent_of_list, unknown_ports
+from ratesflow.workflow.client.reports import extent_of_list, unknown_ports
 
 
 def test_a_list_that_is_cut_says_so() -> None:

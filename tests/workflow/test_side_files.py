@@ -5,10 +5,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from loader import inbox
+from ratesflow.loader.batches import inbox
+from ratesflow.workflow.settings import SIDE_FILES
+from ratesflow.workflow.trigger import arrival, handle
 from tests.workflow.test_trigger import event
-from workflow.settings import SIDE_FILES
-from workflow.trigger import arrival, handle
 
 SIDE = [
     *("_SUCCESS", "_success", "a/_SUCCESS", "_committed_123", "_started_9", "_temporary/0/prices.csv", ".hidden.csv"),

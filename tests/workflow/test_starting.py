@@ -7,11 +7,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from workflow import executions, starting, tasks
-from workflow.environment import NEEDED, Environment
-from workflow.jobs import JobSettings, job_definitions
-from workflow.trigger import execution_name
-from workflow.upload import upload
+from ratesflow.workflow.client import executions, run_task, start
+from ratesflow.workflow.client.environment import NEEDED, Environment
+from ratesflow.workflow.client.upload import upload
+from ratesflow.workflow.job_definitions import JobSettings, job_definitions
+from ratesflow.workflow.trigger import execution_name
 
 FLOW = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
 TRUST = "{}"
@@ -64,10 +64,10 @@ def test_start_is_what_the_event_would_have_done(environment, tmp_path):
     file = tmp_path / "prices.csv"
     file.write_text("x")
     lies = upload(environment, file)
-    name = starting.start_object(environment, "s3://data/incoming/prices.csv")
+    name = start.start_object(environment, "s3://data/incoming/prices.csv")
     assert name == execution_name("data", "incoming/prices.csv", lies["version"])
     assert input_of(environment, name) == {**lies, "shards": 1}
-    assert starting.start_object(environment, f"s3://data/incoming/prices.csv?versionId={lies['version']}") == name
+    assert start.start_object(environment, f"s3://data/incoming/prices.csv?versionId={lies['version']}") == name
     assert len(executions.list_executions(environment)) == 1
 
 
@@ -91,25 +91,25 @@ def test_upload_finds_its_own_version(environment, tmp_path, monkeypatch):
 
 def test_start_of_nothing_says_where_to_look(environment):
     """An address without an object, or none at all, is refused with what to do."""
-    with pytest.raises(starting.NotStartedError, match="aws s3 ls s3://data/incoming/"):
-        starting.start_object(environment, "s3://data/incoming/nope.csv")
-    with pytest.raises(starting.NotStartedError, match="s3://BUCKET/KEY"):
-        starting.start_object(environment, "prices.csv")
+    with pytest.raises(start.NotStartedError, match="aws s3 ls s3://data/incoming/"):
+        start.start_object(environment, "s3://data/incoming/nope.csv")
+    with pytest.raises(start.NotStartedError, match="s3://BUCKET/KEY"):
+        start.start_object(environment, "prices.csv")
 
 
 def test_redo_runs_again_under_a_new_name(environment):
     """An execution that has ended runs again with the same input, linked to the old one; names count up."""
     client = environment.client("stepfunctions")
     client.start_execution(stateMachineArn=environment.state_machine_arn, name="prices-0123", input='{"key": "k"}')
-    with pytest.raises(starting.NotStartedError, match="still runs"):
-        starting.redo(environment, "prices-0123")
+    with pytest.raises(start.NotStartedError, match="still runs"):
+        start.redo(environment, "prices-0123")
     arn = executions.stop_execution(environment, "prices-0123")
     assert executions.get_execution(environment, arn).outcome == "open"  # the ledger was not asked
-    assert starting.redo(environment, "prices-0123") == "prices-0123-r1"
+    assert start.redo(environment, "prices-0123") == "prices-0123-r1"
     assert input_of(environment, "prices-0123-r1") == {"key": "k", "redo_of": arn}
     executions.stop_execution(environment, "prices-0123-r1")
-    assert starting.redo(environment, "prices-0123-r1") == "prices-0123-r2"
-    assert starting.redo(environment, "prices-0123") == "prices-0123-r3"
+    assert start.redo(environment, "prices-0123-r1") == "prices-0123-r2"
+    assert start.redo(environment, "prices-0123") == "prices-0123-r3"
 
 
 def test_missing_execution_is_named(environment):
@@ -138,7 +138,7 @@ def test_redrive_starts_what_can_be_started(environment):
     }
     sqs.send_message(QueueUrl=url, MessageBody=json.dumps(event))
     sqs.send_message(QueueUrl=url, MessageBody="{")
-    done = sorted(starting.redrive(environment), key=lambda one: one.handled)
+    done = sorted(start.redrive(environment), key=lambda one: one.handled)
     assert [one.handled for one in done] == [False, True]
     assert "not JSON" in done[0].reason
     assert done[1].execution == execution_name("data", "incoming/a.csv", "v")
@@ -158,7 +158,7 @@ def test_task_is_run_and_its_answer_read(environment, monkeypatch):
     s3.put_object(Bucket="data", Key="results/ledger-0123/ledger.json", Body=json.dumps(document))
     s3.put_object(Bucket="data", Key=data_key, Body=b'[{"batch_no": 1}]')
     seen = []
-    answer = tasks.run_task(environment, "ledger", {"limit": "5"}, progress=seen.append)
+    answer = run_task.run_task(environment, "ledger", {"limit": "5"}, progress=seen.append)
     assert answer["data"] == [{"batch_no": 1}]
     assert seen[-1] == "SUCCEEDED"
     (job,) = batch.list_jobs(jobQueue="queue", jobStatus="SUCCEEDED")["jobSummaryList"]
@@ -167,13 +167,13 @@ def test_task_is_run_and_its_answer_read(environment, monkeypatch):
 
 def test_task_without_a_result_is_an_error(environment):
     """A job that ends well and writes nothing is told as what it is: another version of the loader."""
-    with pytest.raises(tasks.TaskFailedError, match="wrote no result"):
-        tasks.run_task(environment, "migrate")
+    with pytest.raises(run_task.TaskFailedError, match="wrote no result"):
+        run_task.run_task(environment, "migrate")
 
 
 def test_arguments_of_tasks_are_checked(environment):
     """A task that is given an argument it does not take, or not one it needs, is refused before it runs."""
     with pytest.raises(ValueError, match=r"unknown: \['colour'\]"):
-        tasks.submit_task(environment, "ledger", "run", {"colour": "red"})
+        run_task.submit_task(environment, "ledger", "run", {"colour": "red"})
     with pytest.raises(ValueError, match=r"missing: \['batch'\]"):
-        tasks.submit_task(environment, "undo", "run", {})
+        run_task.submit_task(environment, "undo", "run", {})

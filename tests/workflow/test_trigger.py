@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from moto import mock_aws
 
-from workflow import trigger
-from workflow.trigger import PoisonError, arrival, execution_name, handle, shard_count
+from ratesflow.workflow import trigger
+from ratesflow.workflow.trigger import PoisonError, arrival, execution_name, handle, shard_count
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,60}")
 FLOW = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from workflow.cli import graph, ingest, ledger, rates, sample, stack, watch
-from workflow.cli.context import FAILED, GOES_ON, NO_STACK, Where
+from ratesflow.workflow.cli import graph, ingest, ledger, rates, sample, stack, watch
+from ratesflow.workflow.cli.context import FAILED, GOES_ON, NO_STACK, Where
 
 UNREACHABLE = ("EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError")
 CREDENTIALS = (

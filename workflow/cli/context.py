@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from workflow.clock import iso, moment
-from workflow.environment import DEFAULT_HOME, Environment, find_environment
+from ratesflow.workflow.client.environment import DEFAULT_HOME, Environment, find_environment
+from ratesflow.workflow.timestamps import iso, moment
 
 COMMITTED, FAILED, USAGE, REJECTED, DUPLICATE, TOO_LATE, NO_STACK, GOES_ON, INTERRUPTED = 0, 1, 2, 3, 4, 5, 69, 75, 130
 """The exit codes; a command's help says which of them it uses."""

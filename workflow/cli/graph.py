@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from workflow.cli.completing import complete_execution
-from workflow.cli.context import PORT, Where, say
+from ratesflow.workflow.cli.autocompletion import complete_execution
+from ratesflow.workflow.cli.context import PORT, Where, say
 
 
 @click.command()
@@ -33,12 +33,12 @@ def graph(where: Where, execution: str | None, output: Path | None) -> None:
         raise click.BadParameter(f"{output} must end in .svg or .mmd", param_hint="-o")
     drawn = _graph(where, execution)
     if output is None or output.suffix == ".mmd":
-        from workflow.graph import mermaid
+        from ratesflow.workflow.diagram.graph import mermaid
 
         text = mermaid(drawn)
     else:
-        from workflow.layout import LayoutMissingError
-        from workflow.svg import svg
+        from ratesflow.workflow.diagram.layout import LayoutMissingError
+        from ratesflow.workflow.diagram.svg import svg
 
         try:
             text = svg(drawn)
@@ -54,12 +54,12 @@ def graph(where: Where, execution: str | None, output: Path | None) -> None:
 def _graph(where: Where, execution: str | None) -> Any:
     import json
 
-    from workflow.asl import definition_text
-    from workflow.graph import machine_graph
+    from ratesflow.workflow.diagram.graph import machine_graph
+    from ratesflow.workflow.placeholders import definition_text
 
     if execution is None:
         return machine_graph(json.loads(definition_text()))
-    from workflow.drawing import draw_execution
+    from ratesflow.workflow.diagram.execution_graph import draw_execution
 
     return draw_execution(where.environment(), execution)
 
@@ -92,7 +92,15 @@ def console(where: Where, open_page: bool, port: int) -> None:
 
 def _serve(name: str | None, port: int, open_page: bool) -> None:
     """Run the console as a process of its own, as the embedded stack does, until Ctrl-C."""
-    command = [sys.executable, "-m", "local.console", "--port", str(port), *(["--env", name] if name else [])]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ratesflow.workflow.console",
+        "--port",
+        str(port),
+        *(["--env", name] if name else []),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:

@@ -10,8 +10,7 @@ from typing import Any
 
 import click
 
-from workflow.advice import what_next
-from workflow.cli.context import (
+from ratesflow.workflow.cli.context import (
     COMMITTED,
     DUPLICATE,
     FAILED,
@@ -24,14 +23,15 @@ from workflow.cli.context import (
     print_json,
     print_table,
 )
-from workflow.cli.files import FILES, GivenFile, given_files, inbox_keys
-from workflow.cli.following import follow
-from workflow.cli.progress import Progress
-from workflow.cli.sending import Parcel, Sender
-from workflow.environment import Environment, EnvironmentMissingError
-from workflow.executions import get_execution, get_steps, job_log
-from workflow.history import seconds_in_words
-from workflow.reports import extent_of_list, unknown_ports
+from ratesflow.workflow.cli.files import FILES, GivenFile, given_files, inbox_keys
+from ratesflow.workflow.cli.follow import follow
+from ratesflow.workflow.cli.progress import Progress
+from ratesflow.workflow.cli.uploader import Parcel, Sender
+from ratesflow.workflow.client.environment import Environment, EnvironmentMissingError
+from ratesflow.workflow.client.executions import get_execution, get_steps, job_log
+from ratesflow.workflow.client.history import seconds_in_words
+from ratesflow.workflow.client.next_steps import what_next
+from ratesflow.workflow.client.reports import extent_of_list, unknown_ports
 
 EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE, "running": GOES_ON}
 WORST_FIRST = (FAILED, REJECTED, GOES_ON, DUPLICATE, COMMITTED)
@@ -80,7 +80,7 @@ def ingest(
 
 
 def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, name: str | None) -> list[Parcel]:
-    from workflow.trigger import SIDE_FILES, is_side_file
+    from ratesflow.workflow.trigger import SIDE_FILES, is_side_file
 
     keys = inbox_keys(environment.inbox_prefix, given, prefix, name)
     inbox = environment.inbox_prefix
@@ -148,7 +148,7 @@ def _tell(environment: Environment, result: Mapping[str, Any], progress: Progres
 
 
 def _read_report(environment: Environment, address: str) -> dict[str, Any]:
-    from workflow.starting import split_address
+    from ratesflow.workflow.client.start import split_address
 
     bucket, key = split_address(address)
     body = environment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -214,7 +214,7 @@ def validate(where: Where, files: tuple[Path, ...], reference: Path | None, as_j
 
 def _validate(where: Where, file: GivenFile, reference: Path | None, as_json: bool, many: bool) -> int:
     """Check one file, print what was found, and return the exit code."""
-    command = [sys.executable, "-m", "loader", "validate", "--file", str(file.path)]
+    command = [sys.executable, "-P", "-m", "ratesflow.loader", "validate", "--file", str(file.path)]
     command += ["--reference", str(reference)] if reference else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_with_database(where), check=False)
     if done.returncode not in (COMMITTED, REJECTED):

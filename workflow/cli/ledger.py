@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
-from workflow.clock import iso, moment
-from workflow.environment import Environment
-from workflow.history import seconds_in_words
+from ratesflow.workflow.cli.autocompletion import complete_execution
+from ratesflow.workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
+from ratesflow.workflow.client.environment import Environment
+from ratesflow.workflow.client.history import seconds_in_words
+from ratesflow.workflow.timestamps import iso, moment
 
 STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone")
 
@@ -172,8 +172,8 @@ def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
 
 
 def _run(environment: Environment, task: str, arguments: dict[str, str]) -> dict[str, Any]:
-    from workflow.cli.progress import Progress
-    from workflow.tasks import run_task
+    from ratesflow.workflow.cli.progress import Progress
+    from ratesflow.workflow.client.run_task import run_task
 
     with Progress() as progress:
         row = progress.row()

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from workflow.cli.context import on_terminal, say, shown
-from workflow.environment import Environment
-from workflow.history import Step, StoryLine, seconds_in_words, story_of
-from workflow.underway import JobWatch, Underway
+from ratesflow.workflow.cli.context import on_terminal, say, shown
+from ratesflow.workflow.client.environment import Environment
+from ratesflow.workflow.client.history import Step, StoryLine, seconds_in_words, story_of
+from ratesflow.workflow.client.job_progress import JobWatch, Underway
 
 LINE_SECONDS = 10.0
 """How often a plain line says how far a step is that takes long."""
@@ -27,7 +27,7 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         if on_terminal():
-            from workflow.cli.bars import bars
+            from ratesflow.workflow.cli.progress_bars import bars
 
             self._live = bars(self.many)
             self._live.start()

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workflow.cli.context import Where, json_option, print_json, print_table
-from workflow.environment import Environment
+from ratesflow.workflow.cli.context import Where, json_option, print_json, print_table
+from ratesflow.workflow.client.environment import Environment
 
 if TYPE_CHECKING:
     from urllib.error import HTTPError

@@ -8,7 +8,7 @@ from typing import IO
 
 import click
 
-from workflow.sample_batch import sample_lines
+from ratesflow.workflow.client.sample_batch import sample_lines
 
 CHUNK = 10_000
 
@@ -27,7 +27,7 @@ def sample(rows: int, output: Path | None, invalid: int, seed: int) -> None:
 
     Exit codes: 0 made, 2 wrong usage.
     """
-    from database import reference
+    from ratesflow.database import reference
 
     if invalid > rows:
         raise click.UsageError(f"--invalid {invalid} is more than the {rows} rows that there are to be")

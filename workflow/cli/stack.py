@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from workflow.cli.context import PORT, Where, json_option, print_json, say
+from ratesflow.workflow.cli.context import PORT, Where, json_option, print_json, say
 
 API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
 
@@ -27,7 +27,7 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
 
     Exit codes: 0 it is up, 1 it could not start (the message says why).
     """
-    from local.stack import up as start
+    from ratesflow.local.stack import up as start
 
     ports = {"api_port": api_port, "aws_port": aws_port, "console_port": console_port}
 
@@ -53,7 +53,7 @@ def down(where: Where) -> None:
 
     Exit codes: 0 nothing runs any more, 1 it could not be stopped.
     """
-    from local.stack import down as stop
+    from ratesflow.local.stack import down as stop
 
     running = stop(where.home_folder())
     say("The stack is down." if running else f"No stack was running in {where.home_folder()}.")
@@ -90,7 +90,7 @@ def definition() -> None:
 
     Exit codes: 0 printed.
     """
-    from workflow.asl import definition_text
+    from ratesflow.workflow.placeholders import definition_text
 
     click.echo(definition_text(), nl=False)
 

@@ -6,13 +6,21 @@ from typing import Any
 
 import click
 
-from workflow.advice import what_next
-from workflow.cli.completing import complete_execution
-from workflow.cli.context import FAILED, INTERRUPTED, TOO_LATE, Where, echo, json_option, print_json, print_table, say
-from workflow.cli.progress import Progress, line_text
-from workflow.clock import moment
-from workflow.environment import Environment
-from workflow.executions import (
+from ratesflow.workflow.cli.autocompletion import complete_execution
+from ratesflow.workflow.cli.context import (
+    FAILED,
+    INTERRUPTED,
+    TOO_LATE,
+    Where,
+    echo,
+    json_option,
+    print_json,
+    print_table,
+    say,
+)
+from ratesflow.workflow.cli.progress import Progress, line_text
+from ratesflow.workflow.client.environment import Environment
+from ratesflow.workflow.client.executions import (
     OPEN,
     Execution,
     JobLog,
@@ -22,7 +30,9 @@ from workflow.executions import (
     job_log,
     wait_for_end,
 )
-from workflow.history import Step, seconds_in_words, story_of
+from ratesflow.workflow.client.history import Step, seconds_in_words, story_of
+from ratesflow.workflow.client.next_steps import what_next
+from ratesflow.workflow.timestamps import moment
 
 
 @click.command()
@@ -40,7 +50,7 @@ def executions(where: Where, limit: int, as_json: bool) -> None:
 
     Exit codes: 0 listed, 69 no stack.
     """
-    from workflow.executions import list_executions
+    from ratesflow.workflow.client.executions import list_executions
 
     found = list_executions(where.environment(), limit)
     if as_json:
@@ -86,7 +96,7 @@ def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) 
 
 
 def _tell(environment: Environment, found: Execution, steps: list[Step], logs: dict[str, JobLog | None]) -> None:
-    from workflow.starting import console_url
+    from ratesflow.workflow.client.start import console_url
 
     echo(f"{found.name}: {found.outcome}", bold=True)
     address = f"s3://{found.input.get('bucket')}/{found.input.get('key')}"
@@ -153,7 +163,7 @@ def start(where: Where, address: str, as_json: bool) -> None:
 
     Exit codes: 0 started (or started before), 1 there is no such object, 69 no stack.
     """
-    from workflow.starting import start_object
+    from ratesflow.workflow.client.start import start_object
 
     environment = where.environment()
     _started(environment, start_object(environment, address), as_json)
@@ -173,7 +183,7 @@ def stop(where: Where, execution: str, as_json: bool) -> None:
     Exit codes: 0 nothing of the batch is visible, 1 there is none of that name, or it could not be discarded, 5 too
     late: it is committed, 69 no stack, 75 the discarding goes on.
     """
-    from workflow.stopping import stop as end
+    from ratesflow.workflow.client.stop import stop as end
 
     with Progress() as progress:
         row = progress.row()
@@ -198,7 +208,7 @@ def redo(where: Where, execution: str, as_json: bool) -> None:
 
     Exit codes: 0 started, 1 there is none of that name or it still runs, 69 no stack.
     """
-    from workflow.starting import redo as start_again
+    from ratesflow.workflow.client.start import redo as start_again
 
     environment = where.environment()
     _started(environment, start_again(environment, execution), as_json)
@@ -216,7 +226,7 @@ def redrive(where: Where, as_json: bool) -> None:
 
     Exit codes: 0 nothing is left, 1 something is left, 69 no stack.
     """
-    from workflow.starting import redrive as start_dead_letters
+    from ratesflow.workflow.client.start import redrive as start_dead_letters
 
     left = 0
     for message in start_dead_letters(where.environment()):

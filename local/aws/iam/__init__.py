@@ -4,6 +4,6 @@ A request is signed with an access key. One that belongs to a role (`roles.acces
 allow; any other, such as the laptop's own, may do everything, as an administrator of an account may.
 """
 
-from local.aws.iam.gate import Gate, RefusedError
+from ratesflow.local.aws.iam.gate import Gate, RefusedError
 
 __all__ = ["Gate", "RefusedError"]

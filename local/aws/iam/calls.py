@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from local.aws.iam.policy import Ask, Decision
+from ratesflow.local.aws.iam.policy import Ask, Decision
 
 
 @dataclass(frozen=True)

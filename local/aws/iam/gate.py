@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from local.aws.iam.calls import Calls
-from local.aws.iam.keys import asks_of_key
-from local.aws.iam.object_requests import asks_about_missing
-from local.aws.iam.policy import Ask, UnsupportedPolicyError, decide
-from local.aws.iam.requests import Signer, asks, signer
-from local.aws.iam.roles import Role, UnknownRoleError, role_of
+from ratesflow.local.aws.iam.calls import Calls
+from ratesflow.local.aws.iam.keys import asks_of_key
+from ratesflow.local.aws.iam.object_requests import asks_about_missing
+from ratesflow.local.aws.iam.policy import Ask, UnsupportedPolicyError, decide
+from ratesflow.local.aws.iam.requests import Signer, asks, signer
+from ratesflow.local.aws.iam.roles import Role, UnknownRoleError, role_of
 
 CALLS_PATH = "/moto-api/iam-calls"
 _PIECE_BYTES = 1024 * 1024

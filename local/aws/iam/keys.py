@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from local.aws.iam.policy import Ask
+from ratesflow.local.aws.iam.policy import Ask
 
 _READ, _WRITE = "kms:Decrypt", "kms:GenerateDataKey"
 _NEEDS = {

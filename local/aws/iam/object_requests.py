@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-from local.aws.iam.policy import Ask
+from ratesflow.local.aws.iam.policy import Ask
 
 ARN = "arn:aws:s3:::"
 # What an address asks of a bucket or an object, in place of its list or its bytes.

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from local.aws.iam.object_requests import object_asks
-from local.aws.iam.policy import Ask
+from ratesflow.local.aws.iam.object_requests import object_asks
+from ratesflow.local.aws.iam.policy import Ask
 
 Body = Mapping[str, Any]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from local.aws.iam.policy import Statement, parse
+from ratesflow.local.aws.iam.policy import Statement, parse
 
 _OWN = "ASIALOCAL"  # ASIA is how keys of roles begin on AWS; no account has keys of this form
 

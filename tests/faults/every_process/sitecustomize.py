@@ -5,7 +5,7 @@ Python imports this module by its name from the folders of PYTHONPATH (Python do
 
 import sys
 
-if sys.orig_argv[1:3] == ["-m", "loader"]:
+if sys.orig_argv[1:4] == ["-P", "-m", "ratesflow.loader"]:
     from tests.faults.small import shrink_process
 
     shrink_process()

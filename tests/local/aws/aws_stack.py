@@ -71,7 +71,7 @@ def free_port() -> int:
 def launch(data: Path, port: int | None = None, *options: str) -> Stack:
     """Starts a server and waits until it says that it answers."""
     port = port or free_port()
-    command = [sys.executable, "-m", "local.aws", "--port", str(port), "--data", str(data), *options]
+    command = [sys.executable, "-P", "-m", "ratesflow.local.aws", "--port", str(port), "--data", str(data), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "AWS_PROFILE": "none"})
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

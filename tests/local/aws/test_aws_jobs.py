@@ -8,7 +8,7 @@ import pytest
 from aws_stack import wait_for
 from botocore.exceptions import ClientError
 
-from local.aws.jobs import _Jobs
+from ratesflow.local.aws.batch.patch import _Jobs
 
 
 def test_parameters_fill_the_places_of_the_command(jobs):

@@ -32,7 +32,7 @@ def test_port_in_use(tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        command = [sys.executable, "-m", "local.aws", "--port", str(port), "--data", str(tmp_path)]
+        command = [sys.executable, "-P", "-m", "ratesflow.local.aws", "--port", str(port), "--data", str(tmp_path)]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stdout) == (69, "")
     assert len(ended.stderr.splitlines()) == 1
@@ -45,7 +45,7 @@ def test_other_moto_is_refused(tmp_path):
     code = """
         import importlib.metadata, sys
         importlib.metadata.version = lambda name: "5.2.6"
-        from local.aws.__main__ import main
+        from ratesflow.local.aws.__main__ import main
         sys.exit(main(["--data", sys.argv[1]]))
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
@@ -70,7 +70,7 @@ def test_directory_in_use(stack):
     jobs = Jobs(stack)
     job_id = jobs.submit("sleep 30")
     jobs.until(job_id, "RUNNING")
-    command = [sys.executable, "-m", "local.aws", "--port", "0", "--data", str(stack.data)]
+    command = [sys.executable, "-P", "-m", "ratesflow.local.aws", "--port", "0", "--data", str(stack.data)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 69
     assert "--data" in ended.stderr
@@ -110,8 +110,8 @@ def test_server_ends_with_its_parent(tmp_path):
     """A server whose parent dies ends by itself."""
     code = f"""
         import subprocess, sys, time
-        server = subprocess.Popen([{sys.executable!r}, "-m", "local.aws", "--port", sys.argv[1], "--data",
-            {str(tmp_path)!r}], stdout=subprocess.PIPE)
+        server = subprocess.Popen([{sys.executable!r}, "-P", "-m", "ratesflow.local.aws", "--port", sys.argv[1],
+            "--data", {str(tmp_path)!r}], stdout=subprocess.PIPE)
         server.stdout.readline()
         print(server.pid, flush=True)
         time.sleep(60)

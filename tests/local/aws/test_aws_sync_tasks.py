@@ -7,7 +7,7 @@ import pytest
 from aws_stack import wait_for
 from botocore.exceptions import ClientError
 
-from local.aws.interpreter import _JobResolver
+from ratesflow.local.aws.stepfunctions.interpreter import _JobResolver
 
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 

@@ -12,9 +12,9 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.aws.iam.policy import Ask, UnsupportedPolicyError, decide, parse
-from local.aws.iam.requests import Signer, asks
-from local.aws.iam.roles import access_key
+from ratesflow.local.aws.iam.policy import Ask, UnsupportedPolicyError, decide, parse
+from ratesflow.local.aws.iam.requests import Signer, asks
+from ratesflow.local.aws.iam.roles import access_key
 from tests.local.aws.aws_stack import ROLE, Stack
 
 ACCOUNT = "123456789012"

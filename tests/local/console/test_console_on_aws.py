@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.processes import free_port
+from ratesflow.local.processes import free_port
+from ratesflow.workflow.client.environment import NEEDED, parameter_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
 from tests.local.console.test_console import Browser, until
-from workflow.environment import NEEDED, parameter_name
 
 NAME = "stage"
 

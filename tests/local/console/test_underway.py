@@ -4,14 +4,14 @@ import time
 
 import pytest
 
+from ratesflow.workflow.client.environment import Environment, find_environment
+from ratesflow.workflow.client.executions import ExecutionMissingError, get_execution, get_steps
+from ratesflow.workflow.client.history import story_of
+from ratesflow.workflow.client.job_logs import last_lines, line_in_words
+from ratesflow.workflow.client.job_progress import JobWatch, Underway, failed_attempts, read_progress
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import slow_motion, start
-from workflow.environment import Environment, find_environment
-from workflow.executions import ExecutionMissingError, get_execution, get_steps
-from workflow.history import story_of
-from workflow.joblogs import last_lines, line_in_words
-from workflow.underway import JobWatch, Underway, failed_attempts, read_progress
 
 ROWS = 1_200_000
 

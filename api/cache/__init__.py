@@ -1,0 +1,1 @@
+"""Responses and data versions kept by a worker."""

@@ -1,0 +1,288 @@
+"""Connections to the database: shared by threads, replaced when lost, never waited for beyond a deadline.
+
+psycopg2 has no time limit of its own for a server that hangs, and libpq's for connecting is at least two
+seconds. So connections are asynchronous ones (psycopg2 documentation, "Asynchronous support"), and every
+wait for the socket ends at the request's deadline. They are always in autocommit: no BEGIN, no ROLLBACK.
+
+Behind one address there may be several servers, each replaying the writer's changes at its own pace. A connection
+to one that has not replayed enough is closed, and another one asked, which may lead to a server that has.
+"""
+
+import queue
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import orjson
+import psycopg2
+from psycopg2 import errorcodes
+from psycopg2.extensions import POLL_OK, POLL_READ
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extras import register_default_json
+
+from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
+from ratesflow.database.connect import KEEPALIVES, SESSION
+from ratesflow.database.sqlstates import PASSING, Kind, kind_of
+
+Row = tuple[Any, ...]
+Accepts = Callable[[list[Row]], bool]
+
+# The statements that this session prepared are gone, or return something else since a migration: a new one has them.
+UNPREPARED = {errorcodes.INVALID_SQL_STATEMENT_NAME, errorcodes.FEATURE_NOT_SUPPORTED}
+# A statement that was not sent as a whole at once is sent on after this long.
+FIRST_LOOK_MILLISECONDS = 20
+# Before a third connection and further ones are tried, since the first two led to servers that are behind.
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
+
+
+class DatabaseAwayError(Exception):
+    """The database cannot be reached, or does not answer in time."""
+
+
+class OverloadedError(DatabaseAwayError):
+    """Too many requests wait for the database already."""
+
+
+class _Kept(NamedTuple):
+    connection: Connection
+    cursor: Cursor  # made once, as is the poller, not for every statement
+    readable: select.poll
+    born: float
+
+
+class Connections:
+    """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
+
+    `session` is the SQL that prepares each new connection. A connection is renewed once it is
+    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found. One that was not used for
+    `idle_seconds` is closed, or sooner: a database pauses only when nobody is connected. When a server is behind,
+    the idle connection of `spare` is taken instead, if it has one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        session: str,
+        *,
+        size: int = 8,
+        max_waiting: int = 32,
+        recycle_seconds: float = 300,
+        idle_seconds: float = 300,
+        spare: "Connections | None" = None,
+    ) -> None:
+        self._url = url
+        self._addresses = Addresses()
+        self._spare = spare
+        self._session = session
+        self._recycle_seconds = recycle_seconds
+        self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
+        self._resting: list[_Kept] = []  # those that were idle when it was last looked, and not taken since
+        self._idle_seconds = idle_seconds
+        self._tidying = False
+        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
+        for _ in range(size):
+            self._slots.put(None)
+        self._size = size
+        self._places = size + max_waiting
+        self._present = 0  # requests at work or waiting
+        self._statements = self._most = 0  # these too; requests may share one
+        self._counting = threading.Lock()
+
+    def most_at_once(self) -> tuple[int, int]:
+        """Return how many connections were busy, and how many statements waited, at worst since last asked."""
+        with self._counting:
+            most, self._most = self._most, self._statements
+        return min(most, self._size), max(0, most - self._size)
+
+    def fetch(
+        self, statement: str, parameters: Sequence[object] = (), *, seconds: float, accepts: Accepts | None = None
+    ) -> list[Row]:
+        """Run one statement that only reads, and return its rows.
+
+        A lost connection is replaced, and the statement repeated once, within the same `seconds`. If `accepts`
+        says of the rows that their server is behind, others are asked. Raises DatabaseAwayError when the time is
+        over, OverloadedError at once when too many wait; psycopg2.Error when the statement itself is wrong.
+        """
+        deadline = time.monotonic() + seconds
+        self.enter()
+        try:
+            return self.run(statement, parameters, deadline, accepts)
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Count a request in, until it `leave`s. Raises OverloadedError at once when too many wait."""
+        with self._counting:
+            if self._present >= self._places:
+                raise OverloadedError("too many requests wait for the database")
+            self._present += 1
+
+    def leave(self) -> None:
+        """Count a request out again."""
+        with self._counting:
+            self._present -= 1
+
+    def run(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None = None
+    ) -> list[Row]:
+        """Do what `fetch` does, until `deadline` (of time.monotonic), for requests that were counted in."""
+        with self._counting:
+            self._statements += 1
+            if self._statements > self._most:
+                self._most = self._statements
+        try:
+            return self._in_turn(statement, parameters, deadline, accepts)
+        except (psycopg2.Error, UnknownHostError) as error:
+            if isinstance(error, psycopg2.Error) and kind_of(error) not in PASSING:
+                raise
+            raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
+        finally:
+            with self._counting:
+                self._statements -= 1
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        for unused in (self._idle, self._resting):
+            with suppress(IndexError):  # somebody may take the last one meanwhile
+                while True:
+                    unused.pop().connection.close()
+
+    def _in_turn(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row]:
+        try:
+            self._slots.get(timeout=max(0.0, deadline - time.monotonic()))
+        except queue.Empty:
+            raise OverloadedError("every connection to the database was busy for too long") from None
+        try:
+            kept = self._take() or self._open(deadline)
+            rows = self._fetch(kept, statement, parameters, deadline, accepts)
+            return self._elsewhere(statement, parameters, deadline, accepts) if rows is None else rows
+        finally:
+            self._slots.put(None)
+
+    def _elsewhere(
+        self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row]:
+        """Ask by one connection after another until one leads to a server that is not behind."""
+        pause = 0.0
+        kept = self._spare._take() if self._spare else None
+        while True:
+            try:
+                kept = kept or self._take() or self._open(deadline)
+                rows = self._fetch(kept, statement, parameters, deadline, accepts)
+                if rows is not None:
+                    return rows
+            except psycopg2.OperationalError as error:  # this server is away: there may be others
+                if time.monotonic() >= deadline:
+                    raise DatabaseAwayError(str(error)) from error
+            kept = None
+            if time.monotonic() + pause >= deadline:
+                raise DatabaseAwayError("the database is behind what was seen of it before")
+            time.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
+
+    def _fetch(
+        self, kept: _Kept, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+    ) -> list[Row] | None:
+        """Return the rows, or None where they are not accepted; then the connection is closed."""
+        try:
+            try:
+                rows = _execute(kept, statement, parameters, deadline)
+            except psycopg2.Error as error:
+                kind = kind_of(error)
+                if kept.connection.closed or kind is Kind.RECONNECT or error.pgcode in UNPREPARED:
+                    kept.connection.close()
+                    kept = self._open(deadline)
+                elif kind is not Kind.AGAIN or time.monotonic() >= deadline:
+                    raise
+                rows = _execute(kept, statement, parameters, deadline)
+            if accepts and not accepts(rows):
+                kept.connection.close()
+                return None
+        except BaseException as error:
+            # After an answer from the server the connection is as good as before; else its state is unknown.
+            if not (isinstance(error, psycopg2.Error) and error.pgcode):
+                kept.connection.close()
+            raise
+        finally:
+            if not kept.connection.closed:
+                self._idle.append(kept)
+        return rows
+
+    def _take(self) -> _Kept | None:
+        while True:
+            try:
+                kept = self._idle.pop()
+            except IndexError:
+                try:
+                    kept = self._resting.pop()
+                except IndexError:
+                    return None
+            if time.monotonic() - kept.born < self._recycle_seconds:
+                return kept
+            kept.connection.close()
+
+    def _start_tidying(self) -> None:
+        with self._counting:
+            if not self._tidying:
+                self._tidying = True
+                threading.Thread(target=self._tidy, name="idle-connections", daemon=True).start()
+
+    def _tidy(self) -> None:
+        """Close what is unused from one look to the next, until nothing is open. Requests need take no note of it."""
+        while True:
+            time.sleep(self._idle_seconds / 2)
+            unused, self._resting, self._idle = self._resting, self._idle, []
+            with suppress(IndexError):
+                while True:
+                    unused.pop().connection.close()
+            with self._counting:
+                if not (self._statements or self._idle or self._resting):
+                    self._tidying = False
+                    return
+
+    def _open(self, deadline: float) -> _Kept:
+        self._start_tidying()
+        settings: dict[str, Any] = {"application_name": "ratesflow-api", "options": SESSION, **KEEPALIVES}
+        settings |= self._addresses.settings(self._url, deadline)
+        connection: Connection = psycopg2.connect(self._url, async_=True, **settings)
+        try:
+            _wait(connection, deadline)
+            register_default_json(connection, loads=orjson.loads)
+            readable = select.poll()
+            readable.register(connection.fileno(), select.POLLIN)
+            kept = _Kept(connection, connection.cursor(), readable, time.monotonic())
+            _execute(kept, self._session, (), deadline)
+        except BaseException:
+            connection.close()
+            raise
+        return kept
+
+
+def _execute(kept: _Kept, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+    cursor = kept.cursor
+    cursor.execute(statement, parameters or None)
+    # Mostly all is sent by now, and the answer is the next thing that happens: psycopg2 need not be asked first.
+    kept.readable.poll(min(FIRST_LOOK_MILLISECONDS, max(0.0, deadline - time.monotonic()) * 1000))
+    _wait(kept.connection, deadline)
+    return cursor.fetchall() if cursor.description else []
+
+
+def _wait(connection: Connection, deadline: float) -> None:
+    """Wait until the connection has done what it was asked, as psycopg2.extras.wait_select does.
+
+    select.select would fail beyond 1,024 open sockets; select.poll knows no such limit.
+    """
+    while (state := connection.poll()) != POLL_OK:
+        remaining = deadline - time.monotonic()
+        if remaining > 0:
+            poller = select.poll()
+            poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
+            if poller.poll(remaining * 1000):
+                continue
+        raise DatabaseAwayError("the database did not answer in time")

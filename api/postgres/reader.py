@@ -1,0 +1,172 @@
+"""Reads rates from the database."""
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import date
+from difflib import get_close_matches
+from operator import add
+from typing import NamedTuple, Protocol
+
+from ratesflow.api.cache.latest_version import Newest, News, Version
+from ratesflow.api.postgres import queries
+from ratesflow.api.postgres.pool import Connections, Row
+from ratesflow.api.postgres.query_batcher import RoundTrips, View
+from ratesflow.api.resources.parameters import RatesQuery
+from ratesflow.api.resources.serializers import Months
+
+
+class Rates(NamedTuple):
+    """Counts and sums by month and day as of `version`; `newest` is the version that the server has replayed."""
+
+    version: Version
+    newest: Version
+    orig_known: bool
+    dest_known: bool
+    months: Months
+
+
+class Place(NamedTuple):
+    """A port (`key` is its code) or a region (its slug), and the region that contains it."""
+
+    key: str
+    name: str
+    parent_slug: str | None
+
+
+class Places(NamedTuple):
+    """All ports by code, and all regions by slug, as of `version`."""
+
+    version: Version
+    newest: Version
+    ports: tuple[Place, ...]
+    regions: tuple[Place, ...]
+
+
+class RatesReader(Protocol):
+    """What the service needs to be told, each until a deadline of time.monotonic; all raise DatabaseAwayError."""
+
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
+        """Return the rates that the query asks for; both its locations must have a kind."""
+
+    def places(self, deadline: float) -> Places:
+        """Return all ports and regions."""
+
+    def alike(self, text: str, deadline: float) -> list[str]:
+        """Return up to three locations that a person who wrote `text` may have meant."""
+
+    def check(self) -> None:
+        """Ask the database for a sign of life, quickly."""
+
+
+class DatabaseReader:
+    """Reads from PostgreSQL, as of the version that `newest` is at while that `is_good`, else as of the server's.
+
+    A server that is behind what `newest` has seen is not read from.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        newest: Newest,
+        *,
+        is_good: Callable[[], bool] = lambda: False,
+        check_seconds: float = 1.0,
+    ) -> None:
+        self._connections = connections
+        self._newest = newest
+        self._is_good = is_good
+        self._lanes = RoundTrips(connections, queries.RATES_OF_LANES, self._view)
+        self._check_seconds = check_seconds
+
+    def rates(self, query: RatesQuery, deadline: float) -> Rates:
+        """Return the rates that the query asks for, in one statement."""
+        orig, dest = query.orig, query.dest
+        if orig.kind is None or dest.kind is None:
+            raise ValueError("a location that is neither a port nor a region has no rates")
+        # Days as text, since psycopg2 takes some microseconds to write each date.
+        parameters = orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()
+        if orig.kind == dest.kind:
+            first, last = query.date_from, query.date_to
+            months = (last.year - first.year) * 12 + last.month - first.month + 1
+            rows = self._lanes.fetch(parameters, seconds=deadline - time.monotonic(), weight=months)
+        else:
+            rows = self._fetch(queries.RATES[orig.kind, dest.kind], parameters, deadline)
+        _, epoch, version, seen, orig_known, dest_known, *_ = rows[0]
+        newest = Version(epoch, version)
+        at = newest if seen == version else Version(epoch, seen)
+        return Rates(at, newest, orig_known, dest_known, _add_up(rows))
+
+    def places(self, deadline: float) -> Places:
+        """Return all ports and regions, in one statement."""
+        ((_, epoch, version, seen, ports, regions),) = self._fetch(queries.PLACES, (), deadline)
+        return Places(
+            Version(epoch, seen),
+            Version(epoch, version),
+            tuple(Place(*row) for row in ports),
+            tuple(Place(*row) for row in regions),
+        )
+
+    def news(self, seconds: float) -> News:
+        """Return the newest version, and what has changed since the one that `newest` is at."""
+        state = self._newest.state
+        since = state.version.number if state else 0
+
+        def accepts(rows: list[Row]) -> bool:
+            return not self._newest.is_behind(Version(*rows[0][:2]), state)
+
+        seconds = min(seconds, self._check_seconds)
+        rows = self._connections.fetch(queries.NEWS, (since,), seconds=seconds, accepts=accepts)
+        epoch, version, since = rows[0][:3]
+        changes = [(number, bytes(lanes) if lanes else None) for *_, number, lanes in rows if number is not None]
+        return News(Version(epoch, version), since, changes)
+
+    def rest(self) -> None:
+        """Close the connections that are not in use: a database that pauses when nobody is connected may do so."""
+        self._connections.close()
+
+    def alike(self, text: str, deadline: float) -> list[str]:
+        """Return up to three locations, with their names: those written like it come first."""
+        asked = text.replace("\0", "")[:60]
+        found = self._connections.fetch(queries.LOCATIONS_ALIKE, (asked,), seconds=deadline - time.monotonic())
+        names = {location: name for location, name, _ in found}
+        if asked.upper() in names:
+            return [f"{asked.upper()} ({names[asked.upper()]})"]
+        named = [location for location, _, is_named in found if is_named]
+        alike = get_close_matches(asked.upper(), names, n=3) + get_close_matches(asked.lower(), names, n=3)
+        return [f"{location} ({names[location]})" for location in dict.fromkeys([*alike, *named])][:3]
+
+    def check(self) -> None:
+        """Ask the database for a sign of life."""
+        self._connections.fetch(queries.PING, seconds=self._check_seconds)
+
+    def _fetch(self, statement: str, parameters: tuple[object, ...], deadline: float) -> list[Row]:
+        view, seconds = self._view(), deadline - time.monotonic()
+        return self._connections.fetch(
+            statement, (*parameters, *view.parameters), seconds=seconds, accepts=view.accepts
+        )
+
+    def _view(self) -> View:
+        """Return as of which version the next statement is to read, and what to think of its rows."""
+        state = self._newest.state
+        as_of = state.version.number if state and self._is_good() else queries.NEWEST
+
+        def accepts(rows: list[Row]) -> bool:
+            _, epoch, version, *_ = rows[0]
+            return not self._newest.is_behind(Version(epoch, version), state)
+
+        return View((as_of,), accepts)
+
+
+def _add_up(rows: Sequence[Row]) -> Months:
+    """Add up, day by day, the rows of several batches; a row without month says that there is none."""
+    months: dict[date, tuple[list[int], list[int]]] = {}
+    for *_, month, counts, sums in rows:
+        if month is None:
+            continue
+        if month in months:
+            so_far = months[month]
+            # Rows of a month have as many days as the month, so map loses none.
+            months[month] = list(map(add, so_far[0], counts)), list(map(add, so_far[1], sums))
+        else:
+            months[month] = counts, sums
+    return months

@@ -1,0 +1,1 @@
+"""The endpoints: their parameters, their bodies, their errors."""

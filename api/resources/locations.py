@@ -1,0 +1,71 @@
+"""``GET /ports`` and ``GET /regions``: what can be asked for, by name."""
+
+from collections import defaultdict
+from typing import Any
+
+import falcon
+import orjson
+
+from ratesflow.api.cache.conditional import respond
+from ratesflow.api.cache.latest_version import PLACES
+from ratesflow.api.cache.response_cache import Content, KnownAnswers, Question
+from ratesflow.api.postgres.reader import Places, RatesReader
+from ratesflow.api.resources.content_negotiation import JSON
+
+
+class PortsResource:
+    """All ports, by code."""
+
+    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+        self._reader = reader
+        self._known = known
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with every port, and the smallest region that contains it."""
+        respond(request, response, self._known, Question("/ports", PLACES), self._load)
+
+    on_head = on_get
+
+    def _load(self, deadline: float) -> Content:
+        places = self._reader.places(deadline)
+        ports = [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in places.ports]
+        return Content(places.version, JSON, orjson.dumps({"ports": ports}))
+
+
+class RegionsResource:
+    """The tree of regions."""
+
+    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+        self._reader = reader
+        self._known = known
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with the regions at the top, each with the regions and the ports right under it."""
+        respond(request, response, self._known, Question("/regions", PLACES), self._load)
+
+    on_head = on_get
+
+    def _load(self, deadline: float) -> Content:
+        places = self._reader.places(deadline)
+        return Content(places.version, JSON, orjson.dumps({"regions": region_tree(places)}))
+
+
+def region_tree(places: Places) -> list[dict[str, Any]]:
+    """Return the regions at the top; each has its `regions`, and the codes of the `ports` right under it."""
+    ports: dict[str | None, list[str]] = defaultdict(list)
+    for port in places.ports:
+        ports[port.parent_slug].append(port.key)
+    nodes: dict[str, dict[str, Any]] = {
+        region.key: {
+            "slug": region.key,
+            "name": region.name,
+            "parent_slug": region.parent_slug,
+            "ports": ports[region.key],
+            "regions": [],
+        }
+        for region in places.regions
+    }
+    tops: list[dict[str, Any]] = []
+    for node in nodes.values():
+        (nodes[node["parent_slug"]]["regions"] if node["parent_slug"] in nodes else tops).append(node)
+    return tops

@@ -1,0 +1,119 @@
+"""Reads and checks the parameters of ``/rates``; its errors tell a stranger what to send instead."""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from difflib import get_close_matches
+from typing import NamedTuple, TypeVar
+
+from ratesflow.api.postgres.queries import Kind
+from ratesflow.api.resources.problems import Fault, ProblemError
+
+PARAMETERS = {
+    "date_from": "the first day, such as 2021-01-01",
+    "date_to": "the last day, such as 2021-01-31",
+    "orig_code": "where from: a port's code, such as CNGGZ, or a region's slug, such as china_main",
+    "dest_code": "where to: a port's code, such as EETLL, or a region's slug, such as baltic",
+}
+MAX_DAYS = 3660  # ten years and a little
+
+T = TypeVar("T")
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+# The checks of the tables ports and regions: what matches neither is in neither.
+_PORT = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
+_REGION = re.compile(r"[a-z0-9][a-z0-9_-]{0,199}", re.ASCII)
+
+
+class Location(NamedTuple):
+    """A port's code or a region's slug, told apart by how it is written; `kind` is None if it is neither."""
+
+    text: str
+    kind: Kind | None
+
+
+class RatesQuery(NamedTuple):
+    """What a client asks: every day from `date_from` to `date_to`, both included."""
+
+    date_from: date
+    date_to: date
+    orig: Location
+    dest: Location
+
+
+def rates_query(parameters: Mapping[str, str | list[str]]) -> RatesQuery:
+    """Check the parameters of a request; a list is one that was repeated. Others than these are ignored.
+
+    Raises ProblemError (400) that names every parameter at fault.
+    """
+    try:
+        first, last = _day(parameters["date_from"]), _day(parameters["date_to"])  # type: ignore[arg-type]
+        orig, dest = location(parameters["orig_code"]), location(parameters["dest_code"])  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError):  # one is missing, repeated or wrong: look again for all that is
+        raise _problem(parameters) from None
+    if not (orig.text and dest.text) or _range_fault(first, last):
+        raise _problem(parameters)
+    return RatesQuery(first, last, orig, dest)
+
+
+def location(text: str) -> Location:
+    """Tell a port's code from a region's slug: the first are upper case, the second lower case."""
+    if _PORT.fullmatch(text):
+        return Location(text, "port")
+    return Location(text, "region" if _REGION.fullmatch(text) else None)
+
+
+def _problem(parameters: Mapping[str, str | list[str]]) -> ProblemError:
+    faults: list[Fault] = []
+    first = _read("date_from", parameters, _day, faults)
+    last = _read("date_to", parameters, _day, faults)
+    _read("orig_code", parameters, location, faults)
+    _read("dest_code", parameters, location, faults)
+    if first and last and (fault := _range_fault(first, last)):
+        faults.append(fault)
+    return ProblemError.of_parameters(400, "invalid-parameters", "Invalid parameters", faults)
+
+
+def quoted(text: str) -> str:
+    """Return what a client sent, fit for a message: in quotes, and not longer than a line."""
+    return repr(text if len(text) <= 60 else text[:60] + "…")
+
+
+def _read(
+    name: str, parameters: Mapping[str, str | list[str]], parse: Callable[[str], T], faults: list[Fault]
+) -> T | None:
+    value = parameters.get(name)
+    if isinstance(value, list):
+        faults.append(Fault(name, f"{name} was given {len(value)} times; give it once"))
+    elif not value:
+        faults.append(Fault(name, f"{name} is missing: give {PARAMETERS[name]}{_misspelt(name, parameters)}"))
+    else:
+        try:
+            return parse(value)
+        except ValueError as error:
+            faults.append(Fault(name, f"{name} is {quoted(value)}, {error}"))
+    return None
+
+
+def _misspelt(name: str, parameters: Mapping[str, str | list[str]]) -> str:
+    strangers = [other for other in list(parameters)[:50] if other not in PARAMETERS and len(other) < 30]
+    alike = get_close_matches(name, strangers, n=1, cutoff=0.5)
+    return f" (you sent {quoted(alike[0])}, which is not a parameter)" if alike else ""
+
+
+def _day(text: str) -> date:
+    if not _DAY.fullmatch(text):
+        raise ValueError("which is not a date; write it as YYYY-MM-DD, such as 2021-01-31")
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError("which is not a day of the calendar; years run from 0001 to 9999") from None
+
+
+def _range_fault(first: date, last: date) -> Fault | None:
+    days = (last - first).days + 1
+    if 1 <= days <= MAX_DAYS:
+        return None
+    if days < 1:
+        return Fault("date_to", f"date_to ({last}) is before date_from ({first}); exchange them")
+    return Fault("date_to", f"{first} to {last} is {days:,} days; ask for at most {MAX_DAYS:,} at once")

@@ -1,0 +1,69 @@
+"""``GET /rates``: the rates between two locations, day by day."""
+
+import falcon
+from falcon.uri import parse_query_string
+
+from ratesflow.api.cache.conditional import respond
+from ratesflow.api.cache.latest_version import bucket_of
+from ratesflow.api.cache.response_cache import Answer, Content, KnownAnswers, Question, Source
+from ratesflow.api.postgres.reader import Rates, RatesReader
+from ratesflow.api.resources.content_negotiation import CSV, JSON, rates_key, variant
+from ratesflow.api.resources.parameters import Location, RatesQuery, quoted, rates_query
+from ratesflow.api.resources.problems import Fault, ProblemError
+from ratesflow.api.resources.serializers import rates_csv, rates_json
+
+# Where the front leaves the error of a read that it tried, for the framework to make a problem document of.
+FAILED = "ratesflow.failed"
+
+
+class RatesResource:
+    """Every day of a range, newest first."""
+
+    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+        self._reader = reader
+        self._known = known
+
+    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
+        """Answer with every day of the range, or with 304 if the client has that answer already."""
+        if error := request.env.pop(FAILED, None):
+            raise error
+        query = rates_query(request.params)
+        media_type = variant(request.get_header("Accept"))
+        question = _question(request.query_string, media_type, query)
+        respond(request, response, self._known, question, lambda deadline: self._load(query, media_type, deadline))
+
+    on_head = on_get
+
+    def answer(self, query_string: str, media_type: str) -> tuple[Answer, Source]:
+        """Return the answer to a request without conditions, and how it came about; raise what `on_get` raises."""
+        query = rates_query(parse_query_string(query_string, keep_blank=True))
+        question = _question(query_string, media_type, query)
+        return self._known.answer(question, lambda deadline: self._load(query, media_type, deadline))
+
+    def _load(self, query: RatesQuery, media_type: str, deadline: float) -> Content:
+        found = self._reader.rates(query, deadline) if query.orig.kind and query.dest.kind else None
+        if found is None or not (found.orig_known and found.dest_known):
+            raise self._unknown(query.orig, query.dest, found, deadline)
+        if media_type == JSON:
+            return Content(found.version, JSON, rates_json(query.date_from, query.date_to, found.months))
+        return Content(found.version, CSV, rates_csv(query.date_from, query.date_to, found.months))
+
+    def _unknown(self, orig: Location, dest: Location, found: Rates | None, deadline: float) -> ProblemError:
+        """Return the error that names each location that is not known, and what may have been meant."""
+        known = (found.orig_known, found.dest_known) if found else (orig.kind is not None, dest.kind is not None)
+        faults = [
+            Fault(parameter, self._unknown_detail(parameter, location.text, deadline))
+            for parameter, location, is_known in zip(("orig_code", "dest_code"), (orig, dest), known, strict=True)
+            if not is_known
+        ]
+        return ProblemError.of_parameters(404, "unknown-location", "Unknown location", faults)
+
+    def _unknown_detail(self, parameter: str, text: str, deadline: float) -> str:
+        detail = f"{parameter} is {quoted(text)}, which is neither a port's code nor a region's slug"
+        if alike := self._reader.alike(text, deadline):
+            return f"{detail}; perhaps you mean {' or '.join(alike)}"
+        return f"{detail}; codes are such as CNGGZ, in capitals, slugs such as china_main"
+
+
+def _question(query_string: str, media_type: str, query: RatesQuery) -> Question:
+    return Question(rates_key(query_string, media_type), bucket_of(query.orig, query.dest))

@@ -1,0 +1,1 @@
+"""The process: WSGI application, fast path, Granian, logs and metrics."""

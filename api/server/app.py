@@ -1,0 +1,89 @@
+"""The service as a WSGI application: it reads no environment and opens no connection by itself."""
+
+import falcon
+import orjson
+
+from ratesflow.api.cache.response_cache import KnownAnswers
+from ratesflow.api.postgres.pool import OverloadedError
+from ratesflow.api.postgres.reader import RatesReader
+from ratesflow.api.resources import problems
+from ratesflow.api.resources.docs_page import docs_page
+from ratesflow.api.resources.explorer import ExplorerResource, StaticResource, assets, page
+from ratesflow.api.resources.locations import PortsResource, RegionsResource
+from ratesflow.api.resources.openapi import specification
+from ratesflow.api.resources.rates import RatesResource
+from ratesflow.api.resources.static import Text, TextResource
+
+FalconApp = falcon.App[falcon.Request, falcon.Response]
+
+
+def create_app(reader: RatesReader, known: KnownAnswers) -> FalconApp:
+    """Return the service; what is not among the `known` answers it asks the `reader`."""
+    app: FalconApp = falcon.App(media_type=falcon.MEDIA_JSON)
+    files = assets()
+    document = specification()
+    app.add_route("/", ExplorerResource(files))
+    app.add_route("/static/{name}", StaticResource(files))
+    app.add_route("/docs", TextResource(page(docs_page(document), files)))
+    app.add_route("/openapi.json", TextResource(Text(orjson.dumps(document), falcon.MEDIA_JSON)))
+    app.add_route("/rates", RatesResource(reader, known))
+    app.add_route("/ports", PortsResource(reader, known))
+    app.add_route("/regions", RegionsResource(reader, known))
+    app.add_route("/health/live", LiveResource())
+    app.add_route("/health/started", StartedResource(reader))
+    app.add_route("/health/ready", ReadyResource(reader))
+    problems.install(app)
+    return app
+
+
+class LiveResource:
+    """Whether the process answers at all; it never asks the database."""
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer that it lives."""
+        response.data = b'{"status":"live"}'
+        response.set_header("Cache-Control", "no-store")
+
+    on_head = on_get
+
+
+class StartedResource:
+    """Whether this process has reached the database since it started: what a new deployment is judged by.
+
+    It does not take that back while the database is away: a new process would not reach it either, and knows nothing.
+    """
+
+    def __init__(self, reader: RatesReader) -> None:
+        self._reader = reader
+        self._has_started = False
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer that it has started. Raises DatabaseAwayError or OverloadedError, which become a 503, before."""
+        if not self._has_started:
+            self._reader.check()
+            self._has_started = True
+        response.data = b'{"status":"started"}'
+        response.set_header("Cache-Control", "no-store")
+
+    on_head = on_get
+
+
+class ReadyResource:
+    """Whether requests can be answered now."""
+
+    def __init__(self, reader: RatesReader) -> None:
+        self._reader = reader
+
+    def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
+        """Answer that it is ready. Raises DatabaseAwayError, which becomes a 503, if the database is not.
+
+        Busy counts as ready: to take a busy one away from its load balancer would make the others busier.
+        """
+        try:
+            self._reader.check()
+            response.data = b'{"status":"ready"}'
+        except OverloadedError:
+            response.data = b'{"status":"busy"}'
+        response.set_header("Cache-Control", "no-store")
+
+    on_head = on_get

@@ -1,0 +1,88 @@
+"""Which bytes of a batch a shard works on: whole parts of 8 MiB, moved to the line ends.
+
+A line belongs to the shard in whose parts it begins. So every shard finds its lines by itself, and together
+they have every line once.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from ratesflow.loader.batches.batch import PART_BYTES
+from ratesflow.loader.batches.digest import PartDigests
+from ratesflow.loader.freight.schema import MAX_LINE_BYTES
+
+Fetch = Callable[[int, int], Iterator[bytes]]
+"""Yields the bytes of the batch from one offset to another, in blocks that are read ahead."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of bytes, `start` included and `stop` not; whole parts, but for the end of the batch."""
+
+    start: int
+    stop: int
+
+
+def shard_span(size: int, shard: int, shards: int, part: int = PART_BYTES) -> Span:
+    """Return the parts of one shard of a batch of `size` bytes; empty when there are more shards than parts."""
+    count = -(-size // part)
+    first, last = count * shard // shards, count * (shard + 1) // shards
+    return Span(min(first * part, size), min(last * part, size))
+
+
+def shard_groups(count: int, shard: int, shards: int) -> range:
+    """Return which of the row groups of a Parquet file are those of one shard."""
+    return range(count * shard // shards, count * (shard + 1) // shards)
+
+
+@dataclass
+class SpanReader:
+    """Reads the lines that begin in a span. After reading, `lines` are their bytes, and `digests` has its parts.
+
+    `size` is that of the whole batch; `skip` is where its first row begins, after the header.
+    """
+
+    fetch: Fetch
+    span: Span
+    size: int
+    skip: int
+    digests: PartDigests
+    lines: Span = field(default=Span(0, 0))
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the bytes from the first line that begins in the span to the end of the last one.
+
+        A last line that goes on for more than 64 KiB beyond the span is cut there.
+        """
+        start = self._first_line()
+        at, ended = self.span.start, True
+        for block in self.digests.watched(self.fetch(self.span.start, self.span.stop)):
+            begin = block.find(b"\n") + 1 if start is None else min(max(start - at, 0), len(block))
+            if start is None and begin:
+                start = at + begin
+            at += len(block)
+            if start is not None:
+                yield block[begin:] if begin else block
+                ended = block.endswith(b"\n")
+        if start is None or start >= at:  # all of the span is the inside of a line of the shard before
+            self.lines = Span(at, at)
+            return
+        if not ended:
+            rest = self._rest()
+            yield rest
+            at += len(rest)
+        self.lines = Span(start, at)
+
+    def _first_line(self) -> int | None:
+        """Return where the first line of the span begins; None when the span begins inside a line."""
+        if self.span.start <= self.skip:
+            return self.skip
+        if self.span.start == self.span.stop or next(self.fetch(self.span.start - 1, self.span.start)) == b"\n":
+            return self.span.start
+        return None
+
+    def _rest(self) -> bytes:
+        """Return the end of the last line, which lies beyond the span."""
+        stop = self.span.stop
+        rest = b"".join(self.fetch(stop, min(stop + MAX_LINE_BYTES, self.size)))
+        return rest[: rest.find(b"\n") + 1 or len(rest)]

@@ -1,0 +1,168 @@
+"""The ledger's row of a batch: opened once, closed once, and locked by whatever must not overlap its closing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.freight.schema import printable
+from ratesflow.loader.runtime.errors import ClosedError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+OPEN, COMMITTED, REJECTED = "open", "committed", "rejected"
+DUPLICATE, FAILED, UNDONE = "duplicate", "failed", "undone"
+
+# Of another batch, as messages name it.
+_TWIN = "twin.batch_no, twin.batch_id, twin.key, to_char(twin.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
+_COLUMNS = "batch_no, state, bytes, digest, forced, rows, rejected_rows, report, message, reference_version"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """Another batch that is committed; `committed_at` is in UTC, to the minute."""
+
+    batch_no: int
+    batch_id: str
+    key: str
+    committed_at: str
+
+    def __str__(self) -> str:
+        """Name it for a message."""
+        return f"batch {self.batch_id} (file {printable(self.key)}, committed on {self.committed_at} UTC)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the ledger. Counts are None until validation has counted."""
+
+    batch_no: int
+    state: str
+    bytes: int | None
+    digest: str | None
+    forced: bool
+    rows: int | None
+    rejected_rows: int | None
+    report: str | None
+    message: str | None
+    reference_version: int | None
+
+
+def open_entry(
+    cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None, told: bool | None = None
+) -> Entry:
+    """Return the batch's row, made if it was not there; the row of an earlier attempt is the same row."""
+    cursor.execute(
+        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, told, closed_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
+        " ON CONFLICT (batch_id) DO NOTHING",
+        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, told, state),
+    )
+    entry = find_entry(cursor, batch.batch_id)
+    assert entry is not None
+    return entry
+
+
+def find_entry(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry | None:
+    """Return a batch's row, or None. `lock` is "FOR SHARE" or "FOR UPDATE", held to the transaction's end."""
+    cursor.execute(f"SELECT {_COLUMNS} FROM batches WHERE batch_id = %s {lock}", (batch_id,))  # noqa: S608
+    row = cursor.fetchone()
+    return Entry(*row) if row else None
+
+
+def require_open(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
+    """Lock the batch's row, if `lock` says how, and return it. Raises ClosedError unless it is open.
+
+    Loading takes FOR SHARE and closing takes FOR UPDATE, so that neither happens inside the other.
+    """
+    entry = find_entry(cursor, batch_id, lock)
+    if entry is None:
+        raise ClosedError(f"batch {batch_id} is not in the ledger: it was never validated")
+    if entry.state != OPEN:
+        raise ClosedError(f"batch {batch_id} is {entry.state}, not open: this task came too late and changed nothing")
+    return entry
+
+
+def update_entry(cursor: "Cursor", batch_no: int, **values: Any) -> None:
+    """Set columns of a row that is still open. Raises ClosedError if it is not."""
+    assignments = ", ".join(f"{column} = %({column})s" for column in values)
+    cursor.execute(
+        f"UPDATE batches SET {assignments} WHERE batch_no = %(batch_no)s AND state = 'open'",  # noqa: S608
+        {**values, "batch_no": batch_no},
+    )
+    if cursor.rowcount != 1:
+        raise ClosedError(f"batch number {batch_no} is no longer open")
+
+
+def close_entry(cursor: "Cursor", batch_no: int, state: str, **values: Any) -> None:
+    """Take a row from open to its end. Raises ClosedError if something else closed it."""
+    update_entry(cursor, batch_no, state=state, **values)
+    cursor.execute("UPDATE batches SET closed_at = now() WHERE batch_no = %s", (batch_no,))
+
+
+def add_seconds(cursor: "Cursor", batch_no: int, step: str, seconds: float) -> None:
+    """Note how many seconds a step took."""
+    cursor.execute(
+        "UPDATE batches SET seconds = seconds || jsonb_build_object(%s, %s) WHERE batch_no = %s",
+        (step, round(seconds, 3), batch_no),
+    )
+
+
+def note_hidden(cursor: "Cursor", batch_no: int) -> None:
+    """Note that hidden rates of this number are about to be written, so that gc finds what a crash leaves of them."""
+    cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (batch_no,))
+
+
+def hold_digest(cursor: "Cursor", digest: str) -> None:
+    """Keep batches of the same bytes from being committed beside this one, until the transaction ends."""
+    cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (digest,))
+
+
+def committed_twin(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
+    """Return another batch with the same bytes that is committed, None if there is none.
+
+    Forced ones count too. One that is forced itself has a twin only in its own object: run again, it adds nothing.
+    """
+    cursor.execute(
+        f"SELECT {_TWIN} FROM batches AS twin, batches AS own"  # noqa: S608
+        " WHERE twin.digest = %s AND twin.state = 'committed' AND twin.batch_no <> %s AND own.batch_no = %s"
+        " AND (NOT %s OR (twin.bucket, twin.key, twin.version) = (own.bucket, own.key, own.version))"
+        " ORDER BY twin.batch_no LIMIT 1",
+        (digest, entry.batch_no, entry.batch_no, forced),
+    )
+    row = cursor.fetchone()
+    return Twin(*row) if row else None
+
+
+def duplicate_in_words(twin: Twin) -> str:
+    """Return the message of a batch whose bytes another one has committed."""
+    return f"the same bytes were committed already, by {twin}"
+
+
+def note_same_prices(cursor: "Cursor", batch_no: int) -> str:
+    """Note in a batch's row which other one is committed with the same rates and other bytes: `same_prices_as`.
+
+    Return the message that says so, which the row gets too, or "" when there is none. To be called when the batch
+    is accepted, and again at the end of the transaction that commits it: the other one may have come, or been undone,
+    in the meantime.
+    """
+    cursor.execute(
+        f"SELECT own.same_prices_as, {_TWIN} FROM batches AS own LEFT JOIN batches AS twin"  # noqa: S608
+        " ON twin.rates_digest = own.rates_digest AND twin.digest <> own.digest AND twin.state = 'committed'"
+        " AND twin.batch_no <> own.batch_no"
+        " WHERE own.batch_no = %s ORDER BY twin.batch_no LIMIT 1",
+        (batch_no,),
+    )
+    row = cursor.fetchone()
+    assert row is not None
+    noted, *found = row
+    twin = Twin(*found) if found[0] is not None else None
+    message = ""
+    if twin:
+        message = f"the same prices as {twin}, in other bytes: both count; take one out with `ratesflow undo`"
+    if twin or noted:
+        cursor.execute(
+            "UPDATE batches SET same_prices_as = %s, message = %s WHERE batch_no = %s",
+            (twin and twin.batch_no, message or None, batch_no),
+        )
+    return message

@@ -1,0 +1,159 @@
+"""Finds batches whose execution is over although nothing closed them in the ledger.
+
+There are two kinds: rows that are open although their execution was stopped or ran out of time, and executions
+that ended before their first task could make a row, such as one that was stopped while its job waited for a place.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.runtime import clients
+from ratesflow.loader.runtime.errors import TransientError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+ALL = "all"
+STATE_MACHINE = "RATESFLOW_STATE_MACHINE_ARN"
+# What ended longer ago was seen by thousands of runs of gc; Step Functions itself forgets it after 90 days.
+FORGOTTEN_AFTER = timedelta(days=30)
+
+# The error of an execution that told of its batch before it failed, by the definition in workflow/.
+TOLD = "BatchFailed"
+
+_ENDS = {
+    "ABORTED": "the execution was stopped",
+    "TIMED_OUT": "the execution ran out of time",
+    "FAILED": "the execution failed before it could discard",
+    "SUCCEEDED": "the execution ended without closing it",
+}
+_OPEN = """
+SELECT batch_id, bucket, key, version, execution_arn, seconds FROM batches
+WHERE state = 'open' AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""
+
+
+@dataclass(frozen=True)
+class Abandoned:
+    """A batch to be closed, how its execution ended, and the seconds of the steps that it had done."""
+
+    batch: Batch
+    end: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def abandoned(connection: "Connection", batch: str) -> Iterator[Abandoned]:
+    """Yield the batches (all, or the one named) that are to be closed. Raises TransientError when AWS does not say."""
+    yield from _left_open(connection, batch)
+    yield from _never_opened(connection, batch)
+
+
+def _left_open(connection: "Connection", batch: str) -> Iterator[Abandoned]:
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_OPEN, {"batch": batch})
+        rows = cursor.fetchall()
+    for batch_id, bucket, key, version, arn, seconds in rows:
+        end = _end_in_words(_describe(arn)) if arn else "it was started without an execution, and nothing finished it"
+        if end:
+            yield Abandoned(Batch(batch_id, bucket, key, version, arn or ""), end, seconds)
+
+
+def _never_opened(connection: "Connection", batch: str) -> Iterator[Abandoned]:
+    machine = os.environ.get(STATE_MACHINE)
+    if not machine:
+        return
+    for arns in _ended(machine) if batch == ALL else [[_execution_arn(machine, batch)]]:
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT batch_id FROM batches WHERE batch_id = ANY (%s)", ([_name(arn) for arn in arns],))
+            known = {batch_id for (batch_id,) in cursor.fetchall()}
+        for arn in arns:
+            if _name(arn) not in known and (found := _never_opened_batch(arn)):
+                yield found
+
+
+def ended(batch: str, how: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the names of executions (all, or the one named) that ended so, in pages. Raises TransientError."""
+    machine = os.environ.get(STATE_MACHINE)
+    if not machine:
+        return
+    if batch == ALL:
+        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, how))
+    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in how:
+        yield [batch]
+
+
+def has_told(batch: str) -> bool | None:
+    """Tell whether an execution that failed had sent its notification; None if it goes on, since somebody redrove it.
+
+    It had not if it failed by a fault of the state machine itself (States.Runtime, which no Catch takes), or because
+    the notification could not be sent. Raises TransientError when AWS does not say.
+    """
+    execution = _describe(_execution_arn(os.environ[STATE_MACHINE], batch))
+    if execution is None:
+        return True  # longer ago than Step Functions remembers
+    return execution.get("error") == TOLD if execution["status"] == "FAILED" else None
+
+
+def _never_opened_batch(arn: str) -> Abandoned | None:
+    execution = _describe(arn)
+    end = _end_in_words(execution)
+    if execution is None or end is None or execution["status"] == "SUCCEEDED":
+        return None
+    given = json.loads(execution["input"])
+    if not isinstance(given, dict) or not {"bucket", "key", "version"} <= set(given):
+        return None  # somebody started it by hand, of no batch
+    return Abandoned(Batch(_name(arn), given["bucket"], given["key"], given["version"], arn), end)
+
+
+def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")) -> Iterator[list[str]]:
+    """Yield the ARNs of the executions that ended badly, page by page."""
+    since = datetime.now(UTC) - FORGOTTEN_AFTER
+    for status in how:
+        pages = clients.client("stepfunctions").get_paginator("list_executions")
+        try:
+            for page in pages.paginate(stateMachineArn=machine, statusFilter=status):
+                found = [each for each in page["executions"] if each["startDate"] > since]
+                yield [each["executionArn"] for each in found]
+                if len(found) < len(page["executions"]):  # they come newest first
+                    break
+        except (BotoCoreError, ClientError) as error:
+            raise TransientError(f"cannot list the executions of {machine}: {error}") from error
+
+
+def _describe(arn: str) -> dict[str, Any] | None:
+    """Return what Step Functions says of an execution, None when it does not know it any more."""
+    try:
+        found: dict[str, Any] = clients.client("stepfunctions").describe_execution(executionArn=arn)
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
+            return None
+        raise TransientError(f"cannot look at {arn}: {error}") from error
+    except BotoCoreError as error:
+        raise TransientError(f"cannot look at {arn}: {error}") from error
+    return found
+
+
+def _end_in_words(execution: dict[str, Any] | None) -> str | None:
+    """Say how an execution ended, None if it still runs. One that nobody knows any more is over."""
+    if execution is None:
+        return "its execution is not known any more"
+    end = _ENDS.get(execution["status"])
+    why = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
+    return f"{end}: {why}" if end and why else end
+
+
+def _name(arn: str) -> str:
+    return arn.rpartition(":")[2]
+
+
+def _execution_arn(machine: str, name: str) -> str:
+    parts = machine.split(":")[:7]  # without an alias or a version, which executions do not have
+    parts[5] = "execution"
+    return ":".join([*parts, name])

@@ -1,0 +1,47 @@
+"""The result document of a task: small, written last, and all that the state machine knows of the task."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ratesflow.loader.batches.s3 import put_json
+
+# A state reads the document whole, and a state machine's data may hold 256 KB in all.
+MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task did; outcome is accepted, rejected, duplicate, loaded, committed, discarded or done."""
+
+    task: str
+    batch_id: str
+    outcome: str
+    rows: int | None = None
+    rejected_rows: int | None = None
+    report: str | None = None
+    message: str = ""
+    data: str | None = None
+    seconds: float = 0.0
+    schema: str = field(default="ratesflow.result/1")
+
+    def document(self) -> dict[str, Any]:
+        """Return the document as it is stored."""
+        return {**asdict(self), "message": self.message[:MESSAGE_CHARACTERS]}
+
+
+def write_result(result: Result, bucket: str) -> None:
+    """Store the document where the state machine, or who submitted the task, reads it."""
+    put_json(bucket, f"results/{result.batch_id}/{result.task}.json", result.document())
+
+
+def write_shard(task: str, batch_id: str, shard: int, result: Result | None, seconds: float, bucket: str) -> None:
+    """Store that one shard is done; `result` is the answer of all, if this was the shard that merged them."""
+    document = {
+        "schema": "ratesflow.shard/1",
+        "task": task,
+        "batch_id": batch_id,
+        "shard": shard,
+        "merged": result is not None,
+        "seconds": seconds,
+    }
+    put_json(bucket, f"results/{batch_id}/{task}/{shard}.json", document)

@@ -1,0 +1,62 @@
+"""How far a shard has come, as lines of its log, for whoever watches it while it runs."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ratesflow.loader.batches.byte_ranges import Fetch, Span
+from ratesflow.loader.files.report import ReportWriter
+from ratesflow.loader.runtime.log import log
+
+FIRST_SECONDS = 0.2
+LONGEST_SECONDS = 5.0
+PART_OF_THE_TIME = 20
+
+
+@dataclass
+class Progress:
+    """Writes `progress` lines: the rows so far, and what share of the whole that is, from 0 to 1.
+
+    They come often at first, when somebody may be looking, and then as seldom as suits the time that it takes:
+    an hour's work writes some 800 lines.
+    """
+
+    began: float = field(default_factory=time.monotonic)
+    _due: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._due = self.began + FIRST_SECONDS
+
+    def tell(self, rows: int, share: float) -> None:
+        """Write a line, if it is time for one."""
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + max(FIRST_SECONDS, min((now - self.began) / PART_OF_THE_TIME, LONGEST_SECONDS))
+            _write(rows, share)
+
+    def finish(self, rows: int) -> None:
+        """Write the last line."""
+        _write(rows, 1.0)
+
+
+def watched(fetch: Fetch, span: Span, report: ReportWriter, progress: Progress) -> Fetch:
+    """Return a fetch that tells how far the reading of a span is, whenever another block is wanted of it."""
+
+    def fetch_and_tell(start: int, stop: int) -> Iterator[bytes]:
+        at = start
+        for block in fetch(start, stop):
+            yield block
+            at += len(block)
+            progress.tell(report.rows, _share(at, span, report))
+
+    return fetch_and_tell
+
+
+def _share(at: int, span: Span, report: ReportWriter) -> float:
+    if report.expected_rows:
+        return report.rows / report.expected_rows
+    return min(max(at - span.start, 0) / max(span.stop - span.start, 1), 1.0)
+
+
+def _write(rows: int, share: float) -> None:
+    log.info("progress", rows=rows, share=round(share, 4))

@@ -1,0 +1,163 @@
+"""Checks millions of rows by looking at each distinct value once: the contract, vectorised with pandas.
+
+pandas splits a piece of the file into columns of categories. Each category is looked up or parsed by the
+plain functions of `schema`, and the results are spread over the rows. A piece whose structure is
+in doubt (commas that do not add up, stray line ends, NUL bytes) is read line by line instead.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.freight import fixed_width
+from ratesflow.loader.freight.pandas_without_arrow import pd
+from ratesflow.loader.freight.rows import Integers, Rows
+from ratesflow.loader.freight.schema import COLUMNS, Price, Problem, parse_day, parse_line, parse_price
+
+_TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
+# Days and prices by their text, so that a day is parsed once a file; emptied when a file has too many.
+REMEMBERED = 100_000
+
+Refuse = Callable[[int, list[Problem]], None]
+"""Takes the number of a line in its piece, counted from 0, and what is wrong with it."""
+ReadLine = Callable[[bytes], Price | list[Problem]]
+
+
+class Checker:
+    """Checks pieces of one file. Ports are numbered from 1 in the order of `ports`."""
+
+    def __init__(self, header: Header, ports: Iterable[str]) -> None:
+        self.header = header
+        self.ports = {code: number for number, code in enumerate(ports, start=1)}
+        self._days: dict[str, int] = {}
+        self._prices: dict[str, int] = {}
+
+    def check(self, data: bytes, lines: int, refuse: Refuse) -> Rows:
+        """Return the good rows of a piece of so many lines, the last of which may lack its end."""
+        columns = self.split(data, lines)
+        if columns is None:
+            return self.line_by_line(data, refuse, self._read_line)
+        return self.kept(columns, data, refuse, self._read_line)
+
+    def kept(self, columns: dict[str, Integers], data: bytes, refuse: Refuse, read: ReadLine) -> Rows:
+        """Return the rows that have a number in each column, and those of the others that `read` takes."""
+        bad = np.zeros(len(columns["price"]), dtype=bool)
+        for values in columns.values():
+            bad |= values == 0
+        if not bad.any():
+            return Rows(*(columns[name] for name in COLUMNS))
+        good = Rows(*(columns[name][~bad] for name in COLUMNS))
+        rest = self.line_by_line(data, refuse, read, bad)
+        return Rows(*(np.concatenate(pair) for pair in zip(good.columns, rest.columns, strict=True)))
+
+    def line_by_line(
+        self, data: bytes, refuse: Refuse, read: ReadLine, chosen: npt.NDArray[np.bool_] | None = None
+    ) -> Rows:
+        """Read a piece slowly, or the chosen lines of it."""
+        found = []
+        known = lru_cache(maxsize=1000)(read)
+        for at, line in _numbered(data, chosen):
+            row = known(line)
+            if isinstance(row, Price):
+                found.append((self.ports[row.orig_code], self.ports[row.dest_code], row.day, row.price))
+            else:
+                refuse(at, row)
+        return Rows(*np.array(found, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
+
+    def split(self, data: bytes, lines: int) -> dict[str, Integers] | None:
+        """Return the four columns as numbers, 0 where a value is bad; None if the structure is in doubt."""
+        if not self._regular(data, lines):
+            return None
+        found = fixed_width.split(data, lines, self.header) or self._parse(data, lines)
+        if found is None:
+            return None
+        columns = {}
+        for name in COLUMNS:
+            codes, values = found[name]
+            # An empty value may be a missing field, and then another row has one too many.
+            if codes.min() < 0 or "" in values or set(map(type, values)) != {str}:
+                return None
+            columns[name] = self._numbers(name, values)[codes]
+        return columns
+
+    def _parse(self, data: bytes, lines: int) -> dict[str, fixed_width.Distinct] | None:
+        """Split lines of any shape."""
+        try:
+            with warnings.catch_warnings():
+                # A field too many in the first line; the commas tell of it, and the columns below.
+                warnings.simplefilter("ignore", pd.errors.ParserWarning)
+                frame = self._frame(data)
+        except ValueError:  # pandas' parser errors are ValueErrors
+            return None
+        if len(frame) != lines:
+            return None
+        return {name: _distinct(frame[name]) for name in COLUMNS}
+
+    def _frame(self, data: bytes) -> "pd.DataFrame":
+        return pd.read_csv(
+            io.BytesIO(data),
+            header=None,
+            names=self.header.columns,
+            index_col=False,
+            # As categories, prices would be taken for numbers, and +5 for 5.
+            dtype=_TYPES,
+            na_filter=False,
+            skip_blank_lines=False,
+            low_memory=False,
+            encoding="latin-1",  # never fails: what is not ASCII breaks the contract anyway
+        )
+
+    def _regular(self, data: bytes, lines: int) -> bool:
+        array = np.frombuffer(data, dtype=np.uint8)
+        if np.count_nonzero(array == fixed_width.COMMA) != 3 * lines or b"\0" in data:
+            return False
+        if b"\r" not in data:
+            return True
+        returns = array == fixed_width.RETURN
+        in_ends = returns[:-1] & (array[1:] == fixed_width.LINE_END)
+        return bool(np.count_nonzero(in_ends) == np.count_nonzero(returns))
+
+    def _numbers(self, column: str, values: list[str]) -> Integers:
+        if column == "day":
+            return _parsed(values, self._days, parse_day)
+        if column == "price":
+            return _parsed(values, self._prices, parse_price)
+        return np.array([self.ports.get(value, 0) for value in values], dtype=np.int64)
+
+    def _read_line(self, line: bytes) -> Price | list[Problem]:
+        if line.endswith(b"\n"):
+            line = line[:-1].removesuffix(b"\r")
+        return parse_line(line, self.header.columns, self.ports)
+
+
+def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:
+    """Yield lines with their ends, and their numbers from 0; all of them, or the chosen ones."""
+    for at, line in enumerate(io.BytesIO(data)):
+        if chosen is None or chosen[at]:
+            yield at, line
+
+
+def _distinct(column: "pd.Series[Any]") -> tuple[npt.NDArray[Any], list[Any]]:
+    """Return for each row the number of its value, and the distinct values; numbers among them are a bad sign."""
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column.cat.codes.to_numpy(), column.cat.categories.tolist()
+    codes, values = pd.factorize(column)
+    return codes, values.tolist()
+
+
+def _parsed(values: list[str], known: dict[str, int], parse: Callable[[str], int]) -> Integers:
+    if len(known) > REMEMBERED:
+        known.clear()
+    try:
+        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)
+    except KeyError:
+        for value in values:
+            if value not in known:
+                known[value] = parse(value)
+        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)

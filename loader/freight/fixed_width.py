@@ -1,0 +1,75 @@
+"""Splits lines that all look like CNSHA,NLRTM,2021-01-31,1000 without looking for the ends of their fields.
+
+Codes and days have one length each, so only the price's varies. A field is taken as a number of eight bytes,
+and only the distinct ones become text.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.freight.pandas_without_arrow import pd
+
+WIDTHS = {"orig_code": 5, "dest_code": 5, "day": 10}
+# Of a price, in digits: what a number of eight bytes holds.
+LONGEST = 8
+COMMA, RETURN, LINE_END = ord(","), ord("\r"), ord("\n")
+
+Words = npt.NDArray[np.uint64]
+Distinct = tuple[npt.NDArray[Any], list[str]]
+"""For each line the number of its value, and the distinct values."""
+
+
+def split(data: bytes, lines: int, header: Header) -> dict[str, Distinct] | None:
+    """Return the columns of a piece that has three commas a line on average; None if a line has another shape.
+
+    Carriage returns must stand before line ends alone.
+    """
+    if b'"' in data or not data.isascii() or not data.endswith(b"\n"):
+        return None
+    text = np.frombuffer(data, dtype=np.uint8)
+    stops = np.flatnonzero(text == LINE_END)
+    starts = np.concatenate(([0], stops[:-1] + 1))
+    if b"\r" in data:
+        stops -= text[stops - 1] == RETURN
+    digits = stops - starts - sum(WIDTHS.values()) - len(WIDTHS)
+    if len(stops) != lines or digits.min() < 1 or digits.max() > LONGEST:
+        return None
+    # The eight bytes from each byte on, as numbers whose lowest byte is the first; zeros stand behind the last.
+    words = np.ndarray((len(data),), dtype="<u8", buffer=data + bytes(LONGEST), strides=(1,))
+    found, at = {}, starts
+    for name in header.columns:
+        width = WIDTHS.get(name, digits)
+        found[name] = _days(words, at) if name == "day" else _distinct(_cut(words[at], width))
+        at = at + width
+        if name != header.columns[-1] and np.any(words[at] & 0xFF != COMMA):
+            return None
+        at = at + 1
+    return found
+
+
+def _cut(words: Words, width: int | npt.NDArray[np.int64]) -> Words:
+    """Return the first bytes of words, zeros behind them."""
+    unused = np.uint64(8) * (LONGEST - np.asarray(width)).astype(np.uint64)
+    cut: Words = words << unused >> unused
+    return cut
+
+
+def _days(words: Words, at: npt.NDArray[np.int64]) -> Distinct:
+    """Return the values of a column of ten bytes: `2021-01-`, and two more."""
+    months, firsts = pd.factorize(words[at])
+    codes, keys = pd.factorize(_cut(words[at + 8], 2) | months.astype(np.uint64) << np.uint64(16))
+    values = zip(_texts(firsts[keys >> np.uint64(16)]), _texts(keys & np.uint64(0xFFFF)), strict=True)
+    return codes, ["".join(pair) for pair in values]
+
+
+def _distinct(words: Words) -> Distinct:
+    codes, found = pd.factorize(words)
+    return codes, _texts(found)
+
+
+def _texts(words: Words) -> list[str]:
+    found: list[str] = np.asarray(words, dtype="<u8").view("S8").astype(str).tolist()
+    return found

@@ -1,0 +1,82 @@
+"""Counts the rates of a committed batch once more, from the record of its prices.
+
+The record is read as a file would be, by the code that validates files, since that is quick at any shape: many
+prices on few lanes, few prices on many days.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from psycopg2 import errors, sql
+
+from ratesflow.database.reference import Reference
+from ratesflow.loader.batches.batch import BLOCK_BYTES
+from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.freight.csv_columns import Checker
+from ratesflow.loader.freight.rates import RateCounts, copy_rows
+from ratesflow.loader.freight.schema import COLUMNS, Problem
+from ratesflow.loader.runtime import watchdog
+from ratesflow.loader.runtime.errors import TaskError, TransientError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+# From the one table that has them: prices as a whole would be locked for as long as it takes.
+_COPY = sql.SQL("COPY (SELECT {columns} FROM {table} WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
+_TABLE = "SELECT relname FROM price_tables JOIN pg_class ON pg_class.oid = part WHERE %s BETWEEN first AND last"
+
+
+def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[RateCounts, int]:
+    """Return the counts and sums of a batch's prices, and how many prices there are."""
+    counting = _Counting(sorted(reference.ports))
+    cursor.execute(_TABLE, (batch_no,))
+    if found := cursor.fetchone():
+        columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+        copy = _COPY.format(columns=columns, table=sql.Identifier(found[0]), number=sql.Literal(batch_no))
+        try:
+            cursor.copy_expert(copy, counting)
+        except errors.UndefinedTable as error:
+            raise TransientError("its prices were merged with others just now") from error
+    counting.finish()
+    return counting.counts, counting.rows
+
+
+def negative_rows(counts: RateCounts, batch_no: int, reference: Reference) -> Iterator[bytes]:
+    """Yield the lines for COPY of the rates that make those of a batch zero, under its number with a minus."""
+    return copy_rows(counts.read(), -batch_no, sorted(reference.ports), reference, sign=-1)
+
+
+class _Counting:
+    """The file that COPY writes to."""
+
+    def __init__(self, ports: list[str]) -> None:
+        self.counts, self.rows = RateCounts(), 0
+        self._checker = Checker(Header(COLUMNS, 0), ports)
+        self._blocks: list[bytes] = []
+        self._bytes = 0
+
+    def write(self, data: bytes) -> None:
+        """Take some whole lines, or a part of one."""
+        self._blocks.append(data)
+        self._bytes += len(data)
+        if self._bytes >= BLOCK_BYTES:
+            self._count(keep=True)
+
+    def finish(self) -> None:
+        """Count what is left."""
+        self._count(keep=False)
+
+    def _count(self, *, keep: bool) -> None:
+        watchdog.alive()
+        data = b"".join(self._blocks)
+        end = data.rfind(b"\n") + 1 if keep else len(data)
+        piece, rest = data[:end], data[end:]
+        self._blocks, self._bytes = [rest] if rest else [], len(rest)
+        if piece:
+            lines = piece.count(b"\n")
+            self.counts.add(self._checker.check(piece, lines, _refuse))
+            self.rows += lines
+
+
+def _refuse(_: int, problems: list[Problem]) -> None:
+    raise TaskError(f"a price in the record cannot be counted: {problems[0].message}")

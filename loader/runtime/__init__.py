@@ -1,0 +1,1 @@
+"""What every task runs on: errors and exit codes, logs, the database connection, the watchdog."""

@@ -1,0 +1,1 @@
+"""The tasks of a batch and of upkeep, one module each."""

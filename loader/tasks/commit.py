@@ -1,0 +1,109 @@
+"""Commit: the one short transaction, on small tables alone, after which the batch exists."""
+
+import time
+from typing import TYPE_CHECKING
+
+from ratesflow.database.lock_retries import patiently
+from ratesflow.database.region_rates import fit_tree
+from ratesflow.database.versions import make_visible
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.ledger import (
+    COMMITTED,
+    DUPLICATE,
+    OPEN,
+    Entry,
+    add_seconds,
+    close_entry,
+    committed_twin,
+    duplicate_in_words,
+    find_entry,
+    hold_digest,
+    note_same_prices,
+    require_open,
+)
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.shards import done
+from ratesflow.loader.runtime.errors import TaskError
+from ratesflow.loader.tasks import metrics
+from ratesflow.loader.tasks.discard import drop_rows
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+# Another commit of the same bytes, or a change of the tree, may be at work: it is waited for, in turns, in all so long.
+LOCK_SECONDS, PATIENCE_SECONDS = 5.0, 600.0
+
+
+def commit(connection: "Connection", batch: Batch) -> Result:
+    """Make all rows of a loaded batch visible at once; answer committed again if it was committed before.
+
+    When another batch with the same bytes was faster, this one ends as a duplicate and leaves nothing.
+    Raises ClosedError when the batch was closed otherwise, TaskError when rows are missing.
+    """
+    began = time.monotonic()
+    entry, outcome = patiently(
+        connection, lambda cursor: _commit(cursor, batch, began), lock_seconds=LOCK_SECONDS, seconds=PATIENCE_SECONDS
+    )
+    if entry.state == OPEN and outcome == COMMITTED:
+        metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
+        metrics.note_open_batches(connection)
+    with connection, connection.cursor() as cursor:
+        entry = find_entry(cursor, batch.batch_id) or entry
+    if entry.state == DUPLICATE:
+        drop_rows(connection, entry.batch_no)
+    return _answer(batch, entry)
+
+
+def _commit(cursor: "Cursor", batch: Batch, began: float) -> tuple[Entry, str]:
+    """Return the ledger's row as it was, and the state that it has now."""
+    entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
+    if entry and entry.state in (COMMITTED, DUPLICATE):
+        return entry, entry.state
+    entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
+    _check_counts(cursor, entry)
+    outcome = _settle(cursor, entry, began)
+    if outcome == COMMITTED:
+        make_visible(cursor, entry.batch_no)
+        # Last, when commits wait for one another: of two with the same prices the second sees the first.
+        note_same_prices(cursor, entry.batch_no)
+    return entry, outcome
+
+
+def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
+    """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
+    assert entry.digest is not None
+    hold_digest(cursor, entry.digest)
+    twin = committed_twin(cursor, entry, digest=entry.digest, forced=entry.forced)
+    if twin:
+        message = duplicate_in_words(twin)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
+        return DUPLICATE
+    fit_tree(cursor, entry.batch_no, entry.reference_version)
+    add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
+    close_entry(cursor, entry.batch_no, COMMITTED)
+    return COMMITTED
+
+
+def _check_counts(cursor: "Cursor", entry: Entry) -> None:
+    """Raise TaskError unless every row that was validated is in a table that is attached."""
+    validated = [shard["rows"] for shard in done(cursor, entry.batch_no, "validate")]
+    staged = [shard["rows"] for shard in done(cursor, entry.batch_no, "load")]
+    if not entry.rows or staged != validated or sum(staged) != entry.rows:
+        raise TaskError(
+            f"{sum(staged):,} rows are staged, by shard {staged}, but {entry.rows or 0:,} were validated, "
+            f"by shard {validated}: nothing was committed"
+        )
+    cursor.execute(
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'prices'::regclass AND inhrelid = to_regclass(%s)",
+        (f"staging_{entry.batch_no}",),
+    )
+    if cursor.fetchone() != (1,):
+        raise TaskError(f"the table staging_{entry.batch_no} is not part of prices: nothing was committed")
+
+
+def _answer(batch: Batch, entry: Entry) -> Result:
+    assert entry.state != OPEN
+    message = entry.message or ""
+    return Result("commit", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)

@@ -1,0 +1,167 @@
+"""Discard: close the ledger's row first, so that nothing can be loaded or committed any more; then drop the rows."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from psycopg2 import errors
+
+from ratesflow.database.lock_retries import patiently
+from ratesflow.loader.batches import s3
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.shards import end_backends, undone
+from ratesflow.loader.runtime.errors import UsageError
+from ratesflow.loader.runtime.log import log
+from ratesflow.loader.runtime.session import end_sessions
+from ratesflow.loader.runtime.texts import plain
+
+# What dropping waits for in all: readers of prices, and a merge of their tables.
+DROP_SECONDS = 10.0
+# Rates that are deleted in one statement.
+RATES_AT_ONCE = 100_000
+OUT_OF_TIME = "did not end in time: it waited too long for a place to run, or ran too long"
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+def discard(connection: "Connection", batch: Batch, why: str | None = None, *, told: bool | None = None) -> Result:
+    """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
+
+    `why` is the cause in words; by default it is read from what the state machine recorded. `told` is noted in the
+    transaction that closes: False says that nobody was told of it yet. The outcome is `discarded`, or the state that
+    the batch had already: a commit whose answer was lost is still a commit.
+    """
+    message = plain(why or cause_in_words(batch))
+    with connection, connection.cursor() as cursor:
+        if message == OUT_OF_TIME:
+            message = f"{_step(cursor, batch.batch_id)} {message}"
+        entry = open_entry(cursor, batch, state=FAILED, message=message, told=told)
+        if entry.state == OPEN:
+            message += _shards_in_words(cursor, batch, entry.batch_no, message)
+            # A load that is still at work holds the row; it must not make this wait.
+            end_backends(cursor, entry.batch_no)
+            end_sessions(cursor, "commit", f"{batch.batch_id}/")
+    with connection, connection.cursor() as cursor:
+        entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
+        if entry.state == OPEN:
+            close_entry(cursor, entry.batch_no, FAILED, message=message, told=told)
+            entry = find_entry(cursor, batch.batch_id) or entry
+    # The prices of an undone batch are gc's to drop, and its rates the compaction's to merge with their negative.
+    if entry.state not in (COMMITTED, UNDONE):
+        drop_rows(connection, entry.batch_no)
+    outcome = "discarded" if entry.state == FAILED else entry.state
+    return Result(
+        "discard", batch.batch_id, outcome, entry.rows, entry.rejected_rows, entry.report, entry.message or ""
+    )
+
+
+def drop_rows(connection: "Connection", batch_no: int) -> bool:
+    """Drop the rates and the staging table of a batch that is closed and does not count.
+
+    False when somebody who reads prices, or merges their tables, holds them for longer than DROP_SECONDS: then gc
+    finds by the list of what is hidden that they are still to be dropped.
+    """
+    while _delete_rates(connection, batch_no):
+        pass
+
+    def drop(cursor: "Cursor") -> None:
+        cursor.execute("DELETE FROM changes WHERE batch_no = %s", (batch_no,))
+        cursor.execute("SELECT drop_batch(%s)", (batch_no,))
+
+    try:
+        patiently(connection, drop, seconds=DROP_SECONDS)
+    except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
+        log.info("prices are left to gc", batch_no=batch_no, reason=str(error).strip())
+        return False
+    return True
+
+
+def _delete_rates(connection: "Connection", batch_no: int) -> int:
+    """Delete some of the hidden rates of a batch; return how many."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM rates WHERE ctid = ANY (ARRAY("
+            " SELECT ctid FROM rates WHERE batch_no = %s AND batch_no <> 0 LIMIT %s))",
+            (batch_no, RATES_AT_ONCE),
+        )
+        return cursor.rowcount
+
+
+def cause_in_words(batch: Batch) -> str:
+    """Say what failed, from the error that the state machine recorded and from what the task itself said."""
+    try:
+        error = json.loads(s3.get(batch.bucket, batch.result_key("error.json")))
+        if isinstance(error, str):  # text that was encoded twice
+            error = json.loads(error)
+    except (KeyError, ValueError):
+        return "the execution did not finish, and left no word why"
+    except UsageError as error:  # closing the batch matters more than its reason
+        return f"the execution did not finish; {error}"
+    job = _job(error.get("Cause"))
+    if error.get("Error") == "States.Timeout":
+        return OUT_OF_TIME
+    if job is None:
+        return f"{error.get('Error', 'an unknown error')}: {error.get('Cause') or 'no cause was given'}"
+    name = str(job.get("JobName", "")).partition("-")[0] or "a task"
+    container = job.get("Container") or {}
+    words = [f"{name} failed"]
+    if attempts := len(job.get("Attempts") or []):  # the parent of an array job has none
+        words.append(f"after {attempts} attempt{'s' if attempts > 1 else ''}")
+    if (code := container.get("ExitCode")) is not None:
+        words.append(f"with exit code {code}{_meaning(code)}")
+    said = _said(batch, name)
+    reason = said or container.get("Reason") or job.get("StatusReason") or "no reason was given"
+    where = f" (log stream {container['LogStreamName']})" if container.get("LogStreamName") else ""
+    return f"{' '.join(words)}: {reason}{where}"
+
+
+def _step(cursor: "Cursor", batch_id: str) -> str:
+    """Return the first step that the ledger does not know to be done."""
+    cursor.execute("SELECT seconds FROM batches WHERE batch_id = %s", (batch_id,))
+    row = cursor.fetchone()
+    done = row[0] if row else {}
+    return next((step for step in ("validate", "load") if step not in done), "commit")
+
+
+def _job(cause: object) -> dict[str, Any] | None:
+    """Return the description of a failed job, which Step Functions passes on as text, None for other causes."""
+    try:
+        job = json.loads(cause) if isinstance(cause, str) else cause
+    except ValueError:
+        return None
+    return job if isinstance(job, dict) and "JobId" in job else None
+
+
+def _said(batch: Batch, task: str) -> str | None:
+    """Return the last words of the task, if it could still write them."""
+    try:
+        words = json.loads(s3.get(batch.bucket, batch.result_key(f"{task}.error.json")))["message"]
+    except (KeyError, ValueError):
+        return None
+    except UsageError as error:
+        return f"why is not known: {error}"
+    return str(words)
+
+
+def _shards_in_words(cursor: "Cursor", batch: Batch, batch_no: int, message: str) -> str:
+    """Say which shards of an array job that failed are not done; Step Functions only knows that some are not."""
+    task = message.partition(" failed")[0]
+    if batch.shards == 1 or task not in ("validate", "load"):
+        return ""
+    missing = undone(cursor, batch_no, task, batch.shards)
+    some = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
+    return f"; of {batch.shards} shards these are not done: {some}"
+
+
+def _meaning(code: object) -> str:
+    return {
+        1: " (it stood still, and was ended by its own watchdog: its log has the stacks)",
+        137: " (killed: out of memory, or from outside)",
+        143: " (terminated)",
+        75: " (a passing fault, at every attempt)",
+        65: " (the batch was closed, or its object cannot be read any more)",
+        64: " (something is not set up as it must be)",
+    }.get(code if isinstance(code, int) else -1, "")

@@ -1,0 +1,114 @@
+"""From the shards of a validation to its answer: digest, totals, line numbers, report, and the ledger's row.
+
+Runs under the lock of the ledger's row, and does the same again if it must.
+"""
+
+import csv
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ratesflow.loader.batches import s3
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.digest import batch_digest
+from ratesflow.loader.batches.ledger import (
+    DUPLICATE,
+    REJECTED,
+    Entry,
+    close_entry,
+    committed_twin,
+    duplicate_in_words,
+    note_same_prices,
+    update_entry,
+)
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.s3 import ObjectHead
+from ratesflow.loader.files.report import (
+    COLUMNS,
+    LISTED_ERRORS,
+    NumberedShard,
+    ShardReport,
+    ValidationReport,
+    listing,
+    merged,
+    numbered,
+)
+from ratesflow.loader.freight.rates_digest import rates_digest
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+REPORT = "report.json"
+FULL_REPORT = "errors.csv"
+
+
+def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, results: list[dict[str, Any]]) -> Result:
+    """Store the report, and close the batch as duplicate or rejected or note its counts for the load.
+
+    `results` are those of all shards, in order. The caller holds the lock of the ledger's row.
+    """
+    reports = [ShardReport(**result["report"]) for result in results]
+    report = merged(reports, _full_report(batch, results, reports))
+    key = batch.report_key(REPORT)
+    s3.put(batch.bucket, key, report.to_json().encode(), "application/json")
+    refused = any(shard.refused for shard in reports)
+    parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
+    words: list[Any] = [result.get("rates_digest") for result in results]
+    facts = {
+        "bytes": head.bytes,
+        "forced": head.forced,
+        "digest": None if refused else batch_digest(parts),
+        "rates_digest": rates_digest(words) if report.accepted and all(words) else None,
+        "rows": report.rows,
+        "rejected_rows": report.rejected_rows,
+        "report": f"s3://{batch.bucket}/{key}",
+        # Rates that were counted with different trees of regions are counted again by the load.
+        "reference_version": min(result["reference_version"] for result in results),
+    }
+    outcome, message = _settle(cursor, entry, report, facts)
+    return Result("validate", batch.batch_id, outcome, report.rows, report.rejected_rows, facts["report"], message)
+
+
+def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
+    twin = committed_twin(cursor, entry, digest=facts["digest"], forced=facts["forced"])
+    if twin:
+        message = duplicate_in_words(twin)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
+        return DUPLICATE, message
+    if not report.accepted:
+        close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
+        return REJECTED, report.summary
+    update_entry(cursor, entry.batch_no, **facts)
+    return "accepted", note_same_prices(cursor, entry.batch_no)
+
+
+def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
+    """Return the address of the list of all problems, joined with the file's own line numbers."""
+    shards = numbered(reports)
+    keys = [result["listed"] for result in results]
+    if not any(keys) and not any(shard.empty for shard in shards):
+        return None
+    key = batch.report_key(FULL_REPORT)
+    if batch.shards > 1:
+        file = listing()
+        try:
+            lists = (_problems(batch, shard, key) for shard, key in zip(shards, keys, strict=False))
+            csv.writer(file).writerows(islice(chain.from_iterable(lists), LISTED_ERRORS))
+            file.close()
+            s3.put(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+    return f"s3://{batch.bucket}/{key}"
+
+
+def _problems(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
+    """Yield the rows of one shard's list, without its header, with the file's own line numbers."""
+    if key is not None:
+        rows = csv.reader(s3.text_lines(batch.bucket, key))
+        next(rows, None)
+        for number, *rest in rows:
+            yield [int(number) + shard.before, *rest]
+    empty = shard.report.empty_line
+    for line in shard.empty:
+        yield [line, *(empty[column] for column in COLUMNS[1:])]

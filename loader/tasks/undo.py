@@ -1,0 +1,82 @@
+"""Undo: take exactly one committed batch out again, by opening its negative.
+
+The negative has the number of the batch with a minus before it. Its rates are the batch's own, counted once more
+from its prices and negated, so that both together are nothing; it does not matter whether the batch's rates
+were merged with others meanwhile, or are being merged right now. They are written hidden, which takes as long as a
+load; then one short transaction closes the ledger's row and opens the negative. The prices are dropped later, by
+`gc`; the same file may be sent again at once.
+"""
+
+from typing import TYPE_CHECKING
+
+from ratesflow.database.lanes import mark_lanes
+from ratesflow.database.lock_retries import UNDO_LOCK, holding
+from ratesflow.database.reference import stored
+from ratesflow.database.region_rates import fit_tree
+from ratesflow.database.versions import make_visible
+from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, note_hidden
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.files.csv_stream import COPY_RATES
+from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.freight.recount import negative_rows, recounted
+from ratesflow.loader.runtime.errors import ClosedError, TaskError, UsageError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+    from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+
+def undo(connection: "Connection", run: str, batch_id: str) -> Result:
+    """Make a committed batch invisible, all of it at once; a batch that is undone already stays so.
+
+    Raises UsageError when there is no such batch, ClosedError when it was never committed.
+    """
+    with connection, connection.cursor() as cursor:
+        entry = _committed(cursor, batch_id)
+    if entry.state == UNDONE:
+        return _before(run, entry, batch_id)
+    # Of two undos of one batch the second waits, and then finds it undone.
+    with holding(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
+        with connection, connection.cursor() as cursor:
+            entry = _committed(cursor, batch_id)
+            if entry.state == UNDONE:
+                return _before(run, entry, batch_id)
+        counted_with = _write_negative(connection, entry)
+        with connection, connection.cursor() as cursor:
+            entry = _committed(cursor, batch_id, "FOR UPDATE")
+            fit_tree(cursor, -entry.batch_no, counted_with)
+            cursor.execute(
+                "UPDATE batches SET state = 'undone', closed_at = now(), message = %s WHERE batch_no = %s",
+                (f"undone by {run}", entry.batch_no),
+            )
+            make_visible(cursor, -entry.batch_no)
+    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} is undone; its file may be sent again")
+
+
+def _committed(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
+    """Return the row of a batch that is committed or undone."""
+    entry = find_entry(cursor, batch_id, lock)
+    if entry is None:
+        raise UsageError(f"there is no batch {batch_id}: `ratesflow batches` lists them")
+    if entry.state not in (COMMITTED, UNDONE):
+        raise ClosedError(f"batch {batch_id} is {entry.state}, not committed: there is nothing to undo")
+    return entry
+
+
+def _before(run: str, entry: Entry, batch_id: str) -> Result:
+    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} was undone before")
+
+
+def _write_negative(connection: "Connection", entry: Entry) -> int:
+    """Write the negative's rates, hidden; return the version of the tree of regions that they fit."""
+    with connection, connection.cursor() as cursor:
+        reference, reference_version = stored(cursor)
+        counts, rows = recounted(cursor, entry.batch_no, reference)
+    if rows != entry.rows:
+        raise TaskError(f"{rows:,} prices are recorded, but {entry.rows or 0:,} were committed: nothing was undone")
+    with connection, connection.cursor() as cursor:
+        note_hidden(cursor, -entry.batch_no)
+        cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,))  # of a killed try
+        cursor.copy_expert(COPY_RATES, BlockReader(negative_rows(counts, entry.batch_no, reference)))
+        mark_lanes(cursor, -entry.batch_no)
+    return reference_version

@@ -1,0 +1,1 @@
+"""The embedded AWS Batch: jobs as processes."""

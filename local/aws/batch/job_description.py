@@ -1,0 +1,115 @@
+"""A Batch job as DescribeJobs and ListJobs show it on AWS."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ratesflow.local.aws.batch.job_spec import merged_environment, merged_requirements
+
+if TYPE_CHECKING:
+    from ratesflow.local.aws.batch.process_job import ProcessJob
+
+_STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
+_STARTED = ("RUNNING", "SUCCEEDED", "FAILED")
+
+
+def summarise(job: ProcessJob) -> dict[str, Any]:
+    """The entry of ListJobs."""
+    summary: dict[str, Any] = {
+        "jobId": job.job_id,
+        "jobArn": job.arn,
+        "jobName": job.job_name,
+        "createdAt": _milliseconds(job.job_created_at),
+        "status": job.status,
+        "jobDefinition": job.job_definition.arn,
+    }
+    if job.job_stopped_reason is not None:
+        summary["statusReason"] = job.job_stopped_reason
+    if job.status in _STARTED and job.job_started_at.year > 1970:  # moto's mark for "never"
+        summary["startedAt"] = _milliseconds(job.job_started_at)
+    if job.job_stopped:
+        summary["stoppedAt"] = _milliseconds(job.job_stopped_at)
+    if ended := _exit(job):
+        summary["container"] = ended
+    if array := _array(job):
+        summary["arrayProperties"] = array
+    return summary
+
+
+def describe(job: ProcessJob) -> dict[str, Any]:
+    """The entry of DescribeJobs."""
+    description = summarise(job) | {
+        "jobQueue": job.job_queue.arn,
+        "dependsOn": job.depends_on or [],
+        "parameters": job.parameters,
+        "tags": job.backend.list_tags_for_resource(job.arn),
+        "retryStrategy": job.retry.described(),
+        "attempts": job.attempts,
+        "container": _container(job),
+        "platformCapabilities": job.job_definition.platform_capabilities or [],
+    }
+    if timeout := job.timeout or job.job_definition.timeout:
+        description["timeout"] = timeout
+    if children := job.children():
+        count = Counter(child.status for child in children)
+        description["arrayProperties"] |= {"statusSummary": {state: count[state] for state in _STATES}}
+    return description
+
+
+def describe_attempt(job: ProcessJob, stopped_at: datetime, status_reason: str) -> dict[str, Any]:
+    """The entry of `attempts` for the attempt that has just ended."""
+    container: dict[str, Any] = {"networkInterfaces": []}
+    if job.log_stream_name:
+        container["logStreamName"] = job.log_stream_name
+    return {
+        "container": container | _exit(job),
+        "startedAt": _milliseconds(job.job_started_at),
+        "stoppedAt": _milliseconds(stopped_at),
+        "statusReason": status_reason,
+    }
+
+
+def _container(job: ProcessJob) -> dict[str, Any]:
+    definition, overrides = job.job_definition.container_properties, job.container_overrides
+    container = {
+        "image": definition["image"],
+        "command": overrides.get("command") or definition["command"],
+        "environment": [
+            {"name": name, "value": value} for name, value in merged_environment(definition, overrides).items()
+        ],
+        "resourceRequirements": [
+            {"type": name, "value": value} for name, value in merged_requirements(definition, overrides).items()
+        ],
+        "volumes": definition["volumes"],
+        "mountPoints": definition["mountPoints"],
+        "ulimits": definition["ulimits"],
+        "networkInterfaces": [],
+    }
+    for role in ("jobRoleArn", "executionRoleArn"):
+        if role in definition:
+            container[role] = definition[role]
+    if job.log_stream_name:
+        container["logStreamName"] = job.log_stream_name
+    return container | _exit(job)
+
+
+def _exit(job: ProcessJob) -> dict[str, Any]:
+    ended: dict[str, Any] = {}
+    if job.exit_code is not None:
+        ended["exitCode"] = job.exit_code
+    if job.exit_reason:
+        ended["reason"] = job.exit_reason
+    return ended
+
+
+def _array(job: ProcessJob) -> dict[str, Any]:
+    if job.index is not None:
+        return {"index": job.index}
+    size = job.array_properties.get("size")
+    return {"size": size} if size else {}
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

@@ -1,0 +1,189 @@
+"""Runs one attempt of a Batch job as a process: its output, its memory, its time, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from ratesflow.local.aws.batch.job_records import JobRecord, write_record
+from ratesflow.local.parent_death_signal import die_with_parent
+
+_LOOK_SECONDS = 0.2
+_CHUNK_BYTES = 65_536
+_LONGEST_LINE_BYTES = 256 * 1024  # the longest event that CloudWatch Logs takes
+_MIB = 1024 * 1024
+OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
+
+WriteLines = Callable[[int, list[str]], None]
+
+
+@dataclass(frozen=True)
+class AttemptSpec:
+    """What to run, and its limits."""
+
+    job_id: str
+    attempt: int
+    command: list[str]
+    environment: Mapping[str, str]
+    memory_mib: int | None
+    timeout_seconds: float | None
+    grace_seconds: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How an attempt ended; without an exit code it never began, and `reason` says why."""
+
+    exit_code: int | None
+    reason: str | None = None
+    timed_out: bool = False
+
+
+def _become_job(server_pid: int) -> None:
+    """Runs in the child before its command does."""
+    # The server blocks SIGTERM to wait for it, and a blocked signal stays blocked over fork and exec.
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    die_with_parent(signal.SIGKILL, server_pid)
+
+
+class Attempt:
+    """A process group from its start to its end.
+
+    `start` and `wait` belong to one thread, which must outlive the process (the kernel kills the process with
+    it); `stop` may come from any other.
+    """
+
+    def __init__(self, spec: AttemptSpec, records: Path, write_lines: WriteLines) -> None:
+        self._spec = spec
+        self._records = records
+        self._write_lines = write_lines
+        self._drained = threading.Event()
+        self._kill_at: float | None = None
+        self._timed_out = False
+        self._out_of_memory = False
+        self._peak_bytes = 0
+
+    def start(self) -> None:
+        """Starts the process; OSError if there is no such command, or no room for its record."""
+        self._process = subprocess.Popen(
+            self._spec.command,
+            env=dict(self._spec.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=partial(_become_job, os.getpid()),
+        )
+        self._began = time.monotonic()
+        self._seen = psutil.Process(self._process.pid)  # there even if it has ended: nobody has waited for it yet
+        self._record = JobRecord(
+            self._spec.job_id,
+            self._spec.attempt,
+            self._process.pid,
+            self._seen.create_time(),
+            self._spec.command,
+            time.time(),
+        )
+        try:
+            write_record(self._records, self._record)
+        except OSError:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            raise
+        self._reader = threading.Thread(target=self._read_output, daemon=True)
+        self._reader.start()
+
+    def wait(self) -> Ending:
+        """Waits for the end, enforcing the limits meanwhile."""
+        pause = _LOOK_SECONDS / 8  # the first looks come early, so that short attempts are measured too
+        while not self._ended_within(pause):
+            self._look_at_memory()
+            self._look_at_clock()
+            pause = min(pause * 2, _LOOK_SECONDS)
+        # As the end of a container's first process ends the rest of it.
+        self._signal(signal.SIGKILL)
+        self._reader.join(timeout=2)
+        ending = self._ending()
+        peak = round(self._peak_bytes / _MIB, 1)
+        write_record(
+            self._records,
+            replace(self._record, ended_at=time.time(), exit_code=ending.exit_code, peak_mb=peak),
+        )
+        return ending
+
+    def stop(self) -> None:
+        """Asks the process group to end (SIGTERM); `wait` kills it when the grace is over."""
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + self._spec.grace_seconds
+            self._signal(signal.SIGTERM)
+
+    def _ended_within(self, seconds: float) -> bool:
+        # The end of the output announces the end of the process, without polling; but a child may hold the
+        # output open, or the process may close it and go on.
+        if not self._drained.wait(seconds):
+            return self._process.poll() is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode is not None
+
+    def _look_at_memory(self) -> None:
+        resident = 0
+        with contextlib.suppress(psutil.Error):
+            for process in [self._seen, *self._seen.children(recursive=True)]:
+                resident += process.memory_info().rss
+        self._peak_bytes = max(self._peak_bytes, resident)
+        limit = self._spec.memory_mib
+        if limit is not None and resident > limit * _MIB:
+            self._out_of_memory = True
+            self._signal(signal.SIGKILL)
+
+    def _look_at_clock(self) -> None:
+        now = time.monotonic()
+        limit = self._spec.timeout_seconds
+        if limit is not None and not self._timed_out and now >= self._began + limit:
+            self._timed_out = True
+            self.stop()
+        if self._kill_at is not None and now >= self._kill_at:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, signum: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signum)
+
+    def _ending(self) -> Ending:
+        code = self._process.returncode
+        code = 128 - code if code < 0 else code  # ended by a signal: as a shell and a container say it
+        if self._out_of_memory:
+            return Ending(128 + signal.SIGKILL, OUT_OF_MEMORY)
+        return Ending(code, timed_out=self._timed_out)
+
+    def _read_output(self) -> None:
+        assert self._process.stdout is not None
+        source = self._process.stdout.fileno()
+        rest = b""
+        try:
+            while chunk := os.read(source, _CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                if len(rest) > _LONGEST_LINE_BYTES:
+                    lines.append(rest)
+                    rest = b""
+                self._log(lines)
+            self._log([rest] if rest else [])
+        finally:
+            self._process.stdout.close()
+            self._drained.set()
+
+    def _log(self, lines: list[bytes]) -> None:
+        if lines:
+            texts = [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+            self._write_lines(time.time_ns() // 1_000_000, texts)

@@ -1,0 +1,1 @@
+"""The embedded S3: objects on disk, and their events."""

@@ -1,0 +1,1 @@
+"""The embedded PostgreSQL, and the master user that RDS would give."""

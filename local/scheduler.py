@@ -1,0 +1,43 @@
+"""What AWS starts by schedule: gc, and a compaction when enough batches wait for it."""
+
+import time
+import uuid
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ratesflow.local.deploy import clients
+
+EVERY_SECONDS = 300
+# The parameters of the two tasks; a compaction is due at 16 open batches.
+TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"least": "16"}}
+
+
+class Schedule:
+    """Submits the tasks every five minutes, first after five minutes."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._environment = environment
+        self._batch: Any = clients(environment["AWS_ENDPOINT_URL"], "scheduler")("batch")
+        self._due = time.monotonic() + EVERY_SECONDS
+
+    def due_now(self) -> None:
+        """Let the tasks be due at the next tick."""
+        self._due = time.monotonic()
+
+    def tick(self) -> None:
+        """Submit the tasks if they are due; what fails is tried again at the next time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + EVERY_SECONDS
+        for task, parameters in TASKS.items():
+            run = f"{task}-{uuid.uuid4()}"
+            try:
+                self._batch.submit_job(
+                    jobName=run,
+                    jobQueue=self._environment["RATESFLOW_JOB_QUEUE"],
+                    jobDefinition=f"{self._environment['RATESFLOW_JOB_PREFIX']}-{task}",
+                    parameters={"run": run, **parameters},
+                )
+            except (BotoCoreError, ClientError):
+                continue

@@ -1,0 +1,1 @@
+"""What an operator does with a stack, here or on AWS: executions, tasks, uploads, logs."""

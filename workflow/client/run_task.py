@@ -1,0 +1,103 @@
+"""Runs one task as an AWS Batch job of its own and reads what it wrote.
+
+Whatever touches the database runs as a task, since on AWS the database is in private subnets: the command
+line submits `PREFIX-TASK`, waits, and reads `results/RUN/TASK.json` from the bucket. A long answer lies in an
+object beside it, `results/RUN/TASK.data.json`, which the document's `data` names.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ratesflow.workflow.client.environment import Environment
+from ratesflow.workflow.client.executions import StillRunningError
+from ratesflow.workflow.client.job_logs import describe_job, job_in_words, last_lines, log_stream
+from ratesflow.workflow.job_definitions import MAINTENANCE_TASKS, RUN_SECONDS, job_name
+
+RESULTS = "results"
+
+
+class TaskFailedError(Exception):
+    """A task did not end well; the text says how, and has the last lines of its log."""
+
+
+def run_task(
+    environment: Environment,
+    task: str,
+    arguments: Mapping[str, str] | None = None,
+    *,
+    progress: Callable[[str], None] | None = None,
+    seconds: float | None = None,
+) -> dict[str, Any]:
+    """Run a maintenance task and return its result document, with its `data` read in place of the key.
+
+    `progress` is told each new status of the job (SUBMITTED, RUNNABLE, RUNNING, …). Raises TaskFailedError
+    when the job fails or writes no document, StillRunningError when it has not ended after so many seconds
+    (by default what its job definition allows it, and five minutes for the queue; it then goes on running).
+    """
+    run_id = f"{task}-{uuid.uuid4()}"
+    job_id = submit_task(environment, task, run_id, arguments or {})
+    allowed = RUN_SECONDS[task] + 300.0 if seconds is None else seconds
+    job = _wait(environment, job_id, progress, allowed)
+    if job["status"] == "FAILED":
+        stream = log_stream(job)
+        tail = last_lines(environment, stream) if stream else []
+        raise TaskFailedError("\n  ".join([f"The task {task} failed: {job_in_words(job)}.", *tail]))
+    return read_result(environment, task, run_id)
+
+
+def submit_task(environment: Environment, task: str, run_id: str, arguments: Mapping[str, str]) -> str:
+    """Submit a maintenance task and return its job's id. Raises ValueError for arguments it does not take."""
+    takes = MAINTENANCE_TASKS[task]
+    unknown = sorted(set(arguments) - set(takes))
+    missing = sorted(name for name, default in takes.items() if not default and not arguments.get(name))
+    if unknown or missing:
+        raise ValueError(
+            f"The task {task} takes {sorted(takes) or 'no arguments'}; unknown: {unknown}; missing: {missing}."
+        )
+    submitted = environment.client("batch").submit_job(
+        jobName=run_id,
+        jobQueue=environment["RATESFLOW_JOB_QUEUE"],
+        jobDefinition=job_name(environment["RATESFLOW_JOB_PREFIX"], task),
+        parameters={"run": run_id, **arguments},
+    )
+    return str(submitted["jobId"])
+
+
+def read_result(environment: Environment, task: str, run_id: str) -> dict[str, Any]:
+    """Return the result document of a run, with its `data` read. Raises TaskFailedError when there is none."""
+    s3 = environment.client("s3")
+    key = f"{RESULTS}/{run_id}/{task}.json"
+    try:
+        document: dict[str, Any] = json.loads(s3.get_object(Bucket=environment.bucket, Key=key)["Body"].read())
+    except s3.exceptions.NoSuchKey as error:
+        raise TaskFailedError(
+            f"The task {task} ended well but wrote no result to s3://{environment.bucket}/{key}: "
+            "the image of the loader does not fit this version of the command line."
+        ) from error
+    if isinstance(document.get("data"), str):
+        body = s3.get_object(Bucket=environment.bucket, Key=document["data"])["Body"]
+        document["data"] = json.loads(body.read())
+    return document
+
+
+def _wait(
+    environment: Environment, job_id: str, progress: Callable[[str], None] | None, seconds: float
+) -> Mapping[str, Any]:
+    pause = 0.1 if environment.is_local else 2.0
+    deadline, seen = time.monotonic() + seconds, None
+    while time.monotonic() < deadline:
+        job = describe_job(environment, job_id)
+        if job is not None:
+            if progress and job["status"] != seen:
+                progress(job["status"])
+            seen = job["status"]
+            if seen in ("SUCCEEDED", "FAILED"):
+                return job
+        time.sleep(pause)
+    raise StillRunningError(
+        f"The job {job_id} has not ended after {seconds:.0f} s (it is {seen}); it goes on. "
+        f"Look again with: aws batch describe-jobs --jobs {job_id}"
+    )

@@ -1,0 +1,1 @@
+"""Pictures of the state machine and of its executions: Mermaid and SVG."""
