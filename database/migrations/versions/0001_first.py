@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-from database.scripts import run_script
+from ratesflow.database.scripts import run_script
 
 revision = "0001"
 down_revision = None
