@@ -17,7 +17,7 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.fast_path import FastPath
 from ratesflow.api.server.granian_workers import DRAIN, RatesServer, listen, stop_accepting
 from ratesflow.api.server.logs import configuration
 from ratesflow.api.server.wsgi import SettingsError, get_app, setting, threads
@@ -77,7 +77,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _load(parent: int, listener: socket.socket) -> Front:
+def _load(parent: int, listener: socket.socket) -> FastPath:
     """Return the service in a worker, which ends when the process `parent` has been killed."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
     front = get_app()

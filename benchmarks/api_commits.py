@@ -121,7 +121,7 @@ class World:
         """Take all batches out again."""
         with closing(psycopg2.connect(self.owner)) as connection:
             connection.autocommit = True
-            _run(connection, "DELETE FROM rates WHERE batch_no <> 0", "DELETE FROM open_batches WHERE batch_no <> 0")
+            _run(connection, "DELETE FROM rates WHERE batch_no <> 0", "DELETE FROM visible_batches WHERE batch_no <> 0")
             _run(
                 connection,
                 "DELETE FROM changes",

@@ -76,4 +76,4 @@ def take_back(servers: Servers, sent: ours.Sent) -> None:
             "UPDATE batches SET state = 'open', closed_at = NULL WHERE batch_id = %s RETURNING batch_no",
             (sent.batch_id,),
         )
-        cursor.execute("DELETE FROM open_batches WHERE batch_no = %s", cursor.fetchone())
+        cursor.execute("DELETE FROM visible_batches WHERE batch_no = %s", cursor.fetchone())

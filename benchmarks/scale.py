@@ -85,7 +85,7 @@ class Day:
     busiest: float
     quota_waited: float
     place_waited: float
-    open_batches: int
+    visible_batches: int
     tables: int
     log_gb: float
 
@@ -134,7 +134,7 @@ def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
         busiest=_most_within(visible, 3600.0),
         quota_waited=quota_waited,
         place_waited=places.waited,
-        open_batches=int(_most_within(visible, figures.compact_every)) + figures.compact_due - 1,
+        visible_batches=int(_most_within(visible, figures.compact_every)) + figures.compact_due - 1,
         tables=int(_most_within(visible, figures.merge_after + figures.compact_every)),
         log_gb=count * rows * figures.row_bytes / 1e9,
     )
@@ -190,7 +190,7 @@ def report(figures: Figures) -> Iterator[str]:
             day = simulate(count, rows, replace(figures, places=places))
             yield (
                 f"| {count:,} × {rows:,}, {places} | {day.median:,.0f} s | {day.slowest:,.0f} s | {day.busiest:,.0f}"
-                f" | {day.quota_waited:,.0f} s | {day.place_waited:,.0f} s | {day.open_batches:,} | {day.tables:,}"
+                f" | {day.quota_waited:,.0f} s | {day.place_waited:,.0f} s | {day.visible_batches:,} | {day.tables:,}"
                 f" | {day.log_gb:,.0f} GB |"
             )
     yield ""

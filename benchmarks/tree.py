@@ -36,13 +36,13 @@ CROSS JOIN (
 """
 _READ = """
 SELECT counts, sums FROM rates
-WHERE orig_code = %s AND dest_code = %s AND month = %s AND batch_no IN (SELECT batch_no FROM open_batches)
+WHERE orig_code = %s AND dest_code = %s AND month = %s AND batch_no IN (SELECT batch_no FROM visible_batches)
 """
 _SUM = """
 SELECT nth, sum(day.count), sum(day.sum) FROM rates
 CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS day (count, sum, nth)
 WHERE orig_code = ANY (%s) AND dest_code = ANY (%s) AND month = %s
-  AND batch_no IN (SELECT batch_no FROM open_batches)
+  AND batch_no IN (SELECT batch_no FROM visible_batches)
 GROUP BY nth
 """
 

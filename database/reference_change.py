@@ -14,7 +14,7 @@ from psycopg2.extras import execute_values
 from ratesflow.database.lock_retries import TREE_LOCK, holding, patiently, tries
 from ratesflow.database.reference import Reference, Row, check, stored
 from ratesflow.database.region_rates import move_rates, moved_ports
-from ratesflow.database.versions import make_visible, move_reference_version, note_change
+from ratesflow.database.versions import bump_reference_version, make_visible, note_change
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -118,14 +118,14 @@ class _Move:
         return True
 
     def _left(self, cursor: "Cursor") -> set[int]:
-        cursor.execute("SELECT batch_no FROM open_batches")
+        cursor.execute("SELECT batch_no FROM visible_batches")
         return {number for (number,) in cursor.fetchall()} - self.covered
 
 
 def _switch(cursor: "Cursor", new: Reference, move: _Move) -> int:
     """Put the new tree in the place of the old one, with the rates that were moved; return its version."""
     # Commits and undos wait from here on: until then their rates may fit the old tree, after it they must not.
-    version = move_reference_version(cursor)
+    version = bump_reference_version(cursor)
     moved = move.finish(cursor)
     _store(cursor, "regions", "slug", move.old.regions, new.regions)
     _store(cursor, "ports", "code", move.old.ports, new.ports)

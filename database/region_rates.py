@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ratesflow.database.lanes import mark_lanes
-from ratesflow.database.versions import hold_reference_version
+from ratesflow.database.versions import lock_reference_version
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -108,7 +108,7 @@ def fit_tree(cursor: "Cursor", batch_no: int, counted_with: int | None) -> None:
     Mostly they do. Where the tree was changed since they were counted, those of regions are counted once more; another
     change of the tree is all that waits for it.
     """
-    if hold_reference_version(cursor) != counted_with:
+    if lock_reference_version(cursor) != counted_with:
         _prepare(cursor)
         cursor.execute(_DELETE, {"batch_no": batch_no})
         cursor.execute(_INSERT, {"batch_no": batch_no})

@@ -180,7 +180,7 @@ prices = Table(
 )
 
 # What the API reads: one row a batch, lane and month, with one element a day of the month. A row counts
-# only if its batch is in open_batches. Lanes run from port to port or from region to region.
+# only if its batch is in visible_batches. Lanes run from port to port or from region to region.
 rates = Table(
     "rates",
     metadata,
@@ -203,8 +203,8 @@ Index("rates_lane_month", rates.c.orig_code, rates.c.dest_code, rates.c.month)
 Index("rates_batch_no", rates.c.batch_no, postgresql_where=text("batch_no <> 0"))
 
 # The batches whose rates count. Number 0 stands for merged rates and is always here.
-open_batches = Table(
-    "open_batches",
+visible_batches = Table(
+    "visible_batches",
     metadata,
     Column("batch_no", BigInteger, autoincrement=False),
     Column("version", BigInteger, nullable=False, comment="the data version from which on its rates count"),

@@ -12,7 +12,7 @@ _MOVE = """
 WITH moved AS (
     UPDATE data_version SET version = version + 1, changed_at = now() RETURNING version
 ), opened AS (
-    INSERT INTO open_batches (batch_no, version)
+    INSERT INTO visible_batches (batch_no, version)
     SELECT batch_no, version FROM moved CROSS JOIN unnest(%(opened)s::bigint[]) AS batch_no
 )
 INSERT INTO changes (batch_no, version)
@@ -43,13 +43,13 @@ def _move(cursor: "Cursor", opened: tuple[int, ...], changes: tuple[int, ...]) -
     return _number(cursor)
 
 
-def move_reference_version(cursor: "Cursor") -> int:
+def bump_reference_version(cursor: "Cursor") -> int:
     """Say that ports or regions change in this transaction, and keep commits waiting until its end."""
     cursor.execute("UPDATE reference_version SET version = version + 1, changed_at = now() RETURNING version")
     return _number(cursor)
 
 
-def hold_reference_version(cursor: "Cursor") -> int:
+def lock_reference_version(cursor: "Cursor") -> int:
     """Return the version of ports and regions, and keep it from moving until the transaction ends."""
     cursor.execute("SELECT version FROM reference_version FOR SHARE")
     return _number(cursor)

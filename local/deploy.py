@@ -19,7 +19,7 @@ from ratesflow.local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JO
 from ratesflow.local.names import arn as _arn
 from ratesflow.local.roles import credentials, make_roles, role_arn, role_key
 from ratesflow.workflow.job_definitions import JobSettings, job_definitions
-from ratesflow.workflow.placeholders import definition_text, fill_places
+from ratesflow.workflow.placeholders import definition_text, substitute
 from ratesflow.workflow.settings import SIDE_FILES
 
 # The keys of whoever sits at the laptop, who may do everything. The parts of the stack have keys of their own roles.
@@ -88,9 +88,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
     }
     jobs = _job_definitions(aws, secrets, told)
     places = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
-    alias = _state_machine(
-        aws, role_arn("state-machine"), machine, fill_places(definition or definition_text(), places)
-    )
+    alias = _state_machine(aws, role_arn("state-machine"), machine, substitute(definition or definition_text(), places))
     _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
     return {
         "AWS_ENDPOINT_URL": endpoint,

@@ -13,7 +13,7 @@ import psycopg2
 from ratesflow.local.aws.stepfunctions.execution_records import running
 from ratesflow.local.deploy import Clients, clients
 from ratesflow.local.names import INBOX
-from ratesflow.workflow.trigger import SIDE_FILES, Arrival, is_side_file, shard_count, start
+from ratesflow.workflow.trigger import SIDE_FILES, ObjectCreated, is_side_file, shard_count, start
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
@@ -46,13 +46,13 @@ def _ledger(url: str) -> set[str]:
     return found
 
 
-def _arrivals(aws: Clients, environment: dict[str, str]) -> list[Arrival]:
+def _arrivals(aws: Clients, environment: dict[str, str]) -> list[ObjectCreated]:
     """Return what is in the inbox, every version of it, oldest first."""
     bucket, found = environment["RATESFLOW_BUCKET"], []
     for page in aws("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX):
         found += page.get("Versions", [])
     return [
-        Arrival(
+        ObjectCreated(
             bucket=bucket,
             key=item["Key"],
             version=item["VersionId"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from ratesflow.local.processes import StackError, last_lines, python
-from ratesflow.local.state_directory import Home
+from ratesflow.local.state_directory import StateDirectory
 
 __all__ = ["StackError", "down", "up"]
 
@@ -39,7 +39,7 @@ def up(
     With `detach` it goes on by itself after this returns; without, this returns when it is told to end, by
     Ctrl-C or `down`. Raises StackError with words when it cannot start.
     """
-    there = Home(home.resolve())
+    there = StateDirectory(home.resolve())
     if environment := _running(there):
         tell(environment)
         return
@@ -56,7 +56,7 @@ def up(
         _stay(process)
 
 
-def _running(home: Home) -> dict[str, str] | None:
+def _running(home: StateDirectory) -> dict[str, str] | None:
     """Return the environment of a stack that runs here, or is about to; None if there is none."""
     deadline = time.monotonic() + UP_SECONDS
     while home.pid() is not None and time.monotonic() < deadline:
@@ -67,7 +67,7 @@ def _running(home: Home) -> dict[str, str] | None:
 
 
 def _wait_until_up(
-    home: Home, process: "subprocess.Popen[bytes]", log: Path, say: Callable[[str], None]
+    home: StateDirectory, process: "subprocess.Popen[bytes]", log: Path, say: Callable[[str], None]
 ) -> dict[str, str]:
     deadline, due = time.monotonic() + UP_SECONDS, time.monotonic() + SAY_SECONDS
     while time.monotonic() < deadline:
@@ -106,7 +106,7 @@ def down(home: Path) -> bool:
 
     Raises StackError if it does not end within a minute.
     """
-    there = Home(home.resolve())
+    there = StateDirectory(home.resolve())
     pid = there.pid()
     if pid is None:
         there.environment_file.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def down(home: Path) -> bool:
     return True
 
 
-def _end_strays(home: Home) -> bool:
+def _end_strays(home: StateDirectory) -> bool:
     """End what a stack that was killed left behind: processes that were started for this very folder."""
     strays = [process for process in psutil.process_iter(["cmdline"]) if _belongs(process, home.folder)]
     for process in strays:

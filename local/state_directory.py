@@ -11,7 +11,7 @@ from typing import IO
 
 
 @dataclass(frozen=True)
-class Home:
+class StateDirectory:
     """The folder of one stack, and the names of what is in it."""
 
     folder: Path

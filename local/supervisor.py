@@ -25,7 +25,7 @@ from ratesflow.local.recover import recover
 from ratesflow.local.roles import credentials
 from ratesflow.local.scheduler import Schedule
 from ratesflow.local.startup import Patience
-from ratesflow.local.state_directory import Home
+from ratesflow.local.state_directory import StateDirectory
 from ratesflow.workflow.timestamps import iso
 
 DATABASE = "ratesflow"
@@ -64,7 +64,7 @@ class Ports:
 class Stack:
     """The processes of a stack that runs."""
 
-    home: Home
+    home: StateDirectory
     ports: Ports
     postgres: Postgres | None = None
     children: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
@@ -253,12 +253,12 @@ def _ensure_login(cursor: "psycopg2.extensions.cursor", user: str, role: str, pa
     cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
 
 
-def run(folder: Path, ports: Ports, announce: Callable[[dict[str, str]], None]) -> None:
-    """Run a stack in this process until it is told to end; `announce` is called when it is up.
+def run(folder: Path, ports: Ports, register_backend: Callable[[dict[str, str]], None]) -> None:
+    """Run a stack in this process until it is told to end; `register_backend` is called when it is up.
 
     Raises StackError when it cannot start, or another stack runs in the same folder.
     """
-    home = Home(folder)
+    home = StateDirectory(folder)
     lock = home.lock()
     if lock is None:
         raise StackError(f"a stack runs in {folder} already, as process {home.pid()}")
@@ -266,7 +266,7 @@ def run(folder: Path, ports: Ports, announce: Callable[[dict[str, str]], None]) 
         stack = Stack(home, ports)
         stack.start()
         try:
-            announce(stack.environment)
+            register_backend(stack.environment)
             stack.watch()
         finally:
             stack.stop()

@@ -113,7 +113,7 @@ locals {
       summary   = "64 batches or more wait to be merged, which slows reads down."
       threshold = 63
       metrics = {
-        open = { namespace = "ratesflow", name = "OpenBatches", dimensions = local.by_environment, stat = "Maximum" }
+        open = { namespace = "ratesflow", name = "UncompactedBatches", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
     upkeep-backlog = {

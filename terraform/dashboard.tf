@@ -39,7 +39,7 @@ locals {
       graphs = [
         { title = "rows", stat = "Sum", lines = concat([for task, dimensions in local.per_task : concat(["ratesflow", "Rows"], dimensions)], [concat(["ratesflow", "RejectedRows"], local.here)]) },
         { title = "bytes", stat = "Sum", lines = [for task in ["validate", "load"] : concat(["ratesflow", "Bytes"], local.per_task[task])] },
-        { title = "batches that wait to be merged", stat = "Maximum", lines = [concat(["ratesflow", "OpenBatches"], local.here)] },
+        { title = "batches that wait to be merged", stat = "Maximum", lines = [concat(["ratesflow", "UncompactedBatches"], local.here)] },
         { title = "pieces of upkeep left undone", stat = "Maximum", lines = [concat(["ratesflow", "Backlog"], local.here)] },
       ]
     },

@@ -104,7 +104,7 @@ class Database:
         return [
             *self.ask(f"{tables} ORDER BY 1"),
             *self.ask("SELECT * FROM rates ORDER BY batch_no, orig_code, dest_code, month"),
-            *self.ask("SELECT * FROM open_batches ORDER BY 1"),
+            *self.ask("SELECT * FROM visible_batches ORDER BY 1"),
             *self.ask("SELECT * FROM prices ORDER BY 1, 2, 3, 4, 5"),
             *self.ask("SELECT version FROM data_version"),
         ]

@@ -6,7 +6,7 @@ DISAGREE = """
 WITH visible AS MATERIALIZED (
     SELECT month, orig_code, dest_code, nth, sum(count) AS count, sum(sum) AS sum
     FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS day (count, sum, nth)
-    WHERE batch_no IN (SELECT batch_no FROM open_batches)
+    WHERE batch_no IN (SELECT batch_no FROM visible_batches)
     GROUP BY month, orig_code, dest_code, nth
 ), expected AS (
     SELECT month, o.slug AS orig_code, d.slug AS dest_code, nth, sum(count) AS count, sum(sum) AS sum

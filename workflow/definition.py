@@ -12,7 +12,7 @@ from typing import Any
 
 from ratesflow.workflow import outcome_states
 from ratesflow.workflow.placeholders import DEFINITION_FILE
-from ratesflow.workflow.sdk import Catch, Chain, Choice, FailInWords, Graph, Pass, State, Succeed, WriteObject
+from ratesflow.workflow.sdk import Catch, Chain, Choice, FailWithCausePath, Graph, Pass, State, Succeed, WriteObject
 from ratesflow.workflow.settings import WorkflowSettings
 from ratesflow.workflow.task_states import (
     CALL_ERRORS,
@@ -142,7 +142,7 @@ def _end_badly(settings: WorkflowSettings) -> State:
     """Return the states of a batch that failed: notify, fail with the cause in words."""
     notify = publish(settings, "NotifyFailed", formatted("{} FAILED: {}", "$.environment", "$.batch_id"))
     notify.add_catch(_not_sent("FailureNotificationFailed"))
-    notify.next(FailInWords("BatchFailed", error="BatchFailed", cause_path="$.message"))
+    notify.next(FailWithCausePath("BatchFailed", error="BatchFailed", cause_path="$.message"))
     return notify
 
 
@@ -153,7 +153,7 @@ def _not_sent(state_id: str) -> Catch:
         "What it would have said: {}"
     )
     cause = formatted(words, "$.outcome", "$.not_sent.Error", "$.message")
-    failure = FailInWords(state_id, error="NotificationFailed", cause_path=cause)
+    failure = FailWithCausePath(state_id, error="NotificationFailed", cause_path=cause)
     return Catch(error_equals=["States.ALL"], result_path="$.not_sent", next_step=failure)
 
 

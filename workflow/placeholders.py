@@ -20,7 +20,7 @@ def places(definition: str) -> set[str]:
     return set(_PLACE.findall(definition))
 
 
-def fill_places(definition: str, values: Mapping[str, str]) -> str:
+def substitute(definition: str, values: Mapping[str, str]) -> str:
     """Return the definition with each `${Name}` replaced by `values["Name"]`, as Terraform does.
 
     Raises ValueError when a place has no value, or a value no place.

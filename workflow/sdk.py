@@ -27,7 +27,7 @@ __all__ = [
     "Chain",
     "Choice",
     "ChoiceRule",
-    "FailInWords",
+    "FailWithCausePath",
     "Graph",
     "JitteredRetry",
     "Pass",
@@ -56,7 +56,7 @@ class JitteredRetry(Retry):  # type: ignore[misc]
         return [*super().allowed_fields(), _Added.MAX_DELAY_SECONDS, _Added.JITTER_STRATEGY]
 
 
-class FailInWords(Fail):  # type: ignore[misc]
+class FailWithCausePath(Fail):  # type: ignore[misc]
     """A Fail whose cause is taken from the state, by `cause_path`."""
 
     def allowed_fields(self) -> list[Enum]:

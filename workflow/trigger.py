@@ -52,7 +52,7 @@ class PoisonError(Exception):
 
 
 @dataclass(frozen=True)
-class Arrival:
+class ObjectCreated:
     """One object that arrived: the input of its execution."""
 
     bucket: str
@@ -85,7 +85,7 @@ def execution_name(bucket: str, key: str, version: str) -> str:
     return f"{start.rstrip('-') or 'batch'}-{digest[:16]}"
 
 
-def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | None:
+def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> ObjectCreated | None:
     """Return what an `Object Created` event of S3 says, or None when it is to be passed over.
 
     Raises PoisonError when it is no such event. Keys come raw through EventBridge and are never unquoted.
@@ -102,7 +102,7 @@ def arrival(event: Mapping[str, Any], settings: Mapping[str, str]) -> Arrival | 
     if not key.startswith(prefix) or key.endswith("/") or is_side_file(key, settings.get(SIDE_FILES, "")):
         return None
     version = found.get("version-id") or UNVERSIONED
-    return Arrival(bucket, key, version, etag, size, shard_count(key, size, settings))
+    return ObjectCreated(bucket, key, version, etag, size, shard_count(key, size, settings))
 
 
 def is_side_file(key: str, patterns: str) -> bool:
@@ -127,7 +127,7 @@ def shard_count(key: str, size: int, settings: Mapping[str, str]) -> int:
     return max(1, min(most, -(-size // shard_bytes)))
 
 
-def start(stepfunctions: Any, state_machine_arn: str, found: Arrival) -> str:
+def start(stepfunctions: Any, state_machine_arn: str, found: ObjectCreated) -> str:
     """Start the execution of an object and return its name; one that exists already is as good.
 
     Raises PoisonError when AWS can never accept it, and botocore's errors when a later attempt may do.
@@ -153,7 +153,7 @@ def start_message(stepfunctions: Any, body: str, settings: Mapping[str, str]) ->
     return start(stepfunctions, settings["RATESFLOW_STATE_MACHINE_ARN"], found) if found else None
 
 
-def read_message(body: str, settings: Mapping[str, str]) -> Arrival | None:
+def read_message(body: str, settings: Mapping[str, str]) -> ObjectCreated | None:
     """Return what the body of a queue's message asks for; None when it is passed over. Raises PoisonError."""
     try:
         event = json.loads(body)

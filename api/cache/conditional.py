@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import falcon
 
-from ratesflow.api.cache.response_cache import Content, KnownAnswers, Question
+from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
 
 # Where the front finds how an answer came about.
 SOURCE = "ratesflow.source"
@@ -13,7 +13,7 @@ SOURCE = "ratesflow.source"
 def respond(
     request: falcon.Request,
     response: falcon.Response,
-    known: KnownAnswers,
+    known: ResponseCache,
     question: Question,
     load: Callable[[float], Content],
 ) -> None:
@@ -37,7 +37,7 @@ def respond(
     return None
 
 
-def _not_modified(response: falcon.Response, known: KnownAnswers, etag: str) -> None:
+def _not_modified(response: falcon.Response, known: ResponseCache, etag: str) -> None:
     response.status = falcon.HTTP_304
     for name, value in [("ETag", etag), *known.headers]:
         response.set_header(name, value)

@@ -47,7 +47,7 @@ class State(NamedTuple):
         return version.epoch == self.version.epoch and self.changed[at] <= version.number <= self.version.number
 
 
-class Newest:
+class LatestVersion:
     """The state that a worker is at; `state` is None until it has seen one."""
 
     def __init__(self) -> None:

@@ -18,9 +18,9 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
-from ratesflow.api.cache.latest_version import Newest, Version
-from ratesflow.api.cache.version_poller import Watch
-from ratesflow.api.postgres.pool import DatabaseAwayError, OverloadedError
+from ratesflow.api.cache.latest_version import LatestVersion, Version
+from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
 
 # How an answer came about: kept, read from the database, from another request's read of the same.
 Source = Literal["known", "read", "joined"]
@@ -71,7 +71,7 @@ class _Memory:
         self.young_bytes = self.old_bytes = 0
 
 
-class KnownAnswers:
+class ResponseCache:
     """Answers by key.
 
     `max_bytes` of 0 keeps nothing, and then every request reads by itself. At most `max_waiting` requests
@@ -80,8 +80,8 @@ class KnownAnswers:
 
     def __init__(
         self,
-        newest: Newest,
-        watch: Watch,
+        newest: LatestVersion,
+        watch: VersionPoller,
         *,
         cache_control: str = "public, max-age=5",
         max_bytes: int = 64_000_000,
@@ -162,7 +162,7 @@ class KnownAnswers:
     def reach(self, tags: Sequence[str]) -> None:
         """Move to the newest version that these ETags of a client name, if it is newer than any seen here."""
         if self._max_bytes and not self._watch.is_good():
-            with suppress(DatabaseAwayError):
+            with suppress(DatabaseUnavailableError):
                 self._watch.poll(self._seconds * PATIENCE)
         state = self._newest.state
         if state is None:
@@ -205,7 +205,7 @@ class KnownAnswers:
         former = self._former(question)
         try:
             content = load(min(deadline, time.monotonic() + self._seconds * PATIENCE) if former else deadline)
-        except DatabaseAwayError:
+        except DatabaseUnavailableError:
             if former and former is self._former(question):
                 return former
             raise

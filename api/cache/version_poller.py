@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from ratesflow.api.cache.latest_version import Newest, News
-from ratesflow.api.postgres.pool import DatabaseAwayError
+from ratesflow.api.cache.latest_version import LatestVersion, News
+from ratesflow.api.postgres.pool import DatabaseUnavailableError
 
 # A client that knows of a newer version is content with a poll that began so long ago: its tag may be made up.
 RECENT_SECONDS = 0.01
@@ -40,13 +40,13 @@ class NewsReader(Protocol):
         """Leave the database alone: hold no connection to it that nobody uses."""
 
 
-class Watch:
+class VersionPoller:
     """A thread that polls `reader` and tells `newest`; it starts with the first question."""
 
     def __init__(
         self,
         reader: NewsReader,
-        newest: Newest,
+        newest: LatestVersion,
         *,
         interval_seconds: float = 1.0,
         max_stale_seconds: float = 30.0,
@@ -95,7 +95,7 @@ class Watch:
         asked = time.monotonic()
         deadline = asked + seconds
         if not self._polling.acquire(timeout=max(0.0, seconds)):
-            raise DatabaseAwayError("another look for a new data version takes too long")
+            raise DatabaseUnavailableError("another look for a new data version takes too long")
         try:
             if self._polled_at > asked - recent:
                 return
@@ -132,7 +132,7 @@ class Watch:
         return state is not None and state.version.number >= number
 
     def _poll_quietly(self, seconds: float) -> None:
-        with suppress(DatabaseAwayError):
+        with suppress(DatabaseUnavailableError):
             self.poll(seconds, RECENT_SECONDS)
 
     def _wake(self) -> None:
@@ -156,7 +156,7 @@ class Watch:
                 if away:
                     log.info("the database is back")
                 away = False
-            except DatabaseAwayError as error:
+            except DatabaseUnavailableError as error:
                 if not away:
                     log.warning("the data version cannot be read: %s", error)
                 away = True

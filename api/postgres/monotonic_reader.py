@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from ratesflow.api.cache.latest_version import PLACES, Newest, Version, bucket_of
-from ratesflow.api.cache.version_poller import Watch
-from ratesflow.api.postgres.pool import DatabaseAwayError
+from ratesflow.api.cache.latest_version import PLACES, LatestVersion, Version, bucket_of
+from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.postgres.pool import DatabaseUnavailableError
 from ratesflow.api.postgres.reader import Places, Rates, RatesReader
 from ratesflow.api.resources.parameters import RatesQuery
 
@@ -24,14 +24,14 @@ class _Versioned(Protocol):
 Found = TypeVar("Found", bound=_Versioned)
 
 
-class ForwardReader:
+class MonotonicReader:
     """A reader whose answers still hold at the version of `newest` when they are given.
 
     A read that could not be made as of that version moves `newest` to the one that it found. With a `watch`
     that is done by a poll, which tells what has changed in between; without, everything counts as changed.
     """
 
-    def __init__(self, reader: RatesReader, newest: Newest, watch: Watch | None = None) -> None:
+    def __init__(self, reader: RatesReader, newest: LatestVersion, watch: VersionPoller | None = None) -> None:
         self._reader = reader
         self._newest = newest
         self._watch = watch
@@ -70,14 +70,14 @@ class ForwardReader:
                 if found.version == state.version or state.holds(found.version, bucket()):
                     return found
             if time.monotonic() + PAUSE_SECONDS > deadline:
-                raise DatabaseAwayError(
+                raise DatabaseUnavailableError(
                     f"the database is behind: it has {found.version}, not {state and state.version}"
                 )
             time.sleep(PAUSE_SECONDS)
 
     def _catch_up(self, version: Version, deadline: float) -> None:
         if self._watch:
-            with suppress(DatabaseAwayError):
+            with suppress(DatabaseUnavailableError):
                 self._watch.poll(deadline - time.monotonic())
         if not self._newest.includes(version):
             self._newest.adopt(version)

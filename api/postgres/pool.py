@@ -39,22 +39,22 @@ FIRST_LOOK_MILLISECONDS = 20
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
 
 
-class DatabaseAwayError(Exception):
+class DatabaseUnavailableError(Exception):
     """The database cannot be reached, or does not answer in time."""
 
 
-class OverloadedError(DatabaseAwayError):
+class OverloadedError(DatabaseUnavailableError):
     """Too many requests wait for the database already."""
 
 
-class _Kept(NamedTuple):
+class _PooledConnection(NamedTuple):
     connection: Connection
     cursor: Cursor  # made once, as is the poller, not for every statement
     readable: select.poll
     born: float
 
 
-class Connections:
+class ConnectionPool:
     """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
 
     `session` is the SQL that prepares each new connection. A connection is renewed once it is
@@ -72,15 +72,15 @@ class Connections:
         max_waiting: int = 32,
         recycle_seconds: float = 300,
         idle_seconds: float = 300,
-        spare: "Connections | None" = None,
+        spare: "ConnectionPool | None" = None,
     ) -> None:
         self._url = url
         self._addresses = Addresses()
         self._spare = spare
         self._session = session
         self._recycle_seconds = recycle_seconds
-        self._idle: list[_Kept] = []  # the last one used is the first one taken; list operations are atomic
-        self._resting: list[_Kept] = []  # those that were idle when it was last looked, and not taken since
+        self._idle: list[_PooledConnection] = []  # the last one used is the first one taken; list operations are atomic
+        self._resting: list[_PooledConnection] = []  # those that were idle when it was last looked, and not taken since
         self._idle_seconds = idle_seconds
         self._tidying = False
         self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
@@ -139,7 +139,7 @@ class Connections:
         except (psycopg2.Error, UnknownHostError) as error:
             if isinstance(error, psycopg2.Error) and kind_of(error) not in PASSING:
                 raise
-            raise DatabaseAwayError(str(error).strip() or type(error).__name__) from error
+            raise DatabaseUnavailableError(str(error).strip() or type(error).__name__) from error
         finally:
             with self._counting:
                 self._statements -= 1
@@ -179,15 +179,20 @@ class Connections:
                     return rows
             except psycopg2.OperationalError as error:  # this server is away: there may be others
                 if time.monotonic() >= deadline:
-                    raise DatabaseAwayError(str(error)) from error
+                    raise DatabaseUnavailableError(str(error)) from error
             kept = None
             if time.monotonic() + pause >= deadline:
-                raise DatabaseAwayError("the database is behind what was seen of it before")
+                raise DatabaseUnavailableError("the database is behind what was seen of it before")
             time.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
 
     def _fetch(
-        self, kept: _Kept, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
+        self,
+        kept: _PooledConnection,
+        statement: str,
+        parameters: Sequence[object],
+        deadline: float,
+        accepts: Accepts | None,
     ) -> list[Row] | None:
         """Return the rows, or None where they are not accepted; then the connection is closed."""
         try:
@@ -214,7 +219,7 @@ class Connections:
                 self._idle.append(kept)
         return rows
 
-    def _take(self) -> _Kept | None:
+    def _take(self) -> _PooledConnection | None:
         while True:
             try:
                 kept = self._idle.pop()
@@ -246,7 +251,7 @@ class Connections:
                     self._tidying = False
                     return
 
-    def _open(self, deadline: float) -> _Kept:
+    def _open(self, deadline: float) -> _PooledConnection:
         self._start_tidying()
         settings: dict[str, Any] = {"application_name": "ratesflow-api", "options": SESSION, **KEEPALIVES}
         settings |= self._addresses.settings(self._url, deadline)
@@ -256,7 +261,7 @@ class Connections:
             register_default_json(connection, loads=orjson.loads)
             readable = select.poll()
             readable.register(connection.fileno(), select.POLLIN)
-            kept = _Kept(connection, connection.cursor(), readable, time.monotonic())
+            kept = _PooledConnection(connection, connection.cursor(), readable, time.monotonic())
             _execute(kept, self._session, (), deadline)
         except BaseException:
             connection.close()
@@ -264,7 +269,7 @@ class Connections:
         return kept
 
 
-def _execute(kept: _Kept, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
+def _execute(kept: _PooledConnection, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
     cursor = kept.cursor
     cursor.execute(statement, parameters or None)
     # Mostly all is sent by now, and the answer is the next thing that happens: psycopg2 need not be asked first.
@@ -285,4 +290,4 @@ def _wait(connection: Connection, deadline: float) -> None:
             poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
             if poller.poll(remaining * 1000):
                 continue
-        raise DatabaseAwayError("the database did not answer in time")
+        raise DatabaseUnavailableError("the database did not answer in time")

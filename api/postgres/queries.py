@@ -43,7 +43,7 @@ WITH state AS MATERIALIZED (
         ) THEN {as_of} ELSE version END AS seen
     FROM data_version
 )"""
-OPEN = "(SELECT batch_no FROM open_batches WHERE open_batches.version <= (SELECT seen FROM state))"
+OPEN = "(SELECT batch_no FROM visible_batches WHERE visible_batches.version <= (SELECT seen FROM state))"
 # What to ask for instead of a version to have the newest.
 NEWEST = 2**63 - 1
 
@@ -79,7 +79,7 @@ LEFT JOIN LATERAL (
 """
 
 # A port and a region: the lanes of the region's ports, added up. The inner OFFSET 0 keeps the look at
-# open_batches out of the unfolded days.
+# visible_batches out of the unfolded days.
 SUMS = """
 PREPARE rates_{orig}_{dest} (text, text, date, date, bigint) AS {state}
 SELECT

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ratesflow.api.postgres.pool import Accepts, Connections, DatabaseAwayError, Row
+from ratesflow.api.postgres.pool import Accepts, ConnectionPool, DatabaseUnavailableError, Row
 
 # What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
 MOST_TOGETHER = 32
@@ -42,7 +42,7 @@ class _Asked:
         self.rows: list[Row] | None = None
 
 
-class RoundTrips:
+class QueryBatcher:
     """Runs `statement` for many requests at once.
 
     Each of its parameters is a list with commas, with an element a request, so that no request's may have one;
@@ -50,7 +50,7 @@ class RoundTrips:
     for each statement.
     """
 
-    def __init__(self, connections: Connections, statement: str, view: Callable[[], View] = View) -> None:
+    def __init__(self, connections: ConnectionPool, statement: str, view: Callable[[], View] = View) -> None:
         self._connections = connections
         self._statement = statement
         self._view = view
@@ -125,7 +125,7 @@ class RoundTrips:
 
     def _get(self, together: list[_Asked], deadline: float) -> None:
         if time.monotonic() >= deadline:
-            raise DatabaseAwayError("the database did not answer in time")
+            raise DatabaseUnavailableError("the database did not answer in time")
         lists = [",".join(values) for values in zip(*[each.parameters for each in together], strict=True)]
         rows: list[list[Row]] = [[] for _ in together]
         view = self._view()

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from operator import add
 from typing import NamedTuple, Protocol
 
-from ratesflow.api.cache.latest_version import Newest, News, Version
+from ratesflow.api.cache.latest_version import LatestVersion, News, Version
 from ratesflow.api.postgres import queries
-from ratesflow.api.postgres.pool import Connections, Row
-from ratesflow.api.postgres.query_batcher import RoundTrips, View
+from ratesflow.api.postgres.pool import ConnectionPool, Row
+from ratesflow.api.postgres.query_batcher import QueryBatcher, View
 from ratesflow.api.resources.parameters import RatesQuery
 from ratesflow.api.resources.serializers import Months
 
@@ -66,8 +66,8 @@ class DatabaseReader:
 
     def __init__(
         self,
-        connections: Connections,
-        newest: Newest,
+        connections: ConnectionPool,
+        newest: LatestVersion,
         *,
         is_good: Callable[[], bool] = lambda: False,
         check_seconds: float = 1.0,
@@ -75,7 +75,7 @@ class DatabaseReader:
         self._connections = connections
         self._newest = newest
         self._is_good = is_good
-        self._lanes = RoundTrips(connections, queries.RATES_OF_LANES, self._view)
+        self._lanes = QueryBatcher(connections, queries.RATES_OF_LANES, self._view)
         self._check_seconds = check_seconds
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:

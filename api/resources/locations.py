@@ -8,7 +8,7 @@ import orjson
 
 from ratesflow.api.cache.conditional import respond
 from ratesflow.api.cache.latest_version import PLACES
-from ratesflow.api.cache.response_cache import Content, KnownAnswers, Question
+from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
 from ratesflow.api.postgres.reader import Places, RatesReader
 from ratesflow.api.resources.content_negotiation import JSON
 
@@ -16,7 +16,7 @@ from ratesflow.api.resources.content_negotiation import JSON
 class PortsResource:
     """All ports, by code."""
 
-    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
         self._reader = reader
         self._known = known
 
@@ -35,7 +35,7 @@ class PortsResource:
 class RegionsResource:
     """The tree of regions."""
 
-    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
         self._reader = reader
         self._known = known
 

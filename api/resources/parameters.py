@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import NamedTuple, TypeVar
 
 from ratesflow.api.postgres.queries import Kind
-from ratesflow.api.resources.problems import Fault, ProblemError
+from ratesflow.api.resources.problems import InvalidParameter, ProblemError
 
 PARAMETERS = {
     "date_from": "the first day, such as 2021-01-01",
@@ -64,7 +64,7 @@ def location(text: str) -> Location:
 
 
 def _problem(parameters: Mapping[str, str | list[str]]) -> ProblemError:
-    faults: list[Fault] = []
+    faults: list[InvalidParameter] = []
     first = _read("date_from", parameters, _day, faults)
     last = _read("date_to", parameters, _day, faults)
     _read("orig_code", parameters, location, faults)
@@ -80,18 +80,20 @@ def quoted(text: str) -> str:
 
 
 def _read(
-    name: str, parameters: Mapping[str, str | list[str]], parse: Callable[[str], T], faults: list[Fault]
+    name: str, parameters: Mapping[str, str | list[str]], parse: Callable[[str], T], faults: list[InvalidParameter]
 ) -> T | None:
     value = parameters.get(name)
     if isinstance(value, list):
-        faults.append(Fault(name, f"{name} was given {len(value)} times; give it once"))
+        faults.append(InvalidParameter(name, f"{name} was given {len(value)} times; give it once"))
     elif not value:
-        faults.append(Fault(name, f"{name} is missing: give {PARAMETERS[name]}{_misspelt(name, parameters)}"))
+        faults.append(
+            InvalidParameter(name, f"{name} is missing: give {PARAMETERS[name]}{_misspelt(name, parameters)}")
+        )
     else:
         try:
             return parse(value)
         except ValueError as error:
-            faults.append(Fault(name, f"{name} is {quoted(value)}, {error}"))
+            faults.append(InvalidParameter(name, f"{name} is {quoted(value)}, {error}"))
     return None
 
 
@@ -110,10 +112,10 @@ def _day(text: str) -> date:
         raise ValueError("which is not a day of the calendar; years run from 0001 to 9999") from None
 
 
-def _range_fault(first: date, last: date) -> Fault | None:
+def _range_fault(first: date, last: date) -> InvalidParameter | None:
     days = (last - first).days + 1
     if 1 <= days <= MAX_DAYS:
         return None
     if days < 1:
-        return Fault("date_to", f"date_to ({last}) is before date_from ({first}); exchange them")
-    return Fault("date_to", f"{first} to {last} is {days:,} days; ask for at most {MAX_DAYS:,} at once")
+        return InvalidParameter("date_to", f"date_to ({last}) is before date_from ({first}); exchange them")
+    return InvalidParameter("date_to", f"{first} to {last} is {days:,} days; ask for at most {MAX_DAYS:,} at once")

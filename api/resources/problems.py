@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 import falcon
 import orjson
 
-from ratesflow.api.postgres.pool import DatabaseAwayError, OverloadedError
+from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
@@ -29,7 +29,7 @@ KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InvalidParameter:
     """One parameter at fault, and what is wrong with it."""
 
     parameter: str
@@ -40,7 +40,14 @@ class ProblemError(falcon.HTTPError):
     """An error of ours, with the name of its kind and the parameters at fault."""
 
     def __init__(
-        self, status: int, kind: str, title: str, detail: str, *, faults: Sequence[Fault] = (), retry: bool = False
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        *,
+        faults: Sequence[InvalidParameter] = (),
+        retry: bool = False,
     ) -> None:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if retry else None
         super().__init__(status, title=title, description=detail, headers=headers)
@@ -48,7 +55,7 @@ class ProblemError(falcon.HTTPError):
         self.faults = tuple(faults)
 
     @classmethod
-    def of_parameters(cls, status: int, kind: str, title: str, faults: Sequence[Fault]) -> "ProblemError":
+    def of_parameters(cls, status: int, kind: str, title: str, faults: Sequence[InvalidParameter]) -> "ProblemError":
         """Make an error whose detail tells all that is wrong with the parameters."""
         return cls(status, kind, title, "; ".join(fault.detail for fault in faults), faults=faults)
 
@@ -57,7 +64,7 @@ def install(app: "falcon.App[falcon.Request, falcon.Response]") -> None:
     """Make every error that leaves `app` a problem document; none shows what went on inside."""
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(DatabaseAwayError, _database_away)
+    app.add_error_handler(DatabaseUnavailableError, _database_away)
 
 
 def request_id(request: falcon.Request) -> str:
@@ -90,7 +97,7 @@ def _plain_detail(request: falcon.Request, response: falcon.Response, error: fal
 
 
 def _database_away(
-    request: falcon.Request, _response: falcon.Response, error: DatabaseAwayError, _parameters: object
+    request: falcon.Request, _response: falcon.Response, error: DatabaseUnavailableError, _parameters: object
 ) -> None:
     log.warning("%s %s: %s", request.method, request.path, error, extra={"request_id": request_id(request)})
     if isinstance(error, OverloadedError):

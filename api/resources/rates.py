@@ -5,11 +5,11 @@ from falcon.uri import parse_query_string
 
 from ratesflow.api.cache.conditional import respond
 from ratesflow.api.cache.latest_version import bucket_of
-from ratesflow.api.cache.response_cache import Answer, Content, KnownAnswers, Question, Source
+from ratesflow.api.cache.response_cache import Answer, Content, Question, ResponseCache, Source
 from ratesflow.api.postgres.reader import Rates, RatesReader
 from ratesflow.api.resources.content_negotiation import CSV, JSON, rates_key, variant
 from ratesflow.api.resources.parameters import Location, RatesQuery, quoted, rates_query
-from ratesflow.api.resources.problems import Fault, ProblemError
+from ratesflow.api.resources.problems import InvalidParameter, ProblemError
 from ratesflow.api.resources.serializers import rates_csv, rates_json
 
 # Where the front leaves the error of a read that it tried, for the framework to make a problem document of.
@@ -19,7 +19,7 @@ FAILED = "ratesflow.failed"
 class RatesResource:
     """Every day of a range, newest first."""
 
-    def __init__(self, reader: RatesReader, known: KnownAnswers) -> None:
+    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
         self._reader = reader
         self._known = known
 
@@ -52,7 +52,7 @@ class RatesResource:
         """Return the error that names each location that is not known, and what may have been meant."""
         known = (found.orig_known, found.dest_known) if found else (orig.kind is not None, dest.kind is not None)
         faults = [
-            Fault(parameter, self._unknown_detail(parameter, location.text, deadline))
+            InvalidParameter(parameter, self._unknown_detail(parameter, location.text, deadline))
             for parameter, location, is_known in zip(("orig_code", "dest_code"), (orig, dest), known, strict=True)
             if not is_known
         ]

@@ -3,7 +3,7 @@
 import falcon
 import orjson
 
-from ratesflow.api.cache.response_cache import KnownAnswers
+from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.postgres.pool import OverloadedError
 from ratesflow.api.postgres.reader import RatesReader
 from ratesflow.api.resources import problems
@@ -17,7 +17,7 @@ from ratesflow.api.resources.static import Text, TextResource
 FalconApp = falcon.App[falcon.Request, falcon.Response]
 
 
-def create_app(reader: RatesReader, known: KnownAnswers) -> FalconApp:
+def create_app(reader: RatesReader, known: ResponseCache) -> FalconApp:
     """Return the service; what is not among the `known` answers it asks the `reader`."""
     app: FalconApp = falcon.App(media_type=falcon.MEDIA_JSON)
     files = assets()

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 from ratesflow.api.cache.conditional import SOURCE
-from ratesflow.api.cache.response_cache import Headers, KnownAnswers, Question
+from ratesflow.api.cache.response_cache import Headers, Question, ResponseCache
 from ratesflow.api.resources.content_negotiation import JSON, rates_key, variant
 from ratesflow.api.resources.problems import REQUEST_ID
 from ratesflow.api.resources.rates import FAILED, RatesResource
@@ -27,13 +27,13 @@ Wsgi = Callable[[Environ, StartResponse], Iterable[bytes]]
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._:=;-]{1,128}", re.ASCII)
 
 
-class Front:
+class FastPath:
     """The whole service; `rates` answers for them, `app` for all else. `draining` asks clients to connect anew."""
 
     def __init__(
         self,
         app: Wsgi,
-        known: KnownAnswers,
+        known: ResponseCache,
         rates: RatesResource,
         *,
         cors: Cors | None = None,
@@ -62,14 +62,14 @@ class Front:
         if self._cors:
             extra += self._cors.headers(environ.get("HTTP_ORIGIN"))
         if environ["PATH_INFO"] == "/rates" and environ["REQUEST_METHOD"] == "GET":
-            status, headers, body, source = self._good_rates(environ)
+            status, headers, body, source = self._serve_rates(environ)
             if status:
                 start_response(status, _merged(headers, extra) if self._cors else headers + extra)
                 self._observe(environ, status, len(body), source, identity, started)
                 return [body] if body else []
         return self._by_app(environ, start_response, extra, identity, started)
 
-    def _good_rates(self, environ: Environ) -> tuple[str, Headers, bytes, str]:
+    def _serve_rates(self, environ: Environ) -> tuple[str, Headers, bytes, str]:
         """Return an answer that is known or read, or an empty status."""
         accept = environ.get("HTTP_ACCEPT")
         media_type = JSON if accept is None else variant(accept)

@@ -4,9 +4,9 @@
     where the database is (see ``ratesflow.database.connect``)
 ``RATESFLOW_API_TIMEOUT_SECONDS``
     within which a request has its answer from the database or becomes a 503; 1.8
-``RATESFLOW_API_CONNECTIONS``
+``RATESFLOW_API_POOL_SIZE``
     to the database, at most, from each worker; 8 (and one more, which looks for new data)
-``RATESFLOW_API_MAX_WAITING``
+``RATESFLOW_API_MAX_QUEUED``
     requests in each worker that may wait for one of them, before others are refused at once; 64
 ``RATESFLOW_API_CACHE_MB``
     of known answers that each worker keeps; 64; 0 reads the database for every request
@@ -36,17 +36,17 @@ from typing import TypeVar
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from ratesflow.api.cache.latest_version import Newest
-from ratesflow.api.cache.response_cache import KnownAnswers
-from ratesflow.api.cache.version_poller import Watch
-from ratesflow.api.postgres.monotonic_reader import ForwardReader
-from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.cache.response_cache import ResponseCache
+from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.postgres.monotonic_reader import MonotonicReader
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
 from ratesflow.api.postgres.reader import DatabaseReader
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
 from ratesflow.api.server.cors import Cors
-from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.fast_path import FastPath
 from ratesflow.api.server.metrics import Metrics, Reporter
 from ratesflow.database.connect import NoDatabaseError, database_url
 
@@ -61,19 +61,19 @@ class SettingsError(Exception):
     """A setting in the environment cannot be used."""
 
 
-def get_app(environ: Mapping[str, str] = os.environ) -> Front:
+def get_app(environ: Mapping[str, str] = os.environ) -> FastPath:
     """Return the service as the environment describes it; no connection is opened yet.
 
     Raises SettingsError.
     """
     url = _checked_url(environ)
     seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
-    newest = Newest()
+    newest = LatestVersion()
     # A connection of its own: when all others are busy, the news still comes in.
     idle_seconds = setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01)
-    polls = Connections(url, session(seconds), size=1, idle_seconds=idle_seconds)
+    polls = ConnectionPool(url, session(seconds), size=1, idle_seconds=idle_seconds)
     watch = _watch(environ, polls, newest, idle_seconds)
-    connections = Connections(
+    connections = ConnectionPool(
         url,
         session(seconds),
         size=_size(environ),
@@ -86,13 +86,13 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Front:
         reader = DatabaseReader(connections, newest, is_good=watch.is_good)
     else:  # each request finds the newest version itself
         reader = DatabaseReader(connections, newest)
-    forward = ForwardReader(reader, newest, watch if max_bytes else None)
+    forward = MonotonicReader(reader, newest, watch if max_bytes else None)
     known = _known(environ, newest, watch, max_bytes, seconds)
     environment = environ.get("RATESFLOW_ENVIRONMENT") or "none"
     metrics = Metrics(lambda: _gauges(connections, known, watch), environment)
     every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
-    return Front(
+    return FastPath(
         create_app(forward, known),
         known,
         RatesResource(forward, known),
@@ -125,16 +125,18 @@ def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[
 
 
 def _size(environ: Mapping[str, str]) -> int:
-    return setting(environ, "RATESFLOW_API_CONNECTIONS", 8, int)
+    return setting(environ, "RATESFLOW_API_POOL_SIZE", 8, int)
 
 
 def _max_waiting(environ: Mapping[str, str]) -> int:
-    return setting(environ, "RATESFLOW_API_MAX_WAITING", 64, int, least=0)
+    return setting(environ, "RATESFLOW_API_MAX_QUEUED", 64, int, least=0)
 
 
-def _watch(environ: Mapping[str, str], connections: Connections, newest: Newest, idle_seconds: float) -> Watch:
+def _watch(
+    environ: Mapping[str, str], connections: ConnectionPool, newest: LatestVersion, idle_seconds: float
+) -> VersionPoller:
     reader = DatabaseReader(connections, newest, check_seconds=POLL_TIMEOUT_SECONDS)
-    return Watch(
+    return VersionPoller(
         reader,
         newest,
         interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, least=0.01),
@@ -144,10 +146,12 @@ def _watch(environ: Mapping[str, str], connections: Connections, newest: Newest,
     )
 
 
-def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, max_bytes: int, seconds: float) -> KnownAnswers:
+def _known(
+    environ: Mapping[str, str], newest: LatestVersion, watch: VersionPoller, max_bytes: int, seconds: float
+) -> ResponseCache:
     max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0)
     max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0)
-    return KnownAnswers(
+    return ResponseCache(
         newest,
         watch,
         cache_control=f"public, max-age={max_age}, stale-if-error={int(max_stale)}",
@@ -157,13 +161,13 @@ def _known(environ: Mapping[str, str], newest: Newest, watch: Watch, max_bytes: 
     )
 
 
-def _gauges(connections: Connections, known: KnownAnswers, watch: Watch) -> dict[str, float]:
+def _gauges(connections: ConnectionPool, known: ResponseCache, watch: VersionPoller) -> dict[str, float]:
     busy, waited = connections.most_at_once()
     answers, size = known.size()
     gauges: dict[str, float] = {
         "ConnectionsBusy": busy,
         "ConnectionsWaited": waited,
-        "KnownAnswers": answers,
+        "ResponseCache": answers,
         "KnownBytes": size,
         "Outdated": known.outdated_since(),
     }

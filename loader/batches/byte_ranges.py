@@ -16,18 +16,18 @@ Fetch = Callable[[int, int], Iterator[bytes]]
 
 
 @dataclass(frozen=True)
-class Span:
+class ByteRange:
     """A range of bytes, `start` included and `stop` not; whole parts, but for the end of the batch."""
 
     start: int
     stop: int
 
 
-def shard_span(size: int, shard: int, shards: int, part: int = PART_BYTES) -> Span:
+def shard_range(size: int, shard: int, shards: int, part: int = PART_BYTES) -> ByteRange:
     """Return the parts of one shard of a batch of `size` bytes; empty when there are more shards than parts."""
     count = -(-size // part)
     first, last = count * shard // shards, count * (shard + 1) // shards
-    return Span(min(first * part, size), min(last * part, size))
+    return ByteRange(min(first * part, size), min(last * part, size))
 
 
 def shard_groups(count: int, shard: int, shards: int) -> range:
@@ -43,11 +43,11 @@ class SpanReader:
     """
 
     fetch: Fetch
-    span: Span
+    span: ByteRange
     size: int
     skip: int
     digests: PartDigests
-    lines: Span = field(default=Span(0, 0))
+    lines: ByteRange = field(default=ByteRange(0, 0))
 
     def read(self) -> Iterator[bytes]:
         """Yield the bytes from the first line that begins in the span to the end of the last one.
@@ -65,13 +65,13 @@ class SpanReader:
                 yield block[begin:] if begin else block
                 ended = block.endswith(b"\n")
         if start is None or start >= at:  # all of the span is the inside of a line of the shard before
-            self.lines = Span(at, at)
+            self.lines = ByteRange(at, at)
             return
         if not ended:
             rest = self._rest()
             yield rest
             at += len(rest)
-        self.lines = Span(start, at)
+        self.lines = ByteRange(start, at)
 
     def _first_line(self) -> int | None:
         """Return where the first line of the span begins; None when the span begins inside a line."""

@@ -118,7 +118,7 @@ def hold_digest(cursor: "Cursor", digest: str) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (digest,))
 
 
-def committed_twin(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
+def find_duplicate(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
     """Return another batch with the same bytes that is committed, None if there is none.
 
     Forced ones count too. One that is forced itself has a twin only in its own object: run again, it adds nothing.

@@ -89,7 +89,7 @@ def ended(batch: str, how: Sequence[str]) -> Iterator[list[str]]:
         yield [batch]
 
 
-def has_told(batch: str) -> bool | None:
+def was_notified(batch: str) -> bool | None:
     """Tell whether an execution that failed had sent its notification; None if it goes on, since somebody redrove it.
 
     It had not if it failed by a fault of the state machine itself (States.Runtime, which no Catch takes), or because

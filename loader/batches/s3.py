@@ -59,7 +59,7 @@ def store(bucket: str) -> S3Store:
 
 def head(batch: Batch) -> ObjectHead:
     """Look at the batch's object. Raises ClosedError when that version is gone, and what `parts` raises."""
-    if s3_fallback.is_odd(batch.key):
+    if s3_fallback.needs_boto3(batch.key):
         found = s3_fallback.head(batch)
         return ObjectHead(found["ContentLength"], _forced(found["Metadata"]), found["ETag"])
     try:
@@ -147,7 +147,7 @@ class _Part:
     def open(self) -> Iterator[Any]:
         """Send the request, unless it was sent, and return its body in blocks."""
         if self._body is None:
-            if s3_fallback.is_odd(self.batch.key):
+            if s3_fallback.needs_boto3(self.batch.key):
                 self._body = s3_fallback.blocks(self.batch, self.at, self.stop)
             else:
                 answer = _ask(self.batch, {"range": (self.at, self.stop)})

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ODD = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
 
 
-def is_odd(key: str) -> bool:
+def needs_boto3(key: str) -> bool:
     """Tell whether obstore cannot name this key."""
     return _ODD.search(key) is not None
 

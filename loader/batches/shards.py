@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def announce(cursor: "Cursor", batch_no: int, task: str, shard: int) -> None:
+def register_backend(cursor: "Cursor", batch_no: int, task: str, shard: int) -> None:
     """Say that this backend works on a shard, and end the backend of an earlier attempt that still does.
 
     An attempt whose machine vanished can leave its backend waiting, with its claim, for as long as TCP takes.
@@ -28,7 +28,7 @@ def announce(cursor: "Cursor", batch_no: int, task: str, shard: int) -> None:
     )
 
 
-def end_backends(cursor: "Cursor", batch_no: int) -> None:
+def terminate_backends(cursor: "Cursor", batch_no: int) -> None:
     """End every backend that still works on a shard of the batch: the batch is about to be closed."""
     cursor.execute(
         "SELECT pg_terminate_backend(activity.pid)"

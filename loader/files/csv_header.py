@@ -3,7 +3,7 @@
 import csv
 from dataclasses import dataclass
 
-from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, SHOWN, RefusedFileError
+from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, SHOWN, FileRejectedError
 
 BOM = b"\xef\xbb\xbf"
 
@@ -22,17 +22,17 @@ def read_header(start: bytes) -> Header:
     Raises RefusedFileError when this is no CSV file with the four columns.
     """
     if not start:
-        raise RefusedFileError(1, "empty_file", "the file is empty")
+        raise FileRejectedError(1, "empty_file", "the file is empty")
     line, line_end, _ = start.partition(b"\n")
     if not line_end and len(start) > MAX_LINE_BYTES:
-        raise RefusedFileError(1, "line_too_long", f"the first line is longer than {MAX_LINE_BYTES:,} bytes")
+        raise FileRejectedError(1, "line_too_long", f"the first line is longer than {MAX_LINE_BYTES:,} bytes")
     if b"\r" in line.removesuffix(b"\r"):
-        raise RefusedFileError(1, "line_end", "a carriage return inside the first line; lines must end in LF or CRLF")
+        raise FileRejectedError(1, "line_end", "a carriage return inside the first line; lines must end in LF or CRLF")
     try:
         text = line.removesuffix(b"\r").removeprefix(BOM).decode()
         names = next(csv.reader([text], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as error:
-        raise RefusedFileError(1, "not_csv", f"the first line cannot be read as CSV in UTF-8: {error}") from None
+        raise FileRejectedError(1, "not_csv", f"the first line cannot be read as CSV in UTF-8: {error}") from None
     _check_names(names, text)
     return Header(tuple(names), len(line) + len(line_end))
 
@@ -48,4 +48,4 @@ def _check_names(names: list[str], text: str) -> None:
     ]
     if faults:
         message = f"the header must name {', '.join(COLUMNS)}, in any order; {'; '.join(faults)}"
-        raise RefusedFileError(1, "wrong_header", message[:1000], text[:SHOWN])
+        raise FileRejectedError(1, "wrong_header", message[:1000], text[:SHOWN])

@@ -7,12 +7,12 @@ turned into CSV piece by piece; pandas is not needed.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ratesflow.loader.batches.byte_ranges import Fetch, Span
+from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch
 from ratesflow.loader.batches.digest import PartDigests
 from ratesflow.loader.files.detect import CSV, PARQUET
 from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.lines import between, whole_lines, with_plain_ends
-from ratesflow.loader.freight.schema import RefusedFileError
+from ratesflow.loader.freight.schema import FileRejectedError
 
 COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
 
@@ -30,11 +30,11 @@ class Source:
 
     fetch: Fetch
     size: int
-    span: Span
+    span: ByteRange
     kind: str
     gzipped: bool
     columns: Sequence[str]
-    rows: Span
+    rows: ByteRange
     mixed_ends: bool = False
 
 
@@ -51,7 +51,7 @@ def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
             yield from with_plain_ends(text) if source.mixed_ends else text
         else:
             yield from _json_lines(source, digests)
-    except (RefusedFileError, ValueError) as error:
+    except (FileRejectedError, ValueError) as error:
         raise ChangedError(str(error)) from error
 
 

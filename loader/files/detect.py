@@ -8,7 +8,7 @@ from ratesflow.loader.files.csv_header import BOM, Header, read_header
 from ratesflow.loader.files.gunzip import MAGIC as GZIP
 from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.jsonlines import columns_of
-from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, RefusedFileError
+from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, FileRejectedError
 
 CSV, JSON_LINES, PARQUET = "csv", "jsonl", "parquet"
 # How other kinds of file begin, for a message that says what it is rather than what it is not.
@@ -32,7 +32,7 @@ ACCEPTED = "a batch is CSV with a header or JSON Lines, in UTF-8, either of them
 
 
 @dataclass(frozen=True)
-class Layout:
+class FileFormat:
     """How a batch is written: `kind` is csv, jsonl or parquet, and text may be `gzipped`.
 
     The header's columns are in the order of the file; its bytes are those of the text before the first row.
@@ -48,26 +48,26 @@ class Layout:
         return 2 if self.kind == CSV else 1
 
 
-def read_layout(fetch: Fetch, size: int) -> Layout:
+def read_layout(fetch: Fetch, size: int) -> FileFormat:
     """Look at the beginning of a batch of `size` bytes. Raises RefusedFileError when it is none."""
     start = b"".join(fetch(0, min(size, MAX_LINE_BYTES + 1)))
     if not start:
-        raise RefusedFileError(1, "empty_file", "the file is empty")
+        raise FileRejectedError(1, "empty_file", "the file is empty")
     if start.startswith(b"PAR1"):
-        return Layout(PARQUET, False, Header(COLUMNS, 0))
+        return FileFormat(PARQUET, False, Header(COLUMNS, 0))
     gzipped = start.startswith(GZIP)
     if gzipped:
         start = _first_text(fetch, size)
         if start.startswith((GZIP, b"PAR1")):
             kind = "gzip" if start.startswith(GZIP) else "Parquet"
-            raise RefusedFileError(1, "unknown_format", f"the gzip file holds a file of {kind} again; {ACCEPTED}")
+            raise FileRejectedError(1, "unknown_format", f"the gzip file holds a file of {kind} again; {ACCEPTED}")
     for magic, kind in FOREIGN.items():
         if start.removeprefix(BOM).lstrip().startswith(magic):
-            raise RefusedFileError(1, "unknown_format", f"this is {kind}; {ACCEPTED}")
+            raise FileRejectedError(1, "unknown_format", f"this is {kind}; {ACCEPTED}")
     if start.removeprefix(BOM).lstrip().startswith(b"{"):
         bom = len(BOM) if start.startswith(BOM) else 0
-        return Layout(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0]), bom))
-    return Layout(CSV, gzipped, read_header(start))
+        return FileFormat(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0]), bom))
+    return FileFormat(CSV, gzipped, read_header(start))
 
 
 def _first_text(fetch: Fetch, size: int) -> bytes:
@@ -78,11 +78,11 @@ def _first_text(fetch: Fetch, size: int) -> bytes:
             text += block
             if len(text) > MAX_LINE_BYTES:
                 break
-    except RefusedFileError as error:
+    except FileRejectedError as error:
         # Said again, with its line, when the text up to there is read.
         if b"\n" not in text:
             error.line = 1
             raise
     if not text:
-        raise RefusedFileError(1, "empty_file", "the gzip file holds nothing")
+        raise FileRejectedError(1, "empty_file", "the gzip file holds nothing")
     return text[: MAX_LINE_BYTES + 1]

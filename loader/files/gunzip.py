@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 from ratesflow.loader.batches.batch import BLOCK_BYTES
 from ratesflow.loader.files.limits import check_text, most_text
-from ratesflow.loader.freight.schema import RefusedFileError
+from ratesflow.loader.freight.schema import FileRejectedError
 
 MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -31,7 +31,7 @@ def unpacked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
             try:
                 text = member.decompress(data, BLOCK_BYTES)
             except zlib.error as error:
-                raise RefusedFileError(0, "broken_gzip", f"the gzip file is damaged here or after: {error}") from error
+                raise FileRejectedError(0, "broken_gzip", f"the gzip file is damaged here or after: {error}") from error
             data = member.unused_data if member.eof else member.unconsumed_tail
             full = len(text) == BLOCK_BYTES and not member.eof
             written += len(text)
@@ -39,4 +39,4 @@ def unpacked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
             if text:
                 yield text
     if not member.eof:
-        raise RefusedFileError(0, "truncated_gzip", "the gzip file ends too early: it was not sent whole")
+        raise FileRejectedError(0, "truncated_gzip", "the gzip file ends too early: it was not sent whole")

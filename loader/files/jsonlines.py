@@ -15,7 +15,7 @@ from ratesflow.loader.freight.schema import (
     COLUMNS,
     EMPTY_LINE,
     Price,
-    Problem,
+    Violation,
     check_value,
     fault,
     parse_day,
@@ -34,7 +34,7 @@ _TO_COMMAS = bytes.maketrans(_MARKS, b",,,")
 
 
 # Where rows follow it, as for CSV.
-EMPTY_OBJECT = Problem("", "", "invalid_json", EMPTY_LINE.message)
+EMPTY_OBJECT = Violation("", "", "invalid_json", EMPTY_LINE.message)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ _decoder = json.JSONDecoder(
 )
 
 
-def parse_object(line: bytes, ports: Container[str]) -> Price | list[Problem]:
+def parse_object(line: bytes, ports: Container[str]) -> Price | list[Violation]:
     """Return the row that a line holds, or everything that is wrong with it."""
     row = members(line)
     if isinstance(row, list):
@@ -130,7 +130,7 @@ def parse_object(line: bytes, ports: Container[str]) -> Price | list[Problem]:
     return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
 
 
-def members(line: bytes) -> dict[str, Any] | list[Problem]:
+def members(line: bytes) -> dict[str, Any] | list[Violation]:
     """Return the four values of a line, of whatever type, or what is wrong with the object."""
     line = line.removesuffix(b"\n")
     if problem := unreadable(line):
@@ -149,13 +149,13 @@ def members(line: bytes) -> dict[str, Any] | list[Problem]:
     return _faults(pairs) or dict(pairs)
 
 
-def _no_json(text: str, why: str) -> Problem:
+def _no_json(text: str, why: str) -> Violation:
     return fault(
         "", text, "invalid_json", f"{why if text.strip() else 'a line of spaces'}; each line must be one object"
     )
 
 
-def _faults(pairs: _Pairs) -> list[Problem]:
+def _faults(pairs: _Pairs) -> list[Violation]:
     keys = [key for key, _ in pairs]
     problems = [
         fault(key, "", "duplicate_key", f"{key} stands twice in the object") for key in COLUMNS if keys.count(key) > 1
@@ -168,7 +168,7 @@ def _faults(pairs: _Pairs) -> list[Problem]:
     return problems
 
 
-def _check(column: str, value: Any, ports: Container[str]) -> Problem | None:
+def _check(column: str, value: Any, ports: Container[str]) -> Violation | None:
     if value is None:
         return fault(column, "null", "missing_value", f"{column} is null")
     if column == "price" and type(value) is not _Whole:

@@ -1,6 +1,6 @@
 """How much a file that is packed may hold, so that a small file cannot fill a machine or a database.
 
-- RATESFLOW_MAX_UNPACKED_RATIO: bytes of text, or of rows, for each byte of the file (default 200; prices that
+- RATESFLOW_MAX_COMPRESSION_RATIO: bytes of text, or of rows, for each byte of the file (default 200; prices that
   differ pack to a fifth, a tenth at best). Below 256 MiB of text nothing is asked.
 - RATESFLOW_MAX_UNPACKED_BYTES: bytes of text at most, whatever the file's size (default 64 GiB)
 - RATESFLOW_MAX_ROW_GROUP_BYTES: bytes of a row group of a Parquet file, unpacked (default 256 MiB)
@@ -8,7 +8,7 @@
 
 import os
 
-from ratesflow.loader.freight.schema import RefusedFileError
+from ratesflow.loader.freight.schema import FileRejectedError
 from ratesflow.loader.runtime.errors import UsageError
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -18,14 +18,14 @@ HARMLESS_BYTES = 256 * MIB
 
 def most_text(packed_bytes: int) -> int:
     """Return how many bytes of text a packed file of this size may hold. Raises UsageError on a bad setting."""
-    by_ratio = _setting("RATESFLOW_MAX_UNPACKED_RATIO", 200) * packed_bytes
+    by_ratio = _setting("RATESFLOW_MAX_COMPRESSION_RATIO", 200) * packed_bytes
     return min(_setting("RATESFLOW_MAX_UNPACKED_BYTES", 64 * GIB), max(by_ratio, HARMLESS_BYTES))
 
 
 def check_text(text_bytes: int, packed_bytes: int, most: int) -> None:
     """Raise RefusedFileError when a packed file holds more text than it may."""
     if text_bytes > most:
-        raise RefusedFileError(
+        raise FileRejectedError(
             0,
             "unpacks_too_large",
             f"a file of {packed_bytes:,} bytes that unpacks to more than {most:,} bytes; send it in pieces, or plain",

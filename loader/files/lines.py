@@ -5,7 +5,7 @@ A line ends in LF or CRLF, each as it likes.
 
 from collections.abc import Iterable, Iterator
 
-from ratesflow.loader.freight.schema import MAX_LINE_BYTES, RefusedFileError
+from ratesflow.loader.freight.schema import MAX_LINE_BYTES, FileRejectedError
 
 
 def whole_lines(blocks: Iterable[bytes], first_line: int) -> Iterator[tuple[int, int, bytes]]:
@@ -27,8 +27,8 @@ def whole_lines(blocks: Iterable[bytes], first_line: int) -> Iterator[tuple[int,
             else:
                 rest += block
             if len(rest) > MAX_LINE_BYTES:
-                raise RefusedFileError(line, "line_too_long", f"a line of more than {MAX_LINE_BYTES:,} bytes")
-    except RefusedFileError as error:
+                raise FileRejectedError(line, "line_too_long", f"a line of more than {MAX_LINE_BYTES:,} bytes")
+    except FileRejectedError as error:
         error.line = error.line or line
         raise
     if rest:

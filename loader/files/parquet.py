@@ -15,7 +15,7 @@ import pyarrow.parquet
 
 from ratesflow.loader.batches.byte_ranges import Fetch
 from ratesflow.loader.files.limits import check_text, most_row_group, most_text
-from ratesflow.loader.freight.schema import COLUMNS, RefusedFileError
+from ratesflow.loader.freight.schema import COLUMNS, FileRejectedError
 
 BATCH_ROWS = 16_384
 # Arrow's own allocator keeps 40 MB that it no longer needs.
@@ -71,10 +71,10 @@ def open_parquet(fetch: Fetch, size: int) -> "pa.parquet.ParquetFile":
     """Read the footer of a Parquet file of `size` bytes; raise RefusedFileError when it is no batch."""
     tail = b"".join(fetch(max(size - 8, 0), size))
     if size < 12 or not tail.endswith(b"PAR1"):
-        raise RefusedFileError(1, "truncated_parquet", "the Parquet file has no end: it was not sent whole")
+        raise FileRejectedError(1, "truncated_parquet", "the Parquet file has no end: it was not sent whole")
     footer = int.from_bytes(tail[:4], "little")
     if footer > MAX_FOOTER_BYTES:
-        raise RefusedFileError(1, "broken_parquet", f"the Parquet file's footer has {footer:,} bytes")
+        raise FileRejectedError(1, "broken_parquet", f"the Parquet file's footer has {footer:,} bytes")
     with _refusing(1):
         source = pa.PythonFile(RangedFile(fetch, size), mode="r")
         metadata = pa.parquet.read_metadata(source)
@@ -92,20 +92,20 @@ def _refusing(line: int) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         said = (str(error).strip() or type(error).__name__).splitlines()[0][:500]
-        raise RefusedFileError(line, "broken_parquet", f"the Parquet file cannot be read: {said}") from error
+        raise FileRejectedError(line, "broken_parquet", f"the Parquet file cannot be read: {said}") from error
 
 
 def _check_schema(schema: "pa.Schema") -> None:
     names = schema.names
     if sorted(names) != sorted(COLUMNS):
         message = f"the columns must be {', '.join(COLUMNS)}, in any order; the file has {', '.join(names)}"
-        raise RefusedFileError(1, "wrong_header", message[:1000])
+        raise FileRejectedError(1, "wrong_header", message[:1000])
     wanted = {"day": "a date, a string, or a timestamp without time zone", "price": "an integer"}
     for name in COLUMNS:
         found = schema.field(name).type
         if not _accepted(name, found):
             message = f"the column {name} has the type {found}; it must be {wanted.get(name, 'a string')}"
-            raise RefusedFileError(1, "wrong_type", message)
+            raise FileRejectedError(1, "wrong_type", message)
 
 
 def _accepted(name: str, found: "pa.DataType") -> bool:
@@ -130,11 +130,11 @@ def _check_size(metadata: Any, size: int) -> None:
         found = group.total_byte_size
         if found > most:
             message = f"a row group of {found:,} bytes; at most {most:,}: write it with smaller row groups"
-            raise RefusedFileError(row, "row_group_too_large", message)
+            raise FileRejectedError(row, "row_group_too_large", message)
         row += group.num_rows
     try:
         check_text(metadata.num_rows * ROW_BYTES, size, most_text(size))
-    except RefusedFileError as error:
+    except FileRejectedError as error:
         error.line = 1
         raise
 
@@ -157,7 +157,9 @@ def record_batches(file: "pa.parquet.ParquetFile", groups: range, line: int) -> 
         yield batch.select(COLUMNS)
         line += batch.num_rows
     if line != expected:
-        raise RefusedFileError(line, "broken_parquet", f"the file ends {expected - line:,} rows before its footer says")
+        raise FileRejectedError(
+            line, "broken_parquet", f"the file ends {expected - line:,} rows before its footer says"
+        )
 
 
 def rows_as_csv(batch: "pa.RecordBatch") -> bytes:

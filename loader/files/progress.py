@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ratesflow.loader.batches.byte_ranges import Fetch, Span
+from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch
 from ratesflow.loader.files.report import ReportWriter
 from ratesflow.loader.runtime.log import log
 
@@ -39,7 +39,7 @@ class Progress:
         _write(rows, 1.0)
 
 
-def watched(fetch: Fetch, span: Span, report: ReportWriter, progress: Progress) -> Fetch:
+def watched(fetch: Fetch, span: ByteRange, report: ReportWriter, progress: Progress) -> Fetch:
     """Return a fetch that tells how far the reading of a span is, whenever another block is wanted of it."""
 
     def fetch_and_tell(start: int, stop: int) -> Iterator[bytes]:
@@ -52,7 +52,7 @@ def watched(fetch: Fetch, span: Span, report: ReportWriter, progress: Progress) 
     return fetch_and_tell
 
 
-def _share(at: int, span: Span, report: ReportWriter) -> float:
+def _share(at: int, span: ByteRange, report: ReportWriter) -> float:
     if report.expected_rows:
         return report.rows / report.expected_rows
     return min(max(at - span.start, 0) / max(span.stop - span.start, 1), 1.0)

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 from ratesflow.database.reference import Reference
 from ratesflow.loader.batches.batch import BLOCK_BYTES
-from ratesflow.loader.batches.byte_ranges import Fetch, Span, SpanReader, shard_groups, shard_span
+from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch, SpanReader, shard_groups, shard_range
 from ratesflow.loader.batches.digest import PartDigests
-from ratesflow.loader.files.detect import CSV, PARQUET, Layout, read_layout
+from ratesflow.loader.files.detect import CSV, PARQUET, FileFormat, read_layout
 from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.jsonlines import EMPTY_OBJECT, as_csv, parse_object
 from ratesflow.loader.files.lines import between, rows_end, whole_lines
 from ratesflow.loader.files.report import ReportWriter, ValidationReport, merged
-from ratesflow.loader.freight.csv_columns import Checker, Refuse
+from ratesflow.loader.freight.csv_columns import Refuse, VectorizedValidator
 from ratesflow.loader.freight.rates import RateCounts
 from ratesflow.loader.freight.rows import Rows
-from ratesflow.loader.freight.schema import EMPTY_LINE, Price, Problem, RefusedFileError
+from ratesflow.loader.freight.schema import EMPTY_LINE, FileRejectedError, Price, Violation
 from ratesflow.loader.runtime import watchdog
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Check = Callable[[bytes, int, Refuse], Rows]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ShardScan:
     """What a shard found beside the problems. Nothing of it depends on the database.
 
     `rows` says where its rows are: bytes of the object, bytes of the text in a gzip file, or row groups of a
@@ -39,8 +39,8 @@ class Reading:
     lines of CSV end in LF and some in CRLF, which COPY does not take.
     """
 
-    layout: Layout | None
-    rows: Span
+    layout: FileFormat | None
+    rows: ByteRange
     digests: list[bytes]
     counts: RateCounts
     mixed_ends: bool = False
@@ -75,12 +75,12 @@ class _Task:
     report: ReportWriter
     counts: RateCounts
     digests: PartDigests
-    layout: Layout
+    layout: FileFormat
 
     @property
-    def span(self) -> Span:
+    def span(self) -> ByteRange:
         """The bytes of its parts."""
-        return shard_span(self.size, self.shard, self.shards)
+        return shard_range(self.size, self.shard, self.shards)
 
     @property
     def first_line(self) -> int:
@@ -90,13 +90,13 @@ class _Task:
 
 def read_shard(
     fetch: Fetch, size: int, ports: Sequence[str], report: ReportWriter, shard: int = 0, shards: int = 1
-) -> Reading:
+) -> ShardScan:
     """Check the rows of one shard of a batch of `size` bytes; problems go to `report`.
 
     Memory does not depend on the size. The first shard numbers lines as the file does, later ones from 0.
     """
     counts = RateCounts()
-    span = shard_span(size, shard, shards)
+    span = shard_range(size, shard, shards)
     digests = PartDigests(span.stop - span.start)
     file = None
     try:
@@ -105,37 +105,37 @@ def read_shard(
             from ratesflow.loader.files.parquet import open_parquet
 
             file = open_parquet(fetch, size)
-    except RefusedFileError as error:
+    except FileRejectedError as error:
         report.refused = True
         if shard == 0:  # one word about it is enough
             report.refuse_file(error)
-        return Reading(None, Span(0, 0), [], counts)
+        return ShardScan(None, ByteRange(0, 0), [], counts)
     report.first_line = layout.first_line
     task = _Task(fetch, size, shard, shards, ports, report, counts, digests, layout)
     text = _Text()
     try:
         rows = _row_groups(task, file) if file else (_packed_text if layout.gzipped else _plain_text)(task, text)
-    except RefusedFileError as error:
+    except FileRejectedError as error:
         report.refuse_file(error)
-        return Reading(None, Span(0, 0), [], counts)
+        return ShardScan(None, ByteRange(0, 0), [], counts)
     # Of the rows that are accepted, each carriage return is one of a line end.
-    return Reading(layout, rows, digests.finish(), counts, layout.kind == CSV and text.returns not in (0, text.ends))
+    return ShardScan(layout, rows, digests.finish(), counts, layout.kind == CSV and text.returns not in (0, text.ends))
 
 
-def _plain_text(task: _Task, text: _Text) -> Span:
+def _plain_text(task: _Task, text: _Text) -> ByteRange:
     reader = SpanReader(task.fetch, task.span, task.size, task.layout.header.bytes, task.digests)
     _check_text(task, reader.read(), text)
-    return Span(reader.lines.start, reader.lines.start + text.size)
+    return ByteRange(reader.lines.start, reader.lines.start + text.size)
 
 
-def _packed_text(task: _Task, text: _Text) -> Span:
+def _packed_text(task: _Task, text: _Text) -> ByteRange:
     if task.shard:
         _digest(task)
-        return Span(0, 0)
+        return ByteRange(0, 0)
     start = task.layout.header.bytes
     blocks = task.digests.watched(task.fetch(0, task.size))
     _check_text(task, between(unpacked(blocks, task.size), start), text)
-    return Span(start, start + text.size)
+    return ByteRange(start, start + text.size)
 
 
 def _check_text(task: _Task, blocks: Iterator[bytes], text: _Text) -> None:
@@ -155,13 +155,13 @@ def _check_text(task: _Task, blocks: Iterator[bytes], text: _Text) -> None:
     task.report.pass_over(text.empty_lines, empty_line)
 
 
-def _text_check(layout: Layout, ports: Sequence[str]) -> tuple[Check, Problem]:
+def _text_check(layout: FileFormat, ports: Sequence[str]) -> tuple[Check, Violation]:
     """Return the check of a piece, and what is wrong with an empty line."""
-    checker = Checker(layout.header, ports)
+    checker = VectorizedValidator(layout.header, ports)
     if layout.kind == CSV:
         return checker.check, EMPTY_LINE
 
-    def read(line: bytes) -> Price | list[Problem]:
+    def read(line: bytes) -> Price | list[Violation]:
         return parse_object(line, checker.ports)
 
     def check(data: bytes, lines: int, refuse: Refuse) -> Rows:
@@ -174,7 +174,7 @@ def _text_check(layout: Layout, ports: Sequence[str]) -> tuple[Check, Problem]:
     return check, EMPTY_OBJECT
 
 
-def _row_groups(task: _Task, file: "ParquetFile") -> Span:
+def _row_groups(task: _Task, file: "ParquetFile") -> ByteRange:
     from ratesflow.loader.files.parquet import record_batches
     from ratesflow.loader.freight.parquet_columns import check
 
@@ -187,11 +187,11 @@ def _row_groups(task: _Task, file: "ParquetFile") -> Span:
         task.report.count(batch.num_rows)
         try:
             task.counts.add(check(batch, numbers, task.report.refuser(row)))
-        except RefusedFileError as error:
+        except FileRejectedError as error:
             error.line = row
             raise
         row += batch.num_rows
-    return Span(groups.start, groups.stop)
+    return ByteRange(groups.start, groups.stop)
 
 
 def _digest(task: _Task) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ratesflow.loader.freight.schema import UNKNOWN_PORT, Problem, RefusedFileError, fault
+from ratesflow.loader.freight.schema import UNKNOWN_PORT, FileRejectedError, Violation, fault
 
 FIRST_ERRORS = 100
 # Beyond this many, problems are counted but no longer listed: the file is broken, not a line of it.
@@ -116,13 +116,13 @@ class ReportWriter:
         """Count rows that were read, good or bad."""
         self.rows += rows
 
-    def refuse(self, line: int, problems: list[Problem]) -> None:
+    def refuse(self, line: int, problems: list[Violation]) -> None:
         """Note what is wrong with one row."""
         self.rejected_rows += 1
         for problem in problems:
             self._note(line, problem)
 
-    def refuse_run(self, first_line: int, lines: int, problem: Problem) -> None:
+    def refuse_run(self, first_line: int, lines: int, problem: Violation) -> None:
         """Count so many lines, one after another, that all have one problem; those are listed that still can be."""
         self.rows += lines
         self.rejected_rows += lines
@@ -132,24 +132,24 @@ class ReportWriter:
         if lines > listed:
             self.reasons[problem.reason] += lines - listed
 
-    def pass_over(self, lines: int, problem: Problem) -> None:
+    def pass_over(self, lines: int, problem: Violation) -> None:
         """Note the empty lines after the last row, and what is wrong with them if other rows follow."""
         self._empty_end = (lines, asdict(problem) if lines else {})
 
-    def refuser(self, first_line: int) -> Callable[[int, list[Problem]], None]:
+    def refuser(self, first_line: int) -> Callable[[int, list[Violation]], None]:
         """Return what notes the problems of the lines of a piece, which are counted from 0."""
 
-        def refuse(at: int, problems: list[Problem]) -> None:
+        def refuse(at: int, problems: list[Violation]) -> None:
             self.refuse(first_line + at, problems)
 
         return refuse
 
-    def refuse_file(self, error: RefusedFileError) -> None:
+    def refuse_file(self, error: FileRejectedError) -> None:
         """Note why nothing more of the file is read."""
         self.refused = True
         self._note(error.line, fault("", error.value, error.reason, str(error)))
 
-    def _note(self, line: int, problem: Problem) -> None:
+    def _note(self, line: int, problem: Violation) -> None:
         self.reasons[problem.reason] += 1
         ports = self._unknown_ports
         if problem.reason == UNKNOWN_PORT and (problem.value in ports or len(ports) < COUNTED_PORTS):
@@ -251,7 +251,7 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
 
 def _no_rows(first_line: int) -> dict[str, Any]:
     words = "there is a header, but no row after it" if first_line > 1 else "there is no row"
-    return {"line": first_line, **asdict(Problem("", "", "no_rows", words))}
+    return {"line": first_line, **asdict(Violation("", "", "no_rows", words))}
 
 
 def harmless(value: Any) -> Any:

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 
 
-class BlockReader(io.RawIOBase):
+class IteratorIO(io.RawIOBase):
     """Reads blocks one after the other. `failure` is what they raised, which psycopg2 hides."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:

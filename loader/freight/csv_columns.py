@@ -18,18 +18,18 @@ from ratesflow.loader.files.csv_header import Header
 from ratesflow.loader.freight import fixed_width
 from ratesflow.loader.freight.pandas_without_arrow import pd
 from ratesflow.loader.freight.rows import Integers, Rows
-from ratesflow.loader.freight.schema import COLUMNS, Price, Problem, parse_day, parse_line, parse_price
+from ratesflow.loader.freight.schema import COLUMNS, Price, Violation, parse_day, parse_line, parse_price
 
 _TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
 # Days and prices by their text, so that a day is parsed once a file; emptied when a file has too many.
 REMEMBERED = 100_000
 
-Refuse = Callable[[int, list[Problem]], None]
+Refuse = Callable[[int, list[Violation]], None]
 """Takes the number of a line in its piece, counted from 0, and what is wrong with it."""
-ReadLine = Callable[[bytes], Price | list[Problem]]
+ReadLine = Callable[[bytes], Price | list[Violation]]
 
 
-class Checker:
+class VectorizedValidator:
     """Checks pieces of one file. Ports are numbered from 1 in the order of `ports`."""
 
     def __init__(self, header: Header, ports: Iterable[str]) -> None:
@@ -130,7 +130,7 @@ class Checker:
             return _parsed(values, self._prices, parse_price)
         return np.array([self.ports.get(value, 0) for value in values], dtype=np.int64)
 
-    def _read_line(self, line: bytes) -> Price | list[Problem]:
+    def _read_line(self, line: bytes) -> Price | list[Violation]:
         if line.endswith(b"\n"):
             line = line[:-1].removesuffix(b"\r")
         return parse_line(line, self.header.columns, self.ports)

@@ -21,7 +21,7 @@ KEPT_CELLS = 1 << 15
 MOST_FILES = 64
 
 
-class CellCounts:
+class SpillingAggregator:
     """Adds up counts and sums by key. To be read once, after everything was added."""
 
     def __init__(self, kept: int = KEPT_CELLS) -> None:
@@ -39,7 +39,7 @@ class CellCounts:
         if self._size > self._kept:
             self._gather()
             if self._size > self._kept // 2:
-                self._set_aside()
+                self._spill()
 
     def read(self) -> Iterator[Cells]:
         """Yield all cells in the order of their keys, each key once, in pieces of at most what is kept in memory."""
@@ -47,22 +47,22 @@ class CellCounts:
         if not self._aside:
             return iter(self._pieces)
         if self._pieces:
-            self._set_aside()
+            self._spill()
         return _merged(self._aside, self._kept)
 
     def _gather(self) -> None:
         if self._pieces:
-            self._pieces = [added_up(np.concatenate(self._pieces))]
+            self._pieces = [sum_by_key(np.concatenate(self._pieces))]
             self._size = len(self._pieces[0])
 
-    def _set_aside(self) -> None:
+    def _spill(self) -> None:
         self._aside.append(_written(self._pieces))
         self._pieces, self._size = [], 0
         if len(self._aside) == MOST_FILES:
             self._aside = [_written(_merged(self._aside, self._kept))]
 
 
-def added_up(cells: Cells) -> Cells:
+def sum_by_key(cells: Cells) -> Cells:
     """Return the cells in the order of their keys, those of the same key as one."""
     if not len(cells):
         return cells
@@ -104,7 +104,7 @@ def _merged(files: list[IO[bytes]], most: int) -> Iterator[Cells]:
                 del waiting[file]
                 file.close()
         if sum(map(len, taken)) > most // 4 or not waiting:
-            yield added_up(np.concatenate(taken))
+            yield sum_by_key(np.concatenate(taken))
             taken = []
 
 

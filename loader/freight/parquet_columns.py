@@ -15,8 +15,8 @@ from ratesflow.loader.freight.schema import (
     COLUMNS,
     MAX_PRICE,
     SHOWN,
-    Problem,
-    RefusedFileError,
+    FileRejectedError,
+    Violation,
     check_value,
     fault,
     parse_day,
@@ -58,7 +58,7 @@ def _numbers(name: str, column: "pa.Array", ports: Mapping[str, int]) -> Integer
     codes = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy()
     outside = np.count_nonzero((codes < 0) | (codes >= len(numbers)))
     if outside != column.null_count:
-        raise RefusedFileError(
+        raise FileRejectedError(
             0, "broken_parquet", f"the Parquet file is damaged: {name} points outside its dictionary"
         )
     found: Integers = np.array([*numbers, 0], dtype=np.int64)[codes]
@@ -105,7 +105,7 @@ def _unit(found: "pa.DataType") -> str:
     return str(found.unit)
 
 
-def _problem(name: str, value: Any, ports: Mapping[str, int]) -> Problem:
+def _problem(name: str, value: Any, ports: Mapping[str, int]) -> Violation:
     text = _text(value) if value.is_valid else None
     if text is None:
         return fault(name, "null", "missing_value", f"{name} is null")
@@ -127,7 +127,7 @@ def _text(value: Any) -> str | None:
     return "" if pa.types.is_temporal(value.type) else str(value.as_py())
 
 
-def _wrong_day(value: Any) -> Problem:
+def _wrong_day(value: Any) -> Violation:
     unit = _unit(value.type)
     number = value.cast(_integer(value.type)).as_py()
     shown = str(np.int64(number).astype(f"datetime64[{unit}]"))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from ratesflow.database.reference import Reference
-from ratesflow.loader.freight.grouped_sums import CellCounts, Cells, added_up
+from ratesflow.loader.freight.grouped_sums import Cells, SpillingAggregator, sum_by_key
 from ratesflow.loader.freight.pandas_without_arrow import pd
 from ratesflow.loader.freight.rows import Integers, Rows
 
@@ -33,7 +33,7 @@ class RateCounts:
     """Counts and sums of prices by lane and day."""
 
     def __init__(self) -> None:
-        self._cells = CellCounts()
+        self._cells = SpillingAggregator()
 
     def add(self, rows: Rows) -> None:
         """Count rows that passed the check."""
@@ -119,20 +119,22 @@ def copy_rows(
     numbers = {slug: number for number, slug in enumerate(slugs)}
     above = [[numbers[slug] for slug in reference.regions_of[code]] for code in ports]
     # First to the direct parents, of which there are few pairs, then up the tree from there.
-    direct = CellCounts()
+    direct = SpillingAggregator()
     parent = np.array([0, *(line[0] for line in above)], dtype=np.int64)
     cells = _passed_on(counted, direct, [(parent, parent)])
     yield from _packed(batch_no, lane_months(cells), ["", *ports], sign)
     climb = np.full((len(slugs), max(map(len, above), default=0)), -1, dtype=np.int64)
     for line in above:
         climb[line[0], : len(line)] = line
-    regions = CellCounts()
+    regions = SpillingAggregator()
     for _ in _passed_on(direct.read(), regions, [(up, across) for up in climb.T for across in climb.T]):
         pass
     yield from _packed(batch_no, lane_months(regions.read()), slugs, sign)
 
 
-def _passed_on(pieces: Iterable[Cells], to: CellCounts, ways: list[tuple[Integers, Integers]]) -> Iterator[Cells]:
+def _passed_on(
+    pieces: Iterable[Cells], to: SpillingAggregator, ways: list[tuple[Integers, Integers]]
+) -> Iterator[Cells]:
     """Yield cells and add them to others, once for each way to go from origin and destination to other numbers.
 
     -1 stands for none.
@@ -144,7 +146,7 @@ def _passed_on(pieces: Iterable[Cells], to: CellCounts, ways: list[tuple[Integer
             there = (above >= 0) & (beyond >= 0)
             moved = cells[there]
             moved[:, 0] = _keys(above[there], beyond[there], days[there])
-            to.add(added_up(moved))
+            to.add(sum_by_key(moved))
         yield cells
 
 

@@ -12,9 +12,9 @@ from psycopg2 import errors, sql
 from ratesflow.database.reference import Reference
 from ratesflow.loader.batches.batch import BLOCK_BYTES
 from ratesflow.loader.files.csv_header import Header
-from ratesflow.loader.freight.csv_columns import Checker
+from ratesflow.loader.freight.csv_columns import VectorizedValidator
 from ratesflow.loader.freight.rates import RateCounts, copy_rows
-from ratesflow.loader.freight.schema import COLUMNS, Problem
+from ratesflow.loader.freight.schema import COLUMNS, Violation
 from ratesflow.loader.runtime import watchdog
 from ratesflow.loader.runtime.errors import TaskError, TransientError
 
@@ -51,7 +51,7 @@ class _Counting:
 
     def __init__(self, ports: list[str]) -> None:
         self.counts, self.rows = RateCounts(), 0
-        self._checker = Checker(Header(COLUMNS, 0), ports)
+        self._checker = VectorizedValidator(Header(COLUMNS, 0), ports)
         self._blocks: list[bytes] = []
         self._bytes = 0
 
@@ -78,5 +78,5 @@ class _Counting:
             self.rows += lines
 
 
-def _refuse(_: int, problems: list[Problem]) -> None:
+def _refuse(_: int, problems: list[Violation]) -> None:
     raise TaskError(f"a price in the record cannot be counted: {problems[0].message}")

@@ -28,7 +28,7 @@ _PRICE = re.compile(r"[0-9]+", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Problem:
+class Violation:
     """One thing that is wrong with one line: which column, its value, a reason to count by, and the words."""
 
     column: str
@@ -38,10 +38,10 @@ class Problem:
 
 
 # Where rows follow it: at the end of a file empty lines are passed over.
-EMPTY_LINE = Problem("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
+EMPTY_LINE = Violation("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
 
 
-class RefusedFileError(Exception):
+class FileRejectedError(Exception):
     """The whole file is refused, at `line`, for a `reason` to count by; the rest of it is not looked at.
 
     Line 0 stands for the one that is being read.
@@ -62,7 +62,7 @@ class Price:
     price: int
 
 
-def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Problem]:
+def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Violation]:
     """Return the row that `line` (without its LF or CRLF) holds, or everything that is wrong with it."""
     if problem := unreadable(line) or _unsplittable(line):
         return [problem]
@@ -82,7 +82,7 @@ def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Pr
     return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
 
 
-def unreadable(line: bytes) -> Problem | None:
+def unreadable(line: bytes) -> Violation | None:
     """Return what keeps a line from being text that PostgreSQL can store, or None."""
     shown = line[: SHOWN + 1].decode(errors="replace")
     if len(line) > MAX_LINE_BYTES:
@@ -96,7 +96,7 @@ def unreadable(line: bytes) -> Problem | None:
     return None
 
 
-def _unsplittable(line: bytes) -> Problem | None:
+def _unsplittable(line: bytes) -> Violation | None:
     shown = line[: SHOWN + 1].decode(errors="replace")
     if b"\r" in line:
         return fault("", shown, "line_end", "a carriage return inside a line; lines end in LF or CRLF")
@@ -105,7 +105,7 @@ def _unsplittable(line: bytes) -> Problem | None:
     return None
 
 
-def check_value(column: str, value: str, ports: Container[str]) -> Problem | None:
+def check_value(column: str, value: str, ports: Container[str]) -> Violation | None:
     """Return what is wrong with `value` in `column`, or None."""
     if not value:
         return fault(column, value, "missing_value", f"{column} is empty")
@@ -139,13 +139,13 @@ def parse_price(value: str) -> int:
     return number if 0 < len(digits) <= 10 and (number := int(digits)) <= MAX_PRICE else 0
 
 
-def _wrong_day(value: str) -> Problem:
+def _wrong_day(value: str) -> Violation:
     if _DAY.fullmatch(value):
         return fault("day", value, "impossible_day", "there is no such day in the calendar")
     return fault("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
 
 
-def _wrong_price(value: str) -> Problem:
+def _wrong_price(value: str) -> Violation:
     if _PRICE.fullmatch(value) and value.strip("0"):
         return fault("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
     if _PRICE.fullmatch(value) or re.fullmatch(r"-[0-9]+", value, re.ASCII):
@@ -153,10 +153,10 @@ def _wrong_price(value: str) -> Problem:
     return fault("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")
 
 
-def fault(column: str, value: str, reason: str, message: str) -> Problem:
+def fault(column: str, value: str, reason: str, message: str) -> Violation:
     """Return a problem in characters that every reader can show, its value cut to what a report repeats."""
     shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
-    return Problem(column, printable(shown), reason, printable(message))
+    return Violation(column, printable(shown), reason, printable(message))
 
 
 def printable(text: str) -> str:

@@ -1,6 +1,6 @@
 """Lets a test end or stop a task between any two statements: every claim of all or nothing is tried that way.
 
-`RATESFLOW_FAULT=die:7` ends the process, as SIGKILL does, at the seventh point; `wait:7` stops it there with
+`RATESFLOW_FAULT_INJECTION=die:7` ends the process, as SIGKILL does, at the seventh point; `wait:7` stops it there with
 SIGSTOP. A point lies before and after each statement, so that both sides of every commit are points: before
 the next statement means after the commit. Only tests set this variable; without it nothing is counted.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 from ratesflow.loader.runtime.session import WatchedCursor
 
-VARIABLE = "RATESFLOW_FAULT"
+VARIABLE = "RATESFLOW_FAULT_INJECTION"
 _SIGNALS = {"die": signal.SIGKILL, "wait": signal.SIGSTOP}
 _passed = 0
 

@@ -14,8 +14,8 @@ from ratesflow.loader.batches.ledger import (
     Entry,
     add_seconds,
     close_entry,
-    committed_twin,
     duplicate_in_words,
+    find_duplicate,
     find_entry,
     hold_digest,
     note_same_prices,
@@ -75,7 +75,7 @@ def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
     """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
     assert entry.digest is not None
     hold_digest(cursor, entry.digest)
-    twin = committed_twin(cursor, entry, digest=entry.digest, forced=entry.forced)
+    twin = find_duplicate(cursor, entry, digest=entry.digest, forced=entry.forced)
     if twin:
         message = duplicate_in_words(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)

@@ -30,7 +30,7 @@ KEPT_CHANGES = 10_000
 
 _BEGIN = """
 UPDATE data_version SET merged_version = greatest(
-    merged_version, (SELECT max(version) FROM open_batches WHERE batch_no = ANY (%s))
+    merged_version, (SELECT max(version) FROM visible_batches WHERE batch_no = ANY (%s))
 )
 """
 _LANES = """
@@ -61,8 +61,8 @@ HAVING bool_or(count <> 0)
 
 # A subquery with LIMIT is one look into the index a batch; NOT EXISTS may become a join with all rows that are left.
 _EMPTY = """
-DELETE FROM open_batches WHERE batch_no = ANY (%s)
-AND (SELECT true FROM rates WHERE rates.batch_no = open_batches.batch_no AND batch_no <> 0 LIMIT 1) IS NULL
+DELETE FROM visible_batches WHERE batch_no = ANY (%s)
+AND (SELECT true FROM rates WHERE rates.batch_no = visible_batches.batch_no AND batch_no <> 0 LIMIT 1) IS NULL
 """
 
 
@@ -80,7 +80,7 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
         cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", (COMPACTION_LOCK,))
         if cursor.fetchone() != (True,):
             return Result("compact", run, "done", 0, message="another compaction is at work")
-        cursor.execute("SELECT batch_no FROM open_batches WHERE batch_no <> 0 ORDER BY batch_no")
+        cursor.execute("SELECT batch_no FROM visible_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
     upkeep = Upkeep()
     merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(least, 1) else 0

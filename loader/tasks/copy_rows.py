@@ -16,13 +16,13 @@ from psycopg2 import sql
 
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import PART_BYTES, Batch
-from ratesflow.loader.batches.byte_ranges import Span, shard_span
+from ratesflow.loader.batches.byte_ranges import ByteRange, shard_range
 from ratesflow.loader.batches.digest import PartDigests
 from ratesflow.loader.batches.ledger import Entry, require_open
 from ratesflow.loader.files.csv_stream import ChangedError, Source, copied
 from ratesflow.loader.files.detect import CSV
 from ratesflow.loader.files.progress import Progress
-from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.freight.schema import MAX_LINE_BYTES
 from ratesflow.loader.runtime import watchdog
 from ratesflow.loader.runtime.connection import connected
@@ -66,11 +66,11 @@ def _source(batch: Batch, size: int, validated: dict[str, Any]) -> Source:
     return Source(
         lambda start, stop: s3.parts(batch, start, stop),
         size,
-        shard_span(size, batch.shard, batch.shards),
+        shard_range(size, batch.shard, batch.shards),
         validated["kind"],
         validated["gzipped"],
         validated["columns"],
-        Span(validated["start"], validated["stop"]),
+        ByteRange(validated["start"], validated["stop"]),
         validated.get("mixed_ends", False),
     )
 
@@ -84,8 +84,8 @@ def _halves(source: Source, digests: list[str]) -> list[tuple[Source, list[str]]
     middle = source.span.start + parts * PART_BYTES
     around = b"".join(source.fetch(middle - 1, min(middle + MAX_LINE_BYTES, source.size)))
     cut = min(middle - 1 + (around.find(b"\n") + 1 or len(around)), source.rows.stop)
-    first = replace(source, span=Span(source.span.start, middle), rows=Span(source.rows.start, cut))
-    second = replace(source, span=Span(middle, source.span.stop), rows=Span(cut, source.rows.stop))
+    first = replace(source, span=ByteRange(source.span.start, middle), rows=ByteRange(source.rows.start, cut))
+    second = replace(source, span=ByteRange(middle, source.span.stop), rows=ByteRange(cut, source.rows.stop))
     return [(first, digests[:parts]), (second, digests[parts:])]
 
 
@@ -112,7 +112,7 @@ def _second_half(batch: Batch, entry: Entry, source: Source, digests: list[str],
     try:
         with watchdog.joined(), connected("load") as connection:
             with connection, connection.cursor() as cursor:
-                shards.announce(cursor, entry.batch_no, SECOND_HALF, batch.shard)
+                shards.register_backend(cursor, entry.batch_no, SECOND_HALF, batch.shard)
             with connection, connection.cursor() as cursor:
                 require_open(cursor, batch.batch_id, "FOR SHARE")
                 if shards.claim(cursor, entry.batch_no, SECOND_HALF, batch.shard):
@@ -131,7 +131,7 @@ def _copy(cursor: "Cursor", batch: Batch, entry: Entry, source: Source, expected
         table=sql.Identifier(f"staging_{entry.batch_no}"),
         columns=sql.SQL(", ").join(map(sql.Identifier, source.columns)),
     )
-    stream = BlockReader(progress.watched(copied(source, digests)))
+    stream = IteratorIO(progress.watched(copied(source, digests)))
     try:
         cursor.copy_expert(statement, stream)
     except psycopg2.Error as error:

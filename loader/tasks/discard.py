@@ -10,7 +10,7 @@ from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.batches.shards import end_backends, undone
+from ratesflow.loader.batches.shards import terminate_backends, undone
 from ratesflow.loader.runtime.errors import UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.runtime.session import end_sessions
@@ -42,7 +42,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
         if entry.state == OPEN:
             message += _shards_in_words(cursor, batch, entry.batch_no, message)
             # A load that is still at work holds the row; it must not make this wait.
-            end_backends(cursor, entry.batch_no)
+            terminate_backends(cursor, entry.batch_no)
             end_sessions(cursor, "commit", f"{batch.batch_id}/")
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry

@@ -17,8 +17,8 @@ from ratesflow.loader.batches.ledger import (
     REJECTED,
     Entry,
     close_entry,
-    committed_twin,
     duplicate_in_words,
+    find_duplicate,
     note_same_prices,
     update_entry,
 )
@@ -71,7 +71,7 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
 
 
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
-    twin = committed_twin(cursor, entry, digest=facts["digest"], forced=facts["forced"])
+    twin = find_duplicate(cursor, entry, digest=facts["digest"], forced=facts["forced"])
     if twin:
         message = duplicate_in_words(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)

@@ -19,7 +19,7 @@ from ratesflow.database.reference_change import FIRST_MOVE
 from ratesflow.loader.batches import inbox, ledger_outcomes, notification, s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import FAILED
-from ratesflow.loader.batches.orphans import ALL, abandoned, ended, has_told
+from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.runtime import clients
 from ratesflow.loader.runtime.connection import explained
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 # An object younger than this may still be on its way through events and queues; one older was given up.
-LOST_MINUTES = "RATESFLOW_LOST_MINUTES"
+LOST_MINUTES = "RATESFLOW_RETRIGGER_AFTER_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
 
 # What is registered as hidden although nobody works on it any more: batches that are closed, undos that never ended.
@@ -136,7 +136,7 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
             found = cursor.fetchall()
         for name, state in found:  # each is looked at once
             # Such an execution has told of a failure: one that could not ask the ledger may have been wrong.
-            told = has_told(name) and state == FAILED
+            told = was_notified(name) and state == FAILED
             with connection, connection.cursor() as cursor:
                 cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
 

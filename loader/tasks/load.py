@@ -17,7 +17,7 @@ from ratesflow.loader.batches.digest import batch_digest, watched_by
 from ratesflow.loader.batches.ledger import Entry, add_seconds, note_hidden, require_open
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.files.csv_stream import COPY_RATES
-from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.runtime.errors import ClosedError, TaskError
 from ratesflow.loader.tasks.copy_rows import copy_prices
 
@@ -36,7 +36,7 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
     with connection, connection.cursor() as cursor:
         # First of all, and without a lock: an earlier attempt that hangs may hold every lock that comes.
         entry = require_open(cursor, batch.batch_id)
-        shards.announce(cursor, entry.batch_no, "load", batch.shard)
+        shards.register_backend(cursor, entry.batch_no, "load", batch.shard)
     with connection, connection.cursor() as cursor:
         note_hidden(cursor, entry.batch_no)
         cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
@@ -84,7 +84,7 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
 
 def _copy_rates(cursor: "Cursor", batch: Batch, validated: dict[str, Any]) -> None:
     sha256 = hashlib.sha256()
-    stream = BlockReader(watched_by(sha256, s3.blocks(batch.bucket, validated["rates"])))
+    stream = IteratorIO(watched_by(sha256, s3.blocks(batch.bucket, validated["rates"])))
     refused = None
     try:
         cursor.copy_expert(COPY_RATES, stream)

@@ -27,7 +27,7 @@ UNITS = {
     "QueueWaitSeconds": "Seconds",
     "RejectedRows": "Count",
     "CommitMilliseconds": "Milliseconds",
-    "OpenBatches": "Count",
+    "UncompactedBatches": "Count",
     "Backlog": "Count",
     "Batches": "Count",
 }
@@ -62,10 +62,10 @@ def note_open_batches(connection: "Connection") -> None:
     """Count the batches whose rates wait to be merged, which is what slows reads down, if anybody wants to know."""
     if switched_on():
         with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM open_batches WHERE batch_no <> 0")
+            cursor.execute("SELECT count(*) FROM visible_batches WHERE batch_no <> 0")
             row = cursor.fetchone()
             assert row is not None
-            note("OpenBatches", row[0])
+            note("UncompactedBatches", row[0])
 
 
 def write(task: str, seconds: float, result: "Result | None", environ: Mapping[str, str] = os.environ) -> None:

@@ -17,7 +17,7 @@ from ratesflow.database.versions import make_visible
 from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, note_hidden
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.files.csv_stream import COPY_RATES
-from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.freight.recount import negative_rows, recounted
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, UsageError
 
@@ -77,6 +77,6 @@ def _write_negative(connection: "Connection", entry: Entry) -> int:
     with connection, connection.cursor() as cursor:
         note_hidden(cursor, -entry.batch_no)
         cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,))  # of a killed try
-        cursor.copy_expert(COPY_RATES, BlockReader(negative_rows(counts, entry.batch_no, reference)))
+        cursor.copy_expert(COPY_RATES, IteratorIO(negative_rows(counts, entry.batch_no, reference)))
         mark_lanes(cursor, -entry.batch_no)
     return reference_version

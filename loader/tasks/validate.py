@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from ratesflow.database.reference import Reference, stored
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.batches.byte_ranges import shard_span
+from ratesflow.loader.batches.byte_ranges import shard_range
 from ratesflow.loader.batches.digest import watched_by
 from ratesflow.loader.batches.ledger import FAILED, OPEN, Entry, add_seconds, find_entry, open_entry
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.files.progress import Progress, watched
-from ratesflow.loader.files.read_shard import Reading, read_shard
+from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ShardReport
 from ratesflow.loader.freight.rates import copy_rows
 from ratesflow.loader.freight.rates_digest import RatesDigest
@@ -40,7 +40,7 @@ def validate(connection: "Connection", batch: Batch) -> Result | None:
         return _earlier_answer(batch, entry)
     head = s3.head(batch)
     with connection, connection.cursor() as cursor:
-        shards.announce(cursor, entry.batch_no, "validate", batch.shard)
+        shards.register_backend(cursor, entry.batch_no, "validate", batch.shard)
         todo = not shards.is_done(cursor, entry.batch_no, "validate", batch.shard)
     if todo:
         _check_shard(connection, replace(batch, etag=head.etag), entry, head.bytes)
@@ -60,7 +60,7 @@ def _check_shard(connection: "Connection", batch: Batch, entry: Entry, size: int
     with connection, connection.cursor() as cursor:
         reference, reference_version = stored(cursor)
     ports = sorted(reference.ports)
-    span = shard_span(size, batch.shard, batch.shards)
+    span = shard_range(size, batch.shard, batch.shards)
     metrics.note("Bytes", span.stop - span.start)
     with ReportWriter() as writer:
         progress = Progress()
@@ -83,7 +83,7 @@ def _check_shard(connection: "Connection", batch: Batch, entry: Entry, size: int
 
 
 def _facts(
-    batch: Batch, entry: Entry, reading: Reading, report: ShardReport, ports: list[str], reference: Reference
+    batch: Batch, entry: Entry, reading: ShardScan, report: ShardReport, ports: list[str], reference: Reference
 ) -> dict[str, Any]:
     """Store the rates ready for COPY, so that the load needs no arithmetic; return what it must know."""
     digests = [digest.hex() for digest in reading.digests]

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import requests
 
-from ratesflow.api.cache.latest_version import Newest
-from ratesflow.api.cache.response_cache import KnownAnswers
-from ratesflow.api.cache.version_poller import Watch
-from ratesflow.api.postgres.monotonic_reader import ForwardReader
-from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.cache.response_cache import ResponseCache
+from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.postgres.monotonic_reader import MonotonicReader
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
 from ratesflow.api.postgres.reader import DatabaseReader, RatesReader
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
-from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.fast_path import FastPath
 from ratesflow.local.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -73,22 +73,22 @@ class NeverSeen:
         """Rest."""
 
 
-def uncached(reader: RatesReader, **options: object) -> Front:
+def uncached(reader: RatesReader, **options: object) -> FastPath:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""
-    newest = Newest()
-    known = KnownAnswers(newest, Watch(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
-    return Front(create_app(reader, known), known, RatesResource(reader, known), **options)  # type: ignore[arg-type]
+    newest = LatestVersion()
+    known = ResponseCache(newest, VersionPoller(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    return FastPath(create_app(reader, known), known, RatesResource(reader, known), **options)  # type: ignore[arg-type]
 
 
-def database_reader(connections: Connections) -> ForwardReader:
+def database_reader(connections: ConnectionPool) -> MonotonicReader:
     """Return the reader that the service has, with time enough for a busy machine."""
-    newest = Newest()
-    return ForwardReader(DatabaseReader(connections, newest), newest)
+    newest = LatestVersion()
+    return MonotonicReader(DatabaseReader(connections, newest), newest)
 
 
-def connections_to(url: str) -> Connections:
+def connections_to(url: str) -> ConnectionPool:
     """Return connections as the service opens them."""
-    return Connections(url, session(5))
+    return ConnectionPool(url, session(5))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import Newest, News, Version
-from ratesflow.api.cache.response_cache import KnownAnswers
-from ratesflow.api.cache.version_poller import Watch
-from ratesflow.api.postgres.monotonic_reader import ForwardReader
-from ratesflow.api.postgres.pool import DatabaseAwayError
+from ratesflow.api.cache.latest_version import LatestVersion, News, Version
+from ratesflow.api.cache.response_cache import ResponseCache
+from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.postgres.monotonic_reader import MonotonicReader
+from ratesflow.api.postgres.pool import DatabaseUnavailableError
 from ratesflow.api.postgres.reader import Places, Rates
 from ratesflow.api.resources.parameters import RatesQuery
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
-from ratesflow.api.server.fast_path import Front
+from ratesflow.api.server.fast_path import FastPath
 from ratesflow.database.lanes import bitmap
 
 PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
@@ -43,14 +43,14 @@ class Database:
         at = self.at
         time.sleep(self.seconds)
         if self.away or self.unreadable:
-            raise DatabaseAwayError("away")
+            raise DatabaseUnavailableError("away")
         return Rates(at, at, True, True, {})
 
     def news(self, seconds: float) -> News:
         """Tell the version and what led to it."""
         self.polls += 1
         if self.away:
-            raise DatabaseAwayError("away")
+            raise DatabaseUnavailableError("away")
         return News(self.at, max(0, self.at.number - 64), self.changes)
 
     def rest(self) -> None:
@@ -69,28 +69,28 @@ class Database:
         """Live."""
 
 
-def service(database: Database, **options: Any) -> Front:
+def service(database: Database, **options: Any) -> FastPath:
     """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
-    newest = Newest()
+    newest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
-    watch = Watch(database, newest, interval_seconds=interval_seconds or 0, **times)
+    watch = VersionPoller(database, newest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
         watch._thread = threading.current_thread()  # so that none is started
     options = {"seconds": 0.4, **options}
-    known = KnownAnswers(newest, watch, **options)
-    reader = ForwardReader(database, newest, watch if options.get("max_bytes") != 0 else None)
-    return Front(create_app(reader, known), known, RatesResource(reader, known))
+    known = ResponseCache(newest, watch, **options)
+    reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
+    return FastPath(create_app(reader, known), known, RatesResource(reader, known))
 
 
-def get(app: Front, query: str = "", **headers: str) -> testing.Result:
+def get(app: FastPath, query: str = "", **headers: str) -> testing.Result:
     """Ask for rates; header names are written with underscores."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
 
 
-def ask(app: Front, orig: str, dest: str, **headers: str) -> testing.Result:
+def ask(app: FastPath, orig: str, dest: str, **headers: str) -> testing.Result:
     """Ask for the rates of another lane."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
-from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
+from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 def test_a_name_server_that_hangs(hung: list[str]) -> None:
     """A name that is not looked up in time counts as a database that is away, and many who ask ask once."""
-    connections = Connections("postgresql://x@db.example/x", "SELECT 1", size=4)
+    connections = ConnectionPool("postgresql://x@db.example/x", "SELECT 1", size=4)
     began = time.monotonic()
     waiting = [threading.Thread(target=_fails, args=(connections,)) for _ in range(4)]
     for each in waiting:
@@ -40,8 +40,8 @@ def test_a_name_server_that_hangs(hung: list[str]) -> None:
     assert hung == ["db.example"]
 
 
-def _fails(connections: Connections) -> None:
-    with pytest.raises(DatabaseAwayError, match=r"db\.example was not looked up in time"):
+def _fails(connections: ConnectionPool) -> None:
+    with pytest.raises(DatabaseUnavailableError, match=r"db\.example was not looked up in time"):
         connections.fetch("SELECT 1", seconds=0.3)
 
 
@@ -73,6 +73,6 @@ def test_unknown_name() -> None:
 
 def test_connects_by_name(reader_url: str) -> None:
     """A database is reached by its name."""
-    connections = Connections(reader_url.replace("127.0.0.1", "localhost"), "SELECT 1")
+    connections = ConnectionPool(reader_url.replace("127.0.0.1", "localhost"), "SELECT 1")
     assert connections.fetch("SELECT 1", seconds=5) == [(1,)]
     connections.close()

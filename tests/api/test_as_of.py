@@ -7,8 +7,8 @@ from datetime import date
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.cache.latest_version import Newest
-from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
 from ratesflow.api.postgres.reader import DatabaseReader, Places, Rates
 from ratesflow.api.resources.parameters import RatesQuery, location
@@ -23,17 +23,17 @@ LANES = [("CNGGZ", "EETLL"), ("china", "baltic"), ("CNGGZ", "baltic"), ("china",
 
 
 @pytest.fixture
-def newest() -> Newest:
-    return Newest()
+def newest() -> LatestVersion:
+    return LatestVersion()
 
 
 @pytest.fixture
-def reader(reader_url: str, newest: Newest, owner: Connection) -> Iterator[DatabaseReader]:
+def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterator[DatabaseReader]:
     """A reader at a state in which each of the lanes has one price on the day."""
     with owner, owner.cursor() as cursor:
-        cursor.execute("DELETE FROM rates; DELETE FROM open_batches WHERE batch_no <> 0; DELETE FROM changes")
+        cursor.execute("DELETE FROM rates; DELETE FROM visible_batches WHERE batch_no <> 0; DELETE FROM changes")
     commit(owner)
-    connections = Connections(reader_url, session(5))
+    connections = ConnectionPool(reader_url, session(5))
     reader = DatabaseReader(connections, newest, is_good=lambda: True)
     assert newest.hear(reader.news(5))
     yield reader
@@ -62,13 +62,13 @@ def places(reader: DatabaseReader) -> Places:
     return reader.places(time.monotonic() + 5)
 
 
-def at(newest: Newest) -> int:
+def at(newest: LatestVersion) -> int:
     """Return the number of the version that the reader is at."""
     assert newest.state
     return newest.state.version.number
 
 
-def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """Batches that commit after the version that the worker is at are not read; once it has moved they are."""
     before = at(newest)
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Newest
     assert counts(reader) == [(before + 3, 4)] * 4
 
 
-def test_compaction(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """Where later batches are merged into those before the newest state is read; merging those before is not felt."""
     before = at(newest)
     compact(owner, "run")
@@ -90,7 +90,7 @@ def test_compaction(reader: DatabaseReader, newest: Newest, owner: Connection) -
     assert counts(reader) == [(before + 1, 2)] * 4
 
 
-def test_reference_data(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+def test_reference_data(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """When ports or regions have changed, the newest state is read."""
     before = at(newest)
     commit(owner)
@@ -100,7 +100,7 @@ def test_reference_data(reader: DatabaseReader, newest: Newest, owner: Connectio
     assert places(reader).version.number == before + 2
 
 
-def test_a_gap(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+def test_a_gap(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """When it is not known what a version has changed, the newest state is read."""
     before = at(newest)
     commit(owner)
@@ -110,7 +110,7 @@ def test_a_gap(reader: DatabaseReader, newest: Newest, owner: Connection) -> Non
     assert counts(reader) == [(before + 2, 3)] * 4
 
 
-def test_two_batches_in_one_version(reader: DatabaseReader, newest: Newest, owner: Connection) -> None:
+def test_two_batches_in_one_version(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """Batches that become visible together are one version, read whole or not at all."""
     before = at(newest)
     numbers = [seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False) for _ in range(2)]

@@ -9,8 +9,8 @@ from falcon import testing
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.cache.latest_version import Newest
-from ratesflow.api.postgres.pool import Connections, DatabaseAwayError, OverloadedError
+from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError, OverloadedError
 from ratesflow.api.postgres.reader import DatabaseReader
 from ratesflow.api.server.wsgi import get_app
 from tests.api.service import wait_until
@@ -20,7 +20,7 @@ BACKEND = "SELECT pg_backend_pid()"
 
 def test_is_kept(reader_url: str) -> None:
     """A connection is used again, and again after a statement that was wrong."""
-    connections = Connections(reader_url, "SELECT 1")
+    connections = ConnectionPool(reader_url, "SELECT 1")
     (pid,) = connections.fetch(BACKEND, seconds=2)
     with pytest.raises(errors.DivisionByZero):
         connections.fetch("SELECT 1 / 0", seconds=2)
@@ -30,14 +30,14 @@ def test_is_kept(reader_url: str) -> None:
 
 def test_is_renewed_when_old(reader_url: str) -> None:
     """A connection that is old enough makes place for a new one."""
-    connections = Connections(reader_url, "SELECT 1", recycle_seconds=0)
+    connections = ConnectionPool(reader_url, "SELECT 1", recycle_seconds=0)
     assert connections.fetch(BACKEND, seconds=2) != connections.fetch(BACKEND, seconds=2)
     connections.close()
 
 
 def test_terminated_is_replaced(reader_url: str, owner: Connection) -> None:
     """When the server has ended all connections, the next statement runs on a new one."""
-    connections = Connections(reader_url, "SELECT 1", size=3)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=3)
     with ThreadPoolExecutor(3) as threads:
         pids = list(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(3)))
     assert len(set(pids)) == 3
@@ -49,7 +49,7 @@ def test_terminated_is_replaced(reader_url: str, owner: Connection) -> None:
 
 def test_lost_statements_are_prepared_again(reader_url: str) -> None:
     """A connection whose prepared statements are gone is replaced by one that has them."""
-    connections = Connections(reader_url, "PREPARE one AS SELECT 1")
+    connections = ConnectionPool(reader_url, "PREPARE one AS SELECT 1")
     assert connections.fetch("EXECUTE one", seconds=2) == [(1,)]
     connections.fetch("DISCARD ALL", seconds=2)
     assert connections.fetch("EXECUTE one", seconds=2) == [(1,)]
@@ -59,13 +59,13 @@ def test_lost_statements_are_prepared_again(reader_url: str) -> None:
 @pytest.mark.parametrize(("conflicts", "answered"), [(1, True), (2, False)])
 def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bool) -> None:
     """A read that a standby cancels is repeated once; a second refusal counts as away."""
-    connections = Connections(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
+    connections = ConnectionPool(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
     statement = f"""DO $$ BEGIN IF nextval('attempts') <= {conflicts} THEN
         RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001'; END IF; END $$"""
     if answered:
         connections.fetch(statement, seconds=2)
     else:
-        with pytest.raises(DatabaseAwayError, match="conflict with recovery"):
+        with pytest.raises(DatabaseUnavailableError, match="conflict with recovery"):
             connections.fetch(statement, seconds=2)
     assert connections.fetch("SELECT last_value FROM attempts", seconds=2) == [(2,)]
     connections.close()
@@ -73,9 +73,9 @@ def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bo
 
 def test_hanging_server_is_given_up(reader_url: str) -> None:
     """A statement that takes too long is given up in time, and its connection with it."""
-    connections = Connections(reader_url, "SELECT 1", size=1)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
-    with pytest.raises(DatabaseAwayError):
+    with pytest.raises(DatabaseUnavailableError):
         connections.fetch("SELECT pg_sleep(5)", seconds=0.3)
     assert time.monotonic() - started < 1
     assert connections.fetch("SELECT 1", seconds=2) == [(1,)]
@@ -87,16 +87,16 @@ def test_unreachable_host_is_given_up() -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        connections = Connections(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x", "SELECT 1")
+        connections = ConnectionPool(f"postgresql://x@127.0.0.1:{silent.getsockname()[1]}/x", "SELECT 1")
         started = time.monotonic()
-        with pytest.raises(DatabaseAwayError):
+        with pytest.raises(DatabaseUnavailableError):
             connections.fetch("SELECT 1", seconds=0.3)
         assert time.monotonic() - started < 1
 
 
 def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
     """Beyond those at work and those that may wait, a request is refused without waiting."""
-    connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=1)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=1)
     with ThreadPoolExecutor(2) as threads:
         busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
         wait_until(lambda: connections._present == 2)
@@ -112,7 +112,7 @@ def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> Non
 
 def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
     """Between two statements a connection is in no transaction."""
-    connections = Connections(reader_url, "SET application_name = 'watched'")
+    connections = ConnectionPool(reader_url, "SET application_name = 'watched'")
     connections.fetch("SELECT 1", seconds=2)
     watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
@@ -124,9 +124,9 @@ def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
 
 def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     """At rest the database has no session of the service, and the next statement opens one."""
-    connections = Connections(reader_url, "SET application_name = 'resting'")
+    connections = ConnectionPool(reader_url, "SET application_name = 'resting'")
     connections.fetch("SELECT 1", seconds=2)
-    DatabaseReader(connections, Newest()).rest()
+    DatabaseReader(connections, LatestVersion()).rest()
     watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
         deadline = time.monotonic() + 5
@@ -173,7 +173,7 @@ def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: s
 
 def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
     """Of several connections the one that is still asked stays open, however long that goes on."""
-    connections = Connections(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
     with ThreadPoolExecutor(2) as threads:
         both = set(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(2)))
     until, used = time.monotonic() + 1.5, set()
@@ -189,10 +189,10 @@ def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
 
 def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None:
     """Connections to a server that is behind are closed and opened again until the time is over, and no longer."""
-    connections = Connections(reader_url, "SELECT 1")
+    connections = ConnectionPool(reader_url, "SELECT 1")
     seen: list[object] = []
     started = time.monotonic()
-    with pytest.raises(DatabaseAwayError):
+    with pytest.raises(DatabaseUnavailableError):
         connections.fetch(BACKEND, seconds=0.5, accepts=lambda rows: bool(seen.append(rows)))
     assert time.monotonic() - started < 0.8
     assert 1 < len({str(each) for each in seen}) < 20
@@ -201,9 +201,9 @@ def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None
 
 def test_the_spare_connection_goes_first(reader_url: str) -> None:
     """When a server is behind the connection on which the newest version was seen is the next to be asked."""
-    spare = Connections(reader_url, "SELECT 1", size=1)
+    spare = ConnectionPool(reader_url, "SELECT 1", size=1)
     ((backend,),) = spare.fetch(BACKEND, seconds=2)
-    connections = Connections(reader_url, "SELECT 1", spare=spare)
+    connections = ConnectionPool(reader_url, "SELECT 1", spare=spare)
     assert connections.fetch(BACKEND, seconds=2) != [(backend,)]
     assert connections.fetch(BACKEND, seconds=2, accepts=lambda rows: rows == [(backend,)]) == [(backend,)]
     assert connections.fetch(BACKEND, seconds=2) == [(backend,)]

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import Newest, Version
-from ratesflow.api.cache.response_cache import Content, KnownAnswers, Question
-from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.cache.latest_version import LatestVersion, Version
+from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
+from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.postgres.pool import OverloadedError
 from tests.api.service import wait_until
 from tests.api.stand_in import PARAMS, TOUCHED, Database, ask, get, service
@@ -78,9 +78,9 @@ def test_failure_is_shared_and_forgotten(database: Database) -> None:
 
 def test_too_many_for_one_read(database: Database) -> None:
     """Beyond those who may wait for another's read, requests are refused at once."""
-    newest = Newest()
+    newest = LatestVersion()
     newest.adopt(Version("e", 1))
-    known = KnownAnswers(newest, Watch(database, newest), max_waiting=1)
+    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
     question = Question("key", 0)
     hold = threading.Event()
 
@@ -102,9 +102,9 @@ def test_too_many_for_one_read(database: Database) -> None:
 
 def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
     """A request that comes after the worker has moved is not answered with a read that began before."""
-    newest = Newest()
+    newest = LatestVersion()
     newest.adopt(Version("e", 1))
-    known = KnownAnswers(newest, Watch(database, newest), max_waiting=1)
+    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
     hold = threading.Event()
 
     def early(deadline: float) -> Content:
@@ -165,7 +165,7 @@ def test_never_backwards(database: Database) -> None:
 
 def test_left_epoch_does_not_return() -> None:
     """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
-    newest = Newest()
+    newest = LatestVersion()
     assert newest.adopt(Version("e", 5))
     assert newest.adopt(Version("f", 1))
     assert not newest.adopt(Version("e", 6))
@@ -213,14 +213,14 @@ def test_rests_when_idle(database: Database) -> None:
 
 
 @pytest.fixture
-def small(database: Database) -> Iterator[KnownAnswers]:
-    newest = Newest()
-    watch = Watch(database, newest)
+def small(database: Database) -> Iterator[ResponseCache]:
+    newest = LatestVersion()
+    watch = VersionPoller(database, newest)
     watch.poll(1)
-    return KnownAnswers(newest, watch, max_bytes=200_000)
+    return ResponseCache(newest, watch, max_bytes=200_000)
 
 
-def test_memory_is_bounded(small: KnownAnswers, database: Database) -> None:
+def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     """However many answers there are, no more bytes are kept than may be; what is used often stays."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
     small.answer(Question("often", 0), lambda _: content)

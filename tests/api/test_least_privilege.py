@@ -6,13 +6,13 @@ from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ratesflow.api.postgres import queries
-from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
+from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
 
 
 @pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])
 def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
     """The record of prices and the ledger are closed to the service's user."""
-    connections = Connections(reader_url, queries.session(2))
+    connections = ConnectionPool(reader_url, queries.session(2))
     with pytest.raises(errors.InsufficientPrivilege):
         connections.fetch(f"SELECT FROM {table}", seconds=2)
     connections.close()
@@ -20,7 +20,7 @@ def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["UPDATE data_version SET version = 0", "DELETE FROM rates", "INSERT INTO open_batches VALUES (9)"],
+    ["UPDATE data_version SET version = 0", "DELETE FROM rates", "INSERT INTO visible_batches VALUES (9)"],
 )
 def test_writes_nothing(reader_url: str, statement: str) -> None:
     """The service's user may change nothing, even in a session that is not read-only."""
@@ -32,7 +32,7 @@ def test_writes_nothing(reader_url: str, statement: str) -> None:
 
 def test_sessions_are_read_only(owner_url: str) -> None:
     """Even a user who may write cannot through the service's connections."""
-    connections = Connections(owner_url, queries.session(2))
-    with pytest.raises(DatabaseAwayError, match="read-only"):
+    connections = ConnectionPool(owner_url, queries.session(2))
+    with pytest.raises(DatabaseUnavailableError, match="read-only"):
         connections.fetch("UPDATE data_version SET version = 0", seconds=2)
     connections.close()

@@ -4,7 +4,7 @@ import pytest
 from falcon import testing
 
 from ratesflow.api.cache.latest_version import Version
-from ratesflow.api.postgres.pool import DatabaseAwayError, OverloadedError
+from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
 from ratesflow.api.postgres.reader import Places, Rates
 from ratesflow.api.resources.parameters import RatesQuery
 from tests.api.service import uncached
@@ -154,7 +154,7 @@ def test_home(client: testing.TestClient) -> None:
     assert "GET /rates" in client.simulate_get("/").json["message"]
 
 
-@pytest.mark.parametrize("error", [DatabaseAwayError("host db1 refused"), OverloadedError("busy")])
+@pytest.mark.parametrize("error", [DatabaseUnavailableError("host db1 refused"), OverloadedError("busy")])
 def test_database_away(client: testing.TestClient, reader: Reader, error: Exception) -> None:
     """While the database is away, or busy, the answer is 503 with Retry-After; the process lives on."""
     reader.error = error
@@ -170,20 +170,20 @@ def test_ready(client: testing.TestClient, reader: Reader) -> None:
     assert client.simulate_get("/health/ready").json == {"status": "ready"}
     reader.error = OverloadedError("busy")
     assert client.simulate_get("/health/ready").json == {"status": "busy"}
-    reader.error = DatabaseAwayError("refused")
+    reader.error = DatabaseUnavailableError("refused")
     assert client.simulate_get("/health/ready").status_code == 503
 
 
 def test_started(client: testing.TestClient, reader: Reader) -> None:
     """The service has started once it has reached the database, and from then on without asking it."""
-    for error in (DatabaseAwayError("password authentication failed"), OverloadedError("busy")):
+    for error in (DatabaseUnavailableError("password authentication failed"), OverloadedError("busy")):
         reader.error = error
         answer = client.simulate_get("/health/started")
         assert answer.status_code == 503
         assert int(answer.headers["Retry-After"]) > 0
     reader.error = None
     assert client.simulate_get("/health/started").json == {"status": "started"}
-    reader.error = DatabaseAwayError("refused")
+    reader.error = DatabaseUnavailableError("refused")
     assert client.simulate_get("/health/started").status_code == 200
     assert client.simulate_get("/health/ready").status_code == 503
 

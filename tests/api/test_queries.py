@@ -17,10 +17,10 @@ DAYS = ("2021-01-01", "2021-01-31")
 def test_by_index(reader_url: str, name: str) -> None:
     """Rates are only found by their index; nothing reads all ports to answer about two of them."""
     reads = {(node["Relation Name"], node["Node Type"]): node for node in _nodes(_plan(reader_url, EXECUTES[name]))}
-    assert {relation for relation, _ in reads} >= {"rates", "open_batches", "data_version", "ports", "regions"}
+    assert {relation for relation, _ in reads} >= {"rates", "visible_batches", "data_version", "ports", "regions"}
     for (relation, _), node in reads.items():
         if relation == "rates" or (name == "rates_lanes" and relation != "data_version"):
-            assert node.get("Index Cond") or node.get("Recheck Cond") or relation == "open_batches", node
+            assert node.get("Index Cond") or node.get("Recheck Cond") or relation == "visible_batches", node
             assert "Seq Scan" not in node["Node Type"], node
 
 

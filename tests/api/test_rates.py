@@ -46,7 +46,7 @@ def clear(owner: Connection) -> None:
     """Remove every batch."""
     with owner, owner.cursor() as cursor:
         cursor.execute("UPDATE batches SET state = 'undone' WHERE state = 'committed'")
-        cursor.execute("DELETE FROM rates; DELETE FROM open_batches WHERE batch_no <> 0")
+        cursor.execute("DELETE FROM rates; DELETE FROM visible_batches WHERE batch_no <> 0")
 
 
 @pytest.fixture

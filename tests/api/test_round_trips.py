@@ -11,8 +11,8 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.postgres.pool import Connections, DatabaseAwayError, OverloadedError, Row
-from ratesflow.api.postgres.query_batcher import MOST_TOGETHER, RoundTrips
+from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError, OverloadedError, Row
+from ratesflow.api.postgres.query_batcher import MOST_TOGETHER, QueryBatcher
 
 # Two rows a request: its text, and when the statement that told it began. Each row lasts as long as the request
 # says; those of a request that is HELD, until the gate opens.
@@ -27,9 +27,9 @@ CROSS JOIN generate_series(1, 2)
 
 
 @pytest.fixture
-def connections(reader_url: str) -> Iterator[Connections]:
+def connections(reader_url: str) -> Iterator[ConnectionPool]:
     """Give three connections, and twenty places to wait for one."""
-    connections = Connections(reader_url, "SELECT 1", size=3, max_waiting=20)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_waiting=20)
     yield connections
     connections.close()
 
@@ -58,9 +58,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 60.0)
 
 
-def test_alone_goes_at_once(connections: Connections) -> None:
+def test_alone_goes_at_once(connections: ConnectionPool) -> None:
     """A request that finds nothing under way waits for nobody, time after time."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     for text in ("one", "two"):
         began = time.monotonic()
         assert [row[1] for row in trips.fetch((text, "0"), seconds=2)] == [text, text]
@@ -70,10 +70,10 @@ def test_alone_goes_at_once(connections: Connections) -> None:
 
 @pytest.mark.usefixtures("patient")
 def test_come_together_go_together(
-    connections: Connections, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
+    connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
     """What gathers while one statement is under way is one statement, and each request has its own rows of it."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._under_way == 1)
     others = _in_order(threads, trips, [(f"other {number}", 1) for number in range(15)])
@@ -87,9 +87,9 @@ def test_come_together_go_together(
 
 
 @pytest.mark.usefixtures("patient")
-def test_next_goes_as_soon_as_one_is_back(connections: Connections, threads: ThreadPoolExecutor) -> None:
+def test_next_goes_as_soon_as_one_is_back(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
     """Round trips follow one another without a pause, and without anybody's patience ending."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "0.001"), seconds=9) for number in range(20)]
     assert [each.result()[0][1] for each in asked] == [f"{number}" for number in range(20)]
@@ -98,7 +98,7 @@ def test_next_goes_as_soon_as_one_is_back(connections: Connections, threads: Thr
 
 
 def test_slow_one_holds_nobody_up(
-    connections: Connections,
+    connections: ConnectionPool,
     threads: ThreadPoolExecutor,
     open_gate: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
@@ -107,7 +107,7 @@ def test_slow_one_holds_nobody_up(
     monkeypatch.setattr(
         "ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 0.2
     )  # in which all of the quick ones come
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     slow = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._under_way == 1)
     began = time.monotonic()
@@ -123,10 +123,10 @@ def test_slow_one_holds_nobody_up(
 
 @pytest.mark.usefixtures("patient")
 def test_wrong_one_fails_alone(
-    connections: Connections, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
+    connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
     """A statement fails for all who are in it: each then tries alone, and only those fail whose fault it is."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._under_way == 1)
     lasts = ["0", "no number", "0", "0", "no number"]
@@ -144,13 +144,13 @@ def test_wrong_one_fails_alone(
     assert _is_at_rest(trips, connections)
 
 
-def test_database_that_hangs(connections: Connections, threads: ThreadPoolExecutor) -> None:
+def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
     """Nobody waits beyond their time; afterwards all is as before."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "5"), seconds=0.5) for number in range(12)]
     for each in asked:
-        with pytest.raises(DatabaseAwayError):
+        with pytest.raises(DatabaseUnavailableError):
             each.result()
     assert 0.4 < time.monotonic() - began < 1.5
     _until(lambda: _is_at_rest(trips, connections))
@@ -158,10 +158,10 @@ def test_database_that_hangs(connections: Connections, threads: ThreadPoolExecut
 
 
 def test_too_many_are_refused_at_once(
-    connections: Connections, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
+    connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
     """Connections and places taken: the next request is refused while the others still wait."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=5) for _ in range(23)]
     _until(lambda: connections._present == 23)
     began = time.monotonic()
@@ -174,10 +174,10 @@ def test_too_many_are_refused_at_once(
 
 
 def test_backends_that_end(
-    connections: Connections, threads: ThreadPoolExecutor, owner: Connection, open_gate: Callable[[], None]
+    connections: ConnectionPool, threads: ThreadPoolExecutor, owner: Connection, open_gate: Callable[[], None]
 ) -> None:
     """Backends that are ended under way are replaced within the same requests."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=10) for _ in range(20)]
     _until(lambda: connections._present == 20)
     _until(lambda: _end_backends(owner) > 0)
@@ -201,9 +201,9 @@ def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[]
     assert _sizes(reader_url, threads, open_gate, weights) == together
 
 
-def test_whatever_happens(connections: Connections, threads: ThreadPoolExecutor) -> None:
+def test_whatever_happens(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
     """Requests quick, slow, wrong and with too little time, all at once: each ends, in time, with what is its own."""
-    trips = RoundTrips(connections, TELL)
+    trips = QueryBatcher(connections, TELL)
     dice = random.Random(6)
     ended: list[str] = []
 
@@ -215,7 +215,7 @@ def test_whatever_happens(connections: Connections, threads: ThreadPoolExecutor)
             rows = trips.fetch((f"{number}", lasts), seconds=seconds)
             assert [row[1] for row in rows] == [f"{number}"] * 2
             ended.append("answered")
-        except (DatabaseAwayError, errors.InvalidTextRepresentation, errors.QueryCanceled) as error:
+        except (DatabaseUnavailableError, errors.InvalidTextRepresentation, errors.QueryCanceled) as error:
             ended.append(type(error).__name__)
         assert time.monotonic() - began < seconds + 1
 
@@ -230,7 +230,7 @@ def test_whatever_happens(connections: Connections, threads: ThreadPoolExecutor)
         result.result(timeout=60)
     assert len(ended) == 600
     assert ended.count("answered") > 100, ended
-    assert set(ended) > {"answered", "DatabaseAwayError"}
+    assert set(ended) > {"answered", "DatabaseUnavailableError"}
     assert _is_at_rest(trips, connections)
     assert trips.fetch(("after", "0"), seconds=2)[0][1] == "after"
 
@@ -239,8 +239,8 @@ def _sizes(
     reader_url: str, threads: ThreadPoolExecutor, open_gate: Callable[[], None], weights: list[int]
 ) -> list[int]:
     """Return the weight of each statement, in their order, that goes for requests of `weights` that gathered."""
-    connections = Connections(reader_url, "SELECT 1", size=1, max_waiting=99)
-    trips = RoundTrips(connections, TELL)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=99)
+    trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=9)
     _until(lambda: trips._under_way == 1)
     others = _in_order(threads, trips, [(f"{number}", weight) for number, weight in enumerate(weights)])
@@ -254,7 +254,9 @@ def _sizes(
     return [sizes[moment] for moment in sorted(sizes)]
 
 
-def _in_order(threads: ThreadPoolExecutor, trips: RoundTrips, asked: list[tuple[str, int]]) -> list[Future[list[Row]]]:
+def _in_order(
+    threads: ThreadPoolExecutor, trips: QueryBatcher, asked: list[tuple[str, int]]
+) -> list[Future[list[Row]]]:
     """Ask for texts of some weight each, while one statement is held; return once all wait, in this order."""
     futures = []
     for text, weight in asked:
@@ -275,7 +277,7 @@ def _end_backends(owner: Connection) -> int:
     return int(ended)
 
 
-def _is_at_rest(trips: RoundTrips, connections: Connections) -> bool:
+def _is_at_rest(trips: QueryBatcher, connections: ConnectionPool) -> bool:
     return not (trips._under_way or trips._waiting or connections._present or connections._statements)
 
 

@@ -195,7 +195,7 @@ def test_idle_and_odd_clients(service: Service) -> None:
 def test_overload(reader_url: str, locked: Connection) -> None:
     """With more requests than may wait, those beyond are refused at once, and health is still told."""
     service = Service(reader_url, workers=1)
-    service.start(RATESFLOW_API_CONNECTIONS="2", RATESFLOW_API_MAX_WAITING="2")
+    service.start(RATESFLOW_API_POOL_SIZE="2", RATESFLOW_API_MAX_QUEUED="2")
     try:
         with ThreadPoolExecutor(4) as threads:
             waiting = [threads.submit(service.get, f"{PATH}&{number}") for number in range(4)]
@@ -225,7 +225,7 @@ def test_port_in_use(service: Service) -> None:
         ({"DATABASE_URL": ""}, "no database is named"),
         ({"DATABASE_URL": "user:secret@host"}, "the database's address is not one"),
         ({"DATABASE_SECRET": "{}", "DATABASE_URL": ""}, "has no key 'username'"),
-        ({"RATESFLOW_API_CONNECTIONS": "many"}, "RATESFLOW_API_CONNECTIONS is 'many'"),
+        ({"RATESFLOW_API_POOL_SIZE": "many"}, "RATESFLOW_API_POOL_SIZE is 'many'"),
         ({"PORT": "0.5"}, "PORT is '0.5'"),
         ({"PORT": "70000"}, "70000 is not a port"),
     ],

@@ -7,9 +7,9 @@ import pytest
 from falcon import testing
 from hypothesis import HealthCheck, given, settings
 
-from ratesflow.api.cache.latest_version import Newest
-from ratesflow.api.cache.response_cache import KnownAnswers
-from ratesflow.api.cache.version_poller import Watch
+from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.cache.response_cache import ResponseCache
+from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.resources.docs_page import docs_page
 from ratesflow.api.resources.openapi import specification
 from ratesflow.api.resources.parameters import MAX_DAYS
@@ -22,8 +22,8 @@ from tests.api.test_known import Database
 
 def test_complete() -> None:
     """Every address that the service answers is described, but for the files of its own pages."""
-    newest = Newest()
-    app = create_app(Database(), KnownAnswers(newest, Watch(Database(), newest)))
+    newest = LatestVersion()
+    app = create_app(Database(), ResponseCache(newest, VersionPoller(Database(), newest)))
     described = set(specification()["paths"])
     for path in described:
         assert testing.TestClient(app).simulate_get(path).status_code in {200, 400}, path
@@ -54,8 +54,8 @@ def test_documentation() -> None:
 
 def test_problem_types_lead_to_the_page() -> None:
     """The type of a problem is the address of its description."""
-    newest = Newest()
-    client = testing.TestClient(create_app(Database(), KnownAnswers(newest, Watch(Database(), newest))))
+    newest = LatestVersion()
+    client = testing.TestClient(create_app(Database(), ResponseCache(newest, VersionPoller(Database(), newest))))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
     assert f'id="{anchor}"' in client.simulate_get(path).text
 

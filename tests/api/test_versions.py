@@ -2,7 +2,7 @@
 
 import pytest
 
-from ratesflow.api.cache.latest_version import PLACES, Newest, News, Version, bucket_of
+from ratesflow.api.cache.latest_version import PLACES, LatestVersion, News, Version, bucket_of
 from ratesflow.api.resources.parameters import location
 from ratesflow.database.lanes import bitmap, bucket
 
@@ -14,15 +14,15 @@ def at(orig: str, dest: str) -> int:
     return bucket_of(location(orig), location(dest))
 
 
-def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> Newest:
+def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> LatestVersion:
     """Return what was at version 5 and has heard of these changes."""
-    newest = Newest()
+    newest = LatestVersion()
     newest.adopt(Version("e", 5))
     assert newest.hear(News(Version("e", to), since, list(changes)))
     return newest
 
 
-def since(newest: Newest, orig: str, dest: str) -> int:
+def since(newest: LatestVersion, orig: str, dest: str) -> int:
     """Return the version since which a question's answer is the same."""
     assert newest.state
     return newest.state.changed[at(orig, dest)]
@@ -82,7 +82,7 @@ def test_never_back() -> None:
 
 def test_first_news_tell_of_the_past() -> None:
     """A worker that begins knows since when lanes are the same, as far back as it was told."""
-    newest = Newest()
+    newest = LatestVersion()
     assert newest.hear(News(Version("e", 70), 6, [(number, bitmap([ONE])) for number in range(7, 71)]))
     assert (since(newest, *ONE), since(newest, *OTHER)) == (70, 6)
 

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from ratesflow.database.connect import NoDatabaseError, connect
 from ratesflow.database.migrate import migrate
-from ratesflow.loader.batches.shards import announce
+from ratesflow.loader.batches.shards import register_backend
 from ratesflow.loader.runtime.session import close_session, end_sessions, open_session
 from tests.fix_database import Database
 from tests.rotation import rotate
@@ -81,7 +81,7 @@ def attempts(urls: Iterable[str]) -> list[tuple[bool, bool]]:
     for url in urls:
         opened = open_session(url, "load", "b/0"), connect(url, "test")
         with opened[1], opened[1].cursor() as cursor:
-            announce(cursor, 1, "load", 0)
+            register_backend(cursor, 1, "load", 0)
         sessions.append(opened)
     found = []
     for opened in sessions:

@@ -20,7 +20,7 @@ from ratesflow.local.postgres.server import POSTGRES_VERSIONS, Postgres
 from tests.api.service import connections_to, database_reader, uncached
 from tests.ci.pipeline import ROOT
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
-from tests.loader.conftest import Desk, make_desk
+from tests.loader.conftest import TaskHarness, make_desk
 from tests.loader.samples import csv, rows
 from tests.loader.test_tasks import committed
 
@@ -90,7 +90,7 @@ def answers(url: str) -> list[Any]:
         connections.close()
 
 
-def _desk(rds: Rds, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def _desk(rds: Rds, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     desk = make_desk(rds.database, aws, monkeypatch)
     monkeypatch.setenv("DATABASE_URL", rds.login("LOADER", "first"))
     return desk
@@ -119,7 +119,7 @@ def test_the_runbook_moves_a_database(
     assert new.database.one("SELECT last_analyze FROM pg_stat_user_tables WHERE relname = 'rates'") is not None
     assert answers(new.login("READER", "second")) == before
     monkeypatch.setenv("DATABASE_URL", new.login("LOADER", "second"))
-    moved = Desk(new.database, desk.bucket, desk.aws)
+    moved = TaskHarness(new.database, desk.bucket, desk.aws)
     committed(moved, csv(rows(500, seed=2)), key="incoming/later.csv")
     assert moved.database.one("SELECT count(*) FROM committed_prices") == 3500
 

@@ -154,7 +154,7 @@ def _add_batch(database: Database, number: int, lanes: dict[tuple[str, str], int
 def _regions(database: Database) -> dict[tuple[str, str], int]:
     """Return how many prices each lane between regions has on the first day of the month."""
     found = database.ask(
-        "SELECT orig_code, dest_code, sum(counts[1])::integer FROM rates JOIN open_batches USING (batch_no)"
+        "SELECT orig_code, dest_code, sum(counts[1])::integer FROM rates JOIN visible_batches USING (batch_no)"
         " WHERE orig_code IN (SELECT slug FROM regions) GROUP BY 1, 2 HAVING sum(counts[1]) <> 0"
     )
     return {(orig, dest): count for orig, dest, count in found}
@@ -230,7 +230,7 @@ def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Dat
     load(database18, moved)
     assert database18.ask("SELECT FROM changes WHERE version IS NULL") == []
     assert database18.ask(DISAGREE) == []
-    assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM open_batches)") == []
+    assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)") == []
 
 
 def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypatch: pytest.MonkeyPatch) -> None:

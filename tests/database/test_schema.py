@@ -79,7 +79,7 @@ FORBIDDEN_TO_READER = [
     "SELECT * FROM committed_prices",
     "INSERT INTO rates VALUES (1, '2021-01-01', 'CNSHA', 'NLRTM', '{1}', '{1}')",
     "UPDATE data_version SET version = 0",
-    "DELETE FROM open_batches",
+    "DELETE FROM visible_batches",
     "CREATE TABLE mine (a integer)",
     "SELECT stage_batch(1)",
 ]
@@ -98,7 +98,7 @@ def test_reader_reads_what_an_answer_needs(database: Database) -> None:
     """The API's role reads rates, open batches, ports, regions and the data version."""
     connection = database.connect(database.reader_url)
     with connection.cursor() as cursor:
-        for table in ("rates", "open_batches", "ports", "regions", "port_regions", "data_version"):
+        for table in ("rates", "visible_batches", "ports", "regions", "port_regions", "data_version"):
             cursor.execute(f"SELECT * FROM {table}")
     connection.close()
 

@@ -21,11 +21,11 @@ WHERE relkind = 'r' AND relname ~ '^staging_[0-9]+$'
   AND NOT EXISTS (SELECT FROM batches WHERE relname = 'staging_' || batch_no AND state = 'committed')
 UNION ALL
 SELECT DISTINCT 'rates of batch ' || batch_no FROM rates
-WHERE batch_no <> 0 AND batch_no NOT IN (SELECT batch_no FROM open_batches)
+WHERE batch_no <> 0 AND batch_no NOT IN (SELECT batch_no FROM visible_batches)
 UNION ALL
-SELECT 'open batch ' || open_batches.batch_no FROM open_batches
-LEFT JOIN batches ON batches.batch_no = abs(open_batches.batch_no)
-WHERE open_batches.batch_no <> 0 AND open_batches.batch_no < 1::bigint << 62  -- from there on changes of the tree
+SELECT 'open batch ' || visible_batches.batch_no FROM visible_batches
+LEFT JOIN batches ON batches.batch_no = abs(visible_batches.batch_no)
+WHERE visible_batches.batch_no <> 0 AND visible_batches.batch_no < 1::bigint << 62  -- from there on changes of the tree
   AND coalesce(state, '') NOT IN (SELECT unnest(ARRAY['committed', 'undone']))
 UNION ALL
 SELECT 'hidden rates of ' || batch_no FROM changes WHERE version IS NULL

@@ -42,7 +42,7 @@ from tests.faults.invariants import LEFT
 from tests.faults.moving import change, possible
 from tests.faults.snapshots import Snapshot, faults, look, steps_back
 from tests.fix_database import drop_database
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 
 _numbers = itertools.count(1)
 # What needs no lock of the task that stands still is done by then.
@@ -54,7 +54,7 @@ class Life(RuleBasedStateMachine):
 
     batches = Bundle("batches")
 
-    def __init__(self, make_desk: Callable[[], tuple[Desk, Sequence[str]]]) -> None:
+    def __init__(self, make_desk: Callable[[], tuple[TaskHarness, Sequence[str]]]) -> None:
         super().__init__()
         self.desk, logins = make_desk()
         self.logins = itertools.cycle(logins)
@@ -267,7 +267,7 @@ class Life(RuleBasedStateMachine):
             for name in committed:
                 perform(undo, "run", name)
             self.close_all()
-            for table in ("rates", "prices", "price_tables", "open_batches WHERE batch_no <> 0"):
+            for table in ("rates", "prices", "price_tables", "visible_batches WHERE batch_no <> 0"):
                 assert ask(f"SELECT FROM {table}") == [], table
         finally:
             drop_database(self.desk.database.server, self.desk.database.name)

@@ -35,7 +35,7 @@ class Points(threading.Thread):
     def _look(self, process: psutil.Process) -> None:
         if process.status() != psutil.STATUS_STOPPED or process.pid in self.field.paused:
             return
-        fault = b"RATESFLOW_FAULT=wait" in Path(f"/proc/{process.pid}/environ").read_bytes()
+        fault = b"RATESFLOW_FAULT_INJECTION=wait" in Path(f"/proc/{process.pid}/environ").read_bytes()
         if fault and not self.field.quiet.is_set() and self.rng.random() < 0.6:
             process.send_signal(signal.SIGKILL)
             self.killed += 1

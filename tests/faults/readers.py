@@ -20,7 +20,7 @@ SEEN = """
 SELECT orig_code, dest_code, sum(counts[%(nth)s])::bigint, sum(sums[%(nth)s])::bigint
 FROM rates JOIN unnest(%(origs)s::text[], %(dests)s::text[]) AS lane (orig, dest)
   ON orig_code = orig COLLATE "C" AND dest_code = dest COLLATE "C"
-WHERE month = %(month)s AND batch_no IN (SELECT batch_no FROM open_batches)
+WHERE month = %(month)s AND batch_no IN (SELECT batch_no FROM visible_batches)
 GROUP BY orig_code, dest_code HAVING sum(counts[%(nth)s]) <> 0
 """
 PAUSE_SECONDS = 0.03

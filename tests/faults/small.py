@@ -32,7 +32,7 @@ def shrink_modules(set_: Set = setattr) -> None:
         set_(module, "PART_BYTES", PART)
     for module in (s3, read_shard):
         set_(module, "BLOCK_BYTES", BLOCK)
-    set_(byte_ranges.shard_span, "__defaults__", (PART,))
+    set_(byte_ranges.shard_range, "__defaults__", (PART,))
     set_(digest.PartDigests.__init__, "__defaults__", (PART,))
     set_(compact, "merges", partial(merge_partitions.merges, most=TABLES, minutes=MINUTES))
     set_(compact, "REST", 0.0)

@@ -14,11 +14,11 @@ from ratesflow.database.reference import Reference, stored
 from tests.faults.contents import Content
 from tests.tree import DISAGREE
 
-# What may stand beside a batch number in `changes` and in `open_batches` stands for a change of the tree.
+# What may stand beside a batch number in `changes` and in `visible_batches` stands for a change of the tree.
 RATES = """
 SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::bigint, sum(sum)::bigint
 FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
-WHERE batch_no IN (SELECT batch_no FROM open_batches)
+WHERE batch_no IN (SELECT batch_no FROM visible_batches)
 GROUP BY 1, 2, 3 HAVING sum(count) <> 0 OR sum(sum) <> 0
 """
 _BATCHES = """
@@ -28,8 +28,8 @@ FROM batches LEFT JOIN changes USING (batch_no)
 _PRICES = "SELECT batch_no, orig_code, dest_code, day, price FROM committed_prices"
 _CHANGES = "SELECT batch_no, version, lanes FROM changes WHERE version IS NOT NULL"
 _DIFFERENT = """
-SELECT open_batches.batch_no FROM open_batches LEFT JOIN changes USING (batch_no)
-WHERE open_batches.batch_no <> 0 AND open_batches.version IS DISTINCT FROM changes.version
+SELECT visible_batches.batch_no FROM visible_batches LEFT JOIN changes USING (batch_no)
+WHERE visible_batches.batch_no <> 0 AND visible_batches.version IS DISTINCT FROM changes.version
 """
 
 

@@ -62,7 +62,7 @@ def second_process(field: Field, rng: random.Random) -> bool:
     process = _any_task(field, rng)
     with suppress(psutil.Error, OSError):
         if process is not None:
-            field.twins.append(twin(process, RATESFLOW_FAULT=""))
+            field.twins.append(twin(process, RATESFLOW_FAULT_INJECTION=""))
             return True
     return False
 

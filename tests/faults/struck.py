@@ -20,7 +20,7 @@ def struck_definition(s3: str, point: tuple[str, int] | None, hurried: bool) -> 
             continue
         variables = {"AWS_ENDPOINT_URL_S3": s3}
         if point and name.removesuffix("Shards").lower() == point[0]:
-            variables["RATESFLOW_FAULT"] = f"wait:{point[1]}"
+            variables["RATESFLOW_FAULT_INJECTION"] = f"wait:{point[1]}"
         given = state["Parameters"]
         given["ContainerOverrides"] = {"Environment": [{"Name": n, "Value": v} for n, v in variables.items()]}
         if hurried:
@@ -33,7 +33,7 @@ def strike_job(batch: Any, task: str, number: int) -> None:
     found = batch.describe_job_definitions(jobDefinitionName=f"ratesflow-{task}", status="ACTIVE")
     usual = max(found["jobDefinitions"], key=lambda each: each["revision"])
     container = usual["containerProperties"]
-    variables = [*container["environment"], {"name": "RATESFLOW_FAULT", "value": f"wait:{number}"}]
+    variables = [*container["environment"], {"name": "RATESFLOW_FAULT_INJECTION", "value": f"wait:{number}"}]
     fields = ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")
     batch.register_job_definition(
         **{name: usual[name] for name in fields}, containerProperties=container | {"environment": variables}

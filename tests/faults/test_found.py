@@ -35,7 +35,7 @@ from tests.faults.dying import run_until
 from tests.faults.moving import change
 from tests.faults.snapshots import RATES
 from tests.fix_database import Database
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.reading_files import PORTS, fetch_from
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
@@ -75,7 +75,7 @@ def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp
     assert own_stack.ask("SELECT count(*) FROM committed_prices") == [(200,)]
 
 
-def test_a_batch_that_a_killed_gc_closed_is_told_of(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_a_killed_gc_closed_is_told_of(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gc dies at each of its points; the next one tells of the batch that was closed, always with the same id."""
     told = subscribed(desk18, monkeypatch)
     closed = 0
@@ -93,7 +93,7 @@ def test_a_batch_that_a_killed_gc_closed_is_told_of(desk18: Desk, monkeypatch: p
     assert closed > 2
 
 
-def subscribed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def subscribed(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     """Give the tasks a topic; return what tells the ids of the notifications of a batch."""
     sns, sqs = desk.aws("sns"), desk.aws("sqs")
     topic = sns.create_topic(Name=f"told-{desk.bucket}")["TopicArn"]
@@ -125,7 +125,7 @@ def test_the_words_of_a_refusal_move_no_cursor() -> None:
     assert report.summary.isprintable()
 
 
-def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: Desk) -> None:
+def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: TaskHarness) -> None:
     """The negative of an undone batch is only right beside the batch's own rates: discard leaves both alone."""
     content = Content(1, rows=60)
     batch = desk18.send(content.data)
@@ -141,13 +141,13 @@ def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: Desk) -> 
     assert desk18.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(desk18: Desk) -> None:
+def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(desk18: TaskHarness) -> None:
     """Gc drops what a change of reference data wrote before it was killed, and readers see the tree as it was."""
     batch = desk18.send(Content(1, rows=60).data)
     for task in (validate, load, commit):
         desk18.run(task, batch)
     before = desk18.database.ask(RATES)
-    hidden = "SELECT count(*) FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM open_batches)"
+    hidden = "SELECT count(*) FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)"
     file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
     point = 11
     while not desk18.database.one(hidden):

@@ -17,7 +17,7 @@ from ratesflow.local.postgres.server import VERSION
 from tests.faults.life import Life
 from tests.faults.small import shrink_modules
 from tests.fix_database import PASSWORD, Database, run_alone
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.rotation import rotate
 
 EXAMPLES = int(os.environ.get("RATESFLOW_MODEL_EXAMPLES", "8"))
@@ -27,27 +27,27 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def make_desk(
-    servers: Callable[[int], Any], desk18: Desk, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[], tuple[Desk, Sequence[str]]]:
+    servers: Callable[[int], Any], desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], tuple[TaskHarness, Sequence[str]]]:
     """Makes a desk with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
     shrink_modules(monkeypatch.setattr)
     monkeypatch.setattr("ratesflow.loader.runtime.connection.CONNECT_SECONDS", 0.3)
     clone = rotate(servers(VERSION).url(), "loader", PASSWORD)
 
-    def make() -> tuple[Desk, Sequence[str]]:
+    def make() -> tuple[TaskHarness, Sequence[str]]:
         server, name = servers(VERSION), f"life_{next(_numbers)}"
         run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template")
         database = Database(server, name)
         logins = (database.loader_url, server.url(clone, PASSWORD, name))
         monkeypatch.setenv("DATABASE_URL", database.loader_url)
-        return Desk(database, desk18.bucket, desk18.aws), logins
+        return TaskHarness(database, desk18.bucket, desk18.aws), logins
 
     return make
 
 
 @pytest.mark.timeout(900)
 def test_a_batch_is_in_or_out_whatever_happens_in_whatever_order(
-    make_desk: Callable[[], tuple[Desk, Sequence[str]]],
+    make_desk: Callable[[], tuple[TaskHarness, Sequence[str]]],
 ) -> None:
     """Whatever tasks, changes of the tree, crashes and upkeep come in whatever order, every invariant is kept."""
     usual = EXAMPLES == 8

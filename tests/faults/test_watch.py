@@ -20,7 +20,7 @@ from tests.faults.invariants import LEFT
 from tests.faults.proxies import ShakyS3, Wire
 from tests.faults.readers import SqlReader, seen
 from tests.faults.snapshots import RATES
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 
 
 class _Echo(BaseHTTPRequestHandler):
@@ -96,7 +96,7 @@ def test_the_wire_stalls_delays_and_cuts() -> None:
     near.close()
 
 
-def test_a_reader_tells_whole_from_part_from_gone(desk18: Desk) -> None:
+def test_a_reader_tells_whole_from_part_from_gone(desk18: TaskHarness) -> None:
     """It finds a batch whole after its commit; with one lane less it says part, and with none that it went back."""
     content = Content(3, rows=60)
     batch = desk18.send(content.data)
@@ -117,7 +117,7 @@ def test_a_reader_tells_whole_from_part_from_gone(desk18: Desk) -> None:
     reader._connection.close()
 
 
-def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(desk18: Desk) -> None:
+def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(desk18: TaskHarness) -> None:
     """The recount of the rates is that of the file; a table, a hidden rate and a lock that are left are listed."""
     content = Content(4, rows=60)
     batch = desk18.send(content.data)

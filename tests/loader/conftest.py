@@ -23,7 +23,7 @@ PART = 8192
 
 
 @dataclass(frozen=True)
-class Desk:
+class TaskHarness:
     """Where a test works: its database, a bucket, and the tasks by name."""
 
     database: Database
@@ -46,7 +46,7 @@ class Desk:
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 
-def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """Return a desk with a bucket of its own, whose tasks log in as the loader of the shared server."""
     bucket = f"desk-{next(_numbers)}"
     s3 = aws("s3")
@@ -55,17 +55,17 @@ def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("DATABASE_URL", database.loader_url)
     monkeypatch.setenv("RATESFLOW_BUCKET", bucket)
     objects.store.cache_clear()
-    return Desk(database, bucket, aws)
+    return TaskHarness(database, bucket, aws)
 
 
 @pytest.fixture
-def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """A desk on each version of PostgreSQL."""
     return make_desk(database, aws, monkeypatch)
 
 
 @pytest.fixture
-def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """A desk on the newest PostgreSQL alone."""
     return make_desk(database18, aws, monkeypatch)
 
@@ -79,7 +79,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parquet, "BATCH_ROWS", 500)
     for module in (objects, read_shard):
         monkeypatch.setattr(module, "BLOCK_BYTES", PART // 4)
-    monkeypatch.setattr(byte_ranges.shard_span, "__defaults__", (PART,))
+    monkeypatch.setattr(byte_ranges.shard_range, "__defaults__", (PART,))
     monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (PART,))
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Any
 
-from ratesflow.loader.batches.byte_ranges import Fetch, Span
+from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch
 from ratesflow.loader.batches.digest import PartDigests
 from ratesflow.loader.files.csv_stream import Source, copied
 from ratesflow.loader.files.detect import read_layout
-from ratesflow.loader.files.read_shard import Reading, read_shard
+from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ValidationReport, merged
 from ratesflow.loader.freight.rates import lane_months
 
@@ -27,14 +27,14 @@ def fetch_from(data: bytes, block: int = 1 << 20) -> Fetch:
     return fetch
 
 
-def validated(data: bytes) -> tuple[ValidationReport, Reading]:
+def validated(data: bytes) -> tuple[ValidationReport, ShardScan]:
     """Validate a file of prices between three ports."""
     with ReportWriter() as report:
         reading = read_shard(fetch_from(data), len(data), PORTS, report)
         return merged([report.finish()]), reading
 
 
-def counted(reading: Reading) -> Rates:
+def counted(reading: ShardScan) -> Rates:
     """Return count and sum by lane and day, as validation counted them."""
     found: Rates = {}
     for lanes in lane_months(reading.counts.read()):
@@ -54,7 +54,7 @@ def recounted(rows: Iterable[tuple[str, str, int, int]]) -> Rates:
     return found
 
 
-def text_for_copy(data: bytes, reading: Reading) -> tuple[bytes, tuple[str, ...]]:
+def text_for_copy(data: bytes, reading: ShardScan) -> tuple[bytes, tuple[str, ...]]:
     """Return what load would give to COPY, and the columns it names; the digest of the bytes must be the same."""
     layout = read_layout(fetch_from(data), len(data))
     digests = PartDigests(len(data))
@@ -62,7 +62,7 @@ def text_for_copy(data: bytes, reading: Reading) -> tuple[bytes, tuple[str, ...]
     source = Source(
         fetch_from(data),
         len(data),
-        Span(0, len(data)),
+        ByteRange(0, len(data)),
         layout.kind,
         layout.gzipped,
         columns,
@@ -74,7 +74,7 @@ def text_for_copy(data: bytes, reading: Reading) -> tuple[bytes, tuple[str, ...]
     return text, columns
 
 
-def copied_rows(connection: Any, data: bytes, reading: Reading) -> list[tuple[str, str, int, int]]:
+def copied_rows(connection: Any, data: bytes, reading: ShardScan) -> list[tuple[str, str, int, int]]:
     """Return the rows that PostgreSQL stores, days counted from 0001-01-01 as 1; nothing of them stays."""
     text, columns = text_for_copy(data, reading)
     with connection.cursor() as cursor:

@@ -15,7 +15,7 @@ from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 
 BATCHES, ROWS = 20, 300
@@ -23,7 +23,7 @@ BATCHES, ROWS = 20, 300
 TOTAL = """
 SELECT coalesce(sum(total), 0)::bigint FROM (
     SELECT (SELECT sum(count) FROM unnest(counts) AS count) AS total FROM rates
-    WHERE orig_code IN (SELECT code FROM ports) AND batch_no IN (SELECT batch_no FROM open_batches)
+    WHERE orig_code IN (SELECT code FROM ports) AND batch_no IN (SELECT batch_no FROM visible_batches)
 ) AS lanes
 """
 
@@ -31,7 +31,7 @@ SELECT coalesce(sum(total), 0)::bigint FROM (
 class Readers:
     """Threads that sum up everything all the time, and keep every sum that they saw."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: TaskHarness) -> None:
         self.seen: set[int] = set()
         self.failures: list[Exception] = []
         self._stop = threading.Event()
@@ -47,7 +47,7 @@ class Readers:
         for thread in self._threads:
             thread.join()
 
-    def _read(self, desk: Desk) -> None:
+    def _read(self, desk: TaskHarness) -> None:
         connection = desk.database.connect(desk.database.reader_url)
         connection.autocommit = True
         try:
@@ -61,7 +61,7 @@ class Readers:
             connection.close()
 
 
-def test_twenty_batches_at_once_all_commit(desk: Desk) -> None:
+def test_twenty_batches_at_once_all_commit(desk: TaskHarness) -> None:
     """Twenty batches go their way side by side; readers see a whole number of them at every moment."""
     batches = [desk.send(csv(rows(ROWS, seed=number)), key=f"incoming/{number}.csv") for number in range(BATCHES)]
 
@@ -76,7 +76,7 @@ def test_twenty_batches_at_once_all_commit(desk: Desk) -> None:
     assert desk.database.one("SELECT version FROM data_version") == BATCHES + 1  # one for the reference data
 
 
-def test_commits_undos_and_compactions_at_once(desk: Desk) -> None:
+def test_commits_undos_and_compactions_at_once(desk: TaskHarness) -> None:
     """While batches commit, others are undone and all are merged again and again; every sum stays whole."""
     first = [desk.send(csv(rows(ROWS, seed=100 + number)), key=f"incoming/{number}.csv") for number in range(8)]
     for batch in first:
@@ -113,7 +113,7 @@ def test_commits_undos_and_compactions_at_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("round_", range(4))
-def test_a_commit_that_races_a_discard_has_one_winner(desk18: Desk, round_: int) -> None:
+def test_a_commit_that_races_a_discard_has_one_winner(desk18: TaskHarness, round_: int) -> None:
     """Either the batch is committed and discard says so, or it is discarded and commit is refused; nothing between."""
     batch = desk18.send(csv(rows(ROWS, seed=300 + round_)))
     for task in (validate, load):
@@ -130,7 +130,7 @@ def test_a_commit_that_races_a_discard_has_one_winner(desk18: Desk, round_: int)
         assert desk18.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_a_zombie_attempt_is_ended_by_its_retry(desk: Desk) -> None:
+def test_a_zombie_attempt_is_ended_by_its_retry(desk: TaskHarness) -> None:
     """A load that hangs in the middle of its transaction loses its connection to the retry, which does all the work."""
     batch = desk.send(csv(rows(ROWS, seed=400)))
     desk.run(validate, batch)
@@ -139,7 +139,7 @@ def test_a_zombie_attempt_is_ended_by_its_retry(desk: Desk) -> None:
             number = desk.database.one("SELECT batch_no FROM batches")
             cursor.execute("SELECT stage_batch(%s)", (number,))
             zombie.commit()
-            shards.announce(cursor, number, "load", 0)
+            shards.register_backend(cursor, number, "load", 0)
             zombie.commit()
             cursor.execute("SELECT 1 FROM batches WHERE batch_no = %s FOR SHARE", (number,))
             assert shards.claim(cursor, number, "load", 0)
@@ -152,7 +152,7 @@ def test_a_zombie_attempt_is_ended_by_its_retry(desk: Desk) -> None:
     assert desk.database.one("SELECT count(*) FROM prices") == ROWS
 
 
-def test_a_lock_that_is_held_too_long_is_a_passing_fault(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_held_too_long_is_a_passing_fault(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task that waits too long for the ledger's row gives up with the code that means: try again."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = desk18.send(csv(rows(ROWS, seed=500)))
@@ -168,7 +168,7 @@ def test_a_lock_that_is_held_too_long_is_a_passing_fault(desk18: Desk, monkeypat
     assert desk18.run(load, replace(batch)).outcome == "loaded"
 
 
-def test_a_shard_does_not_wait_for_one_that_copies(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_does_not_wait_for_one_that_copies(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one shard is in the middle of its copy, another begins, ends and leaves; the slow one merges."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = desk.send(csv(rows(ROWS, seed=600)))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ratesflow.loader.files.csv_header import Header, read_header
 from ratesflow.loader.files.detect import read_layout
 from ratesflow.loader.files.lines import whole_lines
-from ratesflow.loader.freight.csv_columns import Checker
+from ratesflow.loader.freight.csv_columns import VectorizedValidator
 from ratesflow.loader.freight.rows import Rows
-from ratesflow.loader.freight.schema import COLUMNS, Price, RefusedFileError, parse_day, parse_line, parse_price
+from ratesflow.loader.freight.schema import COLUMNS, FileRejectedError, Price, parse_day, parse_line, parse_price
 from tests.fix_database import Database
 from tests.loader.reading_files import PORTS, copied_rows, validated
 
@@ -56,7 +56,7 @@ def unfolded(good: Rows) -> list[tuple[Any, ...]]:
 def _check(data: bytes, columns: tuple[str, ...] = COLUMNS) -> tuple[list[tuple[Any, ...]], set[int], int]:
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     problems = {}
-    good = Checker(Header(columns, 0), PORTS).check(data, lines, problems.__setitem__)
+    good = VectorizedValidator(Header(columns, 0), PORTS).check(data, lines, problems.__setitem__)
     rows = unfolded(good)
     assert len(rows) + len(problems) == lines
     return rows, set(problems), lines
@@ -70,7 +70,7 @@ def test_fast_and_plain_reading_agree(data: bytes) -> None:
     if not data:
         return
     rows, problems, _ = _check(data)
-    checker, plain_problems = Checker(Header(COLUMNS, 0), PORTS), {}
+    checker, plain_problems = VectorizedValidator(Header(COLUMNS, 0), PORTS), {}
     plain = checker.line_by_line(data, plain_problems.__setitem__, checker._read_line)
     assert rows == unfolded(plain)
     assert problems == set(plain_problems)
@@ -189,7 +189,7 @@ def test_limits_of_days_and_prices() -> None:
 )
 def test_a_file_of_another_kind_is_refused_in_words(start: bytes, reason: str, words: str) -> None:
     """The first line tells what a wrong file is, or what its header lacks."""
-    with pytest.raises(RefusedFileError, match=words) as refused:
+    with pytest.raises(FileRejectedError, match=words) as refused:
         read_layout(lambda first, last: iter([start[first:last]]), len(start))
     assert (refused.value.line, refused.value.reason) == (1, reason)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ratesflow.loader.files.csv_header import Header
 from ratesflow.loader.freight import fixed_width, grouped_sums
-from ratesflow.loader.freight.csv_columns import Checker
-from ratesflow.loader.freight.grouped_sums import CellCounts
+from ratesflow.loader.freight.csv_columns import VectorizedValidator
+from ratesflow.loader.freight.grouped_sums import SpillingAggregator
 from ratesflow.loader.freight.rates import RateCounts, lane_months
 from ratesflow.loader.freight.rows import Rows
 from ratesflow.loader.freight.schema import COLUMNS
@@ -29,7 +29,7 @@ added = st.lists(st.lists(st.tuples(keys, st.integers(1, 9), st.integers(1, 2**4
 @settings(max_examples=300, deadline=None)
 def test_cells_are_added_up_however_many_are_kept(pieces: list, kept: int, files: int) -> None:
     """Each key once, in order, with all that was added; in memory, in files, and in files that became one."""
-    counts = CellCounts(kept)
+    counts = SpillingAggregator(kept)
     expected: dict[int, list[int]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(grouped_sums, "MOST_FILES", files)
@@ -101,7 +101,7 @@ def test_lines_of_one_shape_are_split_and_taken_as_line_by_line(rows: list, colu
     """Values good or bad, in any order of columns: each is split, and taken or refused as it is line by line."""
     order = [COLUMNS.index(column) for column in columns]
     data = "".join(",".join(row[at] for at in order) + next(ends) for row in rows).encode()
-    checker = Checker(Header(tuple(columns), 0), PORTS)
+    checker = VectorizedValidator(Header(tuple(columns), 0), PORTS)
     found = fixed_width.split(data, len(rows), checker.header)
     assert found is not None
     split = {name: [found[name][1][code] for code in found[name][0].tolist()] for name in COLUMNS}

@@ -16,7 +16,7 @@ import pytest
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.processes import finish, sessions, start, wait_until
 from tests.loader.samples import csv, rows
 
@@ -39,13 +39,13 @@ class Scene:
     sessions: int = 1
     owner: bool = False
 
-    def start(self, desk: Desk, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, desk: TaskHarness, **environment: str) -> "subprocess.Popen[str]":
         """Start an attempt of the task."""
         url = desk.database.url if self.owner else desk.database.loader_url
         return start(self.task, *self.arguments, patches=SMALL_PARTS, DATABASE_URL=url, **environment)
 
 
-def scene(desk: Desk, task: str) -> Scene:
+def scene(desk: TaskHarness, task: str) -> Scene:
     """Prepare what a task works on."""
     batches = "LOCK TABLE batches IN EXCLUSIVE MODE"
     if task in ("reference", "ledger", "migrate"):
@@ -90,12 +90,12 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for module in (s3, copy_rows):
         monkeypatch.setattr(module, "PART_BYTES", 8192)
-    monkeypatch.setattr(byte_ranges.shard_span, "__defaults__", (8192,))
+    monkeypatch.setattr(byte_ranges.shard_range, "__defaults__", (8192,))
     monkeypatch.setattr(digest.PartDigests.__init__, "__defaults__", (8192,))
 
 
 @contextlib.contextmanager
-def held(desk: Desk, lock: str) -> Iterator[Any]:
+def held(desk: TaskHarness, lock: str) -> Iterator[Any]:
     """Hold a lock, until the caller lets go of it."""
     holder = desk.database.connect()
     try:
@@ -109,7 +109,7 @@ def held(desk: Desk, lock: str) -> Iterator[Any]:
 @pytest.mark.parametrize(
     "task", ["validate", "load", "commit", "discard", "undo", "compact", "gc", "reference", "ledger", "migrate"]
 )
-def test_a_task_that_is_ended_leaves_no_session(desk18: Desk, task: str) -> None:
+def test_a_task_that_is_ended_leaves_no_session(desk18: TaskHarness, task: str) -> None:
     """Killed or told to end in the middle of a statement, its sessions are gone at once; the next attempt does all."""
     acts = scene(desk18, task)
     there = lambda: sessions(desk18.database, task)  # noqa: E731
@@ -136,10 +136,10 @@ def test_a_task_that_is_ended_leaves_no_session(desk18: Desk, task: str) -> None
 
 
 @pytest.mark.parametrize(("task", "point"), [("undo", 6), ("compact", 4)])
-def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: Desk, task: str, point: int) -> None:
+def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: TaskHarness, task: str, point: int) -> None:
     """With every lock in its hands it stands still; another attempt of the same job takes them and does the work."""
     acts = scene(desk18, task)
-    stopped = acts.start(desk18, RATESFLOW_FAULT=f"wait:{point}")
+    stopped = acts.start(desk18, RATESFLOW_FAULT_INJECTION=f"wait:{point}")
     try:
         wait_until(lambda: _is_stopped(stopped.pid), 20)
         assert sessions(desk18.database, task)
@@ -155,7 +155,7 @@ def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: Desk, task: s
         stopped.communicate()
 
 
-def test_a_task_that_connects_ends_when_it_is_told_to(desk18: Desk) -> None:
+def test_a_task_that_connects_ends_when_it_is_told_to(desk18: TaskHarness) -> None:
     """A server that takes connections and says nothing holds nobody who is told to end."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://loader:x@127.0.0.1:{silent.getsockname()[1]}/x"

@@ -17,7 +17,7 @@ from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 
 ROWS = 40
@@ -53,7 +53,7 @@ def _run(environment: dict[str, str], task: Callable[..., Any], *arguments: Any)
 class Work:
     """One batch after another, each with other prices, prepared up to the task that is to die."""
 
-    def __init__(self, desk: Desk, *before: Callable[..., Any]) -> None:
+    def __init__(self, desk: TaskHarness, *before: Callable[..., Any]) -> None:
         self.desk, self.before, self.count = desk, before, 0
         self.batch: Batch | None = None
         self.total = 0
@@ -84,7 +84,7 @@ class Work:
 
 @pytest.mark.parametrize(("task", "before"), [(validate, ()), (load, (validate,))], ids=["validate", "load"])
 def test_validate_and_load_show_nothing_and_can_be_done_again(
-    desk18: Desk, task: Callable[..., Any], before: tuple[Callable[..., Any], ...]
+    desk18: TaskHarness, task: Callable[..., Any], before: tuple[Callable[..., Any], ...]
 ) -> None:
     """Killed anywhere, nothing becomes visible; the next attempt does the rest, and the batch commits once."""
     work = Work(desk18, *before)
@@ -102,7 +102,7 @@ def test_validate_and_load_show_nothing_and_can_be_done_again(
     assert desk18.database.one("SELECT count(*) FROM prices") == ROWS * work.count
 
 
-def test_commit_is_wholly_in_or_wholly_out(desk: Desk) -> None:
+def test_commit_is_wholly_in_or_wholly_out(desk: TaskHarness) -> None:
     """Killed anywhere, ledger and rates agree on whether the batch exists; the next attempt says committed."""
     work = Work(desk, validate, load)
     both = set()
@@ -117,7 +117,7 @@ def test_commit_is_wholly_in_or_wholly_out(desk: Desk) -> None:
     assert both == {True, False}
 
 
-def test_discard_is_finished_by_the_next_one(desk18: Desk) -> None:
+def test_discard_is_finished_by_the_next_one(desk18: TaskHarness) -> None:
     """Killed anywhere, nothing is visible or can be committed once the row is closed; the next one drops the rest."""
     work = Work(desk18, validate, load)
     states = set()
@@ -132,7 +132,7 @@ def test_discard_is_finished_by_the_next_one(desk18: Desk) -> None:
     assert states == {"open", "failed"}
 
 
-def test_undo_is_wholly_in_or_wholly_out(desk: Desk) -> None:
+def test_undo_is_wholly_in_or_wholly_out(desk: TaskHarness) -> None:
     """Killed anywhere, the batch is all there or all gone, as the ledger says."""
     work = Work(desk, validate, load, commit)
     both = set()
@@ -148,7 +148,7 @@ def test_undo_is_wholly_in_or_wholly_out(desk: Desk) -> None:
     assert both == {True, False}
 
 
-def test_compaction_never_changes_what_is_visible(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compaction_never_changes_what_is_visible(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed anywhere, sums stay; the next run finishes, and only merged rows are left."""
     monkeypatch.setattr("ratesflow.loader.tasks.compact.LANES", 60)
     work = Work(desk18, validate, load, commit)
@@ -169,7 +169,7 @@ def test_compaction_never_changes_what_is_visible(desk18: Desk, monkeypatch: pyt
 LARGE = 700_000  # of more than two parts, so that two connections load it
 
 
-def test_a_large_load_is_killed_and_done_again(desk18: Desk) -> None:
+def test_a_large_load_is_killed_and_done_again(desk18: TaskHarness) -> None:
     """Killed while two connections copy, before, between and after their commits: each price is there once."""
     line = "CNSHA,NLRTM,2021-01-31,{}\n"
     data = ("orig_code,dest_code,day,price\n" + "".join(line.format(n) for n in range(1, LARGE + 1))).encode()

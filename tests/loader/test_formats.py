@@ -20,7 +20,7 @@ from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
 from tests.loader import samples
-from tests.loader.conftest import PART, Desk
+from tests.loader.conftest import PART, TaskHarness
 
 PRICES = samples.rows(6000, seed=31)
 TABLE = samples.parquet(PRICES, row_group_size=700)
@@ -47,7 +47,7 @@ FORMATS = {
 }
 
 
-def run_all(desk: Desk, task: Any, batch: Any, count: int) -> Any:
+def run_all(desk: TaskHarness, task: Any, batch: Any, count: int) -> Any:
     """Run all shards of a task side by side; return what the one answers that merged them."""
     with ThreadPoolExecutor(count) as pool:
         shards = [replace(batch, shard=shard, shards=count) for shard in range(count)]
@@ -55,7 +55,7 @@ def run_all(desk: Desk, task: Any, batch: Any, count: int) -> Any:
     return next(result for result in results if result)
 
 
-def read_report(desk: Desk, result: Any) -> dict[str, Any]:
+def read_report(desk: TaskHarness, result: Any) -> dict[str, Any]:
     """Return the report of a validation."""
     key = result.report.removeprefix(f"s3://{desk.bucket}/")
     return json.loads(desk.aws("s3").get_object(Bucket=desk.bucket, Key=key)["Body"].read())
@@ -64,7 +64,7 @@ def read_report(desk: Desk, result: Any) -> dict[str, Any]:
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_commits_the_same_prices(desk: Desk, name: str, shards: int) -> None:
+def test_every_format_commits_the_same_prices(desk: TaskHarness, name: str, shards: int) -> None:
     """Prices and rates are those that were sent, in any format and any number of shards, whatever the key says."""
     batch = desk.send(FORMATS[name], key="incoming/prices.csv")
     result = run_all(desk, validate, batch, shards)
@@ -80,7 +80,7 @@ def test_every_format_commits_the_same_prices(desk: Desk, name: str, shards: int
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("name", ["csv.gz", "jsonl", "parquet"])
-def test_the_digest_is_that_of_the_objects_own_bytes(desk18: Desk, name: str) -> None:
+def test_the_digest_is_that_of_the_objects_own_bytes(desk18: TaskHarness, name: str) -> None:
     """The same object is a duplicate of itself, however many shards read it; its prices in CSV are another batch."""
     data = FORMATS[name]
     whole = desk18.send(data)
@@ -115,7 +115,7 @@ BROKEN = {
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_of_any_format_leaves_nothing(desk: Desk, name: str, shards: int) -> None:
+def test_a_broken_file_of_any_format_leaves_nothing(desk: TaskHarness, name: str, shards: int) -> None:
     """It is rejected with its line and reason, nothing of it can be loaded, and no table or rate is left."""
     data, reason, line = BROKEN[name]
     before = desk.database.snapshot()
@@ -132,7 +132,7 @@ def test_a_broken_file_of_any_format_leaves_nothing(desk: Desk, name: str, shard
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("name", ["jsonl", "parquet"])
-def test_bad_rows_have_the_files_own_numbers_in_every_shard(desk18: Desk, name: str) -> None:
+def test_bad_rows_have_the_files_own_numbers_in_every_shard(desk18: TaskHarness, name: str) -> None:
     """Row n of a Parquet file is told as line n, and so is line n of JSON Lines, whichever shard finds it."""
     bad = {1, 2, 777, 2500, 4321, 6000}
     rows = [(*row[:3], -1) if at in bad else row for at, row in enumerate(PRICES, start=1)]
@@ -144,7 +144,7 @@ def test_bad_rows_have_the_files_own_numbers_in_every_shard(desk18: Desk, name: 
 
 
 @pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl", "parquet"])
-def test_load_refuses_a_file_that_changed(desk: Desk, name: str) -> None:
+def test_load_refuses_a_file_that_changed(desk: TaskHarness, name: str) -> None:
     """Another file of the same size in place of the validated one is refused, and nothing of it stays."""
     data = FORMATS[name]
     batch = desk.send(data)
@@ -158,7 +158,7 @@ def test_load_refuses_a_file_that_changed(desk: Desk, name: str) -> None:
     desk.run(discard, batch)
 
 
-def test_an_object_that_changes_while_it_is_read_is_told(desk18: Desk) -> None:
+def test_an_object_that_changes_while_it_is_read_is_told(desk18: TaskHarness) -> None:
     """In a bucket without versions, the rest of another object is never read as the rest of this one."""
     desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"one")
     batch = replace(desk18.send(b"x"), key="plain", version="null")
@@ -218,7 +218,7 @@ def _modules(code: str, data: bytes, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     "key", ["incoming//prices.csv", "incoming/../p.csv", "incoming/tab\tprices.csv", "incoming/ä #?%41.csv"]
 )
-def test_every_key_that_s3_takes_can_be_loaded(desk18: Desk, key: str) -> None:
+def test_every_key_that_s3_takes_can_be_loaded(desk18: TaskHarness, key: str) -> None:
     """Also names with empty parts, dots, control characters, spaces and what looks like an escape."""
     batch = desk18.send(FORMATS["csv"], key=key, force=True)
     found = s3.head(batch)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ratesflow.loader.files.gunzip import unpacked
-from ratesflow.loader.freight.schema import RefusedFileError
+from ratesflow.loader.freight.schema import FileRejectedError
 from tests.loader.reading_files import copied_rows, counted, fetch_from, recounted, text_for_copy, validated
 
 HEADER = b"orig_code,dest_code,day,price\n"
@@ -36,7 +36,7 @@ def test_no_part_of_a_file_is_taken_for_the_whole(data: bytes, missing: int, blo
     """A file that lacks its end is refused."""
     packed = gzip.compress(data, mtime=0)
     cut = packed[: max(len(packed) - missing, 0)]
-    with pytest.raises(RefusedFileError) as refused:
+    with pytest.raises(FileRejectedError) as refused:
         b"".join(unpacked(fetch_from(cut, block)(0, len(cut)), len(cut)))
     assert refused.value.reason == "truncated_gzip"
 
@@ -82,7 +82,7 @@ def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 100_000)
     data = bomb(ROW, 20_000)
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}
-    monkeypatch.setenv("RATESFLOW_MAX_UNPACKED_RATIO", "2000")
+    monkeypatch.setenv("RATESFLOW_MAX_COMPRESSION_RATIO", "2000")
     assert validated(data)[0].accepted
     monkeypatch.setenv("RATESFLOW_MAX_UNPACKED_BYTES", "400000")
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}

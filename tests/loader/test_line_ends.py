@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ratesflow.loader.batches import byte_ranges, digest
-from ratesflow.loader.batches.byte_ranges import shard_span
+from ratesflow.loader.batches.byte_ranges import shard_range
 from ratesflow.loader.batches.digest import PartDigests, batch_digest
 from ratesflow.loader.files import report
 from ratesflow.loader.files.csv_stream import Source, copied
 from ratesflow.loader.files.detect import read_layout
 from ratesflow.loader.files.jsonlines import parse_object
-from ratesflow.loader.files.read_shard import Reading, read_shard
+from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ShardReport, merged
 from ratesflow.loader.freight.schema import COLUMNS, Price, parse_line
 from tests.loader.reading_files import PORTS, fetch_from, validated
@@ -64,7 +64,7 @@ def expected(data: bytes, objects: bool) -> tuple[list[Price], list[int]]:
     return rows, wrong
 
 
-def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, Reading]]:
+def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, ShardScan]]:
     """Validate a file in so many shards."""
     found = []
     for shard in range(shards):
@@ -74,14 +74,14 @@ def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, Readin
     return found
 
 
-def copied_by(connection: Any, data: bytes, block: int, readings: list[Reading]) -> list[tuple[Any, ...]]:
+def copied_by(connection: Any, data: bytes, block: int, readings: list[ShardScan]) -> list[tuple[Any, ...]]:
     """Return what PostgreSQL stores of shards that were validated, in the order of the contract's columns."""
     layout = read_layout(fetch_from(data), len(data))
     columns = ", ".join(layout.header.columns)
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE copied (orig_code text, dest_code text, day date, price integer)")
         for shard, reading in enumerate(readings):
-            span = shard_span(len(data), shard, len(readings))
+            span = shard_range(len(data), shard, len(readings))
             source = Source(
                 fetch_from(data, block),
                 len(data),
@@ -114,7 +114,7 @@ def test_rows_and_line_numbers_are_those_of_a_plain_reading_and_copy_takes_them(
     if packed:
         data = gzip.compress(data, mtime=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(byte_ranges.shard_span, "__defaults__", (part,))
+        patch.setattr(byte_ranges.shard_range, "__defaults__", (part,))
         patch.setattr(digest.PartDigests.__init__, "__defaults__", (part,))
         found = read(data, shards, block)
         told = merged([one for one, _ in found])

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import make_url
 
-from ratesflow.api.postgres.pool import Connections
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import NEWS, session
 from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
@@ -18,7 +18,7 @@ from ratesflow.loader.tasks.gc import gc
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 from tests.rotation import rotate
 
@@ -26,7 +26,7 @@ PASSWORD = "pass'word%"
 
 
 @pytest.fixture
-def logins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def logins(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Logins that no other test has, in the secrets that a migration reads; by the word of their roles."""
     users = {role: f"{role} of {desk.database.name}" for role in ("loader", "reader")}
     for role, user in users.items():
@@ -38,12 +38,12 @@ def logins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, st
             desk.database.ask(f'DROP ROLE IF EXISTS "{name}"')
 
 
-def address(desk: Desk, user: str, password: str = PASSWORD) -> str:
+def address(desk: TaskHarness, user: str, password: str = PASSWORD) -> str:
     """Return the address of the desk's database for a user."""
     return make_url(desk.database.url).set(username=user, password=password).render_as_string(hide_password=False)
 
 
-def everything(desk: Desk, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def everything(desk: TaskHarness, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do as a user what the loader does: two batches, an undo, and the upkeep."""
     monkeypatch.setenv("DATABASE_URL", address(desk, user))
     batches = [desk.send(csv(rows(300, seed=seed)), key=f"incoming/{seed}.csv") for seed in (1, 2)]
@@ -59,7 +59,7 @@ def everything(desk: Desk, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_everything_is_done_as_each_of_two_rotated_users(
-    desk: Desk, logins: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    desk: TaskHarness, logins: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A master that is no superuser migrates, its password rotates, it migrates again and AWS rotates the logins: as
     each of its two users the loader does all that it does, and the API reads."""
@@ -81,12 +81,12 @@ def test_everything_is_done_as_each_of_two_rotated_users(
             if role == "loader":
                 everything(desk, user, monkeypatch)
             else:
-                reads = Connections(address(desk, user), session(2))
+                reads = ConnectionPool(address(desk, user), session(2))
                 assert reads.fetch(NEWS, (0,), seconds=5)
                 reads.close()
 
 
-def test_a_refused_password_is_fetched_again(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_password_is_fetched_again(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that came with the job is refused, and the one in Secrets Manager is right."""
     url = make_url(desk18.database.loader_url)
     secret = {"username": url.username, "host": url.host, "port": url.port, "dbname": url.database}

@@ -10,7 +10,7 @@ from typing import Any
 
 from ratesflow.loader.batches.batch import PART_BYTES, Batch
 from ratesflow.loader.tasks import metrics
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 
 
@@ -47,7 +47,7 @@ def values(line: dict[str, Any]) -> dict[tuple[str, ...], dict[str, float]]:
     return found
 
 
-def test_a_batch_is_counted_in_each_task(desk18: Desk) -> None:
+def test_a_batch_is_counted_in_each_task(desk18: TaskHarness) -> None:
     """Validate, load and commit tell rows, bytes and seconds, commit its time and the open batches, and the end."""
     data = csv(rows(300))
     batch = desk18.send(data)
@@ -59,16 +59,16 @@ def test_a_batch_is_counted_in_each_task(desk18: Desk) -> None:
     loaded = values(on_batch("load", batch))["testing", "load"]
     assert (loaded["Rows"], loaded["Bytes"], loaded.keys()) == (300, len(data), {"Rows", "Bytes", "Seconds"})
     committed = values(on_batch("commit", batch))
-    assert committed["testing", "commit"].keys() == {"Rows", "Seconds", "CommitMilliseconds", "OpenBatches"}
+    assert committed["testing", "commit"].keys() == {"Rows", "Seconds", "CommitMilliseconds", "UncompactedBatches"}
     assert 0 < committed["testing",]["CommitMilliseconds"] < 1000 * committed["testing",]["Seconds"]
-    assert committed["testing",]["OpenBatches"] == 1
+    assert committed["testing",]["UncompactedBatches"] == 1
     assert committed["testing", "committed"] == {"Batches": 1}
     compacted = values(run("compact", "--run", "compact-1", RATESFLOW_METRICS="true")[-1])
-    assert compacted["none", "compact"].keys() == {"Seconds", "OpenBatches", "Backlog"}
-    assert compacted["none",]["OpenBatches"] == 0
+    assert compacted["none", "compact"].keys() == {"Seconds", "UncompactedBatches", "Backlog"}
+    assert compacted["none",]["UncompactedBatches"] == 0
 
 
-def test_each_other_end_is_counted(desk18: Desk) -> None:
+def test_each_other_end_is_counted(desk18: TaskHarness) -> None:
     """A refused batch, a duplicate, a discarded one and an undone one are each counted once, by their outcome."""
     bad = desk18.send(b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,-1\n")
     line = values(on_batch("validate", bad))
@@ -89,7 +89,7 @@ def test_each_other_end_is_counted(desk18: Desk) -> None:
     assert values(closed)["none", "failed"] == {"Batches": 1}
 
 
-def test_shards_count_each_byte_and_row_once(desk18: Desk) -> None:
+def test_shards_count_each_byte_and_row_once(desk18: TaskHarness) -> None:
     """Each shard tells its own bytes and seconds; whichever merged them tells the rows of all."""
     data = csv(rows(2_000) * 170)
     batch, shards = desk18.send(data), 2
@@ -104,7 +104,7 @@ def test_shards_count_each_byte_and_row_once(desk18: Desk) -> None:
         assert told[1]["Rows"] == 340_000
 
 
-def test_the_wait_for_a_place_is_told_if_it_is_known(desk18: Desk) -> None:
+def test_the_wait_for_a_place_is_told_if_it_is_known(desk18: TaskHarness) -> None:
     """It runs from the moment of submission to the first attempt's begin; what cannot be read is left out."""
     batch = desk18.send(csv(rows(20)))
     a_minute_ago = (datetime.now(UTC) - timedelta(seconds=60)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -114,7 +114,7 @@ def test_the_wait_for_a_place_is_told_if_it_is_known(desk18: Desk) -> None:
         assert 60 <= waited < 90 if known else waited is None
 
 
-def test_logs_stay_readable_unless_metrics_are_wanted(desk18: Desk) -> None:
+def test_logs_stay_readable_unless_metrics_are_wanted(desk18: TaskHarness) -> None:
     """Without RATESFLOW_METRICS=true there is no such line."""
     batch = desk18.send(csv(rows(20)))
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
@@ -122,7 +122,7 @@ def test_logs_stay_readable_unless_metrics_are_wanted(desk18: Desk) -> None:
         assert not any("_aws" in line for line in run("validate", *named, **environ))
 
 
-def test_a_task_that_fails_counts_nothing(desk18: Desk) -> None:
+def test_a_task_that_fails_counts_nothing(desk18: TaskHarness) -> None:
     """Its line would be counted again by the next attempt; the execution tells of the failure."""
     batch = desk18.send(csv(rows(20)))
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)

@@ -9,7 +9,7 @@ import pytest
 
 from ratesflow.loader.files import report
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.reading_files import validated
 
 HEADER = b"orig_code,dest_code,day,price\n"
@@ -108,7 +108,7 @@ ODD: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_file_is_rejected_with_its_line_and_reason(desk18: Desk, name: str) -> None:
+def test_an_odd_file_is_rejected_with_its_line_and_reason(desk18: TaskHarness, name: str) -> None:
     """No odd file is a failure: the ledger says rejected, and the report says where and why."""
     data, line, reason = ODD[name]
     result = desk18.run(validate, desk18.send(data))
@@ -123,7 +123,7 @@ def test_an_odd_file_is_rejected_with_its_line_and_reason(desk18: Desk, name: st
         assert _read(desk18, told["full_report"]).startswith(f"line,column,value,reason,message\r\n{line},")
 
 
-def _read(desk: Desk, url: str) -> str:
+def _read(desk: TaskHarness, url: str) -> str:
     body: Any = desk.aws("s3").get_object(Bucket=desk.bucket, Key=url.split("/", 3)[3])["Body"]
     return body.read().decode()
 

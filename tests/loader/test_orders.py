@@ -20,7 +20,7 @@ from ratesflow.loader.tasks.compact import compact
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, daily, rows
 from tests.loader.test_shards import PRICES, run_all
 from tests.loader.test_undo_and_compact import committed, run
@@ -29,7 +29,7 @@ from tests.tree import DISAGREE
 SHARDS = 8
 
 
-def move_ports(desk: Desk, chance: random.Random, count: int = 2) -> Reference:
+def move_ports(desk: TaskHarness, chance: random.Random, count: int = 2) -> Reference:
     """Put some ports of the sample into other regions."""
     with closing(psycopg2.connect(desk.database.loader_url)) as connection:
         with connection, connection.cursor() as cursor:
@@ -42,19 +42,19 @@ def move_ports(desk: Desk, chance: random.Random, count: int = 2) -> Reference:
             return reference.stored(cursor)[0]
 
 
-def seen(desk: Desk) -> dict:
+def seen(desk: TaskHarness) -> dict:
     return {
         (orig, dest, day): (count, total)
         for orig, dest, day, count, total in desk.database.ask(
             "SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::integer, sum(sum)::integer"
             " FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)"
-            " WHERE batch_no IN (SELECT batch_no FROM open_batches) GROUP BY 1, 2, 3 HAVING sum(count) <> 0"
+            " WHERE batch_no IN (SELECT batch_no FROM visible_batches) GROUP BY 1, 2, 3 HAVING sum(count) <> 0"
         )
     }
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_regions_are_right_when_ports_move_between_the_shards_tasks(desk: Desk) -> None:
+def test_regions_are_right_when_ports_move_between_the_shards_tasks(desk: TaskHarness) -> None:
     """Validated by one tree, loaded by eight shards side by side by another, committed by a third: counted once."""
     chance = random.Random(5)
     batch = desk.send(csv(PRICES))
@@ -77,7 +77,7 @@ def test_regions_are_right_when_ports_move_between_the_shards_tasks(desk: Desk) 
     assert desk.database.ask("SELECT FROM rates") == []
 
 
-def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: Desk) -> None:
+def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: TaskHarness) -> None:
     """While batches are committed, undone and merged and ports move all the time, a reader never sees a difference."""
     chance, stop, wrong, looks = random.Random(6), threading.Event(), [], []
 
@@ -118,7 +118,7 @@ def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: D
     assert desk18.database.ask(DISAGREE) == []
 
 
-def test_a_load_never_waits_for_reference_data(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_never_waits_for_reference_data(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While reference data is being changed, for however long, batches are validated and loaded."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     with closing(desk18.database.connect()) as holder, holder.cursor() as cursor:
@@ -130,7 +130,7 @@ def test_a_load_never_waits_for_reference_data(desk18: Desk, monkeypatch: pytest
     assert desk18.run(commit, batch).outcome == "committed"
 
 
-def test_a_load_outlasts_an_analyze(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_outlasts_an_analyze(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """ANALYZE of the prices conflicts with attaching a table; the load waits for it, beyond any lock timeout."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
@@ -146,11 +146,11 @@ def test_a_load_outlasts_an_analyze(desk18: Desk, monkeypatch: pytest.MonkeyPatc
         assert loading.result(30).outcome == "loaded"
 
 
-def forced(desk: Desk, data: bytes, name: str) -> Batch:
+def forced(desk: TaskHarness, data: bytes, name: str) -> Batch:
     return desk.send(data, key=f"incoming/{name}.csv", force=True)
 
 
-def whole(desk: Desk, batch: Batch) -> str:
+def whole(desk: TaskHarness, batch: Batch) -> str:
     """Take a batch as far as it goes."""
     for task in (validate, load, commit):
         result = desk.run(task, batch)
@@ -159,7 +159,7 @@ def whole(desk: Desk, batch: Batch) -> str:
     return result.outcome
 
 
-def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(desk: Desk) -> None:
+def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(desk: TaskHarness) -> None:
     """A forced batch counts among those that are committed, also when the one that it repeats was undone."""
     data = csv(rows(100))
     first, again = desk.send(data, key="incoming/a.csv"), forced(desk, data, "b")
@@ -171,7 +171,7 @@ def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(desk: Desk) -> 
     assert whole(desk, forced(desk, data, "b")) == "committed"
 
 
-def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(desk18: Desk) -> None:
+def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(desk18: TaskHarness) -> None:
     """Of the same bytes loaded side by side the unforced one becomes a duplicate once the forced one is committed."""
     data = csv(rows(100))
     plain, strong = desk18.send(data, key="incoming/a.csv"), forced(desk18, data, "b")
@@ -186,7 +186,9 @@ def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(desk18: Desk) -> 
     ]
 
 
-def test_commits_of_the_same_bytes_come_one_after_the_other(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_of_the_same_bytes_come_one_after_the_other(
+    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While a forced batch is being committed, an unforced one of the same bytes waits, and becomes a duplicate."""
     data = csv(rows(100))
     plain, strong = desk18.send(data, key="incoming/a.csv"), forced(desk18, data, "b")
@@ -212,7 +214,7 @@ def test_commits_of_the_same_bytes_come_one_after_the_other(desk18: Desk, monkey
         assert [each.result(30).outcome for each in (first, second)] == ["committed", "duplicate"]
 
 
-def test_a_server_that_takes_no_writes_is_waited_for(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_writes_is_waited_for(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer's name leads to a demoted server, a task waits; its own statement there is a passing fault."""
     batch = desk18.send(csv(rows(100)))
     monkeypatch.setattr("ratesflow.loader.runtime.connection.PAUSE_SECONDS", 0.05)
@@ -238,7 +240,7 @@ def load_read_only(connection: Any, batch: Batch) -> None:
     load(connection, batch)
 
 
-def test_a_port_that_is_new_has_no_rates_to_move(desk18: Desk) -> None:
+def test_a_port_that_is_new_has_no_rates_to_move(desk18: TaskHarness) -> None:
     """New ports and regions beside prices that are there change nothing that anybody can read."""
     committed(desk18, PRICES[:300])
     before = seen(desk18)

@@ -22,7 +22,7 @@ from ratesflow.loader.tasks.gc import gc
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import Row, csv
 from tests.loader.test_undo_and_compact import run
 
@@ -87,7 +87,7 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
     return taken
 
 
-def life(desk: Desk, prices: list[Row], name: str, *, analyse: bool) -> None:
+def life(desk: TaskHarness, prices: list[Row], name: str, *, analyse: bool) -> None:
     """A batch with everything that may happen to it, and nothing left of it in the end."""
     batch = desk.send(csv(prices), key=f"incoming/{name}.csv")
     desk.run(validate, batch)
@@ -106,7 +106,7 @@ def life(desk: Desk, prices: list[Row], name: str, *, analyse: bool) -> None:
     move(desk, "CNGGZ", reference.builtin().ports["CNGGZ"].parent_slug)
 
 
-def move(desk: Desk, code: str, slug: str) -> None:
+def move(desk: TaskHarness, code: str, slug: str) -> None:
     with connected("reference") as connection:
         reference_change.load(connection, Reference({code: Port(code, "Moved", slug)}, {}))
 
@@ -114,7 +114,7 @@ def move(desk: Desk, code: str, slug: str) -> None:
 @pytest.mark.parametrize("analyse", [False, True], ids=["no-statistics", "analysed"])
 @pytest.mark.parametrize(("shape", "size"), [(few_lanes, 6_000), (many_lanes, 3_000), (one_day, 6_000)])
 def test_work_grows_with_the_data(
-    desk18: Desk, plans: Callable[[], Counter[str]], shape: Callable[[int], list[Row]], size: int, analyse: bool
+    desk18: TaskHarness, plans: Callable[[], Counter[str]], shape: Callable[[int], list[Row]], size: int, analyse: bool
 ) -> None:
     """No statement of any task touches rows out of proportion to a batch that is four times as large."""
     plans()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ratesflow.loader.batches.byte_ranges import Span
+from ratesflow.loader.batches.byte_ranges import ByteRange
 from ratesflow.loader.files import progress as module
 from ratesflow.loader.files.progress import Progress, watched
 from ratesflow.loader.files.report import ReportWriter
@@ -51,7 +51,7 @@ def test_reading_tells_rows_and_share(monkeypatch, capsys):
         for at in range(start, stop, 10):
             yield b"x" * min(10, stop - at)
 
-    read = watched(fetch, Span(100, 140), report, Progress(began=0.0))
+    read = watched(fetch, ByteRange(100, 140), report, Progress(began=0.0))
     for begin, stop in ((0, 20), (100, 145)):
         for block in read(begin, stop):
             clock.now += 1
@@ -63,7 +63,7 @@ def test_files_that_know_their_rows_tell_by_them(monkeypatch, capsys):
     """Where the file says how many rows it has, as Parquet does, the share is that of the rows."""
     clock, report = Clock(monkeypatch), ReportWriter()
     report.expected_rows = 200
-    for _ in watched(lambda start, stop: iter([b"x"] * 2), Span(0, 2), report, Progress(began=0.0))(0, 2):
+    for _ in watched(lambda start, stop: iter([b"x"] * 2), ByteRange(0, 2), report, Progress(began=0.0))(0, 2):
         clock.now += 1
         report.count(50)
     assert lines(capsys) == [(50, 0.25), (100, 0.5)]

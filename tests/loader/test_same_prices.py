@@ -18,7 +18,7 @@ from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader import samples
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.test_formats import FORMATS, run_all
 
 PORTS = ["CNSHA", "NLRTM", "USNYC"]
@@ -72,7 +72,7 @@ def _daily(rows: list) -> list[tuple[Any, ...]]:
     return [(lane, len(known), sum(known)) for lane, known in found.items()]
 
 
-def taken(desk: Desk, data: bytes, key: str, shards: int = 1, **sending: Any) -> Any:
+def taken(desk: TaskHarness, data: bytes, key: str, shards: int = 1, **sending: Any) -> Any:
     """Take a batch all the way; return it and the answer of its commit."""
     batch = desk.send(data, key=key, **sending)
     assert run_all(desk, validate, batch, shards).outcome == "accepted"
@@ -80,13 +80,13 @@ def taken(desk: Desk, data: bytes, key: str, shards: int = 1, **sending: Any) ->
     return batch, desk.run(commit, batch)
 
 
-def noted(desk: Desk) -> list[int | None]:
+def noted(desk: TaskHarness) -> list[int | None]:
     """Return what the ledger says of each batch: as which other one it has the same prices."""
     return [same for (same,) in desk.database.ask("SELECT same_prices_as FROM batches ORDER BY batch_no")]
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_same_prices_in_another_wrapping_are_committed_and_said(desk: Desk) -> None:
+def test_the_same_prices_in_another_wrapping_are_committed_and_said(desk: TaskHarness) -> None:
     """Packed, in other lines or in another format, in one shard or some: outcome and ledger name the first batch."""
     first, plain = taken(desk, FORMATS["csv"], "incoming/plain.csv")
     assert plain.message == ""
@@ -107,7 +107,7 @@ def test_the_same_prices_in_another_wrapping_are_committed_and_said(desk: Desk) 
     assert (result.message, result_again.message) == ("", "")
 
 
-def test_only_what_still_counts_is_named(desk18: Desk) -> None:
+def test_only_what_still_counts_is_named(desk18: TaskHarness) -> None:
     """A batch that is undone, or committed with the same bytes by force, is no other wrapping."""
     first, _ = taken(desk18, FORMATS["csv"], "incoming/a.csv")
     _, again = taken(desk18, FORMATS["csv"], "incoming/b.csv", force=True)
@@ -121,7 +121,7 @@ def test_only_what_still_counts_is_named(desk18: Desk) -> None:
     assert noted(desk18) == [None, None, 2]
 
 
-def test_of_two_that_are_loaded_at_once_the_second_one_knows(desk18: Desk) -> None:
+def test_of_two_that_are_loaded_at_once_the_second_one_knows(desk18: TaskHarness) -> None:
     """Neither was committed when the other was validated: what counts is the moment of the commit."""
     batches = [desk18.send(FORMATS[name], key=f"incoming/{name}") for name in ("csv", "jsonl")]
     for batch in batches:
@@ -131,7 +131,7 @@ def test_of_two_that_are_loaded_at_once_the_second_one_knows(desk18: Desk) -> No
     assert (first, batches[0].batch_id in second) == ("", True)
 
 
-def test_a_duplicate_is_told_which_file_came_before_and_when(desk18: Desk) -> None:
+def test_a_duplicate_is_told_which_file_came_before_and_when(desk18: TaskHarness) -> None:
     """The message names batch, file and time, at validation and at commit."""
     batches = [desk18.send(FORMATS["csv"], key=f"incoming/{name}.csv") for name in ("one", "two\x1b")]
     for batch in batches:

@@ -16,7 +16,7 @@ from psycopg2 import OperationalError
 
 from ratesflow.loader.batches import byte_ranges
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.batches.byte_ranges import Span, SpanReader, shard_span
+from ratesflow.loader.batches.byte_ranges import ByteRange, SpanReader, shard_range
 from ratesflow.loader.batches.digest import PartDigests
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.files import report
@@ -26,7 +26,7 @@ from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import PART, Desk
+from tests.loader.conftest import PART, TaskHarness
 from tests.loader.samples import csv, rows
 
 HEADER = b"h\n"
@@ -53,7 +53,7 @@ def test_shards_have_every_line_once(lines: list[bytes], ended: bool, part: int,
     data = HEADER + b"\n".join(lines) + (b"\n" if ended and lines else b"")
     found, digests = [], []
     for shard in range(shards):
-        span = shard_span(len(data), shard, shards, part)
+        span = shard_range(len(data), shard, shards, part)
         watching = PartDigests(span.stop - span.start, part)
         reader = SpanReader(fetch_from(data, block), span, len(data), len(HEADER), watching)
         pieces = b"".join(reader.read())
@@ -67,9 +67,9 @@ def test_shards_have_every_line_once(lines: list[bytes], ended: bool, part: int,
 
 def test_more_shards_than_parts_leaves_some_empty() -> None:
     """A small batch in many shards has shards with nothing to do."""
-    found = [shard_span(10, shard, 4, 8) for shard in range(4)]
+    found = [shard_range(10, shard, 4, 8) for shard in range(4)]
     assert sum(span.stop - span.start for span in found) == 10
-    assert Span(0, 0) in found
+    assert ByteRange(0, 0) in found
 
 
 PRICES = rows(6000)
@@ -79,7 +79,7 @@ def shards_of(batch: Batch, count: int) -> list[Batch]:
     return [replace(batch, shard=shard, shards=count) for shard in range(count)]
 
 
-def run_all(desk: Desk, task, batch: Batch, count: int) -> list[str]:
+def run_all(desk: TaskHarness, task, batch: Batch, count: int) -> list[str]:
     """Run all shards of a task side by side; return the outcomes of those that merged."""
     with ThreadPoolExecutor(count) as pool:
         results = list(pool.map(lambda shard: desk.run(task, shard), shards_of(batch, count)))
@@ -88,7 +88,7 @@ def run_all(desk: Desk, task, batch: Batch, count: int) -> list[str]:
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("count", [2, 4, 16])
-def test_a_batch_comes_out_the_same_however_it_was_split(desk: Desk, count: int) -> None:
+def test_a_batch_comes_out_the_same_however_it_was_split(desk: TaskHarness, count: int) -> None:
     """Digest, counts, prices and rates of shards that ran side by side are those of one task."""
     batch = desk.send(csv(PRICES))
     assert "accepted" in run_all(desk, validate, batch, count)
@@ -107,12 +107,12 @@ def test_a_batch_comes_out_the_same_however_it_was_split(desk: Desk, count: int)
         == entry
     )
     desk.run(load, whole)
-    desk.database.ask("DELETE FROM open_batches WHERE batch_no <> 0")
+    desk.database.ask("DELETE FROM visible_batches WHERE batch_no <> 0")
     desk.run(commit, whole)
     assert desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
 
 
-def _report(desk: Desk, result) -> tuple[dict, list[list[str]]]:
+def _report(desk: TaskHarness, result) -> tuple[dict, list[list[str]]]:
     read = lambda url: desk.aws("s3").get_object(Bucket=desk.bucket, Key=url.split("/", 3)[3])["Body"].read().decode()  # noqa: E731
     report = json.loads(read(result.report))
     return report, list(csv_module.reader(io.StringIO(read(report["full_report"]))))
@@ -120,7 +120,7 @@ def _report(desk: Desk, result) -> tuple[dict, list[list[str]]]:
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: Desk, count: int) -> None:
+def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: TaskHarness, count: int) -> None:
     """Bad lines anywhere in the file are told by the file's own line numbers."""
     lines = csv(PRICES).decode().split("\n")
     bad = [1, 2, 777, 2500, 4321, 5999]
@@ -140,7 +140,7 @@ def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: Desk, count: 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("listed", [300, 1_000_000])
 def test_a_report_is_the_same_however_the_batch_was_split(
-    desk18: Desk, monkeypatch: pytest.MonkeyPatch, listed: int
+    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch, listed: int
 ) -> None:
     """Errors, runs of empty lines, unknown ports and the list, cut or whole, are those of one task."""
     for module in (report, finalize):
@@ -169,7 +169,7 @@ def test_a_report_is_the_same_however_the_batch_was_split(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_shard_that_runs_twice_doubles_nothing(desk: Desk) -> None:
+def test_a_shard_that_runs_twice_doubles_nothing(desk: TaskHarness) -> None:
     """Repeated and late attempts of shards find their work done."""
     batch = desk.send(csv(PRICES))
     for task in (validate, load):
@@ -183,7 +183,7 @@ def test_a_shard_that_runs_twice_doubles_nothing(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_batch_without_all_its_shards_is_never_committed(desk: Desk) -> None:
+def test_a_batch_without_all_its_shards_is_never_committed(desk: TaskHarness) -> None:
     """While one shard is not loaded, commit refuses; after the discard nothing is left and late shards give up."""
     before = desk.database.snapshot()
     batch = desk.send(csv(PRICES))
@@ -200,7 +200,7 @@ def test_a_batch_without_all_its_shards_is_never_committed(desk: Desk) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_file_of_another_kind_is_refused_once(desk18: Desk) -> None:
+def test_a_file_of_another_kind_is_refused_once(desk18: TaskHarness) -> None:
     """All shards see that the header is wrong, and the report says so one time."""
     batch = desk18.send(b"a,b\n" + csv(PRICES))
     results = [desk18.run(validate, shard) for shard in shards_of(batch, 3)]
@@ -211,7 +211,9 @@ def test_a_file_of_another_kind_is_refused_once(desk18: Desk) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("side", ["first", "second"])
-def test_a_half_that_fails_is_all_that_is_copied_again(desk: Desk, monkeypatch: pytest.MonkeyPatch, side: str) -> None:
+def test_a_half_that_fails_is_all_that_is_copied_again(
+    desk: TaskHarness, monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
     """Whichever connection of a large shard fails, the next attempt stages each row once."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -249,7 +251,7 @@ def test_a_half_that_fails_is_all_that_is_copied_again(desk: Desk, monkeypatch: 
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_discard_ends_both_halves(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_discard_ends_both_halves(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that is closed while a half of it is staged already leaves nothing."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)

@@ -23,7 +23,7 @@ from ratesflow.loader.tasks.validate import validate
 from ratesflow.local.postgres.server import POSTGRES_VERSIONS, VERSION, Postgres, start_postgres
 from ratesflow.local.processes import free_port, identity
 from tests.fix_database import PASSWORD
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 from tests.loader.test_concurrency import TOTAL
 
@@ -77,7 +77,9 @@ class StandbyReader(threading.Thread):
             connection.close()
 
 
-def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(desk18: Desk, standby: Postgres) -> None:
+def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(
+    desk18: TaskHarness, standby: Postgres
+) -> None:
     """Every sum that a reader of the standby sees is one of whole batches, and the last one arrives there."""
     url = standby.url("api", PASSWORD, desk18.database.name)
     reader = StandbyReader(url)

@@ -11,11 +11,11 @@ import time
 import psycopg2
 import pytest
 
-from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.runtime import watchdog
 from ratesflow.loader.runtime.connection import LOCK_TIMEOUT_SECONDS, connected
 from ratesflow.workflow.job_definitions import RUN_SECONDS
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.processes import finish, start, wait_until
 from tests.loader.samples import csv, rows
 
@@ -84,7 +84,7 @@ class _Breaking:
 
 
 @pytest.mark.parametrize("failure", [True, False], ids=["fails", "ends"])
-def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: Desk, failure: bool) -> None:
+def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: TaskHarness, failure: bool) -> None:
     """While the server waits for a lock that another thread holds, that thread goes on, and lets go of the lock."""
     desk18.database.ask("CREATE TABLE held (day date, price integer)")
     desk18.database.ask("GRANT INSERT ON held TO loader")
@@ -104,7 +104,7 @@ def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: Desk, failure
 
     with connected("load") as connection, connection.cursor() as cursor:
         blocks = _Breaking(connection, failure)
-        stream = BlockReader(iter(blocks))
+        stream = IteratorIO(iter(blocks))
         other = threading.Thread(target=let_go)
         other.start()
         began = time.monotonic()
@@ -165,7 +165,7 @@ def test_the_watchdog_ends_what_stands_still_and_nothing_else() -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_task_that_hangs_in_a_statement_is_ended(desk18: Desk) -> None:
+def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
     """The server does not answer, as if it were stopped: the task's log has the stacks, and its session is gone."""
     batch = desk18.send(csv(rows(10)))
     holder = desk18.database.connect()

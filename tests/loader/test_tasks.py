@@ -14,13 +14,13 @@ from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, daily, rows
 
 PRICES = rows(3000)
 
 
-def committed(desk: Desk, data: bytes, **sending) -> object:
+def committed(desk: TaskHarness, data: bytes, **sending) -> object:
     """Take a batch all the way."""
     batch = desk.send(data, **sending)
     assert desk.run(validate, batch).outcome == "accepted"
@@ -29,7 +29,7 @@ def committed(desk: Desk, data: bytes, **sending) -> object:
     return batch
 
 
-def visible(desk: Desk) -> dict[tuple[str, str, date], int]:
+def visible(desk: TaskHarness) -> dict[tuple[str, str, date], int]:
     """Return what readers see, by lane and day."""
     return {
         (orig, dest, day): count
@@ -37,7 +37,7 @@ def visible(desk: Desk) -> dict[tuple[str, str, date], int]:
     }
 
 
-def test_a_committed_batch_is_visible_whole_and_exact(desk: Desk) -> None:
+def test_a_committed_batch_is_visible_whole_and_exact(desk: TaskHarness) -> None:
     """After the commit prices and rates hold every row, and every rate between ports and regions is right."""
     committed(desk, csv(PRICES))
     stored = desk.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
@@ -50,7 +50,7 @@ def test_a_committed_batch_is_visible_whole_and_exact(desk: Desk) -> None:
     }
 
 
-def test_nothing_is_visible_before_the_commit(desk: Desk) -> None:
+def test_nothing_is_visible_before_the_commit(desk: TaskHarness) -> None:
     """A batch that is validated and loaded changes nothing for a reader, until it is committed."""
     batch = desk.send(csv(PRICES))
     version = "SELECT version FROM data_version"
@@ -65,7 +65,7 @@ def test_nothing_is_visible_before_the_commit(desk: Desk) -> None:
     assert desk.database.one(version) == before + 1
 
 
-def test_every_task_may_run_again(desk: Desk) -> None:
+def test_every_task_may_run_again(desk: TaskHarness) -> None:
     """A task that is done answers the same when it runs again, and doubles nothing."""
     batch = desk.send(csv(PRICES))
     assert [desk.run(validate, batch).outcome for _ in range(2)] == ["accepted", "accepted"]
@@ -76,7 +76,7 @@ def test_every_task_may_run_again(desk: Desk) -> None:
     assert sum(visible(desk).values()) == sum(count for count, _ in daily(PRICES, reference.builtin()).values())
 
 
-def test_a_refused_batch_leaves_nothing_but_its_row(desk: Desk) -> None:
+def test_a_refused_batch_leaves_nothing_but_its_row(desk: TaskHarness) -> None:
     """One bad line refuses the file, with its line, column, value and reason; no table, rate or price is left."""
     before = desk.database.snapshot()
     data = csv(PRICES).replace(b"\n", b"\n\n", 1).replace(b",2021-01-2", b",2021-13-2", 1)
@@ -98,7 +98,7 @@ def test_a_refused_batch_leaves_nothing_but_its_row(desk: Desk) -> None:
             desk.run(task, batch)
 
 
-def test_the_same_bytes_again_are_a_duplicate_and_change_nothing(desk: Desk) -> None:
+def test_the_same_bytes_again_are_a_duplicate_and_change_nothing(desk: TaskHarness) -> None:
     """A second delivery, under any name, ends as a duplicate of the first."""
     first = committed(desk, csv(PRICES))
     before = desk.database.snapshot()
@@ -109,14 +109,14 @@ def test_the_same_bytes_again_are_a_duplicate_and_change_nothing(desk: Desk) -> 
     assert desk.database.snapshot() == before
 
 
-def test_the_same_bytes_by_force_are_another_batch(desk: Desk) -> None:
+def test_the_same_bytes_by_force_are_another_batch(desk: TaskHarness) -> None:
     """A batch that carries the metadata of force is loaded although its bytes are there."""
     committed(desk, csv(PRICES))
     committed(desk, csv(PRICES), force=True)
     assert desk.database.one("SELECT count(*) FROM committed_prices") == 6000
 
 
-def test_two_deliveries_at_the_same_moment_commit_once(desk: Desk) -> None:
+def test_two_deliveries_at_the_same_moment_commit_once(desk: TaskHarness) -> None:
     """Both are loaded before either commits; one commit wins, the other ends as a duplicate and leaves nothing."""
     batches = [desk.send(csv(PRICES), key=f"incoming/{name}.csv") for name in "ab"]
     for batch in batches:
@@ -138,7 +138,7 @@ def test_two_deliveries_at_the_same_moment_commit_once(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("after", [(), (validate,), (validate, load)], ids=["nothing", "validate", "load"])
-def test_discard_leaves_nothing_whatever_was_done(desk: Desk, after: tuple) -> None:
+def test_discard_leaves_nothing_whatever_was_done(desk: TaskHarness, after: tuple) -> None:
     """After a discard the ledger says failed, nothing else is left, and no late task can go on."""
     before = desk.database.snapshot()
     batch = desk.send(csv(PRICES))
@@ -153,7 +153,7 @@ def test_discard_leaves_nothing_whatever_was_done(desk: Desk, after: tuple) -> N
     assert desk.database.snapshot() == before
 
 
-def test_discard_never_undoes_a_commit(desk: Desk) -> None:
+def test_discard_never_undoes_a_commit(desk: TaskHarness) -> None:
     """A commit whose answer was lost stands: discard finds it, says so, and touches nothing."""
     batch = committed(desk, csv(PRICES))
     before = desk.database.snapshot()
@@ -161,7 +161,7 @@ def test_discard_never_undoes_a_commit(desk: Desk) -> None:
     assert desk.database.snapshot() == before
 
 
-def test_after_a_failure_the_same_file_commits(desk: Desk) -> None:
+def test_after_a_failure_the_same_file_commits(desk: TaskHarness) -> None:
     """The bytes of a batch that was discarded are no duplicate."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -171,7 +171,7 @@ def test_after_a_failure_the_same_file_commits(desk: Desk) -> None:
     assert desk.database.one("SELECT count(*) FROM committed_prices") == 3000
 
 
-def test_commit_refuses_a_batch_that_was_not_loaded(desk: Desk) -> None:
+def test_commit_refuses_a_batch_that_was_not_loaded(desk: TaskHarness) -> None:
     """Rows that were validated but are not staged are never taken for an empty batch."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -182,7 +182,7 @@ def test_commit_refuses_a_batch_that_was_not_loaded(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("other", [rows(3000, seed=2), [*PRICES[1:], PRICES[0]]], ids=["other size", "other order"])
-def test_load_refuses_bytes_that_were_not_validated(desk: Desk, other: list) -> None:
+def test_load_refuses_bytes_that_were_not_validated(desk: TaskHarness, other: list) -> None:
     """When the digest is another, nothing of the copy stays."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -193,7 +193,7 @@ def test_load_refuses_bytes_that_were_not_validated(desk: Desk, other: list) -> 
     assert desk.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_load_refuses_rates_that_were_not_counted(desk: Desk) -> None:
+def test_load_refuses_rates_that_were_not_counted(desk: TaskHarness) -> None:
     """Rates that changed in the bucket are refused, and nothing of the copy stays."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -203,7 +203,7 @@ def test_load_refuses_rates_that_were_not_counted(desk: Desk) -> None:
     assert desk.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_a_version_that_is_gone_is_told_in_words(desk18: Desk) -> None:
+def test_a_version_that_is_gone_is_told_in_words(desk18: TaskHarness) -> None:
     """An object whose version was deleted is no passing fault."""
     batch = desk18.send(csv(PRICES))
     desk18.aws("s3").delete_object(Bucket=batch.bucket, Key=batch.key, VersionId=batch.version)
@@ -212,7 +212,7 @@ def test_a_version_that_is_gone_is_told_in_words(desk18: Desk) -> None:
 
 
 @pytest.mark.parametrize("moved", ["before the load", "after the load"])
-def test_regions_that_move_under_a_batch_are_counted_right(desk: Desk, moved: str) -> None:
+def test_regions_that_move_under_a_batch_are_counted_right(desk: TaskHarness, moved: str) -> None:
     """A port that moves between validation and commit takes the batch's prices to its new region."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -232,7 +232,7 @@ def test_regions_that_move_under_a_batch_are_counted_right(desk: Desk, moved: st
     assert visible(desk) == {key: count for key, (count, _) in daily(PRICES, merged).items()}
 
 
-def test_both_ways_to_count_regions_agree(desk: Desk) -> None:
+def test_both_ways_to_count_regions_agree(desk: TaskHarness) -> None:
     """What validation adds up and what the database adds up are the same rows."""
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
@@ -246,7 +246,7 @@ def test_both_ways_to_count_regions_agree(desk: Desk) -> None:
     assert desk.database.ask(every) == counted
 
 
-def test_crlf_bom_quotes_and_order_load_the_same_rows(desk: Desk) -> None:
+def test_crlf_bom_quotes_and_order_load_the_same_rows(desk: TaskHarness) -> None:
     """A file as spreadsheets write it is validated and copied with the same values."""
     text = "\ufeff" + "price,day,dest_code,orig_code\r\n"
     text += "".join(f'"{price}",{day},"{dest}",{orig}\r\n' for orig, dest, day, price in PRICES)

@@ -20,7 +20,7 @@ from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.merge_partitions import GROUP_TABLES, Table, groups, merges
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.loader.conftest import Desk
+from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 from tests.loader.test_undo_and_compact import committed, counts, expected, run, tables
 
@@ -42,14 +42,14 @@ $$
 """
 
 
-def many_tables(desk: Desk, count: int, at_once: int = 150) -> None:
+def many_tables(desk: TaskHarness, count: int, at_once: int = 150) -> None:
     """Make as many committed batches with a table each, of one price; some in a transaction, for their locks."""
     for _ in range(count // at_once):
         desk.database.ask(MANY.format(count=at_once).replace("i::text", "gen_random_uuid()::text"))
 
 
 @pytest.mark.parametrize("analysed", [False, True], ids=["no-statistics", "analysed"])
-def test_tables_are_merged_whatever_is_known_of_the_catalogues(desk: Desk, analysed: bool) -> None:
+def test_tables_are_merged_whatever_is_known_of_the_catalogues(desk: TaskHarness, analysed: bool) -> None:
     """With catalogues that were analysed, as in any database that lives, and with none, few tables are left."""
     many_tables(desk, 150)
     if analysed:
@@ -68,7 +68,7 @@ def test_groups_are_bounded_by_rows_and_by_tables() -> None:
     assert [[table.first for table in group] for group in groups(mixed, 100)] == [[1, 2, 3], [4, 5]]
 
 
-def test_a_piece_that_fails_stops_no_other(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_that_fails_stops_no_other(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other lanes are merged, the run ends as a defect that names the piece, and the backlog is a metric."""
     committed(desk18, rows(500, seed=1), "a")
     monkeypatch.setattr(compacting, "LANES", 20)
@@ -95,7 +95,9 @@ def test_a_piece_that_fails_stops_no_other(desk18: Desk, monkeypatch: pytest.Mon
     assert counts(desk18) == before
 
 
-def test_a_lock_is_tried_again_and_then_left_to_the_next_run(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
+    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Lanes that somebody holds are left, the others are merged, and the run ends well."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("ratesflow.loader.runtime.upkeep.PAUSE_SECONDS", 0)
@@ -108,7 +110,7 @@ def test_a_lock_is_tried_again_and_then_left_to_the_next_run(desk18: Desk, monke
     assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
 
 
-def test_two_that_drop_the_same_batch_both_succeed(desk: Desk) -> None:
+def test_two_that_drop_the_same_batch_both_succeed(desk: TaskHarness) -> None:
     """A discard beside gc, or two gc: whichever comes second finds nothing left to do."""
     batch = committed(desk, rows(100))
     number = desk.database.one("SELECT batch_no FROM batches")
@@ -124,7 +126,7 @@ def test_two_that_drop_the_same_batch_both_succeed(desk: Desk) -> None:
     assert tables(desk) == []
 
 
-def test_a_drop_beside_a_merge_of_its_table_succeeds(desk: Desk) -> None:
+def test_a_drop_beside_a_merge_of_its_table_succeeds(desk: TaskHarness) -> None:
     """An undone batch whose table is merged with others meanwhile is dropped from the merged one."""
     batches = [committed(desk, rows(100, seed=number), str(number)) for number in range(3)]
     run(desk, undo, batches[1].batch_id)
@@ -140,7 +142,7 @@ def test_a_drop_beside_a_merge_of_its_table_succeeds(desk: Desk) -> None:
     assert desk.database.one("SELECT count(*) FROM prices") == 200
 
 
-def test_two_of_each_at_once_do_all_of_it_once(desk18: Desk) -> None:
+def test_two_of_each_at_once_do_all_of_it_once(desk18: TaskHarness) -> None:
     """Two gc and two compactions side by side end well, and leave what one of each would."""
     batches = [committed(desk18, rows(300, seed=number), str(number)) for number in range(6)]
     for batch in batches[::2]:
@@ -161,7 +163,7 @@ def test_two_of_each_at_once_do_all_of_it_once(desk18: Desk) -> None:
     assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
 
 
-def test_what_gc_reads_does_not_grow_with_the_prices(desk18: Desk) -> None:
+def test_what_gc_reads_does_not_grow_with_the_prices(desk18: TaskHarness) -> None:
     """After undos whose prices were dropped, gc opens no table of prices at all."""
     undone = committed(desk18, rows(100, seed=99), "undone")
     many_tables(desk18, 150)
@@ -174,7 +176,7 @@ def test_what_gc_reads_does_not_grow_with_the_prices(desk18: Desk) -> None:
     assert desk18.database.one(scans) == before
 
 
-def test_hidden_rates_of_an_undo_that_died_are_dropped(desk18: Desk) -> None:
+def test_hidden_rates_of_an_undo_that_died_are_dropped(desk18: TaskHarness) -> None:
     """The negative of an undo that was killed before its end is dropped by gc; the batch stays as it was."""
     batch = committed(desk18, rows(100))
     with pytest.MonkeyPatch.context() as patch:
@@ -188,7 +190,7 @@ def test_hidden_rates_of_an_undo_that_died_are_dropped(desk18: Desk) -> None:
     assert run(desk18, undo, batch.batch_id).outcome == "undone"
 
 
-def test_counts_beyond_two_thousand_million_are_merged(desk: Desk) -> None:
+def test_counts_beyond_two_thousand_million_are_merged(desk: TaskHarness) -> None:
     """A lane and day takes more prices than a number of 32 bits holds, through commit, compaction and reading."""
     lots = 1_200_000_000
     for number in (101, 102):
@@ -199,7 +201,7 @@ def test_counts_beyond_two_thousand_million_are_merged(desk: Desk) -> None:
             lots,
             lots * 2_000_000_000,
         )
-        desk.database.ask("INSERT INTO open_batches VALUES (%s, 1)", number)
+        desk.database.ask("INSERT INTO visible_batches VALUES (%s, 1)", number)
     run(desk, compact)
     assert desk.database.ask("SELECT DISTINCT batch_no, counts[1], sums[1] FROM rates") == [
         (0, 2 * lots, 4 * lots * 10**9)
@@ -207,7 +209,7 @@ def test_counts_beyond_two_thousand_million_are_merged(desk: Desk) -> None:
     assert desk.database.one("SELECT DISTINCT price FROM daily_rates") == 2_000_000_000
 
 
-def test_the_changes_of_long_ago_are_forgotten(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changes_of_long_ago_are_forgotten(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the last data versions changed is kept, and no more."""
     monkeypatch.setattr(compacting, "KEPT_CHANGES", 2)
     for number in range(4):
@@ -217,7 +219,9 @@ def test_the_changes_of_long_ago_are_forgotten(desk18: Desk, monkeypatch: pytest
     assert desk18.database.ask("SELECT version FROM changes ORDER BY 1") == [(version - 1,), (version,)]
 
 
-def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_merging_gives_up_when_readers_of_prices_do_not_end(
+    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A query over the prices that lasts holds up the merge, and the merge holds up no load."""
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
     many_tables(desk18, 150)
@@ -230,7 +234,7 @@ def test_merging_gives_up_when_readers_of_prices_do_not_end(desk18: Desk, monkey
         committed(desk18, rows(50))
 
 
-def test_who_reads_prices_holds_up_no_outcome(desk18: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_prices_holds_up_no_outcome(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
     monkeypatch.setattr("ratesflow.loader.tasks.discard.DROP_SECONDS", 0.3)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.1)

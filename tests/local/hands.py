@@ -78,7 +78,7 @@ def slow_motion(stack: Stack, batch: str, runs: float = 0.1, rests: float = 0.3)
         thread.join()
 
 
-class Hand(threading.Thread):
+class Signaller(threading.Thread):
     """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most."""
 
     def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
@@ -89,7 +89,7 @@ class Hand(threading.Thread):
         self._others: set[int] = set()
         self._end = threading.Event()
 
-    def __enter__(self) -> "Hand":
+    def __enter__(self) -> "Signaller":
         self.start()
         return self
 
@@ -168,7 +168,7 @@ def left(stack: Stack, name: str) -> list[Any]:
     ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", name)
     table = stack.ask("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
     rates = stack.ask("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
-    opened = stack.ask("SELECT 1 FROM open_batches WHERE batch_no = %s", number)
+    opened = stack.ask("SELECT 1 FROM visible_batches WHERE batch_no = %s", number)
     running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(stack, task, name)]
     return [*table, *rates, *opened, *running]
 

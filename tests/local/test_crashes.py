@@ -11,7 +11,7 @@ import psutil
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, ended, left, send, start, state, wait_for
+from tests.local.hands import Signaller, ended, left, send, start, state, wait_for
 
 
 def kill(stack: Stack) -> None:
@@ -39,13 +39,13 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
     stack.up()
     before = send(stack, tmp_path, csv(rows(150, seed=30)), "before")
     first = ended(stack, before)
-    with Hand(stack, "validate", "stopped-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "validate", "stopped-", signal.SIGSTOP) as hand:
         stopped = send(stack, tmp_path, csv(rows(150, seed=31)), "stopped")
         wait_for(lambda: hand.hit)
         stack.run("stop", stopped)
     # One shard alone, or two of them take both places before the redo has come to its commit.
-    one_load = Hand(stack, "load", "shards", signal.SIGSTOP, times=1)
-    with Hand(stack, "commit", "stopped-", signal.SIGSTOP) as commits, one_load as loads:
+    one_load = Signaller(stack, "load", "shards", signal.SIGSTOP, times=1)
+    with Signaller(stack, "commit", "stopped-", signal.SIGSTOP) as commits, one_load as loads:
         redone = stack.run("redo", stopped).stdout.strip()
         shards = start(stack, csv(rows(900, seed=32)), "shards", 3)
         wait_for(lambda: commits.hit and loads.hit)
@@ -94,7 +94,7 @@ def _is_remembered(stack: Stack, first: dict[str, Any], stopped: str, redone: st
 def test_down_in_the_middle_of_a_batch_loses_nothing(own_stack: Stack, tmp_path: Path) -> None:
     """A stack that is put down while a batch loads goes on with it when it is up again."""
     own_stack.up()
-    with Hand(own_stack, "load", "paused-", signal.SIGSTOP) as hand:
+    with Signaller(own_stack, "load", "paused-", signal.SIGSTOP) as hand:
         name = send(own_stack, tmp_path, csv(rows(150, seed=36)), "paused")
         wait_for(lambda: hand.hit)
         own_stack.run("down")

@@ -10,7 +10,7 @@ import psutil
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, send, signal_to, state, tasks_of, wait_for
+from tests.local.hands import Mailbox, Signaller, ended, send, signal_to, state, tasks_of, wait_for
 from tests.local.test_schemas import check
 
 
@@ -29,11 +29,11 @@ def visible(stack: Stack, name: str) -> int:
 
 def test_a_zombie_beside_its_retry_does_no_harm(stack: Stack, tmp_path: Path) -> None:
     """An attempt that stands still in the middle of its load, awake again after the commit, changes nothing."""
-    with Hand(stack, "load", "zombie-", signal.SIGSTOP, times=1) as hand:
+    with Signaller(stack, "load", "zombie-", signal.SIGSTOP, times=1) as hand:
         name = send(stack, tmp_path, csv(rows(400, seed=870)), "zombie")
         wait_for(lambda: hand.hit)
     (load,) = tasks_of(stack, "load", "zombie-")
-    zombie = twin(load, RATESFLOW_FAULT="wait:10")
+    zombie = twin(load, RATESFLOW_FAULT_INJECTION="wait:10")
     try:
         wait_for(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_STOPPED)
         load.send_signal(signal.SIGCONT)
@@ -51,7 +51,7 @@ def test_a_zombie_beside_its_retry_does_no_harm(stack: Stack, tmp_path: Path) ->
 
 def unheard_commit(stack: Stack, tmp_path: Path, name: str, seed: int) -> str:
     """Send a batch and commit it beside its own job, which stands still before it has done anything; return its id."""
-    with Hand(stack, "commit", f"{name}-", signal.SIGSTOP, times=1) as hand:
+    with Signaller(stack, "commit", f"{name}-", signal.SIGSTOP, times=1) as hand:
         batch = send(stack, tmp_path, csv(rows(400, seed=seed)), name)
         wait_for(lambda: hand.hit)
     (commit,) = tasks_of(stack, "commit", f"{name}-")
@@ -71,7 +71,7 @@ def test_a_commit_that_nobody_heard_is_a_commit(stack: Stack, tmp_path: Path) ->
     """The batch is committed but every attempt of the job dies: the ledger has the last word, and it succeeds."""
     mailbox = Mailbox(stack)
     name = unheard_commit(stack, tmp_path, "unheard", 871)
-    with Hand(stack, "commit", "unheard-", signal.SIGKILL) as hand:
+    with Signaller(stack, "commit", "unheard-", signal.SIGKILL) as hand:
         execution = ended(stack, name)
     assert len(hand.hit) == 3
     assert execution["status"] == "SUCCEEDED"

@@ -13,7 +13,7 @@ import pytest
 
 from tests.loader.samples import csv, daily, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, ended, signal_to, tasks_of, wait_for
+from tests.local.hands import Signaller, ended, signal_to, tasks_of, wait_for
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -85,7 +85,7 @@ def test_files_of_one_name_are_refused_before_anything_is_sent(stack: Stack, tmp
 def test_waiting_no_longer_is_no_failure(stack: Stack, tmp_path: Path) -> None:
     """A batch that is not over by the timeout exits 75 with how to look again; it then commits."""
     path = write(tmp_path / "patience.csv", csv(rows(20, seed=19)))
-    with Hand(stack, "load", "patience-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "patience-", signal.SIGSTOP) as hand:
         done = stack.run("ingest", str(path), "--timeout", "0.2", code=75)
         assert "and goes on. Look again with: ratesflow show --follow patience-" in done.stdout
         wait_for(lambda: hand.hit)
@@ -200,7 +200,7 @@ def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp
     path = write(tmp_path / "killed-always.csv", csv(rows(100_000, seed=17, lanes=200)))
     before = stack.ask("SELECT version FROM data_version")
     query = "SELECT batch_id, batch_no, message FROM batches WHERE key LIKE '%%killed-always.csv' AND state = 'failed'"
-    with Hand(stack, "load", "killed-always-", signal.SIGKILL):
+    with Signaller(stack, "load", "killed-always-", signal.SIGKILL):
         stack.run("ingest", str(path), "--no-wait")
         ((batch_id, number, message),) = wait_for(lambda: stack.ask(query))
     assert "load failed after 3 attempts with exit code 137" in message

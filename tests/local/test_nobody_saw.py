@@ -14,7 +14,7 @@ from ratesflow.local.aws.settings import default_slots
 from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, left, own_role, send, start, state, wait_for
+from tests.local.hands import Mailbox, Signaller, ended, left, own_role, send, start, state, wait_for
 from tests.local.test_main_job import aws
 
 
@@ -78,7 +78,7 @@ def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> N
     role = own_role(stack)
     hurried = json.dumps(definition | {"TimeoutSeconds": 5})
     arn = states.create_state_machine(name="hurried", definition=hurried, roleArn=role)["stateMachineArn"]
-    with Hand(stack, "validate", "out-of-time", signal.SIGSTOP):
+    with Signaller(stack, "validate", "out-of-time", signal.SIGSTOP):
         name = start(stack, csv(rows(100, seed=861)), "out-of-time", 1, arn)
         assert ended(stack, name, machine="hurried")["status"] == "TIMED_OUT"
     stack.run("gc")
@@ -150,7 +150,7 @@ def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: 
     events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
     assert "0 lost objects started" in stack.run("gc").stdout
     (usual,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1:]
-    _register(batch, usual, {"RATESFLOW_LOST_MINUTES": "0"})
+    _register(batch, usual, {"RATESFLOW_RETRIGGER_AFTER_MINUTES": "0"})
     try:
         assert "1 lost objects started" in stack.run("gc").stdout
         assert ended(stack, name)["status"] == "SUCCEEDED"

@@ -12,7 +12,7 @@ import pytest
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, left, send, signal_to, start, state, tasks_of, wait_for
+from tests.local.hands import Mailbox, Signaller, ended, left, send, signal_to, start, state, tasks_of, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_a_file_that_must_be_restored_first(stack: Stack, mailbox: Mailbox) -> N
 @pytest.mark.parametrize("task", ["validate", "load", "commit"])
 def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, tmp_path: Path, task: str) -> None:
     """The execution fails with the step and the exit code in words; nothing is left, and one notification says so."""
-    with Hand(stack, task, f"kill-{task}-", signal.SIGKILL) as hand:
+    with Signaller(stack, task, f"kill-{task}-", signal.SIGKILL) as hand:
         name = send(stack, tmp_path, csv(rows(500, seed=801)), f"kill-{task}")
         execution = ended(stack, name)
     assert len(hand.hit) == 3
@@ -82,7 +82,10 @@ def test_the_same_prices_in_another_wrapping_are_said_everywhere(
 
 def test_a_discard_that_fails_is_left_to_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """When even discard is killed the execution says so; gc then closes the batch, drops all of it and notifies."""
-    with Hand(stack, "load", "no-discard-", signal.SIGKILL), Hand(stack, "discard", "no-discard-", signal.SIGKILL):
+    with (
+        Signaller(stack, "load", "no-discard-", signal.SIGKILL),
+        Signaller(stack, "discard", "no-discard-", signal.SIGKILL),
+    ):
         name = send(stack, tmp_path, csv(rows(500, seed=802)), "no-discard")
         execution = ended(stack, name)
     assert execution["status"] == "FAILED"
@@ -114,7 +117,7 @@ def test_a_passing_fault_is_tried_again(stack: Stack, mailbox: Mailbox, tmp_path
 
 def test_stop_discards_and_notifies_once(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """`ratesflow stop` ends an execution in the middle of a load; the batch is closed, and nothing of it is left."""
-    with Hand(stack, "load", "halted-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "halted-", signal.SIGSTOP) as hand:
         name = send(stack, tmp_path, csv(rows(500, seed=804)), "halted")
         wait_for(lambda: hand.hit)
         stack.run("stop", name)
@@ -129,7 +132,7 @@ def test_stop_discards_and_notifies_once(stack: Stack, mailbox: Mailbox, tmp_pat
 
 def test_an_execution_that_others_stopped_is_closed_by_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """After StopExecution with words of its own the ledger says open until gc runs, which repeats the words."""
-    with Hand(stack, "commit", "abandoned-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "commit", "abandoned-", signal.SIGSTOP) as hand:
         name = send(stack, tmp_path, csv(rows(500, seed=805)), "abandoned")
         wait_for(lambda: hand.hit)
         arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
@@ -145,7 +148,7 @@ def test_an_execution_that_others_stopped_is_closed_by_gc(stack: Stack, mailbox:
 def test_two_that_load_the_same_bytes_commit_once(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
     """Both are validated and loaded before either commits: one is committed, the other a duplicate, by its commit."""
     data = csv(rows(700, seed=806))
-    with Hand(stack, "load", "twin-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "twin-", signal.SIGSTOP) as hand:
         names = [send(stack, tmp_path, data, f"twin-{letter}") for letter in "ab"]
         wait_for(lambda: len(hand.hit) == 2)
     signal_to(tasks_of(stack, "load", "twin-"), signal.SIGCONT)
@@ -208,7 +211,7 @@ def test_an_array_whose_child_is_killed_once_commits_every_row_once(
     """Of 2, 4 and 16 children one is killed and tried again; digest, rows and report are those of the whole file."""
     name = f"array-{shards}"
     data = BIG if shards == 2 else csv(rows(5000, seed=810 + shards))
-    with Hand(stack, "load", name, signal.SIGKILL, times=1) as hand:
+    with Signaller(stack, "load", name, signal.SIGKILL, times=1) as hand:
         start(stack, data, name, shards)
         execution = ended(stack, name)
     assert len(hand.hit) == 1
@@ -223,7 +226,7 @@ def test_an_array_whose_child_is_killed_once_commits_every_row_once(
 def test_an_array_whose_child_fails_is_discarded(stack: Stack, mailbox: Mailbox) -> None:
     """One child that refuses its work fails the batch cleanly, at once, and the cause names the shard and why."""
     name = "array-fails"
-    with Hand(stack, "load", name, signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", name, signal.SIGSTOP) as hand:
         start(stack, csv(rows(5000, seed=820)), name, 4)
         wait_for(lambda: hand.hit)
         bucket = stack.environment["RATESFLOW_BUCKET"]
@@ -247,7 +250,7 @@ def _awake(stack: Stack, name: str) -> bool:
 def test_a_late_child_does_no_harm(stack: Stack) -> None:
     """A child that stood still while its execution was stopped and discarded wakes up, and changes nothing."""
     name = "array-late"
-    with Hand(stack, "load", name, signal.SIGSTOP, times=1) as hand:
+    with Signaller(stack, "load", name, signal.SIGSTOP, times=1) as hand:
         start(stack, csv(rows(5000, seed=821)), name, 2)
         wait_for(lambda: hand.hit)
         arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]

@@ -8,7 +8,7 @@ import pytest
 
 from ratesflow.local import startup, supervisor
 from ratesflow.local.processes import StackError
-from ratesflow.local.state_directory import Home
+from ratesflow.local.state_directory import StateDirectory
 from ratesflow.local.supervisor import Ports, Stack
 
 BUSY = "import sys, time, pathlib\nend = time.time() + 4\nwhile time.time() < end: pass\n"
@@ -20,7 +20,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack that has started nothing, and gives up what is quiet for a second and a half."""
     monkeypatch.setattr(startup, "QUIET_SECONDS", 1.5)
     monkeypatch.setattr(supervisor, "START_SECONDS", 1.5, raising=False)
-    home = Home(tmp_path)
+    home = StateDirectory(tmp_path)
     home.prepare()
     return Stack(home, Ports())
 

@@ -17,7 +17,7 @@ from ratesflow.database.migrate import migrate
 from ratesflow.local.postgres import server as postgres
 from ratesflow.local.postgres.rds_master import MASTER
 from ratesflow.local.processes import free_port
-from ratesflow.local.state_directory import Home
+from ratesflow.local.state_directory import StateDirectory
 from ratesflow.local.supervisor import DATABASE, LOGINS, Ports, Stack
 from tests.fix_database import run_alone
 from tests.local.hands import wait_for
@@ -68,7 +68,7 @@ def test_a_killed_server_that_nobody_reaps_is_followed_by_another(data: Path, mo
 def test_data_from_before_the_master_is_taken_over(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stack whose superuser made everything goes on with its batches, migrations and logins; from then on its
     master does it."""
-    home = Home(data.parent / "home")
+    home = StateDirectory(data.parent / "home")
     home.prepare()
     password = home.password(postgres.SUPERUSER)
     with monkeypatch.context() as before:

@@ -12,7 +12,19 @@ from ratesflow.workflow.placeholders import definition_text
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
+from tests.local.hands import (
+    Mailbox,
+    Signaller,
+    databases,
+    ended,
+    left,
+    own_role,
+    revisions,
+    send,
+    start,
+    state,
+    wait_for,
+)
 
 
 def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
@@ -23,7 +35,7 @@ def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path)
     new["States"]["Greet"] = {"Type": "Pass", "Next": after}
     endpoint, addresses = stack.environment["AWS_ENDPOINT_URL"], databases(stack)
     before = _version(states, alias)
-    with Hand(stack, "load", "released-a-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "released-a-", signal.SIGSTOP) as hand:
         first = send(stack, tmp_path, csv(rows(200, seed=905)), "released-a")
         wait_for(lambda: hand.hit)
         deploy(endpoint, addresses, json.dumps(new))

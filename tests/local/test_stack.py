@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from click.testing import CliRunner
 
-from ratesflow.local.state_directory import Home
+from ratesflow.local.state_directory import StateDirectory
 from ratesflow.workflow.cli import main
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
@@ -46,7 +46,7 @@ def test_up_after_kill_9_finds_everything(own_stack: Stack, tmp_path: Path) -> N
 
 def test_what_a_killed_stack_said_is_no_word_of_the_next(tmp_path: Path) -> None:
     """From the moment at which a stack holds its folder, what one that was killed left there is not read as its own."""
-    home = Home(tmp_path)
+    home = StateDirectory(tmp_path)
     home.write_environment({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"})
     lock = home.lock()
     assert lock is not None

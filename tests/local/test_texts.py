@@ -8,7 +8,7 @@ import pytest
 from ratesflow.loader.runtime.texts import plain
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, ended, start, state
+from tests.local.hands import Mailbox, Signaller, ended, start, state
 
 NASTY = (
     'it said: <?xml version="1.0"?>\n<Error><Code>X</Code><RequestId>1</RequestId></Error> \'one\' "two" {} {0} $.a '
@@ -31,7 +31,7 @@ def test_the_words_of_a_task_arrive(stack: Stack, mailbox: Mailbox, text: str) -
     stack.aws("s3").put_object(
         Bucket=stack.environment["RATESFLOW_BUCKET"], Key=key, Body=json.dumps({"message": text}).encode()
     )
-    with Hand(stack, "validate", name, signal.SIGKILL):
+    with Signaller(stack, "validate", name, signal.SIGKILL):
         start(stack, csv(rows(10, seed=870)), name, 1)
         execution = ended(stack, name)
     said = plain(text)

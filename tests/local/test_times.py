@@ -9,11 +9,23 @@ import pytest
 
 from ratesflow.local.deploy import deploy
 from ratesflow.workflow.definition import definition_json, ingestion_workflow
-from ratesflow.workflow.placeholders import fill_places
+from ratesflow.workflow.placeholders import substitute
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, Mailbox, databases, ended, left, own_role, revisions, send, start, state, wait_for
+from tests.local.hands import (
+    Mailbox,
+    Signaller,
+    databases,
+    ended,
+    left,
+    own_role,
+    revisions,
+    send,
+    start,
+    state,
+    wait_for,
+)
 
 
 @pytest.fixture
@@ -32,7 +44,7 @@ def impatient(stack: Stack) -> Iterator[Callable[[str], str]]:
             "Bucket": environment["RATESFLOW_BUCKET"],
             "Environment": "local",
         }
-        definition = fill_places(definition_json(ingestion_workflow(settings)), values)
+        definition = substitute(definition_json(ingestion_workflow(settings)), values)
         role = own_role(stack)
         arn = states.create_state_machine(name=f"impatient-{task}", definition=definition, roleArn=role)
         made.append(arn["stateMachineArn"])
@@ -73,7 +85,7 @@ def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[s
     """A load that stands still is ended when its state's time is over; the batch is discarded, and told once."""
     mailbox = Mailbox(stack)
     # A load of few rows could be over before it is caught.
-    with Hand(stack, "load", "run-time", signal.SIGSTOP):
+    with Signaller(stack, "load", "run-time", signal.SIGSTOP):
         name = start(stack, csv(rows(60_000, seed=902)), "run-time", 1, impatient("load"))
         execution = ended(stack, name, machine="impatient-load")
     assert execution["cause"].startswith("load did not end in time")
@@ -85,7 +97,7 @@ def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[s
 def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
     """A batch ends by the definition and the job definitions that it began with; the next one has the new ones."""
     states = stack.aws("stepfunctions")
-    with Hand(stack, "validate", "deployed-a-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "validate", "deployed-a-", signal.SIGSTOP) as hand:
         first = send(stack, tmp_path, csv(rows(200, seed=903)), "deployed-a")
         wait_for(lambda: hand.hit)
         deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))

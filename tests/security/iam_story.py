@@ -11,7 +11,7 @@ from ratesflow.local.scheduler import Schedule
 from ratesflow.workflow.client.environment import NEEDED, parameter_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.hands import Hand, ended, send, signal_to, start, tasks_of, wait_for
+from tests.local.hands import Signaller, ended, send, signal_to, start, tasks_of, wait_for
 
 BAD = b"DEHAM,CNSGH,2026-01-01,abc\n"
 
@@ -81,7 +81,7 @@ def _stop_and_take_away(stack: Stack, folder: Path) -> None:
     Of two more the file is taken away between validate and load.
     """
     s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
-    with Hand(stack, "load", "held", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "held", signal.SIGSTOP) as hand:
         mine = send(stack, folder, csv(rows(50, seed=955)), "held-mine")
         theirs = send(stack, folder, csv(rows(50, seed=956)), "held-theirs")
         wait_for(lambda: len(hand.hit) == 2)
@@ -111,7 +111,7 @@ def _lose_one(stack: Stack, folder: Path) -> None:
     events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
     usual = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1]
     container = usual["containerProperties"]
-    minutes = {"name": "RATESFLOW_LOST_MINUTES", "value": "0"}
+    minutes = {"name": "RATESFLOW_RETRIGGER_AFTER_MINUTES", "value": "0"}
     batch.register_job_definition(
         **{each: usual[each] for each in ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")},
         containerProperties=container | {"environment": [*container["environment"], minutes]},

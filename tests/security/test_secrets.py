@@ -14,7 +14,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Hand, ended, send, wait_for
+from tests.local.hands import Signaller, ended, send, wait_for
 
 # What holds the secrets, for its owner's eyes alone.
 PRIVATE = {"passwords.json", "environment.json"}
@@ -27,7 +27,7 @@ def busy(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Stack:
     names = [send(stack, folder, csv(rows(100, seed=930)), "secret-good")]
     ended(stack, names[0])
     names += [send(stack, folder, csv(rows(100, seed=930)), "secret-again"), send(stack, folder, b"x", "secret-bad")]
-    with Hand(stack, "load", "secret-dead", signal.SIGKILL):
+    with Signaller(stack, "load", "secret-dead", signal.SIGKILL):
         names.append(send(stack, folder, csv(rows(100, seed=931)), "secret-dead"))
         for name in names:
             ended(stack, name)

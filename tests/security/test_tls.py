@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ratesflow.api.postgres.pool import Connections, DatabaseAwayError
+from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
 from ratesflow.api.postgres.queries import session
 from ratesflow.database.connect import connect, database_url
 from tests.fix_database import PASSWORD, Database
@@ -75,7 +75,7 @@ class Authority:
         )
 
 
-class Front:
+class FastPath:
     """Listens on loopback, speaks TLS when asked to (or says that it has none), and passes on to a server."""
 
     def __init__(self, target: int, context: ssl.SSLContext | None) -> None:
@@ -128,12 +128,12 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], Front]]:
+def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], FastPath]]:
     """Makes fronts before the real server."""
-    made: list[Front] = []
+    made: list[FastPath] = []
 
-    def make(context: ssl.SSLContext | None) -> Front:
-        made.append(Front(database18.server.port, context))
+    def make(context: ssl.SSLContext | None) -> FastPath:
+        made.append(FastPath(database18.server.port, context))
         return made[-1]
 
     yield make
@@ -141,7 +141,7 @@ def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], Fr
         each.close()
 
 
-def address(database: Database, front: Front, authorities: Path, host: str = "localhost") -> str:
+def address(database: Database, front: FastPath, authorities: Path, host: str = "localhost") -> str:
     """Return the address that the product makes of a secret and of its settings."""
     secret = {"username": "loader", "password": PASSWORD, "host": "ignored.example", "port": front.port}
     return database_url(
@@ -154,7 +154,7 @@ def address(database: Database, front: Front, authorities: Path, host: str = "lo
 
 
 def test_a_server_of_the_right_name_is_spoken_to(
-    database18: Database, front: Callable[[ssl.SSLContext | None], Front], authority: Authority
+    database18: Database, front: Callable[[ssl.SSLContext | None], FastPath], authority: Authority
 ) -> None:
     """With a certificate of the trusted authority for its name, tasks and API connect, over TLS."""
     server = front(authority.issue("localhost"))
@@ -164,7 +164,7 @@ def test_a_server_of_the_right_name_is_spoken_to(
     assert connection.info.ssl_in_use
     assert connection.info.ssl_attribute("protocol") in ("TLSv1.2", "TLSv1.3")
     connection.close()
-    pool = Connections(url.replace("loader:", "api:"), session(5))
+    pool = ConnectionPool(url.replace("loader:", "api:"), session(5))
     assert pool.fetch("SELECT 1", seconds=5)
     pool.close()
     assert server.connections >= 2
@@ -176,7 +176,7 @@ def test_a_server_of_the_right_name_is_spoken_to(
 )
 def test_a_wrong_name_is_refused(
     database18: Database,
-    front: Callable[[ssl.SSLContext | None], Front],
+    front: Callable[[ssl.SSLContext | None], FastPath],
     authority: Authority,
     host: str,
     certified: str,
@@ -185,14 +185,14 @@ def test_a_wrong_name_is_refused(
     url = address(database18, front(authority.issue(certified)), authority.file, host)
     with pytest.raises(psycopg2.OperationalError, match="does not match host name"):
         connect(url, "ratesflow-test")
-    pool = Connections(url, session(5))
-    with pytest.raises(DatabaseAwayError):
+    pool = ConnectionPool(url, session(5))
+    with pytest.raises(DatabaseUnavailableError):
         pool.fetch("SELECT 1", seconds=5)
     pool.close()
 
 
 def test_another_authority_an_old_certificate_and_no_tls_are_refused(
-    database18: Database, front: Callable[[ssl.SSLContext | None], Front], authority: Authority, tmp_path: Path
+    database18: Database, front: Callable[[ssl.SSLContext | None], FastPath], authority: Authority, tmp_path: Path
 ) -> None:
     """Nothing is sent to a server that cannot prove who it is."""
     stranger = Authority(tmp_path, "stranger")

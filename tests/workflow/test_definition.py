@@ -12,7 +12,7 @@ import pytest
 from state_parameters import wrong_parameters
 
 from ratesflow.workflow.job_definitions import ATTEMPTS, BATCH_TASKS, JobSettings, job_definitions
-from ratesflow.workflow.placeholders import DEFINITION_FILE, definition_text, fill_places, places
+from ratesflow.workflow.placeholders import DEFINITION_FILE, definition_text, places, substitute
 from ratesflow.workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
 from ratesflow.workflow.trigger import execution_name
 
@@ -212,13 +212,13 @@ def test_places_are_filled():
     """Every place is filled, and a value that is missing or unknown is named."""
     text = definition_text()
     assert places(text) == PLACES
-    filled = fill_places(text, {name: f"value-of-{name}" for name in PLACES})
+    filled = substitute(text, {name: f"value-of-{name}" for name in PLACES})
     assert places(filled) == set()
     assert json.loads(filled)["States"]["Load"]["Parameters"]["JobQueue"] == "value-of-JobQueue"
     with pytest.raises(ValueError, match="TopicArn"):
-        fill_places(text, dict.fromkeys(PLACES - {"TopicArn"}, "x"))
+        substitute(text, dict.fromkeys(PLACES - {"TopicArn"}, "x"))
     with pytest.raises(ValueError, match="Colour"):
-        fill_places(text, dict.fromkeys(PLACES | {"Colour"}, "x"))
+        substitute(text, dict.fromkeys(PLACES | {"Colour"}, "x"))
 
 
 def test_another_team_adds_a_step():

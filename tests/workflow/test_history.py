@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 
-from ratesflow.workflow.client.history import answer_of, failure_in_words, steps_of, story_of
+from ratesflow.workflow.client.history import answer_of, failure_in_words, steps_of, summarize
 
 BEGAN = datetime(2021, 2, 1, 12, tzinfo=UTC)
 DOCUMENT = {"schema": "ratesflow.result/1", "outcome": "accepted", "rows": 50_000, "rejected_rows": 0}
@@ -100,7 +100,7 @@ def test_story_leaves_out_what_only_reads_and_chooses():
         ("TaskStateEntered", {"name": "NotifyFailed"}),
         ("TaskStateExited", {"name": "NotifyFailed"}),
     ]
-    told = [(line.name, line.status, line.text[:22]) for line in story_of(steps_of(history(*events)))]
+    told = [(line.name, line.status, line.text[:22]) for line in summarize(steps_of(history(*events)))]
     assert told == [
         ("validate", "done", "accepted, 50,000 rows"),
         ("load", "failed", "The job load-x failed:"),
@@ -111,9 +111,9 @@ def test_story_leaves_out_what_only_reads_and_chooses():
 def test_task_is_running_until_its_result_is_read():
     """A task counts as running until its document has been read, so that it is told once and whole."""
     for length in range(3, len(VALIDATED)):
-        (line,) = story_of(steps_of(history(*VALIDATED[:length])))
+        (line,) = summarize(steps_of(history(*VALIDATED[:length])))
         assert line.status == "running"
-    assert [line.status for line in story_of(steps_of(history(*VALIDATED)))] == ["done"]
+    assert [line.status for line in summarize(steps_of(history(*VALIDATED)))] == ["done"]
 
 
 def test_answer_of_a_failed_execution_is_what_fail_was_given():

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ratesflow.workflow.cli import graph, ingest, ledger, rates, sample, stack, watch
-from ratesflow.workflow.cli.context import FAILED, GOES_ON, NO_STACK, Where
+from ratesflow.workflow.cli.context import FAILED, GOES_ON, NO_STACK, CliContext
 
 UNREACHABLE = ("EndpointConnectionError", "ConnectionClosedError", "ConnectTimeoutError", "ReadTimeoutError")
 CREDENTIALS = (
@@ -27,7 +27,7 @@ WORDS = (
 )
 
 
-class ToldError(click.ClickException):
+class CliError(click.ClickException):
     """A failure told in a sentence, with the exit code of its kind."""
 
     def __init__(self, text: str, exit_code: int) -> None:
@@ -55,22 +55,22 @@ def _in_words(error: Exception) -> click.ClickException | None:
     """Return an error as it is told, or None. By name, since importing botocore costs a quarter of a second."""
     name = type(error).__name__
     if name in ("EnvironmentMissingError", "ApiAwayError"):
-        return ToldError(str(error), NO_STACK)
+        return CliError(str(error), NO_STACK)
     if name in UNREACHABLE:
-        return ToldError(f"the stack does not answer ({error}): is it up? See `ratesflow up --detach`.", NO_STACK)
+        return CliError(f"the stack does not answer ({error}): is it up? See `ratesflow up --detach`.", NO_STACK)
     if name in CREDENTIALS:
-        return ToldError(f"AWS cannot be used: {error}. Set AWS_PROFILE and AWS_DEFAULT_REGION.", NO_STACK)
+        return CliError(f"AWS cannot be used: {error}. Set AWS_PROFILE and AWS_DEFAULT_REGION.", NO_STACK)
     if name == "StillRunningError":
-        return ToldError(str(error), GOES_ON)
+        return CliError(str(error), GOES_ON)
     if name in WORDS:
-        return ToldError(str(error), FAILED)
+        return CliError(str(error), FAILED)
     kinds = {base.__name__ for base in type(error).__mro__}
     if "ClientError" in kinds:
-        return ToldError(f"AWS refuses: {error}", FAILED)
+        return CliError(f"AWS refuses: {error}", FAILED)
     if "BotoCoreError" in kinds:
-        return ToldError(f"AWS cannot be asked: {error}", FAILED)
+        return CliError(f"AWS cannot be asked: {error}", FAILED)
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):  # which click ends quietly
-        return ToldError(str(error), FAILED)
+        return CliError(str(error), FAILED)
     return None
 
 
@@ -96,7 +96,7 @@ def main(ctx: click.Context, home: Path | None, env: str | None) -> None:
     """
     if home and env:
         raise click.UsageError("give --home for an embedded stack or --env for one on AWS, not both")
-    ctx.obj = Where(home, env)
+    ctx.obj = CliContext(home, env)
 
 
 for family in (stack, ingest, watch, graph, ledger, rates, sample):

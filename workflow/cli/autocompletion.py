@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from ratesflow.workflow.cli.context import Where
+from ratesflow.workflow.cli.context import CliContext
 
 MOST = 100
 
@@ -21,7 +21,7 @@ def complete_execution(context: click.Context, _: click.Parameter, begun: str) -
     if given.get("env") or os.environ.get("RATESFLOW_ENV"):
         return []
     try:
-        environment = Where(_path(given.get("home")), None).environment()
+        environment = CliContext(_path(given.get("home")), None).environment()
         if not environment.is_local:
             return []
         machine = environment.state_machine_arn

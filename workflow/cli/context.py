@@ -22,7 +22,7 @@ PORT = click.IntRange(0, 65535)
 
 
 @dataclass(frozen=True)
-class Where:
+class CliContext:
     """The global options: the home of an embedded stack, or the name of an environment on AWS."""
 
     home: Path | None

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ratesflow.workflow.cli.progress import Progress, Row, line_text
-from ratesflow.workflow.cli.uploader import Parcel
+from ratesflow.workflow.cli.uploader import Upload
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.executions import (
     TERMINAL,
@@ -15,7 +15,7 @@ from ratesflow.workflow.client.executions import (
     get_execution,
     get_steps,
 )
-from ratesflow.workflow.client.history import StoryLine
+from ratesflow.workflow.client.history import StepSummary
 
 START_SECONDS = 30.0
 NOT_STARTED = (
@@ -29,7 +29,7 @@ MIB = 2**20
 
 
 def follow(
-    environment: Environment, parcels: Sequence[Parcel], progress: Progress, *, wait: bool, timeout: float | None
+    environment: Environment, parcels: Sequence[Upload], progress: Progress, *, wait: bool, timeout: float | None
 ) -> Iterator[dict[str, Any]]:
     """Yield what is printed of each parcel when it has ended, in the order of the parcels.
 
@@ -56,7 +56,7 @@ class _Followed:
     """One file, where it is now, and its result once it has one."""
 
     def __init__(
-        self, environment: Environment, parcel: Parcel, progress: Progress, wait: bool, timeout: float | None
+        self, environment: Environment, parcel: Upload, progress: Progress, wait: bool, timeout: float | None
     ) -> None:
         self.parcel = parcel
         self.row: Row = progress.row(parcel.title)
@@ -115,7 +115,7 @@ class _Followed:
         if not self._progress.many:
             self._progress.say(told)
             size = f"{self.parcel.bytes / MIB:,.1f} MB"
-            self._progress.say(line_text(StoryLine("upload", "done", self.parcel.seconds, 0, size, None)))
+            self._progress.say(line_text(StepSummary("upload", "done", self.parcel.seconds, 0, size, None)))
         elif not self._progress.moves:
             self._progress.say(told)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ratesflow.workflow.cli.autocompletion import complete_execution
-from ratesflow.workflow.cli.context import PORT, Where, say
+from ratesflow.workflow.cli.context import PORT, CliContext, say
 
 
 @click.command()
@@ -17,7 +17,7 @@ from ratesflow.workflow.cli.context import PORT, Where, say
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="FILE.svg or FILE.mmd."
 )
 @click.pass_obj
-def graph(where: Where, execution: str | None, output: Path | None) -> None:
+def graph(context: CliContext, execution: str | None, output: Path | None) -> None:
     """Draw the state machine, or an execution on it: what each state came to, its time, retries and rows.
 
     The suffix of FILE chooses SVG (.svg) or Mermaid (.mmd); without FILE Mermaid is printed. The machine alone
@@ -31,7 +31,7 @@ def graph(where: Where, execution: str | None, output: Path | None) -> None:
     """
     if output is not None and output.suffix not in (".svg", ".mmd"):
         raise click.BadParameter(f"{output} must end in .svg or .mmd", param_hint="-o")
-    drawn = _graph(where, execution)
+    drawn = _graph(context, execution)
     if output is None or output.suffix == ".mmd":
         from ratesflow.workflow.diagram.graph import mermaid
 
@@ -51,7 +51,7 @@ def graph(where: Where, execution: str | None, output: Path | None) -> None:
         say(f"{output}: {len(drawn.nodes)} states")
 
 
-def _graph(where: Where, execution: str | None) -> Any:
+def _graph(context: CliContext, execution: str | None) -> Any:
     import json
 
     from ratesflow.workflow.diagram.graph import machine_graph
@@ -61,14 +61,14 @@ def _graph(where: Where, execution: str | None) -> Any:
         return machine_graph(json.loads(definition_text()))
     from ratesflow.workflow.diagram.execution_graph import draw_execution
 
-    return draw_execution(where.environment(), execution)
+    return draw_execution(context.environment(), execution)
 
 
 @click.command()
 @click.option("--open", "open_page", is_flag=True, help="Open it in the browser, too.")
 @click.option("--port", type=PORT, default=8081, show_default=True, help="With --env: where to listen on this machine.")
 @click.pass_obj
-def console(where: Where, open_page: bool, port: int) -> None:
+def console(context: CliContext, open_page: bool, port: int) -> None:
     """Print the address of the console: batches, their steps, logs and reports, the ledger, in a browser.
 
     The embedded stack serves its own while it is up. For an environment on AWS this command serves one here, on
@@ -80,9 +80,9 @@ def console(where: Where, open_page: bool, port: int) -> None:
 
     Exit codes: 0 printed, or served and ended, 1 it could not start (the message says why), 69 no stack.
     """
-    environment = where.environment()
+    environment = context.environment()
     if not environment.is_local:
-        _serve(where.env, port, open_page)
+        _serve(context.env, port, open_page)
         return
     address = environment.values.get("RATESFLOW_CONSOLE_URL", "")
     click.echo(address)

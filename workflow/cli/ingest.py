@@ -17,7 +17,7 @@ from ratesflow.workflow.cli.context import (
     GOES_ON,
     INTERRUPTED,
     REJECTED,
-    Where,
+    CliContext,
     echo,
     json_option,
     print_json,
@@ -26,11 +26,11 @@ from ratesflow.workflow.cli.context import (
 from ratesflow.workflow.cli.files import FILES, GivenFile, given_files, inbox_keys
 from ratesflow.workflow.cli.follow import follow
 from ratesflow.workflow.cli.progress import Progress
-from ratesflow.workflow.cli.uploader import Parcel, Sender
+from ratesflow.workflow.cli.uploader import Upload, Uploader
 from ratesflow.workflow.client.environment import Environment, EnvironmentMissingError
 from ratesflow.workflow.client.executions import get_execution, get_steps, job_log
 from ratesflow.workflow.client.history import seconds_in_words
-from ratesflow.workflow.client.next_steps import what_next
+from ratesflow.workflow.client.next_steps import next_step
 from ratesflow.workflow.client.reports import extent_of_list, unknown_ports
 
 EXIT_CODES = {"committed": COMMITTED, "rejected": REJECTED, "duplicate": DUPLICATE, "running": GOES_ON}
@@ -48,7 +48,7 @@ ERRORS_SHOWN = 10
 @json_option
 @click.pass_obj
 def ingest(
-    where: Where,
+    context: CliContext,
     files: tuple[Path, ...],
     prefix: str,
     key: str | None,
@@ -73,13 +73,13 @@ def ingest(
     Exit codes: 0 committed, 1 failed, 2 two files of one name, or none, 3 rejected, 4 duplicate, 69 no stack, 75 not
     over by the --timeout: it goes on, 130 Ctrl-C; of several files the worst, in the order 1, 3, 75, 4, 0.
     """
-    environment = where.environment()
+    environment = context.environment()
     with given_files(files) as given:
         parcels = _parcels(environment, given, prefix, key)
         _ingest(environment, parcels, wait=not no_wait, force=force, timeout=timeout, as_json=as_json)
 
 
-def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, name: str | None) -> list[Parcel]:
+def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, name: str | None) -> list[Upload]:
     from ratesflow.workflow.trigger import SIDE_FILES, is_side_file
 
     keys = inbox_keys(environment.inbox_prefix, given, prefix, name)
@@ -88,16 +88,16 @@ def _parcels(environment: Environment, given: Sequence[GivenFile], prefix: str, 
         if is_side_file(one, environment.values.get(SIDE_FILES, "")):
             raise click.UsageError(f"{file.shown} would be passed over, as a side file: give another name with --name")
     return [
-        Parcel(file.path, file.path.stat().st_size, key, file.shown, key.removeprefix(inbox))
+        Upload(file.path, file.path.stat().st_size, key, file.shown, key.removeprefix(inbox))
         for file, key in zip(given, keys, strict=True)
     ]
 
 
 def _ingest(
-    environment: Environment, parcels: list[Parcel], *, wait: bool, force: bool, timeout: float | None, as_json: bool
+    environment: Environment, parcels: list[Upload], *, wait: bool, force: bool, timeout: float | None, as_json: bool
 ) -> None:
     """Send the parcels, follow them to their ends, print these, and exit."""
-    sender = Sender(environment, parcels, force)
+    sender = Uploader(environment, parcels, force)
     codes = []
     with Progress(many=len(parcels) > 1) as progress:
         sender.start()
@@ -118,7 +118,7 @@ def _ingest(
     sys.exit(min(codes, key=WORST_FIRST.index))
 
 
-def _tell_what_goes_on(parcels: Sequence[Parcel], progress: Progress) -> None:
+def _tell_what_goes_on(parcels: Sequence[Upload], progress: Progress) -> None:
     """Say how to watch what is uploaded, and what is not."""
     sent = [parcel for parcel in parcels if parcel.execution]
     if sent:
@@ -182,7 +182,7 @@ def _tell_failure(environment: Environment, result: Mapping[str, Any], progress:
     if log:
         progress.say(f"  the log of {failed[0].name} ends with:")
         progress.say("\n".join(f"    {line}" for line in log.lines))
-    echo(f"  {what_next(get_execution(environment, result['batch_id']), environment)}")
+    echo(f"  {next_step(get_execution(environment, result['batch_id']), environment)}")
 
 
 @click.command()
@@ -194,7 +194,7 @@ def _tell_failure(environment: Environment, result: Mapping[str, Any], progress:
 )
 @json_option
 @click.pass_obj
-def validate(where: Where, files: tuple[Path, ...], reference: Path | None, as_json: bool) -> None:
+def validate(context: CliContext, files: tuple[Path, ...], reference: Path | None, as_json: bool) -> None:
     """Check batch files here, as the workflow would, without uploading anything.
 
     A file may be a pipe, or - for standard input. The ports are those of --reference, else of the embedded stack
@@ -208,15 +208,15 @@ def validate(where: Where, files: tuple[Path, ...], reference: Path | None, as_j
     in the order 64, 3, 0.
     """
     with given_files(files) as given:
-        codes = [_validate(where, file, reference, as_json, many=len(given) > 1) for file in given]
+        codes = [_validate(context, file, reference, as_json, many=len(given) > 1) for file in given]
     sys.exit(min(codes, key=lambda code: WORST_FIRST.index(code) if code in WORST_FIRST else -1))
 
 
-def _validate(where: Where, file: GivenFile, reference: Path | None, as_json: bool, many: bool) -> int:
+def _validate(context: CliContext, file: GivenFile, reference: Path | None, as_json: bool, many: bool) -> int:
     """Check one file, print what was found, and return the exit code."""
     command = [sys.executable, "-P", "-m", "ratesflow.loader", "validate", "--file", str(file.path)]
     command += ["--reference", str(reference)] if reference else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_with_database(where), check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_with_database(context), check=False)
     if done.returncode not in (COMMITTED, REJECTED):
         click.echo(done.stdout, err=True, nl=False)
         return done.returncode
@@ -232,10 +232,10 @@ def _validate(where: Where, file: GivenFile, reference: Path | None, as_json: bo
     return done.returncode
 
 
-def _with_database(where: Where) -> dict[str, str]:
+def _with_database(context: CliContext) -> dict[str, str]:
     """Return the variables of the process, with the database of an embedded stack that is up."""
     try:
-        address = where.environment().values.get("DATABASE_URL")
+        address = context.environment().values.get("DATABASE_URL")
     except EnvironmentMissingError:
         address = None
     return os.environ | ({"DATABASE_URL": address} if address else {})

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ratesflow.workflow.cli.autocompletion import complete_execution
-from ratesflow.workflow.cli.context import FAILED, Where, echo, json_option, print_json, print_table, say
+from ratesflow.workflow.cli.context import FAILED, CliContext, echo, json_option, print_json, print_table, say
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.history import seconds_in_words
 from ratesflow.workflow.timestamps import iso, moment
@@ -21,7 +21,7 @@ STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone
 @click.option("--state", type=click.Choice(STATES), default="all", show_default=True, help="Only those in this state.")
 @json_option
 @click.pass_obj
-def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
+def batches(context: CliContext, limit: int, state: str, as_json: bool) -> None:
     """List the ledger: every batch ever seen, its outcome and its counts, newest first.
 
     worked is how long its tasks were at work; `ratesflow executions` has how long all of it took, waits included.
@@ -33,7 +33,7 @@ def batches(where: Where, limit: int, state: str, as_json: bool) -> None:
 
     Exit codes: 0 listed, 1 the task failed, 69 no stack, 75 the task goes on.
     """
-    document = _run(where.environment(), "ledger", {"limit": str(limit), "state": state})
+    document = _run(context.environment(), "ledger", {"limit": str(limit), "state": state})
     rows = document["data"] or []
     if as_json:
         print_json([_with_moments(row) for row in rows])
@@ -64,7 +64,7 @@ def _with_moments(row: dict[str, Any]) -> dict[str, Any]:
 @click.option("--batch", default="all", show_default=True, shell_complete=complete_execution, help="Only this batch.")
 @json_option
 @click.pass_obj
-def gc(where: Where, batch: str, as_json: bool) -> None:
+def gc(context: CliContext, batch: str, as_json: bool) -> None:
     """Close what stopped or timed-out executions left open, and start objects that nobody saw.
 
     It also runs by schedule; running it twice does no harm.
@@ -75,14 +75,14 @@ def gc(where: Where, batch: str, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
-    _tell(_run(where.environment(), "gc", {"batch": batch}), as_json)
+    _tell(_run(context.environment(), "gc", {"batch": batch}), as_json)
 
 
 @click.command()
 @click.argument("batch", shell_complete=complete_execution)
 @json_option
 @click.pass_obj
-def undo(where: Where, batch: str, as_json: bool) -> None:
+def undo(context: CliContext, batch: str, as_json: bool) -> None:
     """Take one committed batch out again, exactly and all at once; its file may then be sent again.
 
     Undoing a batch that is undone already does no harm.
@@ -95,14 +95,14 @@ def undo(where: Where, batch: str, as_json: bool) -> None:
     """
     if not batch.strip():
         raise click.BadParameter("name the batch to undo: see `ratesflow batches`", param_hint="BATCH")
-    _tell(_run(where.environment(), "undo", {"batch": batch}), as_json)
+    _tell(_run(context.environment(), "undo", {"batch": batch}), as_json)
 
 
 @click.command()
 @click.option("--least", default=1, show_default=True, help="Only if so many batches are waiting to be merged.")
 @json_option
 @click.pass_obj
-def compact(where: Where, least: int, as_json: bool) -> None:
+def compact(context: CliContext, least: int, as_json: bool) -> None:
     """Merge the rates of committed batches, so that reads stay as fast as with one batch.
 
     It also runs by schedule, when 16 batches are waiting. Readers see no difference, and wait for nothing.
@@ -113,13 +113,13 @@ def compact(where: Where, least: int, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
-    _tell(_run(where.environment(), "compact", {"least": str(least)}), as_json)
+    _tell(_run(context.environment(), "compact", {"least": str(least)}), as_json)
 
 
 @click.command()
 @json_option
 @click.pass_obj
-def migrate(where: Where, as_json: bool) -> None:
+def migrate(context: CliContext, as_json: bool) -> None:
     """Bring the database's schema up to date; running it twice does no harm.
 
     \b
@@ -128,7 +128,7 @@ def migrate(where: Where, as_json: bool) -> None:
 
     Exit codes: 0 up to date, 1 the task failed, 69 no stack, 75 the task goes on.
     """
-    _tell(_run(where.environment(), "migrate", {}), as_json)
+    _tell(_run(context.environment(), "migrate", {}), as_json)
 
 
 @click.group()
@@ -148,7 +148,7 @@ def reference() -> None:
 @click.argument("regions", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="REGIONS.csv")
 @json_option
 @click.pass_obj
-def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
+def load(context: CliContext, ports: Path, regions: Path, as_json: bool) -> None:
     """Load or update ports (code,name,parent_slug) and regions (slug,name,parent_slug).
 
     A cycle or an orphan is refused, and then nothing changes. Rates of regions that change are built anew.
@@ -159,7 +159,7 @@ def load(where: Where, ports: Path, regions: Path, as_json: bool) -> None:
 
     Exit codes: 0 loaded, 1 refused or failed (the message says why), 69 no stack, 75 the task goes on.
     """
-    environment = where.environment()
+    environment = context.environment()
     s3, folder = environment.client("s3"), f"reference/{uuid.uuid4()}"
     keys = {"ports": f"{folder}/ports.csv", "regions": f"{folder}/regions.csv"}
     for file, key in ((ports, keys["ports"]), (regions, keys["regions"])):

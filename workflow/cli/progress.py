@@ -8,8 +8,8 @@ from typing import Any
 
 from ratesflow.workflow.cli.context import on_terminal, say, shown
 from ratesflow.workflow.client.environment import Environment
-from ratesflow.workflow.client.history import Step, StoryLine, seconds_in_words, story_of
-from ratesflow.workflow.client.job_progress import JobWatch, Underway
+from ratesflow.workflow.client.history import Step, StepSummary, seconds_in_words, summarize
+from ratesflow.workflow.client.job_progress import JobPoller, Underway
 
 LINE_SECONDS = 10.0
 """How often a plain line says how far a step is that takes long."""
@@ -77,7 +77,7 @@ class Row:
         self._doing: str | None = None
         self._told = 0
         self._failures: set[str] = set()
-        self._watch: tuple[str, JobWatch] | None = None
+        self._watch: tuple[str, JobPoller] | None = None
         self._line_due = time.monotonic() + LINE_SECONDS
 
     def show(self, doing: str, share: float | None = None, figures: str = "") -> None:
@@ -105,7 +105,7 @@ class Row:
 
     def steps(self, environment: Environment, steps: list[Step]) -> None:
         """Tell the steps that have ended since the last call, their retries, and how far the one is that runs."""
-        story = story_of(steps)
+        story = summarize(steps)
         for line in story[self._told :]:
             job = self._look(environment, line)
             self._tell_retries(line, job)
@@ -117,17 +117,17 @@ class Row:
                 self.say(line_text(line))
             self._told += 1
 
-    def _look(self, environment: Environment, line: StoryLine) -> Underway | None:
+    def _look(self, environment: Environment, line: StepSummary) -> Underway | None:
         """Look at the job of a step; where nothing moves, only now and then, and when the step has ended."""
         if line.job_id is None or not (
             self._progress.moves or line.status != "running" or time.monotonic() > self._line_due
         ):
             return None
         if self._watch is None or self._watch[0] != line.job_id:
-            self._watch = line.job_id, JobWatch(environment, line.job_id)
+            self._watch = line.job_id, JobPoller(environment, line.job_id)
         return self._watch[1].look()
 
-    def _tell_retries(self, line: StoryLine, job: Underway | None) -> None:
+    def _tell_retries(self, line: StepSummary, job: Underway | None) -> None:
         told = [f"try {number + 1} begins" for number in range(1, line.retries + 1)]
         for text in [*told, *(job.failed if job else ())]:
             if (key := f"{line.job_id or line.name} {text}") not in self._failures:
@@ -142,14 +142,14 @@ class Row:
             self.say(f"  {doing:<10} {'…':>10}  {', '.join(part for part in told if part)}".rstrip())
 
 
-def line_text(line: StoryLine) -> str:
+def line_text(line: StepSummary) -> str:
     """Return a step as one line: its name, its time, what it said."""
     retries = f" ({line.retries} retries)" if line.retries else ""
     text = f"  {line.name:<10} {seconds_in_words(line.seconds):>10}  "
     return text + (f"FAILED: {line.text}" if line.status == "failed" else line.text or line.status) + retries
 
 
-def _figures(line: StoryLine, job: Underway | None, validated: int | None) -> tuple[float | None, str]:
+def _figures(line: StepSummary, job: Underway | None, validated: int | None) -> tuple[float | None, str]:
     if job is None:
         return None, ""
     if job.rows is None:

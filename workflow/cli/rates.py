@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ratesflow.workflow.cli.context import Where, json_option, print_json, print_table
+from ratesflow.workflow.cli.context import CliContext, json_option, print_json, print_table
 from ratesflow.workflow.client.environment import Environment
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class ApiAwayError(Exception):
 @click.option("--to", "date_to", required=True, metavar="DATE", help="Last day.")
 @json_option
 @click.pass_obj
-def rates(where: Where, orig: str, dest: str, date_from: str, date_to: str, as_json: bool) -> None:
+def rates(context: CliContext, orig: str, dest: str, date_from: str, date_to: str, as_json: bool) -> None:
     """Ask for the average price per day from ORIG to DEST: port codes, or slugs of regions.
 
     A day with fewer than 3 prices has a count and no average.
@@ -48,7 +48,7 @@ def rates(where: Where, orig: str, dest: str, date_from: str, date_to: str, as_j
         except ValueError as error:
             raise click.BadParameter(f"{value!r} is no date such as 2021-01-31", param_hint=name) from error
     query = {"date_from": date_from, "date_to": date_to, "orig_code": orig, "dest_code": dest}
-    answer = ask(where.environment(), query)
+    answer = ask(context.environment(), query)
     if as_json:
         print_json(answer)
         return

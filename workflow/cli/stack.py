@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import click
 
-from ratesflow.workflow.cli.context import PORT, Where, json_option, print_json, say
+from ratesflow.workflow.cli.context import PORT, CliContext, json_option, print_json, say
 
 API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
 
@@ -16,7 +16,7 @@ API_PORT, AWS_PORT, CONSOLE_PORT = 3000, 4566, 8080
 @click.option("--aws-port", type=PORT, default=AWS_PORT, show_default=True, help="Where the embedded AWS listens.")
 @click.option("--console-port", type=PORT, default=CONSOLE_PORT, show_default=True, help="Where the console listens.")
 @click.pass_obj
-def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: int) -> None:
+def up(context: CliContext, detach: bool, api_port: int, aws_port: int, console_port: int) -> None:
     """Start the embedded stack: PostgreSQL, AWS and the API; no account, no Docker, no network.
 
     Its data stay in the home. A stack that is up already is left as it is. Port 0 means a free one, which is told.
@@ -32,19 +32,19 @@ def up(where: Where, detach: bool, api_port: int, aws_port: int, console_port: i
     ports = {"api_port": api_port, "aws_port": aws_port, "console_port": console_port}
 
     def tell(environment: Mapping[str, str]) -> None:
-        say(f"The stack is up in {where.home_folder()}{'' if detach else '; Ctrl-C stops it'}.")
+        say(f"The stack is up in {context.home_folder()}{'' if detach else '; Ctrl-C stops it'}.")
         say(f"  API    {environment['RATESFLOW_API_URL']}")
         say(f"  inbox  {environment['RATESFLOW_INBOX']}")
         say(f"  page   {environment['RATESFLOW_CONSOLE_URL']}")
 
     if not detach:
         say("Starting the stack here …")
-    start(where.home_folder(), **ports, detach=detach, tell=tell, say=say)
+    start(context.home_folder(), **ports, detach=detach, tell=tell, say=say)
 
 
 @click.command()
 @click.pass_obj
-def down(where: Where) -> None:
+def down(context: CliContext) -> None:
     """Stop the embedded stack and all of its processes; its data stay.
 
     \b
@@ -55,14 +55,14 @@ def down(where: Where) -> None:
     """
     from ratesflow.local.stack import down as stop
 
-    running = stop(where.home_folder())
-    say("The stack is down." if running else f"No stack was running in {where.home_folder()}.")
+    running = stop(context.home_folder())
+    say("The stack is down." if running else f"No stack was running in {context.home_folder()}.")
 
 
 @click.command()
 @json_option
 @click.pass_obj
-def env(where: Where, as_json: bool) -> None:
+def env(context: CliContext, as_json: bool) -> None:
     """Print the stack's addresses as export lines, so that any AWS client works against it.
 
     \b
@@ -72,7 +72,7 @@ def env(where: Where, as_json: bool) -> None:
 
     Exit codes: 0 printed, 69 no stack.
     """
-    values = where.environment().values
+    values = context.environment().values
     if as_json:
         print_json(values)
         return

@@ -16,7 +16,7 @@ class StoppedError(Exception):
 
 
 @dataclass
-class Parcel:
+class Upload:
     """A file on its way: how many of its bytes have gone and, once they all have, what its event starts.
 
     `shown` is how a person named it, `title` what tells it from the others, and `key` where it goes.
@@ -40,10 +40,10 @@ class Parcel:
         return min(self.gone / self.bytes, 1.0) if self.bytes else 1.0
 
 
-class Sender(threading.Thread):
+class Uploader(threading.Thread):
     """Uploads parcels in their order; each upload sends several parts at once already."""
 
-    def __init__(self, environment: Environment, parcels: Sequence[Parcel], force: bool) -> None:
+    def __init__(self, environment: Environment, parcels: Sequence[Upload], force: bool) -> None:
         super().__init__(daemon=True)
         self._environment, self._parcels, self._force = environment, parcels, force
         self._stopped = threading.Event()
@@ -65,9 +65,9 @@ class Sender(threading.Thread):
         self._stopped.set()
         self.join(END_SECONDS)
 
-    def _send(self, parcel: Parcel) -> None:
+    def _send(self, parcel: Upload) -> None:
         from ratesflow.workflow.client.upload import upload
-        from ratesflow.workflow.trigger import Arrival
+        from ratesflow.workflow.trigger import ObjectCreated
 
         lock = threading.Lock()
 
@@ -81,4 +81,4 @@ class Sender(threading.Thread):
         lies = upload(self._environment, parcel.file, key=parcel.key, force=self._force, sent=count)
         parcel.seconds = (datetime.now(UTC) - parcel.began).total_seconds()
         parcel.address = f"s3://{lies['bucket']}/{lies['key']}"
-        parcel.execution = Arrival(**lies).execution_name
+        parcel.execution = ObjectCreated(**lies).execution_name

@@ -11,7 +11,7 @@ from ratesflow.workflow.cli.context import (
     FAILED,
     INTERRUPTED,
     TOO_LATE,
-    Where,
+    CliContext,
     echo,
     json_option,
     print_json,
@@ -30,8 +30,8 @@ from ratesflow.workflow.client.executions import (
     job_log,
     wait_for_end,
 )
-from ratesflow.workflow.client.history import Step, seconds_in_words, story_of
-from ratesflow.workflow.client.next_steps import what_next
+from ratesflow.workflow.client.history import Step, seconds_in_words, summarize
+from ratesflow.workflow.client.next_steps import next_step
 from ratesflow.workflow.timestamps import moment
 
 
@@ -39,7 +39,7 @@ from ratesflow.workflow.timestamps import moment
 @click.option("--limit", default=20, show_default=True, help="How many at most.")
 @json_option
 @click.pass_obj
-def executions(where: Where, limit: int, as_json: bool) -> None:
+def executions(context: CliContext, limit: int, as_json: bool) -> None:
     """List the latest executions: one a batch, newest first.
 
     took is the time from start to end, waits included. Moments are in UTC.
@@ -52,7 +52,7 @@ def executions(where: Where, limit: int, as_json: bool) -> None:
     """
     from ratesflow.workflow.client.executions import list_executions
 
-    found = list_executions(where.environment(), limit)
+    found = list_executions(context.environment(), limit)
     if as_json:
         print_json([_as_json(execution) for execution in found])
         return
@@ -69,7 +69,7 @@ def executions(where: Where, limit: int, as_json: bool) -> None:
 @click.option("--lines", default=10, show_default=True, help="Lines of the log of a failed job.")
 @json_option
 @click.pass_obj
-def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) -> None:
+def show(context: CliContext, execution: str, follow: bool, lines: int, as_json: bool) -> None:
     """Show one execution, by its name or ARN: its steps, what each said, why it failed, what to do.
 
     \b
@@ -78,7 +78,7 @@ def show(where: Where, execution: str, follow: bool, lines: int, as_json: bool) 
 
     Exit codes: 0 shown, 1 there is none of that name, 69 no stack, 130 Ctrl-C.
     """
-    environment = where.environment()
+    environment = context.environment()
     if follow:
         with Progress() as progress:
             row = progress.row()
@@ -113,14 +113,14 @@ def _tell(environment: Environment, found: Execution, steps: list[Step], logs: d
     if place := console_url(environment, found.name):
         echo(f"  console   {place}")
     echo("")
-    for line in story_of(steps):
+    for line in summarize(steps):
         echo(line_text(line))
         log = next((one for one in logs.values() if one and line.job_id and one.job_id.startswith(line.job_id)), None)
         if line.status == "failed" and log:
             echo(f"    job {log.job_id}: {log.ended}; log stream {log.log_stream}")
             echo("\n".join(f"    | {text}" for text in log.lines))
     if found.outcome in ("failed", OPEN):
-        echo(f"\n{what_next(found, environment)}")
+        echo(f"\n{next_step(found, environment)}")
 
 
 def _as_json(execution: Execution) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _step_json(step: Step, logs: dict[str, JobLog | None]) -> dict[str, Any]:
 @click.argument("address", metavar="s3://BUCKET/KEY")
 @json_option
 @click.pass_obj
-def start(where: Where, address: str, as_json: bool) -> None:
+def start(context: CliContext, address: str, as_json: bool) -> None:
     """Start the execution of an object that lies in the bucket, as its own event would have done.
 
     One that runs, or whose batch is committed, is left as it is; one that ended otherwise is redone. Add
@@ -165,7 +165,7 @@ def start(where: Where, address: str, as_json: bool) -> None:
     """
     from ratesflow.workflow.client.start import start_object
 
-    environment = where.environment()
+    environment = context.environment()
     _started(environment, start_object(environment, address), as_json)
 
 
@@ -173,7 +173,7 @@ def start(where: Where, address: str, as_json: bool) -> None:
 @click.argument("execution", shell_complete=complete_execution)
 @json_option
 @click.pass_obj
-def stop(where: Where, execution: str, as_json: bool) -> None:
+def stop(context: CliContext, execution: str, as_json: bool) -> None:
     """Stop an execution and discard what it has loaded; a batch that is committed already stays committed.
 
     \b
@@ -187,7 +187,7 @@ def stop(where: Where, execution: str, as_json: bool) -> None:
 
     with Progress() as progress:
         row = progress.row()
-        done = end(where.environment(), execution, lambda status: row.show("discard", None, status.lower()))
+        done = end(context.environment(), execution, lambda status: row.show("discard", None, status.lower()))
     if as_json:
         print_json({"batch_id": done.batch_id, "outcome": done.outcome, "message": done.words})
     else:
@@ -199,7 +199,7 @@ def stop(where: Where, execution: str, as_json: bool) -> None:
 @click.argument("execution", shell_complete=complete_execution)
 @json_option
 @click.pass_obj
-def redo(where: Where, execution: str, as_json: bool) -> None:
+def redo(context: CliContext, execution: str, as_json: bool) -> None:
     """Run an execution that has ended again, under a new name, linked to the first by `redo_of`.
 
     \b
@@ -210,14 +210,14 @@ def redo(where: Where, execution: str, as_json: bool) -> None:
     """
     from ratesflow.workflow.client.start import redo as start_again
 
-    environment = where.environment()
+    environment = context.environment()
     _started(environment, start_again(environment, execution), as_json)
 
 
 @click.command()
 @json_option
 @click.pass_obj
-def redrive(where: Where, as_json: bool) -> None:
+def redrive(context: CliContext, as_json: bool) -> None:
     """Start what lies in the dead-letter queue; what still cannot be handled stays there, with its reason.
 
     \b
@@ -229,7 +229,7 @@ def redrive(where: Where, as_json: bool) -> None:
     from ratesflow.workflow.client.start import redrive as start_dead_letters
 
     left = 0
-    for message in start_dead_letters(where.environment()):
+    for message in start_dead_letters(context.environment()):
         left += not message.handled
         if as_json:
             print_json(asdict(message))

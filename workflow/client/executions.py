@@ -8,7 +8,7 @@ from typing import Any
 
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.history import Step, answer_of, failure_in_words, parsed, steps_of
-from ratesflow.workflow.client.job_logs import job_in_words, last_lines, log_stream, telling_job
+from ratesflow.workflow.client.job_logs import describe_exit, failed_job, last_lines, log_stream
 from ratesflow.workflow.client.ledger_outcomes import ledger_word, names_with_word
 
 TERMINAL = ("SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED")
@@ -162,12 +162,12 @@ def get_steps(environment: Environment, name: str) -> list[Step]:
 
 def job_log(environment: Environment, step: Step, lines: int = 10) -> JobLog | None:
     """Return the log of a step's job; None for a step without one, or when Batch has forgotten it."""
-    job = telling_job(environment, step.job_id) if step.job_id else None
+    job = failed_job(environment, step.job_id) if step.job_id else None
     if job is None:
         return None
     stream = log_stream(job)
     tail = tuple(last_lines(environment, stream, lines)) if stream else ()
-    return JobLog(str(job["jobId"]), job_in_words(job), stream, tail)
+    return JobLog(str(job["jobId"]), describe_exit(job), stream, tail)
 
 
 def wait_for_start(environment: Environment, name: str, seconds: float) -> Execution:

@@ -164,7 +164,7 @@ def _ended(step: Step, event: Mapping[str, Any], kind: str) -> Step:
 
 
 @dataclass(frozen=True)
-class StoryLine:
+class StepSummary:
     """One thing that happened to a batch, as it is told: a task with what it said, or a notification."""
 
     name: str
@@ -175,7 +175,7 @@ class StoryLine:
     job_id: str | None
 
 
-def story_of(steps: list[Step]) -> list[StoryLine]:
+def summarize(steps: list[Step]) -> list[StepSummary]:
     """Return what happened, without the states that only read, choose or prepare.
 
     A task is told together with its result document, and hence `running` until that has been read.
@@ -193,7 +193,7 @@ def story_of(steps: list[Step]) -> list[StoryLine]:
         elif status == "done" and step.name.startswith("Notify"):
             text = "sent"
         name = "notify" if step.name.startswith("Notify") else step.name.removesuffix("Shards").lower()
-        lines.append(StoryLine(name, status, step.seconds, step.retries, text, step.job_id))
+        lines.append(StepSummary(name, status, step.seconds, step.retries, text, step.job_id))
     return lines
 
 

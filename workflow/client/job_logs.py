@@ -15,7 +15,7 @@ def describe_job(environment: Environment, job_id: str) -> Mapping[str, Any] | N
     return jobs[0] if jobs else None
 
 
-def telling_job(environment: Environment, job_id: str) -> Mapping[str, Any] | None:
+def failed_job(environment: Environment, job_id: str) -> Mapping[str, Any] | None:
     """Return the job whose log explains an end: the job itself, or the first failed child of an array."""
     job = describe_job(environment, job_id)
     if job is None or "size" not in (job.get("arrayProperties") or {}):
@@ -36,7 +36,7 @@ def log_stream(job: Mapping[str, Any]) -> str | None:
     return stream
 
 
-def job_in_words(job: Mapping[str, Any]) -> str:
+def describe_exit(job: Mapping[str, Any]) -> str:
     """Return how a job ended: its reason, its exit code, its attempts."""
     attempts = len(job.get("attempts") or [])
     return how_it_ended(job) + (f", after {attempts} attempts" if attempts > 1 else "")

@@ -32,7 +32,7 @@ class Underway:
         return _WAITS.get(self.status, "")
 
 
-class JobWatch:
+class JobPoller:
     """One job that is looked at again and again; of an array it remembers what each child has said."""
 
     def __init__(self, environment: Environment, job_id: str) -> None:

@@ -18,7 +18,7 @@ _BY_OUTCOME = {
 _NEEDS_THE_OBJECT = ("failed", "open", "undone")
 
 
-def what_next(execution: Execution, environment: Environment) -> str:
+def next_step(execution: Execution, environment: Environment) -> str:
     """Return what a person should do about an execution now."""
     if execution.outcome in _NEEDS_THE_OBJECT and is_gone(environment, execution.input):
         return "Send the file again: its version in the bucket is gone, so that it cannot be redone."

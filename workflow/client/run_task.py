@@ -13,7 +13,7 @@ from typing import Any
 
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.executions import StillRunningError
-from ratesflow.workflow.client.job_logs import describe_job, job_in_words, last_lines, log_stream
+from ratesflow.workflow.client.job_logs import describe_exit, describe_job, last_lines, log_stream
 from ratesflow.workflow.job_definitions import MAINTENANCE_TASKS, RUN_SECONDS, job_name
 
 RESULTS = "results"
@@ -44,7 +44,7 @@ def run_task(
     if job["status"] == "FAILED":
         stream = log_stream(job)
         tail = last_lines(environment, stream) if stream else []
-        raise TaskFailedError("\n  ".join([f"The task {task} failed: {job_in_words(job)}.", *tail]))
+        raise TaskFailedError("\n  ".join([f"The task {task} failed: {describe_exit(job)}.", *tail]))
     return read_result(environment, task, run_id)
 
 

@@ -13,7 +13,7 @@ from ratesflow.workflow.client.executions import TERMINAL, ExecutionMissingError
 from ratesflow.workflow.client.next_steps import is_gone
 
 if TYPE_CHECKING:
-    from ratesflow.workflow.trigger import Arrival
+    from ratesflow.workflow.trigger import ObjectCreated
 
 _REDO = re.compile(r"-r(\d+)$")
 MOST_REDOS = 999
@@ -48,7 +48,7 @@ def start_object(environment: Environment, address: str) -> str:
     """
     from botocore.exceptions import ClientError
 
-    from ratesflow.workflow.trigger import UNVERSIONED, Arrival, shard_count
+    from ratesflow.workflow.trigger import UNVERSIONED, ObjectCreated, shard_count
 
     bucket, key, version = parse_address(address)
     chosen = {"VersionId": version} if version else {}
@@ -60,7 +60,7 @@ def start_object(environment: Environment, address: str) -> str:
             f"Look for it with: aws s3 ls s3://{bucket}/{environment.inbox_prefix}"
         ) from error
     size = head["ContentLength"]
-    found = Arrival(
+    found = ObjectCreated(
         bucket=bucket,
         key=key,
         version=head.get("VersionId", UNVERSIONED),
@@ -72,7 +72,7 @@ def start_object(environment: Environment, address: str) -> str:
     return start_arrival(environment, found, _in_ledger(environment, found.execution_name) if forgotten else ())
 
 
-def start_arrival(environment: Environment, found: "Arrival", taken: Collection[str] = ()) -> str:
+def start_arrival(environment: Environment, found: "ObjectCreated", taken: Collection[str] = ()) -> str:
     """Start the execution of an arrival, or a redo of it if it has ended, and return its name.
 
     `taken` are the names that the ledger has, for an arrival that Step Functions may have forgotten. Raises

@@ -15,7 +15,7 @@ from ratesflow.workflow.client.start import redo as start_again
 from ratesflow.workflow.client.stop import stop
 from ratesflow.workflow.client.upload import upload
 from ratesflow.workflow.console.background import Background, Work
-from ratesflow.workflow.trigger import Arrival
+from ratesflow.workflow.trigger import ObjectCreated
 
 STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone")
 AT_ONCE_SECONDS = 6.0
@@ -51,7 +51,7 @@ def _add_sending(app: Flask, environment: Callable[[], Environment]) -> None:
             file = Path(folder) / name
             given.save(file)
             lies = upload(environment(), file, force="force" in request.form)
-        return redirect(url_for("execution", name=Arrival(**lies).execution_name, new=1), 303)
+        return redirect(url_for("execution", name=ObjectCreated(**lies).execution_name, new=1), 303)
 
 
 def _add_ledger(app: Flask, environment: Callable[[], Environment], background: Background) -> None:

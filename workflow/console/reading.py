@@ -16,9 +16,9 @@ from ratesflow.workflow.client.executions import (
     get_steps,
     job_log,
 )
-from ratesflow.workflow.client.history import Step, StoryLine, story_of
-from ratesflow.workflow.client.job_progress import JobWatch, Underway
-from ratesflow.workflow.client.next_steps import what_next
+from ratesflow.workflow.client.history import Step, StepSummary, summarize
+from ratesflow.workflow.client.job_progress import JobPoller, Underway
+from ratesflow.workflow.client.next_steps import next_step
 from ratesflow.workflow.client.start import split_address
 from ratesflow.workflow.diagram.execution_graph import graph_of
 from ratesflow.workflow.diagram.layout import LayoutMissingError
@@ -35,7 +35,7 @@ class Page:
 
     execution: Execution
     steps: list[Step]
-    story: list[StoryLine]
+    story: list[StepSummary]
     picture: str
     picture_missing: str
     next: str
@@ -79,7 +79,7 @@ def read_page(environment: Environment, name: str) -> Page:
     failed = next((step for step in steps if step.error and step.job_id), None)
     address = execution.answer.get("report")
     wanted = execution.outcome == "rejected" and address
-    story = story_of(steps)
+    story = summarize(steps)
     running = next((line.job_id for line in story if line.status == "running" and line.job_id), None)
     return Page(
         execution,
@@ -87,8 +87,8 @@ def read_page(environment: Environment, name: str) -> Page:
         story,
         picture,
         missing,
-        what_next(execution, environment),
-        JobWatch(environment, running).look() if running else None,
+        next_step(execution, environment),
+        JobPoller(environment, running).look() if running else None,
         job_log(environment, failed, 40) if failed else None,
         json.loads(read_object(environment, str(address))) if wanted else None,
     )

@@ -133,13 +133,13 @@ COMMENT ON COLUMN rates.sums IS 'their sum on each day, in US dollars';
 CREATE INDEX rates_lane_month ON rates (orig_code, dest_code, month);
 CREATE INDEX rates_batch_no ON rates (batch_no) WHERE batch_no <> 0;
 
-CREATE TABLE open_batches (
+CREATE TABLE visible_batches (
     batch_no bigint,
     version bigint NOT NULL,
-    CONSTRAINT open_batches_pkey PRIMARY KEY (batch_no)
+    CONSTRAINT visible_batches_pkey PRIMARY KEY (batch_no)
 );
-COMMENT ON COLUMN open_batches.version IS 'the data version from which on its rates count';
-INSERT INTO open_batches VALUES (0, 0);  -- merged rates, always visible
+COMMENT ON COLUMN visible_batches.version IS 'the data version from which on its rates count';
+INSERT INTO visible_batches VALUES (0, 0);  -- merged rates, always visible
 
 CREATE TABLE changes (
     batch_no bigint,
@@ -184,7 +184,7 @@ SELECT
     CASE WHEN sum(count) >= 3 THEN (sum(sum) / sum(count))::double precision END AS price
 FROM rates
 CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
-WHERE batch_no IN (SELECT batch_no FROM open_batches)
+WHERE batch_no IN (SELECT batch_no FROM visible_batches)
 GROUP BY orig_code, dest_code, month, nth
 HAVING sum(count) > 0;
 
@@ -334,9 +334,9 @@ GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices TO
 GRANT SELECT, INSERT, UPDATE ON regions, ports, batches, shards TO ratesflow_loader;
 GRANT SELECT, UPDATE ON reference_version, data_version TO ratesflow_loader;
 GRANT USAGE ON SEQUENCE reference_changes TO ratesflow_loader;
-GRANT SELECT, INSERT, DELETE ON rates, open_batches TO ratesflow_loader;
+GRANT SELECT, INSERT, DELETE ON rates, visible_batches TO ratesflow_loader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON changes TO ratesflow_loader;
 GRANT SELECT ON prices, price_tables, port_regions, daily_rates, committed_prices TO ratesflow_loader;
 
 -- The API: what an answer needs, and nothing else.
-GRANT SELECT ON rates, open_batches, changes, data_version, ports, regions, port_regions TO ratesflow_reader;
+GRANT SELECT ON rates, visible_batches, changes, data_version, ports, regions, port_regions TO ratesflow_reader;

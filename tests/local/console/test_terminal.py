@@ -15,7 +15,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.hands import Hand, ended, slow_motion
+from tests.local.hands import Signaller, ended, slow_motion
 
 SIGNS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -147,7 +147,7 @@ def test_ctrl_c_during_the_upload_sends_nothing_more(terminal, stack, tmp_path):
 def test_retries_are_told_as_they_happen(terminal, stack, tmp_path):
     """A task that is killed is tried again, which is said while it runs, with the exit code."""
     path = batch(tmp_path / "killed.csv", 99, 20)
-    with Hand(stack, "load", "killed-", signal.SIGKILL, times=1):
+    with Signaller(stack, "load", "killed-", signal.SIGKILL, times=1):
         shown = terminal("ingest", str(path))
         text = shown.read()
     assert shown.process.wait(10) == 0, text

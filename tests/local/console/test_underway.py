@@ -6,9 +6,9 @@ import pytest
 
 from ratesflow.workflow.client.environment import Environment, find_environment
 from ratesflow.workflow.client.executions import ExecutionMissingError, get_execution, get_steps
-from ratesflow.workflow.client.history import story_of
+from ratesflow.workflow.client.history import summarize
 from ratesflow.workflow.client.job_logs import last_lines, line_in_words
-from ratesflow.workflow.client.job_progress import JobWatch, Underway, failed_attempts, read_progress
+from ratesflow.workflow.client.job_progress import JobPoller, Underway, failed_attempts, read_progress
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.hands import slow_motion, start
@@ -23,7 +23,7 @@ def environment(stack: Stack) -> Environment:
 
 def watch(environment: Environment, name: str) -> dict[str, list[Underway]]:
     """Look at the job of each task until the execution has ended; return what was seen, by task."""
-    watches: dict[str, JobWatch] = {}
+    watches: dict[str, JobPoller] = {}
     seen: dict[str, list[Underway]] = {}
     status = "RUNNING"
     while status == "RUNNING":
@@ -31,9 +31,9 @@ def watch(environment: Environment, name: str) -> dict[str, list[Underway]]:
             status = get_execution(environment, name).status
         except ExecutionMissingError:
             continue
-        for line in story_of(get_steps(environment, name)):
+        for line in summarize(get_steps(environment, name)):
             if line.job_id:
-                look = watches.setdefault(line.name, JobWatch(environment, line.job_id)).look()
+                look = watches.setdefault(line.name, JobPoller(environment, line.job_id)).look()
                 assert look is not None
                 seen.setdefault(line.name, []).append(look)
         time.sleep(0.1)
@@ -63,7 +63,7 @@ def test_log_keeps_what_matters(environment, stack):
     """The last lines of a log have one progress line where many stand together, and the others whole."""
     name = start(stack, csv(rows(400, seed=59)), "lines-1", 1)
     watch(environment, name)
-    (job,) = [line.job_id for line in story_of(get_steps(environment, name)) if line.name == "validate"]
+    (job,) = [line.job_id for line in summarize(get_steps(environment, name)) if line.name == "validate"]
     logs = stack.aws("logs")
     stream = stack.aws("batch").describe_jobs(jobs=[job])["jobs"][0]["container"]["logStreamName"]
     more = [f'{{"message": "progress", "rows": {count}, "share": 0.5}}' for count in range(60)]
