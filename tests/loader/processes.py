@@ -11,8 +11,8 @@ from tests.fix_database import Database
 
 # What a module of the loader is given before the task begins, as `module.name = value`.
 _RUN = (
-    "import runpy; from loader import digest, objects, prices, spans; {}; "
-    "runpy.run_module('loader', run_name='__main__')"
+    "import runpy; from ratesflow.loader.batches import byte_ranges, digest, s3;"
+    "from ratesflow.loader.tasks import copy_rows; {}; runpy.run_module('ratesflow.loader', run_name='__main__')"
 )
 
 

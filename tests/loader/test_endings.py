@@ -22,7 +22,7 @@ from tests.loader.samples import csv, rows
 
 # Parts of 8 KiB: a small file has many, and so two halves.
 SMALL_PARTS = (
-    "objects.PART_BYTES = prices.PART_BYTES = 8192; spans.shard_span.__defaults__ = (8192,); "
+    "s3.PART_BYTES = copy_rows.PART_BYTES = 8192; byte_ranges.shard_range.__defaults__ = (8192,); "
     "digest.PartDigests.__init__.__defaults__ = (8192,)"
 )
 PORTS = "code,name,parent_slug\nCNSHA,Shanghai and more,china_east_main\n"

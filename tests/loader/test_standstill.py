@@ -21,16 +21,16 @@ from tests.loader.samples import csv, rows
 
 _BROKEN_HALVES = """
 import faulthandler, gc, threading
-from loader import objects
+from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.files.streams import BlockReader
+from ratesflow.loader.files.streams import IteratorIO
 
 class Part:
     def __init__(self, batch, at, stop): self.at, self.stop = at, stop
     def open(self): pass
     def read(self): return bytes(1 << 20)
 
-objects._Part = Part
+s3._Part = Part
 faulthandler.dump_traceback_later(20, exit=True)
 gc.set_threshold(100)
 
@@ -42,7 +42,7 @@ def broken(blocks):
 def work():
     for _ in range(300):
         try:
-            BlockReader(broken(objects.parts(Batch("", "", "", ""), 0, 64 << 20))).read(1)
+            IteratorIO(broken(s3.parts(Batch("", "", "", ""), 0, 64 << 20))).read(1)
         except OSError:
             pass
 
@@ -119,7 +119,7 @@ def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: TaskHarness, 
 
 _WATCHED = """
 import ctypes, sys, threading, time
-from loader import watchdog
+from ratesflow.loader.runtime import watchdog
 watchdog.LIMITS["load"] = watchdog.Limits(1, 3)
 watchdog.GRACE_SECONDS = 0
 watchdog.start("load")
@@ -170,7 +170,7 @@ def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
     batch = desk18.send(csv(rows(10)))
     holder = desk18.database.connect()
     holder.cursor().execute("LOCK TABLE batches IN EXCLUSIVE MODE")
-    limits = "from loader import watchdog; watchdog.LIMITS['validate'] = watchdog.Limits(1, 1, session=100)"
+    limits = "from ratesflow.loader.runtime import watchdog; watchdog.LIMITS['validate'] = watchdog.Limits(1, 1, session=100)"
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     code, said = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE

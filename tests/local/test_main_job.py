@@ -46,7 +46,7 @@ def test_no_task_needs_more_than_its_memory(stack: Stack, tmp_path: Path) -> Non
     """The peak of every task of 50,000 rows stays under 250 MB."""
     said = stack.ingest(write(tmp_path / "memory.csv", csv(rows(50_000, seed=12, lanes=500))))
     records = [json.loads(path.read_text()) for path in (stack.home / "aws" / "jobs").glob("*.json")]
-    peaks = {record["command"][3]: record["peak_mb"] for record in records if said["batch_id"] in record["command"]}
+    peaks = {record["command"][4]: record["peak_mb"] for record in records if said["batch_id"] in record["command"]}
     assert set(peaks) == {"validate", "load", "commit"}
     assert all(0 < peak < 250 for peak in peaks.values()), peaks
 
