@@ -170,7 +170,8 @@ def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
     batch = desk18.send(csv(rows(10)))
     holder = desk18.database.connect()
     holder.cursor().execute("LOCK TABLE batches IN EXCLUSIVE MODE")
-    limits = "from ratesflow.loader.runtime import watchdog; watchdog.LIMITS['validate'] = watchdog.Limits(1, 1, session=100)"
+    limits = "from ratesflow.loader.runtime import watchdog; "
+    limits += "watchdog.LIMITS['validate'] = watchdog.Limits(1, 1, session=100)"
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     code, said = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE
