@@ -92,7 +92,7 @@ def _burst(stack: Stack, folder: Path, burst: int) -> list[str]:
 
 def _deploy(stack: Stack) -> None:
     """Replace every worker of the API, and register every job and the state machine anew."""
-    api = part(stack, "api")
+    api = part(stack, "ratesflow.api")
     before = {worker.pid for worker in api.children()}
     api.send_signal(signal.SIGHUP)
     deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))

@@ -183,11 +183,11 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
     code = (
         "import sys; from pathlib import Path; import ratesflow.loader.tasks.load;"
         "from ratesflow.loader.files.detect import read_layout;"
-        "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import Span;"
+        "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import ByteRange;"
         "data = Path(sys.argv[1]).read_bytes();"
         "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
-        "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size << 9);"
-        "source = Source(fetch, size, Span(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
+        "rows = ByteRange(0, 9) if layout.kind == 'parquet' else ByteRange(layout.header.bytes, size << 9);"
+        "source = Source(fetch, size, ByteRange(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
         "assert b''.join(copied(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
     )
     assert absent.isdisjoint(_modules(code, FORMATS[name], tmp_path))

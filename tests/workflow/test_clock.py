@@ -36,7 +36,7 @@ def tokyo(monkeypatch):
     found = Execution("arn:b", "b", "SUCCEEDED", STARTED, ended, {"key": "k"}, {"outcome": "committed", "rows": 3})
     monkeypatch.setattr(executions, "list_executions", lambda *_: [found])
     monkeypatch.setattr("ratesflow.workflow.cli.ledger._run", lambda *_: {"data": [LEDGER]})
-    monkeypatch.setattr("ratesflow.workflow.cli.context.Where.environment", lambda _: None)
+    monkeypatch.setattr("ratesflow.workflow.cli.context.CliContext.environment", lambda _: None)
     yield lambda *arguments: CliRunner().invoke(main, arguments).output
     monkeypatch.undo()
     os.environ.pop("TZ", None)
