@@ -17,9 +17,9 @@ from typing import Any
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 
-from ratesflow.api.server.fast_path import FastPath
 from ratesflow.api.server.granian_workers import DRAIN, RatesServer, listen, stop_accepting
 from ratesflow.api.server.logs import configuration
+from ratesflow.api.server.service import Service
 from ratesflow.api.server.wsgi import SettingsError, get_app, setting, threads
 
 KILL_AFTER_SECONDS = 25  # ECS kills after 30
@@ -77,19 +77,19 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _load(parent: int, listener: socket.socket) -> FastPath:
+def _load(parent: int, listener: socket.socket) -> Service:
     """Return the service in a worker, which ends when the process `parent` has been killed."""
     threading.Thread(target=_follow, args=(parent,), daemon=True).start()
-    front = get_app()
-    if front.reporter:
-        front.reporter.start()
+    service = get_app()
+    if service.reporter:
+        service.reporter.start()
 
     def drain(*_: object) -> None:
-        front.draining = True
+        service.draining = True
         stop_accepting(listener)
 
     signal.signal(DRAIN, drain)
-    return front
+    return service
 
 
 def _follow(parent: int) -> None:

@@ -200,7 +200,7 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
         raise RuntimeError(f"not all answers were good: {told['statuses']}")
     counts = _counts(log, began, ended)
     figures = {
-        "known_share": counts["Known"] / counts["Requests"],
+        "known_share": counts["CacheHits"] / counts["Requests"],
         "p50_ms": percentile(told["ms"], 0.5),
         "p99_ms": percentile(told["ms"], 0.99),
     }
@@ -233,7 +233,7 @@ def _counts(log: Path, began: float, ended: float) -> Counter[str]:
         if line.startswith('{"_aws"'):
             told = json.loads(line)
             if began < told["_aws"]["Timestamp"] / 1000 < ended + 1:
-                counts.update({name: told[name] for name in ("Requests", "Known", "Joined", "Read")})
+                counts.update({name: told[name] for name in ("Requests", "CacheHits", "Coalesced", "CacheMisses")})
     return counts
 
 

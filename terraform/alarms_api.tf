@@ -47,8 +47,8 @@ locals {
       seconds   = 60
       metrics = {
         age   = { namespace = "ratesflow/api", name = "DataAge", dimensions = local.by_service, stat = "Minimum" }
-        known = { namespace = "ratesflow/api", name = "Known", dimensions = local.by_service, stat = "Sum" }
-        read  = { namespace = "ratesflow/api", name = "Read", dimensions = local.by_service, stat = "Sum" }
+        known = { namespace = "ratesflow/api", name = "CacheHits", dimensions = local.by_service, stat = "Sum" }
+        read  = { namespace = "ratesflow/api", name = "CacheMisses", dimensions = local.by_service, stat = "Sum" }
       }
       expression = "IF(known + read > 0, age, 0)"
     }
@@ -58,7 +58,7 @@ locals {
       periods   = 3
       seconds   = 60
       metrics = {
-        refused = { namespace = "ratesflow/api", name = "Refused", dimensions = local.by_service, stat = "Sum" }
+        refused = { namespace = "ratesflow/api", name = "Unavailable", dimensions = local.by_service, stat = "Sum" }
       }
     }
   }

@@ -46,9 +46,9 @@ locals {
     {
       text = "## What is the API busy with?\nMany read, few known: the cache is too small or batches come all the time. Waiting for connections: more tasks, or readers."
       graphs = [
-        { title = "answers by source", stat = "Sum", lines = [for name in ["Known", "Unchanged", "Joined", "Read", "Refused", "ClientErrors", "ServerErrors"] : concat(["ratesflow/api", name], local.service)] },
+        { title = "responses by source", stat = "Sum", lines = [for name in ["CacheHits", "NotModified", "Coalesced", "CacheMisses", "Unavailable", "ClientErrors", "ServerErrors"] : concat(["ratesflow/api", name], local.service)] },
         { title = "latency inside, p99 (ms), and connections", stat = "p99", lines = [for name in ["Latency", "ConnectionsBusy", "ConnectionsWaited"] : concat(["ratesflow/api", name], local.service)] },
-        { title = "known answers, and how old the data is (s)", stat = "Maximum", lines = [for name in ["KnownAnswers", "DataAge"] : concat(["ratesflow/api", name], local.service)] },
+        { title = "cached responses, and the age of the data (s)", stat = "Maximum", lines = [for name in ["CacheEntries", "DataAge"] : concat(["ratesflow/api", name], local.service)] },
         { title = "processor and memory of tasks (%)", stat = "Average", lines = [for name in ["CPUUtilization", "MemoryUtilization"] : ["AWS/ECS", name, "ClusterName", aws_ecs_cluster.api.name, "ServiceName", aws_ecs_service.api.name]] },
       ]
     },

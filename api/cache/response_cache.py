@@ -18,12 +18,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Literal, NamedTuple
 
-from ratesflow.api.cache.latest_version import LatestVersion, Version
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.versions import LatestVersion, Version
 
 # How an answer came about: kept, read from the database, from another request's read of the same.
-Source = Literal["known", "read", "joined"]
+Source = Literal["hit", "miss", "coalesced"]
 Headers = list[tuple[str, str]]
 
 ENTRY_BYTES = 1_500  # what an answer's objects, headers and place in a dictionary take, roughly
@@ -104,10 +104,10 @@ class ResponseCache:
         """Return until when (of time.monotonic) a request that comes now is to be answered."""
         return time.monotonic() + self._seconds
 
-    def recall(self, key: str) -> Answer | None:
+    def get(self, key: str) -> Answer | None:
         """Return the answer if it is known and still good."""
         state, memory = self._newest.state, self._memory
-        if state is None or memory.epoch != state.version.epoch or not self._watch.is_good():
+        if state is None or memory.epoch != state.version.epoch or not self._watch.is_fresh():
             return None
         answer = memory.young.get(key)
         if answer is not None:
@@ -125,7 +125,7 @@ class ResponseCache:
         None if there is none, or if that takes a look at the database.
         """
         state = self._newest.state
-        if state is None or not tags or not self._max_bytes or not self._watch.is_good():
+        if state is None or not tags or not self._max_bytes or not self._watch.is_fresh():
             return None
         checksum = _checksum(question.key)
         for tag in tags:
@@ -144,24 +144,24 @@ class ResponseCache:
         """
         deadline = self.deadline() if deadline is None else deadline
         if not self._max_bytes:
-            return self._load(question, load, deadline), "read"
+            return self._load(question, load, deadline), "miss"
         while True:
-            if known := self.recall(question.key):
-                return known, "known"
+            if known := self.get(question.key):
+                return known, "hit"
             with self._lock:
                 under_way = self._loads.get(question.key)
                 if under_way is None:
                     ours = self._loads[question.key] = Future()
             if under_way is None:
-                return self._lead(question, load, deadline, ours), "read"
+                return self._lead(question, load, deadline, ours), "miss"
             with self._place():
                 answer = self._joined(under_way, deadline)
             if self._holds(answer) or answer is self._former(question):  # else it began before we came
-                return answer, "joined"
+                return answer, "coalesced"
 
     def reach(self, tags: Sequence[str]) -> None:
         """Move to the newest version that these ETags of a client name, if it is newer than any seen here."""
-        if self._max_bytes and not self._watch.is_good():
+        if self._max_bytes and not self._watch.is_fresh():
             with suppress(DatabaseUnavailableError):
                 self._watch.poll(self._seconds * PATIENCE)
         state = self._newest.state
@@ -190,7 +190,7 @@ class ResponseCache:
     ) -> Answer:
         try:
             # Another may have ended between our look at what is known and our turn.
-            answer = self.recall(question.key) or self._load(question, load, deadline)
+            answer = self.get(question.key) or self._load(question, load, deadline)
             self._keep(question.key, answer)
             ours.set_result(answer)
         except BaseException as error:
@@ -226,7 +226,7 @@ class ResponseCache:
     def _former(self, question: Question) -> Answer | None:
         """Return the answer as it was before a change of which no client has been told anything yet."""
         state, memory = self._newest.state, self._memory
-        if state is None or memory.epoch != state.version.epoch or not self._watch.is_good():
+        if state is None or memory.epoch != state.version.epoch or not self._watch.is_fresh():
             return None
         changed = state.changed[question.bucket]
         answer = memory.young.get(question.key) or memory.old.get(question.key)

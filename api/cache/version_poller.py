@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from ratesflow.api.cache.latest_version import LatestVersion, News
-from ratesflow.api.postgres.pool import DatabaseUnavailableError
+from ratesflow.api.models.errors import DatabaseUnavailableError
+from ratesflow.api.models.versions import LatestVersion, News
 
 # A client that knows of a newer version is content with a poll that began so long ago: its tag may be made up.
 RECENT_SECONDS = 0.01
@@ -62,17 +62,17 @@ class VersionPoller:
         self._polling = threading.Lock()
         self._polled_at = 0.0
         self._places = threading.Semaphore(MOST_WAITING)
-        self._good_until = self._seen_at = 0.0
+        self._fresh_until = self._seen_at = 0.0
         self._asked = False
         self._asked_at = 0.0
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def is_good(self) -> bool:
+    def is_fresh(self) -> bool:
         """Return whether the newest version seen is still good to answer from."""
         self._asked = True
-        if time.monotonic() < self._good_until:
+        if time.monotonic() < self._fresh_until:
             return True
         self._wake()
         return False
@@ -80,7 +80,7 @@ class VersionPoller:
     def saw_at(self, moment: float) -> None:
         """Take note that at `moment` (of time.monotonic) the database was seen at the newest version."""
         self._seen_at = max(self._seen_at, moment)
-        self._good_until = self._seen_at + self.max_stale_seconds
+        self._fresh_until = self._seen_at + self.max_stale_seconds
         self._wake()
 
     def age(self) -> float | None:
@@ -172,7 +172,7 @@ class VersionPoller:
             self._asked_at = now
         elif now - self._asked_at > self._idle_seconds:
             self._wanted.clear()
-            self._good_until = 0.0
+            self._fresh_until = 0.0
             self._reader.rest()
             self._wanted.wait()
             self._asked_at = time.monotonic()

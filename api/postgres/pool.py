@@ -24,6 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import register_default_json
 
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
 from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
 from ratesflow.database.connect import KEEPALIVES, SESSION
 from ratesflow.database.sqlstates import PASSING, Kind, kind_of
@@ -37,14 +38,6 @@ UNPREPARED = {errorcodes.INVALID_SQL_STATEMENT_NAME, errorcodes.FEATURE_NOT_SUPP
 FIRST_LOOK_MILLISECONDS = 20
 # Before a third connection and further ones are tried, since the first two led to servers that are behind.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
-
-
-class DatabaseUnavailableError(Exception):
-    """The database cannot be reached, or does not answer in time."""
-
-
-class OverloadedError(DatabaseUnavailableError):
-    """Too many requests wait for the database already."""
 
 
 class _PooledConnection(NamedTuple):
@@ -108,20 +101,20 @@ class ConnectionPool:
         over, OverloadedError at once when too many wait; psycopg2.Error when the statement itself is wrong.
         """
         deadline = time.monotonic() + seconds
-        self.enter()
+        self.acquire()
         try:
             return self.run(statement, parameters, deadline, accepts)
         finally:
-            self.leave()
+            self.release()
 
-    def enter(self) -> None:
-        """Count a request in, until it `leave`s. Raises OverloadedError at once when too many wait."""
+    def acquire(self) -> None:
+        """Count a request in, until `release`. Raises OverloadedError at once when too many wait."""
         with self._counting:
             if self._present >= self._places:
                 raise OverloadedError("too many requests wait for the database")
             self._present += 1
 
-    def leave(self) -> None:
+    def release(self) -> None:
         """Count a request out again."""
         with self._counting:
             self._present -= 1

@@ -14,12 +14,8 @@ Lanes are asked for several at once (see `query_batcher`); `nth` numbers them, f
 lists with commas, which no location has, and what comes out is JSON: psycopg2 takes three times as long for arrays.
 """
 
-from typing import Literal
-
-# Versions whose changes are told at once: who is further behind takes everything for changed.
-MOST_CHANGES = 256
-
-Kind = Literal["port", "region"]
+from ratesflow.api.models.rates import Kind
+from ratesflow.api.models.versions import MOST_CHANGES
 
 # Plans are made once, on tables that may be empty then: without enable_seqscan = off such a plan would
 # read all of a table that has grown since. JIT would compile for longer than these statements run.

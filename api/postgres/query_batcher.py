@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ratesflow.api.postgres.pool import Accepts, ConnectionPool, DatabaseUnavailableError, Row
+from ratesflow.api.models.errors import DatabaseUnavailableError
+from ratesflow.api.postgres.pool import Accepts, ConnectionPool, Row
 
 # What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
 MOST_TOGETHER = 32
@@ -65,7 +66,7 @@ class QueryBatcher:
         """
         deadline = time.monotonic() + seconds
         asked = _Asked(parameters, weight)
-        self._connections.enter()
+        self._connections.acquire()
         try:
             with self._lock:
                 leads = not self._under_way
@@ -78,7 +79,7 @@ class QueryBatcher:
             if asked.rows is None:  # what went wrong may be another's fault
                 self._get([asked], deadline)
         finally:
-            self._connections.leave()
+            self._connections.release()
         return asked.rows or []
 
     def _leads_after_waiting(self, asked: _Asked, deadline: float) -> bool:

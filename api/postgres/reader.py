@@ -5,61 +5,16 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from difflib import get_close_matches
 from operator import add
-from typing import NamedTuple, Protocol
 
-from ratesflow.api.cache.latest_version import LatestVersion, News, Version
+from ratesflow.api.models.rates import Months, Place, Places, Rates, RatesQuery
+from ratesflow.api.models.versions import LatestVersion, News, Version
 from ratesflow.api.postgres import queries
 from ratesflow.api.postgres.pool import ConnectionPool, Row
 from ratesflow.api.postgres.query_batcher import QueryBatcher, View
-from ratesflow.api.resources.parameters import RatesQuery
-from ratesflow.api.resources.serializers import Months
-
-
-class Rates(NamedTuple):
-    """Counts and sums by month and day as of `version`; `newest` is the version that the server has replayed."""
-
-    version: Version
-    newest: Version
-    orig_known: bool
-    dest_known: bool
-    months: Months
-
-
-class Place(NamedTuple):
-    """A port (`key` is its code) or a region (its slug), and the region that contains it."""
-
-    key: str
-    name: str
-    parent_slug: str | None
-
-
-class Places(NamedTuple):
-    """All ports by code, and all regions by slug, as of `version`."""
-
-    version: Version
-    newest: Version
-    ports: tuple[Place, ...]
-    regions: tuple[Place, ...]
-
-
-class RatesReader(Protocol):
-    """What the service needs to be told, each until a deadline of time.monotonic; all raise DatabaseAwayError."""
-
-    def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return the rates that the query asks for; both its locations must have a kind."""
-
-    def places(self, deadline: float) -> Places:
-        """Return all ports and regions."""
-
-    def alike(self, text: str, deadline: float) -> list[str]:
-        """Return up to three locations that a person who wrote `text` may have meant."""
-
-    def check(self) -> None:
-        """Ask the database for a sign of life, quickly."""
 
 
 class DatabaseReader:
-    """Reads from PostgreSQL, as of the version that `newest` is at while that `is_good`, else as of the server's.
+    """Reads from PostgreSQL, as of the version that `newest` is at while that `is_fresh`, else as of the server's.
 
     A server that is behind what `newest` has seen is not read from.
     """
@@ -69,12 +24,12 @@ class DatabaseReader:
         connections: ConnectionPool,
         newest: LatestVersion,
         *,
-        is_good: Callable[[], bool] = lambda: False,
+        is_fresh: Callable[[], bool] = lambda: False,
         check_seconds: float = 1.0,
     ) -> None:
         self._connections = connections
         self._newest = newest
-        self._is_good = is_good
+        self._is_good = is_fresh
         self._lanes = QueryBatcher(connections, queries.RATES_OF_LANES, self._view)
         self._check_seconds = check_seconds
 

@@ -10,7 +10,7 @@ CSV = "text/csv; charset=utf-8; header=present"
 FORMATS = {JSON: "json1", CSV: "csv1"}
 
 
-def variant(accept: str | None) -> str:
+def negotiate(accept: str | None) -> str:
     """Return the media type to answer with: CSV for those who prefer it, JSON for all others."""
     if accept is None or "text/csv" not in accept:
         return JSON

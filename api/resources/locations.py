@@ -6,10 +6,10 @@ from typing import Any
 import falcon
 import orjson
 
-from ratesflow.api.cache.conditional import respond
-from ratesflow.api.cache.latest_version import PLACES
 from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
-from ratesflow.api.postgres.reader import Places, RatesReader
+from ratesflow.api.models.rates import Places, RatesReader
+from ratesflow.api.models.versions import PLACES
+from ratesflow.api.resources.conditional import respond
 from ratesflow.api.resources.content_negotiation import JSON
 
 

@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date
 from difflib import get_close_matches
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from ratesflow.api.postgres.queries import Kind
+from ratesflow.api.models.rates import Location, RatesQuery
 from ratesflow.api.resources.problems import InvalidParameter, ProblemError
 
 PARAMETERS = {
@@ -23,22 +23,6 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # The checks of the tables ports and regions: what matches neither is in neither.
 _PORT = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9][a-z0-9_-]{0,199}", re.ASCII)
-
-
-class Location(NamedTuple):
-    """A port's code or a region's slug, told apart by how it is written; `kind` is None if it is neither."""
-
-    text: str
-    kind: Kind | None
-
-
-class RatesQuery(NamedTuple):
-    """What a client asks: every day from `date_from` to `date_to`, both included."""
-
-    date_from: date
-    date_to: date
-    orig: Location
-    dest: Location
 
 
 def rates_query(parameters: Mapping[str, str | list[str]]) -> RatesQuery:

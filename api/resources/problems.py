@@ -1,30 +1,31 @@
-"""Errors as problem details (RFC 9457): what was wrong, with which parameter, what to do.
+"""Errors as problem details (RFC 9457): what is wrong, with which parameter, what to do.
 
 ``type`` names the section of the documentation page that describes the problem; it is ``about:blank``
-where the status says everything.
+where the status code says everything.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import falcon
 import orjson
 
-from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
 
 CONTENT_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
 
 log = logging.getLogger("ratesflow.api")
-# Where the front leaves the request's number, for the log and for the answer.
+# The key of the request ID in the WSGI environment.
 REQUEST_ID = "ratesflow.request_id"
 
 KINDS = {
     "invalid-parameters": "A parameter is missing, malformed, repeated, or does not go with another.",
     "unknown-location": "orig_code or dest_code is neither a port's code nor a region's slug.",
-    "unavailable": "The database cannot be reached, or there is too much to do: ask again after Retry-After.",
-    "internal": "Something went wrong on our side.",
+    "unavailable": "The database cannot be reached, or the service is overloaded: retry after Retry-After seconds.",
+    "internal": "An internal error.",
 }
 
 
@@ -61,54 +62,66 @@ class ProblemError(falcon.HTTPError):
 
 
 def install(app: "falcon.App[falcon.Request, falcon.Response]") -> None:
-    """Make every error that leaves `app` a problem document; none shows what went on inside."""
+    """Make every error that leaves `app` a problem document; none shows internals."""
     app.set_error_serializer(_serialize)
-    app.add_error_handler(Exception, _unexpected)
-    app.add_error_handler(DatabaseUnavailableError, _database_away)
+    app.add_error_handler(Exception, _handle)
+
+
+def problem_response(error: Exception, environ: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
+    """Return status line, headers and body for an error of a request that did not go through Falcon."""
+    problem = _as_problem(error, environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get(REQUEST_ID, "none"))
+    body = orjson.dumps(_document(problem, problem.description or str(problem.title)))
+    headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    headers += [(str(name), str(value)) for name, value in dict(problem.headers or {}).items()]
+    return falcon.code_to_http_status(problem.status), headers, body
 
 
 def request_id(request: falcon.Request) -> str:
-    """Return the number under which the log and the answer speak of this request."""
+    """Return the ID under which the log and the response refer to this request."""
     return str(request.env.get(REQUEST_ID, "none"))
 
 
+def _handle(request: falcon.Request, _response: falcon.Response, error: Exception, _parameters: object) -> None:
+    raise _as_problem(error, request.method, request.path, request_id(request))
+
+
+def _as_problem(error: Exception, method: str, path: str, identity: str) -> falcon.HTTPError:
+    """Return the error that the client gets, and log what is not the client's fault."""
+    if isinstance(error, falcon.HTTPError):
+        return error
+    if isinstance(error, DatabaseUnavailableError):
+        log.warning("%s %s: %s", method, path, error, extra={"request_id": identity})
+        cause = "service is overloaded" if isinstance(error, OverloadedError) else "database cannot be reached"
+        detail = f"the {cause}; retry in a few seconds"
+        return ProblemError(503, "unavailable", "Service unavailable", detail, retry=True)
+    log.error("%s %s failed", method, path, exc_info=error, extra={"request_id": identity})
+    detail = f"an internal error occurred; if it persists, report this request ID: {identity}"
+    return ProblemError(500, "internal", "Internal error", detail)
+
+
 def _serialize(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> None:
+    response.data = orjson.dumps(_document(error, error.description or _plain_detail(request, response, error)))
+    response.content_type = CONTENT_TYPE
+    response.set_header("Cache-Control", "no-store")
+
+
+def _document(error: falcon.HTTPError, detail: str) -> dict[str, object]:
     kind = error.kind if isinstance(error, ProblemError) else None
     document: dict[str, object] = {
         "type": f"/docs#{kind}" if kind else "about:blank",
         "title": error.title.removeprefix(f"{error.status_code} "),
         "status": error.status_code,
-        "detail": error.description or _plain_detail(request, response, error),
+        "detail": detail,
     }
     if isinstance(error, ProblemError) and error.faults:
         document["parameter"] = error.faults[0].parameter
         document["errors"] = [asdict(fault) for fault in error.faults]
-    response.data = orjson.dumps(document)
-    response.content_type = CONTENT_TYPE
-    response.set_header("Cache-Control", "no-store")
+    return document
 
 
 def _plain_detail(request: falcon.Request, response: falcon.Response, error: falcon.HTTPError) -> str:
     if isinstance(error, falcon.HTTPMethodNotAllowed):
         return f"{request.method} is not supported here; use one of {response.get_header('Allow')}"
     if isinstance(error, falcon.HTTPRouteNotFound):
-        return "nothing is at this path; GET / tells where to start"
+        return "not found; see /docs"
     return str(error.title)
-
-
-def _database_away(
-    request: falcon.Request, _response: falcon.Response, error: DatabaseUnavailableError, _parameters: object
-) -> None:
-    log.warning("%s %s: %s", request.method, request.path, error, extra={"request_id": request_id(request)})
-    if isinstance(error, OverloadedError):
-        detail = "the service has too much to do at the moment; ask again in a few seconds"
-    else:
-        detail = "the database cannot be reached at the moment; ask again in a few seconds"
-    raise ProblemError(503, "unavailable", "Service unavailable", detail, retry=True)
-
-
-def _unexpected(request: falcon.Request, _response: falcon.Response, error: Exception, _parameters: object) -> None:
-    identity = request_id(request)
-    log.error("%s %s failed", request.method, request.path, exc_info=error, extra={"request_id": identity})
-    detail = f"something went wrong on our side; if it stays so, report this request's number: {identity}"
-    raise ProblemError(500, "internal", "Internal error", detail)

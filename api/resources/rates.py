@@ -3,17 +3,13 @@
 import falcon
 from falcon.uri import parse_query_string
 
-from ratesflow.api.cache.conditional import respond
-from ratesflow.api.cache.latest_version import bucket_of
 from ratesflow.api.cache.response_cache import Answer, Content, Question, ResponseCache, Source
-from ratesflow.api.postgres.reader import Rates, RatesReader
-from ratesflow.api.resources.content_negotiation import CSV, JSON, rates_key, variant
-from ratesflow.api.resources.parameters import Location, RatesQuery, quoted, rates_query
+from ratesflow.api.models.rates import Location, Rates, RatesQuery, RatesReader, bucket_of
+from ratesflow.api.resources.conditional import respond
+from ratesflow.api.resources.content_negotiation import CSV, JSON, negotiate, rates_key
+from ratesflow.api.resources.parameters import quoted, rates_query
 from ratesflow.api.resources.problems import InvalidParameter, ProblemError
 from ratesflow.api.resources.serializers import rates_csv, rates_json
-
-# Where the front leaves the error of a read that it tried, for the framework to make a problem document of.
-FAILED = "ratesflow.failed"
 
 
 class RatesResource:
@@ -25,10 +21,8 @@ class RatesResource:
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
         """Answer with every day of the range, or with 304 if the client has that answer already."""
-        if error := request.env.pop(FAILED, None):
-            raise error
         query = rates_query(request.params)
-        media_type = variant(request.get_header("Accept"))
+        media_type = negotiate(request.get_header("Accept"))
         question = _question(request.query_string, media_type, query)
         respond(request, response, self._known, question, lambda deadline: self._load(query, media_type, deadline))
 

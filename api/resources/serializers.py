@@ -1,16 +1,16 @@
 """From counts and sums to what a client reads: every day of the range, with its average."""
 
 from calendar import monthrange
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
 from itertools import chain
 
 import orjson
 
-MIN_PRICES = 3  # with fewer prices a day has a count, but no average
+from ratesflow.api.models.rates import Months
 
-Months = Mapping[date, tuple[list[int], list[int]]]
+MIN_PRICES = 3  # with fewer prices a day has a count, but no average
 
 
 def rates_json(first: date, last: date, months: Months) -> bytes:

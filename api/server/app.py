@@ -4,8 +4,8 @@ import falcon
 import orjson
 
 from ratesflow.api.cache.response_cache import ResponseCache
-from ratesflow.api.postgres.pool import OverloadedError
-from ratesflow.api.postgres.reader import RatesReader
+from ratesflow.api.models.errors import OverloadedError
+from ratesflow.api.models.rates import RatesReader
 from ratesflow.api.resources import problems
 from ratesflow.api.resources.docs_page import docs_page
 from ratesflow.api.resources.explorer import ExplorerResource, StaticResource, assets, page
@@ -17,8 +17,8 @@ from ratesflow.api.resources.static import Text, TextResource
 FalconApp = falcon.App[falcon.Request, falcon.Response]
 
 
-def create_app(reader: RatesReader, known: ResponseCache) -> FalconApp:
-    """Return the service; what is not among the `known` answers it asks the `reader`."""
+def create_app(reader: RatesReader, known: ResponseCache, rates: RatesResource) -> FalconApp:
+    """Return the service; `rates` answers ``/rates``, and `reader` reads what is not in the cache."""
     app: FalconApp = falcon.App(media_type=falcon.MEDIA_JSON)
     files = assets()
     document = specification()
@@ -26,7 +26,7 @@ def create_app(reader: RatesReader, known: ResponseCache) -> FalconApp:
     app.add_route("/static/{name}", StaticResource(files))
     app.add_route("/docs", TextResource(page(docs_page(document), files)))
     app.add_route("/openapi.json", TextResource(Text(orjson.dumps(document), falcon.MEDIA_JSON)))
-    app.add_route("/rates", RatesResource(reader, known))
+    app.add_route("/rates", rates)
     app.add_route("/ports", PortsResource(reader, known))
     app.add_route("/regions", RegionsResource(reader, known))
     app.add_route("/health/live", LiveResource())

@@ -22,21 +22,21 @@ UNITS = {
     "Requests": "Count",
     "ClientErrors": "Count",
     "ServerErrors": "Count",
-    "Refused": "Count",  # 503: the database away, or too much to do
-    "Known": "Count",
-    "Unchanged": "Count",
-    "Joined": "Count",
-    "Read": "Count",
+    "Unavailable": "Count",  # 503: the database unavailable, or the service overloaded
+    "CacheHits": "Count",
+    "NotModified": "Count",
+    "Coalesced": "Count",  # waited for the same read by another request
+    "CacheMisses": "Count",
     "Latency": "Milliseconds",  # a random sample of 100 requests at most
     "SlowestLatency": "Milliseconds",
     "ConnectionsBusy": "Count",  # the most at one moment
     "ConnectionsWaited": "Count",  # the most statements that waited for one; requests may share a statement
-    "ResponseCache": "Count",
-    "KnownBytes": "Bytes",
-    "Outdated": "Count",  # looks at kept answers that a commit had changed: what commits cost, beside Known
+    "CacheEntries": "Count",
+    "CacheBytes": "Bytes",
+    "CacheInvalidated": "Count",  # lookups of entries that a commit had changed: what commits cost, beside CacheHits
     "DataAge": "Seconds",  # since the data version was last confirmed
 }
-SOURCES = {"known": "Known", "unchanged": "Unchanged", "joined": "Joined", "read": "Read"}
+SOURCES = {"hit": "CacheHits", "not_modified": "NotModified", "coalesced": "Coalesced", "miss": "CacheMisses"}
 
 log = logging.getLogger("ratesflow.api")
 
@@ -51,7 +51,7 @@ class Metrics:
         self._begin()
 
     def _begin(self) -> None:
-        self._counts = dict.fromkeys(("Requests", "ClientErrors", "ServerErrors", "Refused", *SOURCES.values()), 0)
+        self._counts = dict.fromkeys(("Requests", "ClientErrors", "ServerErrors", "Unavailable", *SOURCES.values()), 0)
         self._sample: list[float] = []
         self._slowest = 0.0
 
@@ -63,7 +63,7 @@ class Metrics:
             if source in SOURCES:
                 counts[SOURCES[source]] += 1
             if status >= 400:
-                counts["Refused" if status == 503 else "ServerErrors" if status >= 500 else "ClientErrors"] += 1
+                counts["Unavailable" if status == 503 else "ServerErrors" if status >= 500 else "ClientErrors"] += 1
             if seconds > self._slowest:
                 self._slowest = seconds
             # Each request is in the sample with the same chance (reservoir sampling).

@@ -21,6 +21,8 @@
     for which a client or a CDN may keep an answer without asking again; 5
 ``RATESFLOW_API_CORS_ORIGINS``
     whose pages may read answers, separated by spaces, or ``*``; none
+``RATESFLOW_API_FAST_PATH``
+    0 sends every request through Falcon (see ``ratesflow.api.server.fast_path``); 1
 ``RATESFLOW_API_ACCESS_LOG``
     a line of JSON a request, if set to 1; 0
 ``RATESFLOW_ENVIRONMENT``
@@ -36,10 +38,10 @@ from typing import TypeVar
 import psycopg2
 from psycopg2.extensions import parse_dsn
 
-from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.cache.monotonic_reader import MonotonicReader
 from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.monotonic_reader import MonotonicReader
+from ratesflow.api.models.versions import LatestVersion
 from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
 from ratesflow.api.postgres.reader import DatabaseReader
@@ -48,6 +50,7 @@ from ratesflow.api.server.app import create_app
 from ratesflow.api.server.cors import Cors
 from ratesflow.api.server.fast_path import FastPath
 from ratesflow.api.server.metrics import Metrics, Reporter
+from ratesflow.api.server.service import Service
 from ratesflow.database.connect import NoDatabaseError, database_url
 
 # Requests in each worker that may wait for the same answer, which takes no connection.
@@ -61,7 +64,7 @@ class SettingsError(Exception):
     """A setting in the environment cannot be used."""
 
 
-def get_app(environ: Mapping[str, str] = os.environ) -> FastPath:
+def get_app(environ: Mapping[str, str] = os.environ) -> Service:
     """Return the service as the environment describes it; no connection is opened yet.
 
     Raises SettingsError.
@@ -83,7 +86,7 @@ def get_app(environ: Mapping[str, str] = os.environ) -> FastPath:
     )
     max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000)
     if max_bytes:
-        reader = DatabaseReader(connections, newest, is_good=watch.is_good)
+        reader = DatabaseReader(connections, newest, is_fresh=watch.is_fresh)
     else:  # each request finds the newest version itself
         reader = DatabaseReader(connections, newest)
     forward = MonotonicReader(reader, newest, watch if max_bytes else None)
@@ -92,10 +95,10 @@ def get_app(environ: Mapping[str, str] = os.environ) -> FastPath:
     metrics = Metrics(lambda: _gauges(connections, known, watch), environment)
     every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
-    return FastPath(
-        create_app(forward, known),
-        known,
-        RatesResource(forward, known),
+    rates = RatesResource(forward, known)
+    return Service(
+        create_app(forward, known, rates),
+        FastPath(known, rates) if setting(environ, "RATESFLOW_API_FAST_PATH", 1, int, least=0) else None,
         cors=Cors(origins) if origins else None,
         reporter=Reporter(metrics, seconds=every) if every else None,
         access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,
@@ -163,13 +166,13 @@ def _known(
 
 def _gauges(connections: ConnectionPool, known: ResponseCache, watch: VersionPoller) -> dict[str, float]:
     busy, waited = connections.most_at_once()
-    answers, size = known.size()
+    entries, size = known.size()
     gauges: dict[str, float] = {
         "ConnectionsBusy": busy,
         "ConnectionsWaited": waited,
-        "ResponseCache": answers,
-        "KnownBytes": size,
-        "Outdated": known.outdated_since(),
+        "CacheEntries": entries,
+        "CacheBytes": size,
+        "CacheInvalidated": known.outdated_since(),
     }
     age = watch.age()
     return gauges if age is None else {**gauges, "DataAge": round(age, 3)}

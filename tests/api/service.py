@@ -11,16 +11,18 @@ from pathlib import Path
 
 import requests
 
-from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.cache.monotonic_reader import MonotonicReader
 from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.monotonic_reader import MonotonicReader
+from ratesflow.api.models.rates import RatesReader
+from ratesflow.api.models.versions import LatestVersion
 from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
-from ratesflow.api.postgres.reader import DatabaseReader, RatesReader
+from ratesflow.api.postgres.reader import DatabaseReader
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
 from ratesflow.api.server.fast_path import FastPath
+from ratesflow.api.server.service import Service as Application
 from ratesflow.local.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -73,11 +75,12 @@ class NeverSeen:
         """Rest."""
 
 
-def uncached(reader: RatesReader, **options: object) -> FastPath:
+def uncached(reader: RatesReader, **options: object) -> Application:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""
     newest = LatestVersion()
     known = ResponseCache(newest, VersionPoller(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
-    return FastPath(create_app(reader, known), known, RatesResource(reader, known), **options)  # type: ignore[arg-type]
+    rates = RatesResource(reader, known)
+    return Application(create_app(reader, known, rates), FastPath(known, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:

@@ -6,16 +6,16 @@ from typing import Any
 
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import LatestVersion, News, Version
+from ratesflow.api.cache.monotonic_reader import MonotonicReader
 from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.monotonic_reader import MonotonicReader
-from ratesflow.api.postgres.pool import DatabaseUnavailableError
-from ratesflow.api.postgres.reader import Places, Rates
-from ratesflow.api.resources.parameters import RatesQuery
+from ratesflow.api.models.errors import DatabaseUnavailableError
+from ratesflow.api.models.rates import Places, Rates, RatesQuery
+from ratesflow.api.models.versions import LatestVersion, News, Version
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
 from ratesflow.api.server.fast_path import FastPath
+from ratesflow.api.server.service import Service
 from ratesflow.database.lanes import bitmap
 
 PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "EETLL"}
@@ -69,7 +69,7 @@ class Database:
         """Live."""
 
 
-def service(database: Database, **options: Any) -> FastPath:
+def service(database: Database, *, fast_path: bool = True, **options: Any) -> Service:
     """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
     newest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
@@ -80,17 +80,18 @@ def service(database: Database, **options: Any) -> FastPath:
     options = {"seconds": 0.4, **options}
     known = ResponseCache(newest, watch, **options)
     reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
-    return FastPath(create_app(reader, known), known, RatesResource(reader, known))
+    rates = RatesResource(reader, known)
+    return Service(create_app(reader, known, rates), FastPath(known, rates) if fast_path else None)
 
 
-def get(app: FastPath, query: str = "", **headers: str) -> testing.Result:
+def get(app: Service, query: str = "", **headers: str) -> testing.Result:
     """Ask for rates; header names are written with underscores."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
 
 
-def ask(app: FastPath, orig: str, dest: str, **headers: str) -> testing.Result:
+def ask(app: Service, orig: str, dest: str, **headers: str) -> testing.Result:
     """Ask for the rates of another lane."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get(

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from ratesflow.api.models.errors import DatabaseUnavailableError
 from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
-from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
+from ratesflow.api.postgres.pool import ConnectionPool
 
 
 @pytest.fixture

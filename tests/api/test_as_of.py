@@ -7,11 +7,12 @@ from datetime import date
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.cache.latest_version import LatestVersion
+from ratesflow.api.models.rates import Places, Rates, RatesQuery
+from ratesflow.api.models.versions import LatestVersion
 from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
-from ratesflow.api.postgres.reader import DatabaseReader, Places, Rates
-from ratesflow.api.resources.parameters import RatesQuery, location
+from ratesflow.api.postgres.reader import DatabaseReader
+from ratesflow.api.resources.parameters import location
 from ratesflow.database import reference_change
 from ratesflow.database.reference import Port, Reference
 from ratesflow.database.versions import make_visible
@@ -34,7 +35,7 @@ def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterato
         cursor.execute("DELETE FROM rates; DELETE FROM visible_batches WHERE batch_no <> 0; DELETE FROM changes")
     commit(owner)
     connections = ConnectionPool(reader_url, session(5))
-    reader = DatabaseReader(connections, newest, is_good=lambda: True)
+    reader = DatabaseReader(connections, newest, is_fresh=lambda: True)
     assert newest.hear(reader.news(5))
     yield reader
     connections.close()

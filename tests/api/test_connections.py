@@ -9,8 +9,9 @@ from falcon import testing
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.cache.latest_version import LatestVersion
-from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.versions import LatestVersion
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.reader import DatabaseReader
 from ratesflow.api.server.wsgi import get_app
 from tests.api.service import wait_until

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import Version
+from ratesflow.api.models.versions import Version
 from tests.api.service import wait_until
 from tests.api.stand_in import LANES, PARAMS, TOUCHED, Database, ask, get, service
 

@@ -85,7 +85,7 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
     get(app, If_None_Match=get(app).headers["ETag"])
     testing.TestClient(app).simulate_get("/nothing?a=b")
     told = [(record.status, record.answer) for record in caplog.records]  # type: ignore[attr-defined]
-    assert told == [(200, "known"), (200, "read"), (200, "known"), (304, "unchanged"), (404, "none")]
+    assert told == [(200, "hit"), (200, "miss"), (200, "hit"), (304, "not_modified"), (404, "none")]
     first, last = caplog.records[0], caplog.records[-1]
     assert (first.request_id, first.path) == ("abc-4", "/rates")  # type: ignore[attr-defined]
     assert 0 < first.milliseconds < 1000  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of metrics is one of CloudWatch's embedded format, and counts what happened since the last one."""
-    reporter = Reporter(Metrics(lambda: {"ResponseCache": 2}), seconds=60)
+    reporter = Reporter(Metrics(lambda: {"CacheEntries": 2}), seconds=60)
     client = front(reporter=reporter)
     for _ in range(150):
         client.simulate_get("/rates", params=PARAMS)
@@ -102,7 +102,7 @@ def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     reporter.write()
     reporter.write()
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["Requests"], first["Read"], first["ClientErrors"], first["ResponseCache"]) == (151, 150, 1, 2)
+    assert (first["Requests"], first["CacheMisses"], first["ClientErrors"], first["CacheEntries"]) == (151, 150, 1, 2)
     assert len(first["Latency"]) == 100
     assert max(first["Latency"]) <= first["SlowestLatency"]
     assert second["Requests"] == 0
@@ -118,4 +118,32 @@ def test_refused_is_told_apart() -> None:
     for status in (200, 304, 404, 500, 503, 503):
         metrics.observe(0.001, status, "none")
     line = json.loads(metrics.line())
-    assert (line["ClientErrors"], line["ServerErrors"], line["Refused"]) == (1, 1, 2)
+    assert (line["ClientErrors"], line["ServerErrors"], line["Unavailable"]) == (1, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("query", "headers"),
+    [
+        ("", {}),
+        ("", {"Accept": "text/csv"}),
+        ("", {"If-None-Match": "*"}),
+        ("&date_from=2021-01-03", {}),
+        ("&date_to=2020-12-31", {}),
+        ("&unknown=1", {"Origin": "https://example.com"}),
+    ],
+)
+@pytest.mark.parametrize("fault", [None, "away", "unreadable", "broken"])
+def test_the_fast_path_changes_no_byte(query: str, headers: dict[str, str], fault: str | None) -> None:
+    """With the fast path and without it, a request gets the same status, headers and body, errors too."""
+    seen = []
+    for fast_path in (True, False):
+        database = Database()
+        app = service(database, fast_path=fast_path)
+        if fault == "broken":
+            database.rates = lambda *_: 1 / 0  # type: ignore[assignment, return-value]
+        elif fault:
+            setattr(database, fault, True)
+        answer = get(app, query, **{**headers, "X-Request-Id": "the-same"})
+        again = get(app, query, **{**headers, "X-Request-Id": "the-same"})
+        seen.append([(each.status, sorted(each.headers.items()), each.content) for each in (answer, again)])
+    assert seen[0] == seen[1]

@@ -13,7 +13,7 @@ from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ratesflow.api.resources.serializers import rates_json
-from ratesflow.api.server.fast_path import FastPath
+from ratesflow.api.server.service import Service
 from ratesflow.api.server.wsgi import get_app
 from ratesflow.database import reference_change
 from ratesflow.database.reference import Port, Reference
@@ -131,7 +131,7 @@ class Writer:
 class Client:
     """Asks for lanes at random; of one worker, or of several with the ETag of what it has of each lane."""
 
-    def __init__(self, workers: list[FastPath], history: History, seed: int) -> None:
+    def __init__(self, workers: list[Service], history: History, seed: int) -> None:
         self.workers = [testing.TestClient(worker) for worker in workers]
         self.history, self.dice = history, random.Random(seed)
         self.floors: dict[tuple[str, str] | None, int] = defaultdict(lambda begin=history.version: begin)
@@ -164,13 +164,13 @@ class Client:
 
 
 @pytest.fixture
-def workers(reader_url: str) -> list[FastPath]:
+def workers(reader_url: str) -> list[Service]:
     """Two workers, which poll one after the other."""
     environ = {"DATABASE_URL": reader_url, "RATESFLOW_API_POLL_SECONDS": str(POLL_SECONDS)}
     return [get_app({**environ, "RATESFLOW_API_IDLE_SECONDS": "1"}) for _ in range(2)]
 
 
-def run(owner_url: str, workers: list[FastPath], seed: int, seconds: float) -> tuple[History, list[Client]]:
+def run(owner_url: str, workers: list[Service], seed: int, seconds: float) -> tuple[History, list[Client]]:
     """Write and ask for some time, each in a thread of its own; return what was."""
     connection = psycopg2.connect(owner_url)
     with connection, connection.cursor() as cursor:
@@ -192,7 +192,7 @@ def run(owner_url: str, workers: list[FastPath], seed: int, seconds: float) -> t
     return history, clients
 
 
-def is_all_new(history: History, worker: FastPath) -> bool:
+def is_all_new(history: History, worker: Service) -> bool:
     """Return whether a worker answers for every lane as of the newest version."""
     client = testing.TestClient(worker)
     return all(
@@ -204,7 +204,7 @@ def is_all_new(history: History, worker: FastPath) -> bool:
     )
 
 
-def test_one_state_after_another(owner_url: str, workers: list[FastPath]) -> None:
+def test_one_state_after_another(owner_url: str, workers: list[Service]) -> None:
     """Each answer is that of a version not before any that the client has seen; in the end all are of the newest."""
     history, clients = run(owner_url, workers, seed=6, seconds=SECONDS)
     assert [each.wrong for each in clients] == [[], [], []]

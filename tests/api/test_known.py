@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import LatestVersion, Version
 from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.pool import OverloadedError
+from ratesflow.api.models.errors import OverloadedError
+from ratesflow.api.models.versions import LatestVersion, Version
 from tests.api.service import wait_until
 from tests.api.stand_in import PARAMS, TOUCHED, Database, ask, get, service
 
@@ -129,7 +129,7 @@ def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
-    app._known._watch.poll(1)
+    app._fast_path._cache._watch.poll(1)
     database.away = True
     assert get(app).headers["ETag"] == tag
     assert ask(app, "CNSGH", "EETLL").status_code == 503
@@ -226,10 +226,10 @@ def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     small.answer(Question("often", 0), lambda _: content)
     for number in range(100):
         small.answer(Question(f"key {number}", 0), lambda _: content)
-        assert small.recall("often") is not None
+        assert small.get("often") is not None
         assert small.size()[1] <= 200_000
-    assert small.recall("key 0") is None
-    assert small.recall("key 99") is not None
+    assert small.get("key 0") is None
+    assert small.get("key 99") is not None
 
 
 def test_errors_are_not_kept(database: Database) -> None:

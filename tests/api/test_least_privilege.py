@@ -5,8 +5,9 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from ratesflow.api.models.errors import DatabaseUnavailableError
 from ratesflow.api.postgres import queries
-from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
+from ratesflow.api.postgres.pool import ConnectionPool
 
 
 @pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])

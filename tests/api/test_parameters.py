@@ -3,10 +3,9 @@
 import pytest
 from falcon import testing
 
-from ratesflow.api.cache.latest_version import Version
-from ratesflow.api.postgres.pool import DatabaseUnavailableError, OverloadedError
-from ratesflow.api.postgres.reader import Places, Rates
-from ratesflow.api.resources.parameters import RatesQuery
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.models.rates import Places, Rates, RatesQuery
+from ratesflow.api.models.versions import Version
 from tests.api.service import uncached
 
 GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ", "dest_code": "baltic"}
@@ -146,7 +145,7 @@ def test_nothing_there(client: testing.TestClient) -> None:
     """A path that does not exist is answered with 404, and where to start."""
     answer = client.simulate_get("/rate")
     assert answer.status_code == 404
-    assert "GET /" in str(problem(answer)["detail"])
+    assert "/docs" in str(problem(answer)["detail"])
 
 
 def test_home(client: testing.TestClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.server.fast_path import FastPath
+from ratesflow.api.server.service import Service
 from ratesflow.api.server.wsgi import get_app
 from ratesflow.local.postgres.server import Postgres
 from tests.api.seed import TREE, Price, open_batch, seed_batch
@@ -81,13 +81,13 @@ def commit(owner: Connection, orig: str, dest: str) -> None:
     open_batch(owner, seed_batch(owner, TREE, [Price(orig, dest, DAY, 100)], staged=False))
 
 
-def worker(database: Database, proxy: Turns, **settings: str) -> FastPath:
+def worker(database: Database, proxy: Turns, **settings: str) -> Service:
     """Return a worker that reads through the proxy."""
     url = f"postgresql://api:{PASSWORD}@127.0.0.1:{proxy.port}/{database.name}"
     return get_app({"DATABASE_URL": url, "RATESFLOW_API_POLL_SECONDS": "0.3", **settings})
 
 
-def ask(app: FastPath, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
+def ask(app: Service, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
     """Ask for a lane's day; `extra` makes it another request, which is not known."""
     query = f"date_from={DAY}&date_to={DAY}&orig_code={lane[0]}&dest_code={lane[1]}{extra}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}

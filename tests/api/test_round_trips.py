@@ -11,7 +11,8 @@ import pytest
 from psycopg2 import errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError, OverloadedError, Row
+from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
+from ratesflow.api.postgres.pool import ConnectionPool, Row
 from ratesflow.api.postgres.query_batcher import MOST_TOGETHER, QueryBatcher
 
 # Two rows a request: its text, and when the statement that told it began. Each row lasts as long as the request

@@ -7,23 +7,29 @@ import pytest
 from falcon import testing
 from hypothesis import HealthCheck, given, settings
 
-from ratesflow.api.cache.latest_version import LatestVersion
 from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
+from ratesflow.api.models.versions import LatestVersion
 from ratesflow.api.resources.docs_page import docs_page
 from ratesflow.api.resources.openapi import specification
 from ratesflow.api.resources.parameters import MAX_DAYS
 from ratesflow.api.resources.problems import KINDS
-from ratesflow.api.server.app import create_app
+from ratesflow.api.resources.rates import RatesResource
+from ratesflow.api.server.app import FalconApp, create_app
 from tests.api.seed import TREE
 from tests.api.service import Service
 from tests.api.test_known import Database
 
 
+def _app(newest: LatestVersion) -> FalconApp:
+    cache = ResponseCache(newest, VersionPoller(Database(), newest))
+    return create_app(Database(), cache, RatesResource(Database(), cache))
+
+
 def test_complete() -> None:
     """Every address that the service answers is described, but for the files of its own pages."""
     newest = LatestVersion()
-    app = create_app(Database(), ResponseCache(newest, VersionPoller(Database(), newest)))
+    app = _app(newest)
     described = set(specification()["paths"])
     for path in described:
         assert testing.TestClient(app).simulate_get(path).status_code in {200, 400}, path
@@ -55,7 +61,7 @@ def test_documentation() -> None:
 def test_problem_types_lead_to_the_page() -> None:
     """The type of a problem is the address of its description."""
     newest = LatestVersion()
-    client = testing.TestClient(create_app(Database(), ResponseCache(newest, VersionPoller(Database(), newest))))
+    client = testing.TestClient(_app(newest))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
     assert f'id="{anchor}"' in client.simulate_get(path).text
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ratesflow.api.cache.latest_version import PLACES, LatestVersion, News, Version, bucket_of
+from ratesflow.api.models.rates import bucket_of
+from ratesflow.api.models.versions import PLACES, LatestVersion, News, Version
 from ratesflow.api.resources.parameters import location
 from ratesflow.database.lanes import bitmap, bucket
 

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ratesflow.api.postgres.pool import ConnectionPool, DatabaseUnavailableError
+from ratesflow.api.models.errors import DatabaseUnavailableError
+from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
 from ratesflow.database.connect import connect, database_url
 from tests.fix_database import PASSWORD, Database
@@ -75,7 +76,7 @@ class Authority:
         )
 
 
-class FastPath:
+class TlsFront:
     """Listens on loopback, speaks TLS when asked to (or says that it has none), and passes on to a server."""
 
     def __init__(self, target: int, context: ssl.SSLContext | None) -> None:
@@ -128,12 +129,12 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], FastPath]]:
+def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], TlsFront]]:
     """Makes fronts before the real server."""
-    made: list[FastPath] = []
+    made: list[TlsFront] = []
 
-    def make(context: ssl.SSLContext | None) -> FastPath:
-        made.append(FastPath(database18.server.port, context))
+    def make(context: ssl.SSLContext | None) -> TlsFront:
+        made.append(TlsFront(database18.server.port, context))
         return made[-1]
 
     yield make
@@ -141,7 +142,7 @@ def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], Fa
         each.close()
 
 
-def address(database: Database, front: FastPath, authorities: Path, host: str = "localhost") -> str:
+def address(database: Database, front: TlsFront, authorities: Path, host: str = "localhost") -> str:
     """Return the address that the product makes of a secret and of its settings."""
     secret = {"username": "loader", "password": PASSWORD, "host": "ignored.example", "port": front.port}
     return database_url(
@@ -154,7 +155,7 @@ def address(database: Database, front: FastPath, authorities: Path, host: str = 
 
 
 def test_a_server_of_the_right_name_is_spoken_to(
-    database18: Database, front: Callable[[ssl.SSLContext | None], FastPath], authority: Authority
+    database18: Database, front: Callable[[ssl.SSLContext | None], TlsFront], authority: Authority
 ) -> None:
     """With a certificate of the trusted authority for its name, tasks and API connect, over TLS."""
     server = front(authority.issue("localhost"))
@@ -176,7 +177,7 @@ def test_a_server_of_the_right_name_is_spoken_to(
 )
 def test_a_wrong_name_is_refused(
     database18: Database,
-    front: Callable[[ssl.SSLContext | None], FastPath],
+    front: Callable[[ssl.SSLContext | None], TlsFront],
     authority: Authority,
     host: str,
     certified: str,
@@ -192,7 +193,7 @@ def test_a_wrong_name_is_refused(
 
 
 def test_another_authority_an_old_certificate_and_no_tls_are_refused(
-    database18: Database, front: Callable[[ssl.SSLContext | None], FastPath], authority: Authority, tmp_path: Path
+    database18: Database, front: Callable[[ssl.SSLContext | None], TlsFront], authority: Authority, tmp_path: Path
 ) -> None:
     """Nothing is sent to a server that cannot prove who it is."""
     stranger = Authority(tmp_path, "stranger")

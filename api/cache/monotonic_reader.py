@@ -5,11 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
-from ratesflow.api.cache.latest_version import PLACES, LatestVersion, Version, bucket_of
 from ratesflow.api.cache.version_poller import VersionPoller
-from ratesflow.api.postgres.pool import DatabaseUnavailableError
-from ratesflow.api.postgres.reader import Places, Rates, RatesReader
-from ratesflow.api.resources.parameters import RatesQuery
+from ratesflow.api.models.errors import DatabaseUnavailableError
+from ratesflow.api.models.rates import Places, Rates, RatesQuery, RatesReader, bucket_of
+from ratesflow.api.models.versions import PLACES, LatestVersion, Version
 
 PAUSE_SECONDS = 0.02
 

@@ -24,7 +24,7 @@ def respond(
         known.reach(sent)
     if tag := known.unchanged(sent, question):
         # Only who was given this answer can have its ETag: there is no need to look further.
-        request.env[SOURCE] = "unchanged"
+        request.env[SOURCE] = "not_modified"
         return _not_modified(response, known, tag)
     answer, request.env[SOURCE] = known.answer(question, load, deadline)
     if answer.etag.strip('"') in sent or "*" in sent:

@@ -10,10 +10,10 @@ from array import array
 from collections import defaultdict, deque
 from typing import NamedTuple
 
-from ratesflow.api.postgres.queries import MOST_CHANGES
-from ratesflow.api.resources.parameters import Location
-from ratesflow.database.lanes import ANY, BUCKETS, bucket, buckets
+from ratesflow.database.lanes import BUCKETS, buckets
 
+# A poll returns at most so many changes: a worker further behind takes everything for changed.
+MOST_CHANGES = 256
 # Of answers that depend on ports and regions alone: changed only by what changes everything.
 PLACES = BUCKETS
 
@@ -107,18 +107,6 @@ class LatestVersion:
         if number > self.given:
             with self._lock:
                 self.given = max(self.given, number)
-
-
-def bucket_of(orig: Location, dest: Location) -> int:
-    """Return the bucket whose changes may change the answer between two locations.
-
-    Between a port and a region lie many lanes; all of them begin, or end, in that port.
-    """
-    if orig.kind is None or dest.kind is None:
-        return PLACES
-    if orig.kind == dest.kind:
-        return bucket(orig.text, dest.text)
-    return bucket(orig.text, ANY) if orig.kind == "port" else bucket(ANY, dest.text)
 
 
 def _moved(known: State | None, news: News) -> State:

@@ -1,0 +1,1 @@
+"""The types that every part of the service shares; they stand on nothing."""

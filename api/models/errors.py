@@ -1,0 +1,13 @@
+"""How a read can fail; each becomes a 503.
+
+DatabaseUnavailableError
+└── OverloadedError
+"""
+
+
+class DatabaseUnavailableError(Exception):
+    """The database cannot be reached, or does not answer in time."""
+
+
+class OverloadedError(DatabaseUnavailableError):
+    """Too many requests are already waiting for the database."""
