@@ -1,11 +1,12 @@
-"""Connections to the database: shared by threads, replaced when lost, never waited for beyond a deadline.
+"""A pool of database connections: shared by threads, replaced when lost, each wait bounded by a deadline.
 
-psycopg2 has no time limit of its own for a server that hangs, and libpq's for connecting is at least two
-seconds. So connections are asynchronous ones (psycopg2 documentation, "Asynchronous support"), and every
-wait for the socket ends at the request's deadline. They are always in autocommit: no BEGIN, no ROLLBACK.
+What it buys: psycopg2 has no time limit for a server that hangs, and libpq's for connecting is at least two seconds;
+a pool of psycopg2's own would let a request wait longer than its client does. So connections are asynchronous ones
+(psycopg2 documentation, "Asynchronous support"), and every wait for a socket ends at the request's deadline. They are
+always in autocommit: no BEGIN, no ROLLBACK. Tests: ``tests/api/postgres/test_pool.py``.
 
-Behind one address there may be several servers, each replaying the writer's changes at its own pace. A connection
-to one that has not replayed enough is closed, and another one asked, which may lead to a server that has.
+Several servers may be behind one address, each replaying the writer's changes at its own pace. A connection to a
+server that has not replayed enough is closed, and another one is opened, which may lead to a server that has.
 """
 
 import queue

@@ -1,9 +1,11 @@
-"""One way to the database and back for all who ask at the same time.
+"""Sends the queries of requests that arrive at the same time in one round trip.
 
-Of what a short statement costs, most is its way: sockets written and read, processes and threads woken. So
-while one round trip is under way requests gather, and the next one takes them all: the more are asked, the
-less each costs. Nobody waits for company: a request that finds nothing under way goes at once, alone. The
-thread of one of the requests goes for all of them; nothing runs when nobody asks.
+What it buys: most of the cost of a short statement is its round trip (sockets, processes and threads woken). While
+one round trip is under way, requests queue; the next one takes them all, so the cost of each falls with the load
+(`python -m benchmarks.api throughput`, the uncached requests). A request that finds nothing under way is sent at
+once, alone. The thread of one request sends for all; there is no thread of its own.
+
+To switch it off, set MOST_TOGETHER to 1: each request then makes its own round trip.
 """
 
 import threading

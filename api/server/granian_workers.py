@@ -1,13 +1,18 @@
-"""Granian, so that workers can be replaced without a connection being lost.
+"""Granian with workers that are replaced without dropping a connection.
 
-Granian lets each worker listen by itself (SO_REUSEPORT): when one ends, what waits in its queue is reset.
-Here the main process makes the listening sockets, one a worker, and keeps them: a worker and its successor
-accept from the same queue, which outlives both. Before a worker ends it drains: it accepts nothing more,
-and asks each client that it answers to connect anew. A client whose request is on its way to an idle
-connection at the moment at which the server closes it would see that connection reset; so nothing is
-closed before ``DRAIN_SECONDS`` are over.
+What it buys: restarts and deployments without a failed request (`python -m benchmarks.api restarts`). To switch it
+off, serve `granian.server.mp.MPServer` instead of RatesServer in ``ratesflow.api.__main__``.
 
-This overrides parts of Granian that it does not promise to keep: ``tests/api/test_restarts.py`` would tell.
+Granian lets each worker listen by itself (SO_REUSEPORT); when one ends, the kernel resets what waits in its queue
+(https://github.com/emmett-framework/granian/issues/567), and a replaced worker ends after a fixed interval, whether
+or not its successor listens (https://github.com/emmett-framework/granian/issues/921). Here the main process makes
+the listening sockets, one for each worker, and keeps them: a worker and its successor accept from the same queue,
+which outlives both. Before a worker ends it drains: it accepts no more connections and asks each client that it
+answers to reconnect. Nothing is closed for ``DRAIN_SECONDS``, since a request may be on its way to a connection that
+is idle when the server closes it, and the client would see a reset.
+
+This overrides private parts of Granian. ``tests/api/server/test_restarts.py`` fails when they change, and
+``tests/api/server/test_granian.py`` says when Granian no longer needs it.
 """
 
 import contextlib

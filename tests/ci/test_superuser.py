@@ -9,7 +9,7 @@ ALLOWED = {
     "benchmarks/servers.py": "drops databases where autovacuum may be at work",
     "local/postgres/server.py": "starts the server, and has its master made",
     "local/postgres/rds_master.py": "makes the master",
-    "tests/api/test_readers_apart.py": "stops the replay of a standby",
+    "tests/api/cache/test_replicas_behind.py": "stops the replay of a standby",
     "tests/faults/field.py": "hands it to the two that follow",
     "tests/faults/logins.py": "builds the address from the passwords of a stack",
     "tests/faults/standbys.py": "copies standbys, stops their replay, lets them lag",

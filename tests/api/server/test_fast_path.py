@@ -9,8 +9,8 @@ from falcon import testing
 
 from ratesflow.api.server.cors import Cors
 from ratesflow.api.server.metrics import Metrics, Reporter
+from tests.api.cache.test_response_cache import PARAMS, Database, get, service
 from tests.api.service import uncached
-from tests.api.test_known import PARAMS, Database, get, service
 
 
 def front(**options: Any) -> testing.TestClient:

@@ -16,9 +16,9 @@ from ratesflow.api.resources.parameters import MAX_DAYS
 from ratesflow.api.resources.problems import KINDS
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import FalconApp, create_app
+from tests.api.cache.test_response_cache import Database
 from tests.api.seed import TREE
 from tests.api.service import Service
-from tests.api.test_known import Database
 
 
 def _app(newest: LatestVersion) -> FalconApp:
