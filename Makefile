@@ -11,10 +11,10 @@ MINUTES := 10
 # The environment that `make rehearsal` makes and destroys.
 WORKSPACE := sandbox
 
-.PHONY: help setup demo test lint format bench soak rehearsal audit lock clean
+.PHONY: help setup demo test test-quick lint format bench soak rehearsal audit lock clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(READY)  ## make .venv with everything that the project needs
 
@@ -38,6 +38,9 @@ demo: $(READY)  ## the main job, start to end, on the embedded stack
 
 test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-quick: $(READY)  ## the tests that need no server, in a minute
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "unit and not slow" $(ARGS)
 
 # One folder as the package is installed: mypy and import-linter do not follow what setup.cfg maps.
 LINKS := build/links

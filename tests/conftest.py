@@ -1,4 +1,4 @@
-"""The fixtures, by concern, and what the tests run against."""
+"""The fixtures, by concern, the markers of each test, and what the tests run against."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -7,16 +7,51 @@ import pytest
 
 pytest_plugins = ["tests.fix_database", "tests.fix_aws"]
 
+ROOT = Path(__file__).parent
 
 # The folders whose tests take longest: started first, so that at the end no worker is left alone with them.
 LONG = ("faults", "load", "local", "security", "ci", "loader")
 
+# What a test needs, by the fixtures that it uses, directly or through others.
+FIXTURES = {
+    "postgres": {"servers", "own_server"},
+    "stack": {"aws", "aws_endpoint", "new_stack", "own_stack", "rehearsal", "stack", "stage"},
+    "browser": {"browser", "page"},
+}
+# Files whose tests start servers or stacks by themselves, without a fixture.
+STARTERS = {
+    "benchmarks/test_ways.py": "postgres",
+    "database/test_logged.py": "postgres",
+    "faults/test_campaign.py": "stack",
+    "local/aws/test_aws_objects.py": "stack",
+    "local/aws/test_aws_server.py": "stack",
+    "local/test_postgres.py": "postgres",
+    "workflow/test_starting.py": "stack",
+}
+# Tests that need no server, and seconds all the same: they wait for what takes its time, or start the SDK.
+SLOW = {
+    "test_an_error_of_s3_ends_a_task_as_it_must[SlowDown-odd key]",
+    "test_halves_that_broke_are_collected_anywhere",
+    "test_importing_the_sdk_leaves_the_root_logger_alone",
+    "test_the_watchdog_ends_what_stands_still_and_nothing_else",
+    "test_whole_pieces_and_single_lines_agree",
+}
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long ones first; `--no-loadscope-reorder` leaves it so."""
+    """Mark each test by what it needs; `unit` is what needs no server. Put the long ones first."""
+    for item in items:
+        names = set(getattr(item, "fixturenames", ()))
+        needs = [marker for marker, fixtures in FIXTURES.items() if names & fixtures]
+        place = item.path.relative_to(ROOT).as_posix()
+        needs += [marker for path, marker in STARTERS.items() if place.startswith(path)]
+        for marker in needs or ["unit"]:
+            item.add_marker(marker)
+        if item.name in SLOW:
+            item.add_marker("slow")
     order = {folder: place for place, folder in enumerate(LONG)}
-    root = Path(__file__).parent
-    items.sort(key=lambda item: order.get(item.path.relative_to(root).parts[0], len(LONG)))
+    # `--no-loadscope-reorder` leaves it so.
+    items.sort(key=lambda item: order.get(item.path.relative_to(ROOT).parts[0], len(LONG)))
 
 
 def pytest_report_header() -> list[str]:
