@@ -109,7 +109,7 @@ locals {
         commit = { namespace = "ratesflow", name = "CommitMilliseconds", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
-    open-batches = {
+    uncompacted-batches = {
       summary   = "64 batches or more wait to be merged, which slows reads down."
       threshold = 63
       metrics = {
@@ -125,7 +125,7 @@ locals {
         left = { namespace = "ratesflow", name = "Backlog", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
-    batches-refused = {
+    batches-rejected = {
       summary   = "five batches or more were refused within an hour: ask the supplier."
       threshold = 4
       seconds   = 3600

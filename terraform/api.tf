@@ -13,7 +13,7 @@ locals {
     },
     # Aurora pauses only when nobody is connected.
     local.pausing ? { RATESFLOW_API_IDLE_SECONDS = "60" } : {},
-    var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
+    var.database_ca_file == null ? {} : { DATABASE_SSLROOTCERT = var.database_ca_file },
     var.api_environment,
   )
 }

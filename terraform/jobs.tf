@@ -38,7 +38,7 @@ locals {
       RATESFLOW_SIDE_FILES        = join(",", var.side_files)
       AWS_DEFAULT_REGION          = local.region
     },
-    var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
+    var.database_ca_file == null ? {} : { DATABASE_SSLROOTCERT = var.database_ca_file },
     var.task_environment,
   )
 

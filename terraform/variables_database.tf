@@ -78,7 +78,7 @@ variable "database_version" {
   }
 }
 
-variable "database_authorities" {
+variable "database_ca_file" {
   description = "Path, in both images, of the certificates of RDS's authorities; with it the server's certificate is verified."
   type        = string
   default     = null

@@ -25,12 +25,12 @@ variable "gc_schedule" {
 }
 
 variable "compact_schedule" {
-  description = "When rates are merged, if compact_least batches are open."
+  description = "When rates are merged, if compact_min_batches batches are open."
   type        = string
   default     = "rate(15 minutes)"
 }
 
-variable "compact_least" {
+variable "compact_min_batches" {
   description = "Open batches from which on a compaction is worth it."
   type        = number
   default     = 16
