@@ -1,9 +1,9 @@
 """Which parts of the rehearsal were tried, and which were not; also its first lines and part of docs/deploy.md."""
 
 TRIED = (
-    "the steps after the apply (migrate, reference data, batches, answers, a rejected file, a duplicate, undo, stop, gc "
-    "and compaction, requests and batches during a change) and the clean-up, on the embedded stack in place of AWS, "
-    "with stand-ins for terraform, podman, curl, git and jq",
+    "the steps after the apply (migrate, reference data, batches, answers, a rejected file, a duplicate, undo, stop, "
+    "gc and compaction, requests and batches during a change) and the clean-up, on the embedded stack in place of "
+    "AWS, with stand-ins for terraform, podman, curl, git and jq",
     "the plan of the sandbox and of every flip, with real Terraform against stand-in providers that have the schema of "
     "AWS's provider and call no service",
     "an interruption, a failed step and each failure of the preflight, the same way",
