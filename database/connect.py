@@ -57,7 +57,7 @@ def database_url(environ: Mapping[str, str] = os.environ) -> str:
         text = boto3.client("secretsmanager", config=config).get_secret_value(SecretId=arn)["SecretString"]
         return _from_secret(text, environ, arn)
     raise NoDatabaseError(
-        "no database is named: set DATABASE_URL (postgresql://user:password@host:port/name), "
+        "no database is configured: set DATABASE_URL (postgresql://user:password@host:port/name), "
         "DATABASE_SECRET or DATABASE_SECRET_ARN"
     )
 

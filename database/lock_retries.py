@@ -67,7 +67,7 @@ def advisory_lock(
         if _try_lock(connection, lock, second):
             break
         if last:
-            raise errors.LockNotAvailable(f"others have held the lock {lock} for {seconds:.0f} seconds")
+            raise errors.LockNotAvailable(f"the lock {lock} was held by others for {seconds:.0f} seconds")
     try:
         yield
     finally:

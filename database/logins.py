@@ -49,8 +49,8 @@ def _login(variable: str, text: str) -> tuple[str, str]:
     except (ValueError, TypeError, KeyError) as error:
         # The text is a secret, so the message does not quote it.
         raise NoDatabaseError(
-            f"{variable} is no JSON object with username and password: {type(error).__name__}"
+            f"{variable} is not a JSON object with username and password: {type(error).__name__}"
         ) from None
     if not all(isinstance(each, str) and each and "\0" not in each for each in (user, password)):
-        raise NoDatabaseError(f"username and password of {variable} must be texts, not empty and without a NUL")
+        raise NoDatabaseError(f"username and password of {variable} must be non-empty strings without NUL characters")
     return user, password

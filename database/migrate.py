@@ -66,7 +66,7 @@ def _wait_for_other_migrations(connection: Connection) -> None:
         if locked:
             return
         if last:
-            raise errors.LockNotAvailable("another migration has been at work for an hour")
+            raise errors.LockNotAvailable("another migration has been running for an hour")
 
 
 def _upgrade(connection: Connection, migrations: Path) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}")
 BUILTIN = Path(__file__).parent / "builtin"
 REGION_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
-LONGEST = {"slug": 100, "name": 200, "parent_slug": 100}
+MAX_LENGTH = {"slug": 100, "name": 200, "parent_slug": 100}
 """The maximum length of a column, in characters; codes have a fixed form."""
 
 Row = TypeVar("Row", "Port", "Region")
@@ -75,8 +75,8 @@ class Reference:
         path: list[str] = []
         while slug is not None:
             if slug in path:
-                circle = " -> ".join([*path[path.index(slug) :], slug])
-                raise ReferenceDataError(f"regions contain one another in a circle: {circle}")
+                cycle = " -> ".join([*path[path.index(slug) :], slug])
+                raise ReferenceDataError(f"regions form a cycle: {cycle}")
             if slug not in self.regions:
                 raise ReferenceDataError(f"there is no region {slug!r}: add it to the file of regions")
             path.append(slug)
@@ -105,8 +105,8 @@ def decoded(data: bytes, what: str) -> TextIO:
         line = data.count(b"\n", 0, bad) + 1
         column = len(data[data.rfind(b"\n", 0, bad) + 1 : bad].decode("utf-8-sig")) + 1
         raise ReferenceDataError(
-            f"{what}, line {line}, column {column}: the byte 0x{data[bad]:02X} is no UTF-8: save the file as UTF-8; it "
-            "may be Latin-1, as some spreadsheets write it"
+            f"{what}, line {line}, column {column}: the byte 0x{data[bad]:02X} is not valid UTF-8: "
+            "save the file as UTF-8; it may be Latin-1, the format of some spreadsheets"
         ) from None
 
 
@@ -148,7 +148,7 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
             if not row["name"].strip():
                 raise ReferenceDataError(f"{at}: {row[key]} has no name")
             if row[key] in seen:
-                raise ReferenceDataError(f"{at}: {row[key]} stands on line {seen[row[key]]} already")
+                raise ReferenceDataError(f"{at}: {row[key]} is already on line {seen[row[key]]}")
             if key == "code" and not row["parent_slug"]:
                 raise ReferenceDataError(f"{at}: port {row[key]} has no region: fill in parent_slug")
             seen[row[key]] = reader.line_num
@@ -163,11 +163,11 @@ def _check_texts(row: Mapping[str, str], at: str) -> None:
         odd = next((place for place, sign in enumerate(text) if unicodedata.category(sign) == "Cc"), None)
         if odd is not None:
             raise ReferenceDataError(
-                f"{at}, {column}: character {odd + 1} is a control character, U+{ord(text[odd]):04X}: take it out"
+                f"{at}, {column}: character {odd + 1} is a control character, U+{ord(text[odd]):04X}: remove it"
             )
-        if len(text) > LONGEST.get(column, len(text)):
+        if len(text) > MAX_LENGTH.get(column, len(text)):
             raise ReferenceDataError(
-                f"{at}, {column}: {len(text):,} characters are too many: {LONGEST[column]} at most"
+                f"{at}, {column}: {len(text):,} characters; at most {MAX_LENGTH[column]} are allowed"
             )
 
 

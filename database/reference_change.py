@@ -113,7 +113,7 @@ class _Move:
             return False
         left = self._left(cursor)
         if _rows_of(cursor, left) > SMALL_ROWS:
-            raise errors.LockNotAvailable("too much was committed while the tree was about to be switched")
+            raise errors.LockNotAvailable("too much was committed before the switch of the tree")
         move_rates(cursor, self.number, self.old, self.new, sorted(left), moved)
         return True
 

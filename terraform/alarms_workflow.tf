@@ -130,7 +130,7 @@ locals {
       threshold = 4
       seconds   = 3600
       metrics = {
-        refused = { namespace = "ratesflow", name = "Batches", dimensions = merge(local.by_environment, { Outcome = "rejected" }), stat = "Sum" }
+        rejected = { namespace = "ratesflow", name = "Batches", dimensions = merge(local.by_environment, { Outcome = "rejected" }), stat = "Sum" }
       }
     }
     rotation-failed = {
