@@ -16,7 +16,7 @@ BATCH_CLOSED = "RF001"
 class Kind(Enum):
     """How to handle an error."""
 
-    AGAIN = "a retry on the same connection may succeed"
+    RETRY = "a retry on the same connection may succeed"
     RECONNECT = "a retry on a new connection, perhaps to another server, may succeed"
     CLOSED = "the batch was closed while this task ran, which must stop"
     DEFECT = "a retry cannot help"
@@ -28,28 +28,28 @@ KINDS = {
     "25P03": Kind.RECONNECT,  # idle_in_transaction_session_timeout: the client was paused or disconnected
     "25P04": Kind.RECONNECT,  # transaction_timeout
     "28P01": Kind.RECONNECT,  # invalid_password: it was rotated after it was read
-    "40001": Kind.AGAIN,  # serialization_failure, also a conflict with replay on a standby
+    "40001": Kind.RETRY,  # serialization_failure, also a conflict with replay on a standby
     "40003": Kind.RECONNECT,  # statement_completion_unknown
-    "40P01": Kind.AGAIN,  # deadlock_detected
-    "53000": Kind.AGAIN,  # insufficient_resources
-    "53100": Kind.AGAIN,  # disk_full: storage grows automatically on Aurora and, up to its limit, on RDS
-    "53200": Kind.AGAIN,  # out_of_memory, also of the lock table
+    "40P01": Kind.RETRY,  # deadlock_detected
+    "53000": Kind.RETRY,  # insufficient_resources
+    "53100": Kind.RETRY,  # disk_full: storage grows automatically on Aurora and, up to its limit, on RDS
+    "53200": Kind.RETRY,  # out_of_memory, also of the lock table
     "53300": Kind.RECONNECT,  # too_many_connections
-    "55006": Kind.AGAIN,  # object_in_use
-    "55P03": Kind.AGAIN,  # lock_not_available: lock_timeout
-    "57014": Kind.AGAIN,  # query_canceled: statement_timeout, an operator, or a conflict on a standby
+    "55006": Kind.RETRY,  # object_in_use
+    "55P03": Kind.RETRY,  # lock_not_available: lock_timeout
+    "57014": Kind.RETRY,  # query_canceled: statement_timeout, an operator, or a conflict on a standby
     "57P01": Kind.RECONNECT,  # admin_shutdown, also pg_terminate_backend
     "57P02": Kind.RECONNECT,  # crash_shutdown
     "57P03": Kind.RECONNECT,  # cannot_connect_now: starting up, or recovering
     "57P05": Kind.RECONNECT,  # idle_session_timeout
     "58000": Kind.RECONNECT,  # system_error
     "58030": Kind.RECONNECT,  # io_error
-    "72000": Kind.AGAIN,  # snapshot_too_old
+    "72000": Kind.RETRY,  # snapshot_too_old
     BATCH_CLOSED: Kind.CLOSED,
 }
 """By code, or by class: the first two characters of a code."""
 
-TRANSIENT = (Kind.AGAIN, Kind.RECONNECT)
+TRANSIENT = (Kind.RETRY, Kind.RECONNECT)
 
 
 def kind_of(error: psycopg2.Error) -> Kind:

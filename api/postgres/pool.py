@@ -203,7 +203,7 @@ class ConnectionPool:
                 if kept.connection.closed or kind is Kind.RECONNECT or error.pgcode in UNPREPARED:
                     kept.connection.close()
                     kept = self._open(deadline)
-                elif kind is not Kind.AGAIN or time.monotonic() >= deadline:
+                elif kind is not Kind.RETRY or time.monotonic() >= deadline:
                     raise
                 rows = _execute(kept, statement, parameters, deadline)
             if accepts and not accepts(rows):
