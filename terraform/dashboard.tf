@@ -48,7 +48,7 @@ locals {
       graphs = [
         { title = "Responses by source", stat = "Sum", lines = [for name in ["Known", "Unchanged", "Joined", "Read", "Refused", "ClientErrors", "ServerErrors"] : concat(["ratesflow/api", name], local.service)] },
         { title = "Latency inside the service, p99 (ms), and connections", stat = "p99", lines = [for name in ["Latency", "ConnectionsBusy", "ConnectionsWaited"] : concat(["ratesflow/api", name], local.service)] },
-        { title = "Cached responses, and age of the data (s)", stat = "Maximum", lines = [for name in ["KnownAnswers", "DataAge"] : concat(["ratesflow/api", name], local.service)] },
+        { title = "Cached responses, and age of the data (s)", stat = "Maximum", lines = [for name in ["CacheEntries", "DataAge"] : concat(["ratesflow/api", name], local.service)] },
         { title = "CPU and memory of tasks (%)", stat = "Average", lines = [for name in ["CPUUtilization", "MemoryUtilization"] : ["AWS/ECS", name, "ClusterName", aws_ecs_cluster.api.name, "ServiceName", aws_ecs_service.api.name]] },
       ]
     },

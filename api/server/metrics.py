@@ -31,7 +31,7 @@ UNITS = {
     "SlowestLatency": "Milliseconds",
     "ConnectionsBusy": "Count",  # the most at one moment
     "ConnectionsWaited": "Count",  # the most statements that waited for one; requests may share a statement
-    "ResponseCache": "Count",
+    "CacheEntries": "Count",
     "KnownBytes": "Bytes",
     "Outdated": "Count",  # looks at kept answers that a commit had changed: what commits cost, beside Known
     "DataAge": "Seconds",  # since the data version was last confirmed

@@ -167,7 +167,7 @@ def _gauges(connections: ConnectionPool, known: ResponseCache, watch: VersionPol
     gauges: dict[str, float] = {
         "ConnectionsBusy": busy,
         "ConnectionsWaited": waited,
-        "ResponseCache": answers,
+        "CacheEntries": answers,
         "KnownBytes": size,
         "Outdated": known.outdated_since(),
     }

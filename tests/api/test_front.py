@@ -94,7 +94,7 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     """A line of metrics is one of CloudWatch's embedded format, and counts what happened since the last one."""
-    reporter = Reporter(Metrics(lambda: {"ResponseCache": 2}), seconds=60)
+    reporter = Reporter(Metrics(lambda: {"CacheEntries": 2}), seconds=60)
     client = front(reporter=reporter)
     for _ in range(150):
         client.simulate_get("/rates", params=PARAMS)
@@ -102,7 +102,7 @@ def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     reporter.write()
     reporter.write()
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (first["Requests"], first["Read"], first["ClientErrors"], first["ResponseCache"]) == (151, 150, 1, 2)
+    assert (first["Requests"], first["Read"], first["ClientErrors"], first["CacheEntries"]) == (151, 150, 1, 2)
     assert len(first["Latency"]) == 100
     assert max(first["Latency"]) <= first["SlowestLatency"]
     assert second["Requests"] == 0
