@@ -182,8 +182,8 @@ def large(rows: int, shards: int, figures: Figures, lane_months: int = 50_000) -
 
 def report(figures: Figures) -> Iterator[str]:
     """Yield the two tables of the page."""
-    names = "batches a day × rows, places | median | p99 | busiest hour | waited for quotas | for places"
-    yield f"| {names} | open, most | tables, most | log |"
+    names = "batches per day × rows, capacity | median | p99 | busiest hour | wait for quotas | wait for capacity"
+    yield f"| {names} | most uncompacted | most tables | WAL |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for count, rows in ((10, 10_000_000), (1000, 1_000_000), (100_000, 10_000)):
         for places in (64, 512) if count == 100_000 else (64,):
@@ -194,7 +194,7 @@ def report(figures: Figures) -> Iterator[str]:
                 f" | {day.log_gb:,.0f} GB |"
             )
     yield ""
-    yield "| 1,000,000,000 rows in | validate | load | its shards alone | the database alone | until visible |"
+    yield "| 1,000,000,000 rows in | validate | load | its shards only | the database only | until visible |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for shards in (1, 16, 64, 512):
         for cores in (2, 32) if shards > 1 else (2,):

@@ -1,8 +1,8 @@
-"""Which lanes a change touches, as a bitmap by hash: small, of one size, and readable without the rates.
+"""The lanes that a change touches, as a bitmap of their hashes: small, of fixed size, readable without the rates.
 
-A service that knows answers forgets those of the lanes that a change may have touched, and no others. Two lanes
-may share a bit; then one is forgotten in vain. A lane is marked by its two ends, and each end by itself, for
-questions that join a port with a region and so read many lanes.
+The API drops the cached responses of the lanes that a change may have touched, and no others. Two lanes may share a
+bit; then one is dropped needlessly. A lane is marked by its two ends together, and by each end alone, for requests
+that join a port with a region and so read many lanes.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 BUCKETS = 1 << 15
-"""Bits of a map: 4 KiB, of which PostgreSQL stores the zeros compressed."""
+"""Bits in a bitmap: 4 KiB. PostgreSQL compresses the zeros."""
 ANY = "*"
 """Stands for every location at the other end of a lane."""
 
@@ -24,7 +24,7 @@ def bucket(orig: str, dest: str) -> int:
 
 
 def bitmap(lanes: Iterable[tuple[str, str]]) -> bytes:
-    """Return the map of these lanes; bit `n` is bit `n % 8`, from the lowest, of byte `n // 8`."""
+    """Return the bitmap of these lanes; bit `n` is bit `n % 8`, from the lowest, of byte `n // 8`."""
     bits = bytearray(BUCKETS // 8)
     ends: set[tuple[str, str]] = set()
     for orig, dest in lanes:
@@ -37,12 +37,12 @@ def bitmap(lanes: Iterable[tuple[str, str]]) -> bytes:
 
 
 def buckets(bits: bytes) -> list[int]:
-    """Return the numbers of the bits that are set in a map."""
+    """Return the numbers of the bits that are set in a bitmap."""
     return [at * 8 + bit for at, byte in enumerate(bits) if byte for bit in range(8) if byte >> bit & 1]
 
 
 def mark_lanes(cursor: "Cursor", batch_no: int) -> None:
-    """Note which lanes the rates of a batch touch, for when they become visible; again replaces what was noted."""
+    """Record which lanes the rates of a batch touch, for when they become visible; replaces an earlier record."""
     cursor.execute("SELECT DISTINCT orig_code, dest_code FROM rates WHERE batch_no = %s", (batch_no,))
     cursor.execute(
         "INSERT INTO changes (batch_no, lanes) VALUES (%s, %s)"

@@ -1,7 +1,7 @@
-"""Waits for locks without making others wait: a short try, everything given back, and another try a little later.
+"""Waiting for locks without blocking others: a short attempt, a rollback, and another attempt after a pause.
 
-Who waits for a lock in PostgreSQL makes others queue behind it. A lock that conflicts with readers or with loads is
-therefore only asked for during `LOCK_SECONDS`; the transaction is rolled back in between.
+In PostgreSQL, later requests queue behind a session that waits for a lock. A lock that conflicts with readers or loads
+is therefore requested for `LOCK_SECONDS` at most; between attempts the transaction is rolled back.
 """
 
 import time
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOCK_SECONDS = 2.0
-# What is waited for in all: longer than an ANALYZE or a merge of tables takes, shorter than a task's hour.
-PATIENCE_SECONDS = 1200.0
+# The total wait: longer than an ANALYZE or a merge of tables takes, shorter than the hour that a task may run.
+TIMEOUT_SECONDS = 1200.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 5.0
 
-# Any fixed numbers: what must not happen twice at once, or beside something else.
+# Keys of advisory locks; any fixed numbers. Each guards work that must not run twice at once, or beside other work.
 MIGRATION_LOCK = 7_283_729
 COMPACTION_LOCK = 7_283_730
 UNDO_LOCK = 7_283_734
 TREE_LOCK = 7_283_732
-"""Held alone while rates are moved from one tree of regions to the next, shared by who merges rates meanwhile."""
+"""Held exclusively while rates move to a new tree of regions, and shared while rates are merged."""
 
 
-def patiently(
+def retry_on_lock(
     connection: "Connection",
     work: Callable[["Cursor"], T],
     *,
     lock_seconds: float | None = None,
-    seconds: float = PATIENCE_SECONDS,
+    seconds: float = TIMEOUT_SECONDS,
 ) -> T:
-    """Run `work` in a transaction of its own, again and again while others hold a lock that it needs.
+    """Run `work` in its own transaction, and retry it while others hold a lock that it needs.
 
-    Each try asks for a lock during `lock_seconds`, LOCK_SECONDS if that is None.
+    Each attempt waits for a lock for `lock_seconds`, or LOCK_SECONDS if that is None.
 
-    Raises errors.LockNotAvailable or errors.DeadlockDetected when that lasts longer than `seconds`.
+    Raises errors.LockNotAvailable or errors.DeadlockDetected when the attempts have taken longer than `seconds`.
     """
     limit = f"{int((lock_seconds or LOCK_SECONDS) * 1000)}ms"
-    for last in tries(seconds):
+    for last in attempts(seconds):
         try:
             with connection, connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('lock_timeout', %s, true)", (limit,))
@@ -52,22 +52,22 @@ def patiently(
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             if last:
                 raise
-    raise AssertionError("there is a last try")
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 @contextmanager
-def holding(
-    connection: "Connection", lock: int, second: int = 0, *, seconds: float = PATIENCE_SECONDS
+def advisory_lock(
+    connection: "Connection", lock: int, second: int = 0, *, seconds: float = TIMEOUT_SECONDS
 ) -> Iterator[None]:
-    """Hold an advisory lock of the session, by two numbers of 32 bits, and wait for it without a place in its queue.
+    """Hold a session-level advisory lock with a key of two 32-bit numbers; wait for it without joining its queue.
 
-    Raises errors.LockNotAvailable when others hold it for longer than `seconds`.
+    Raises errors.LockNotAvailable if others hold it for longer than `seconds`.
     """
-    for last in tries(seconds):
+    for last in attempts(seconds):
         if _try_lock(connection, lock, second):
             break
         if last:
-            raise errors.LockNotAvailable(f"others have held the lock {lock} for {seconds:.0f} seconds")
+            raise errors.LockNotAvailable(f"the lock {lock} was held by others for {seconds:.0f} seconds")
     try:
         yield
     finally:
@@ -83,8 +83,8 @@ def _try_lock(connection: "Connection", lock: int, second: int) -> bool:
         return cursor.fetchone() == (True,)
 
 
-def tries(seconds: float) -> Iterator[bool]:
-    """Yield at once and then after ever longer pauses; True for the last time."""
+def attempts(seconds: float) -> Iterator[bool]:
+    """Yield immediately, and then after increasing pauses; yield True for the last attempt."""
     deadline, pause = time.monotonic() + seconds, FIRST_PAUSE_SECONDS
     while time.monotonic() + pause < deadline:
         yield False

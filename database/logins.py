@@ -1,7 +1,7 @@
-"""The users that loader and API log in as, made from the secrets that hold their names and passwords.
+"""The database users of the loader and the API, created from the secrets that hold their names and passwords.
 
-Rotation by alternating users makes a second user of each, a member of the first, and later changes passwords;
-so a user that is there stays as it is (AWS Secrets Manager User Guide, "Rotation strategy: alternating users").
+Rotation by alternating users creates a second user for each, a member of the first, and later changes passwords.
+So an existing user is left unchanged (AWS Secrets Manager User Guide, "Rotation strategy: alternating users").
 """
 
 import json
@@ -15,16 +15,16 @@ from sqlalchemy import Connection
 from ratesflow.database.connect import NoDatabaseError
 
 SECRETS = {"DATABASE_SECRET_LOADER": "ratesflow_loader", "DATABASE_SECRET_READER": "ratesflow_reader"}
-"""Variables with the JSON text of a secret (`username, password, …`), and the role that its user is a member of."""
+"""The variables that hold the JSON text of a secret (`username, password, …`), and the role of its user."""
 
 
-def make_logins(connection: Connection, environ: Mapping[str, str]) -> list[str]:
-    """Make the users that the environment names and the database lacks; return their names.
+def create_logins(connection: Connection, environ: Mapping[str, str]) -> list[str]:
+    """Create the users that the environment names and the database lacks; return their names.
 
-    The server is sent a SCRAM verifier, so that no log of it can hold a password. Raises NoDatabaseError when a
-    secret is not what it should be.
+    The server receives a SCRAM verifier, so that its logs cannot contain a password. Raises NoDatabaseError if a
+    secret is malformed.
     """
-    made = []
+    created = []
     raw: Any = connection.connection
     with raw.cursor() as cursor:
         for variable, role in SECRETS.items():
@@ -35,11 +35,11 @@ def make_logins(connection: Connection, environ: Mapping[str, str]) -> list[str]
             if cursor.fetchone() is not None:
                 continue
             verifier = encrypt_password(password, user, scope=cursor.connection, algorithm="scram-sha-256")
-            # No parameter: a percent sign in the name would be taken for another.
+            # No parameters: a percent sign in the name would be read as a placeholder.
             create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}")
             cursor.execute(create.format(sql.Identifier(user), sql.Literal(verifier), sql.Identifier(role)))
-            made.append(user)
-    return made
+            created.append(user)
+    return created
 
 
 def _login(variable: str, text: str) -> tuple[str, str]:
@@ -47,10 +47,10 @@ def _login(variable: str, text: str) -> tuple[str, str]:
         secret = json.loads(text)
         user, password = secret["username"], secret["password"]
     except (ValueError, TypeError, KeyError) as error:
-        # Without the text, which is a secret.
+        # The text is a secret, so the message does not quote it.
         raise NoDatabaseError(
-            f"{variable} is no JSON object with username and password: {type(error).__name__}"
+            f"{variable} is not a JSON object with username and password: {type(error).__name__}"
         ) from None
     if not all(isinstance(each, str) and each and "\0" not in each for each in (user, password)):
-        raise NoDatabaseError(f"username and password of {variable} must be texts, not empty and without a NUL")
+        raise NoDatabaseError(f"username and password of {variable} must be non-empty strings without NUL characters")
     return user, password

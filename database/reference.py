@@ -1,6 +1,6 @@
-"""Reference data: ports in a tree of regions, read from two CSV files and kept in the database.
+"""Reference data: ports in a tree of regions, read from two CSV files and stored in the database.
 
-`ratesflow.database.reference_change` stores them.
+`ratesflow.database.reference_change` writes them.
 """
 
 import codecs
@@ -17,18 +17,18 @@ from typing import TYPE_CHECKING, TextIO, TypeVar
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# UN/LOCODE: two letters of the country, three of letters or the digits 2 to 9 (UNECE Recommendation 16).
+# UN/LOCODE: two letters for the country, then three letters or digits from 2 to 9 (UNECE Recommendation 16).
 PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}")
 BUILTIN = Path(__file__).parent / "builtin"
 REGION_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]*")
-LONGEST = {"slug": 100, "name": 200, "parent_slug": 100}
-"""Characters of a column at most; a code has its form."""
+MAX_LENGTH = {"slug": 100, "name": 200, "parent_slug": 100}
+"""The maximum length of a column, in characters; codes have a fixed form."""
 
 Row = TypeVar("Row", "Port", "Region")
 
 
 class ReferenceDataError(Exception):
-    """Ports or regions that cannot be loaded: says which file and line, what is wrong, and what to do."""
+    """Ports or regions that cannot be loaded; the message names the file, the line, the error and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Reference:
 
     @cached_property
     def regions_of(self) -> dict[str, tuple[str, ...]]:
-        """For each port the regions that contain it, from the smallest up."""
+        """The regions that contain each port, from the smallest to the largest."""
         return {code: self.line(port.parent_slug) for code, port in self.ports.items()}
 
     @cached_property
     def members(self) -> dict[str, frozenset[str]]:
-        """For each region the codes of the ports in it, at any depth."""
+        """The codes of the ports in each region, at any depth."""
         found: dict[str, set[str]] = {slug: set() for slug in self.regions}
         for code, slugs in self.regions_of.items():
             for slug in slugs:
@@ -75,8 +75,8 @@ class Reference:
         path: list[str] = []
         while slug is not None:
             if slug in path:
-                circle = " -> ".join([*path[path.index(slug) :], slug])
-                raise ReferenceDataError(f"regions contain one another in a circle: {circle}")
+                cycle = " -> ".join([*path[path.index(slug) :], slug])
+                raise ReferenceDataError(f"regions form a cycle: {cycle}")
             if slug not in self.regions:
                 raise ReferenceDataError(f"there is no region {slug!r}: add it to the file of regions")
             path.append(slug)
@@ -85,7 +85,7 @@ class Reference:
 
 
 def builtin() -> Reference:
-    """Return the ports and regions that an empty database of the embedded stack is filled with."""
+    """Return the ports and regions that the embedded stack loads into an empty database."""
     return read_files(BUILTIN / "ports.csv", BUILTIN / "regions.csv")
 
 
@@ -95,7 +95,7 @@ def read_files(ports: Path, regions: Path) -> Reference:
 
 
 def decoded(data: bytes, what: str) -> TextIO:
-    """Return the text of a file. Raises ReferenceDataError that names line and column of what is no UTF-8."""
+    """Return the text of a file. Raises ReferenceDataError with the line and column of a byte that is not UTF-8."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ReferenceDataError(f"{what}: this is UTF-16: save it as UTF-8")
     try:
@@ -105,16 +105,16 @@ def decoded(data: bytes, what: str) -> TextIO:
         line = data.count(b"\n", 0, bad) + 1
         column = len(data[data.rfind(b"\n", 0, bad) + 1 : bad].decode("utf-8-sig")) + 1
         raise ReferenceDataError(
-            f"{what}, line {line}, column {column}: the byte 0x{data[bad]:02X} is no UTF-8: save the file as UTF-8; it "
-            "may be Latin-1, as some spreadsheets write it"
+            f"{what}, line {line}, column {column}: the byte 0x{data[bad]:02X} is not valid UTF-8: "
+            "save the file as UTF-8; it may be Latin-1, the format of some spreadsheets"
         ) from None
 
 
 def read_reference(ports: TextIO, regions: TextIO) -> Reference:
     """Read `code,name,parent_slug` and `slug,name,parent_slug`, each with a header, columns in any order.
 
-    Raises ReferenceDataError naming the line for a malformed or repeated row. Whether the tree holds together
-    is not checked here but by `check`, since a parent may be in the database already.
+    Raises ReferenceDataError with the line of a malformed or repeated row. Parents are not checked here but by
+    `check`, since a parent may already be in the database.
     """
     return Reference(
         ports={
@@ -148,7 +148,7 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
             if not row["name"].strip():
                 raise ReferenceDataError(f"{at}: {row[key]} has no name")
             if row[key] in seen:
-                raise ReferenceDataError(f"{at}: {row[key]} stands on line {seen[row[key]]} already")
+                raise ReferenceDataError(f"{at}: {row[key]} is already on line {seen[row[key]]}")
             if key == "code" and not row["parent_slug"]:
                 raise ReferenceDataError(f"{at}: port {row[key]} has no region: fill in parent_slug")
             seen[row[key]] = reader.line_num
@@ -158,16 +158,16 @@ def _rows(file: TextIO, what: str, key: str, pattern: re.Pattern[str], form: str
 
 
 def _check_texts(row: Mapping[str, str], at: str) -> None:
-    """Raise ReferenceDataError for what no name holds: control characters, which no database or page can show."""
+    """Raise ReferenceDataError for control characters, which cannot be stored or shown, and for long texts."""
     for column, text in row.items():
         odd = next((place for place, sign in enumerate(text) if unicodedata.category(sign) == "Cc"), None)
         if odd is not None:
             raise ReferenceDataError(
-                f"{at}, {column}: character {odd + 1} is a control character, U+{ord(text[odd]):04X}: take it out"
+                f"{at}, {column}: character {odd + 1} is a control character, U+{ord(text[odd]):04X}: remove it"
             )
-        if len(text) > LONGEST.get(column, len(text)):
+        if len(text) > MAX_LENGTH.get(column, len(text)):
             raise ReferenceDataError(
-                f"{at}, {column}: {len(text):,} characters are too many: {LONGEST[column]} at most"
+                f"{at}, {column}: {len(text):,} characters; at most {MAX_LENGTH[column]} are allowed"
             )
 
 
@@ -187,7 +187,7 @@ def check(reference: Reference) -> None:
 
 
 def stored(cursor: "Cursor") -> tuple[Reference, int]:
-    """Return what the database holds, and the version of it, as of one moment."""
+    """Return the reference data in the database and its version, from one snapshot."""
     cursor.execute(
         "SELECT (SELECT version FROM reference_version),"
         " (SELECT coalesce(json_agg(ARRAY[code, name, parent_slug]), '[]') FROM ports),"

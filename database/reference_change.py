@@ -1,7 +1,7 @@
-"""Changes of reference data, while batches are loaded, committed and read.
+"""Changes of reference data while batches are loaded, committed and read.
 
-Loading adds and updates; nothing is ever removed, since prices name the ports. A port or region that moves changes
-which prices a region's averages hold: `ratesflow.database.region_rates` says how they are moved with it.
+A load adds and updates rows; it never removes any, since prices refer to the ports. When a port or region moves, the
+averages of regions change: `ratesflow.database.region_rates` describes how the rates move with it.
 """
 
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors
 from psycopg2.extras import execute_values
 
-from ratesflow.database.lock_retries import TREE_LOCK, holding, patiently, tries
+from ratesflow.database.lock_retries import TREE_LOCK, advisory_lock, attempts, retry_on_lock
 from ratesflow.database.reference import Reference, Row, check, stored
 from ratesflow.database.region_rates import move_rates, moved_ports
-from ratesflow.database.versions import bump_reference_version, make_visible, note_change
+from ratesflow.database.versions import bump_reference_version, make_visible, record_change
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# Numbers from here on stand for changes of the tree, as the sequence in the schema gives them.
+# Batch numbers from here on stand for changes of the tree; a sequence in the schema assigns them.
 FIRST_MOVE = 1 << 62
-# So many rows of batches that were committed meanwhile are moved within the switch; more, before it, hidden.
+# Up to this many rows of newly committed batches are moved within the switch; more are moved before it, hidden.
 SMALL_ROWS = 100_000
-# Ports whose lanes are moved in one statement; each makes rows of its own, which compaction adds up later.
+# The number of ports whose lanes one statement moves; each statement writes rows that compaction merges later.
 PORTS_AT_ONCE = 500
-# Seconds that a change waits for another one, and then for its own switch.
-PATIENCE_SECONDS = 900.0
+# How long a change waits for another change, and then for its own switch.
+TIMEOUT_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
 class ReferenceChange:
-    """What a load did. Counts of rows; `rebuilt` are the regions that hold other ports than before."""
+    """The result of a load, as row counts; `rebuilt` are the regions whose set of ports has changed."""
 
     ports: int
     regions: int
@@ -44,12 +44,12 @@ class ReferenceChange:
 
 
 def load(connection: "Connection", new: Reference) -> ReferenceChange:
-    """Add and update ports and regions; the rates of regions that hold other ports now change in the same commit.
+    """Add and update ports and regions; the rates of regions whose ports change do so in the same commit.
 
-    Loads, commits and reads go on meanwhile. Raises ReferenceDataError, with nothing changed, when the result would
-    hold an orphan or a circle.
+    Loads, commits and reads continue meanwhile. Raises ReferenceDataError, and changes nothing, if the result would
+    have an unknown parent or a cycle.
     """
-    with holding(connection, TREE_LOCK, seconds=PATIENCE_SECONDS):
+    with advisory_lock(connection, TREE_LOCK, seconds=TIMEOUT_SECONDS):
         with connection, connection.cursor() as cursor:
             drop_hidden_moves(cursor)
             old, version = stored(cursor)
@@ -68,20 +68,20 @@ def load(connection: "Connection", new: Reference) -> ReferenceChange:
 
 
 def _change(connection: "Connection", new: Reference, move: "_Move") -> int:
-    """Move the rates, hidden, and switch to the new tree when there is little left to move; return its version."""
-    for last in tries(PATIENCE_SECONDS):
+    """Move the rates while hidden, and switch to the new tree when few are left; return its version."""
+    for last in attempts(TIMEOUT_SECONDS):
         move.catch_up(connection)
         try:
-            return patiently(connection, lambda cursor: _switch(cursor, new, move), seconds=0)
+            return retry_on_lock(connection, lambda cursor: _switch(cursor, new, move), seconds=0)
         except errors.LockNotAvailable:
             if last:
                 raise
-    raise AssertionError("there is a last try")
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 @dataclass
 class _Move:
-    """A change of the tree under way; `covered` are the visible batches whose rates it has moved, hidden."""
+    """A running change of the tree; `covered` are the visible batches whose rates it has moved, still hidden."""
 
     number: int
     old: Reference
@@ -89,7 +89,7 @@ class _Move:
     covered: set[int] = field(default_factory=set)
 
     def catch_up(self, connection: "Connection") -> None:
-        """Move the rates of all visible batches, until no more are left than a switch can take with it."""
+        """Move the rates of all visible batches until a switch can move the rest."""
         moved = moved_ports(self.old, self.new)
         while moved:
             with connection, connection.cursor() as cursor:
@@ -97,7 +97,7 @@ class _Move:
                 if self.covered and _rows_of(cursor, left) <= SMALL_ROWS:
                     return
                 cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (self.number,))
-            # Each batch is dealt with once: compaction keeps away from all of them meanwhile.
+            # Each batch is moved once: meanwhile compaction does not touch them.
             for at in range(0, len(moved), PORTS_AT_ONCE):
                 with connection, connection.cursor() as cursor:
                     some = moved[at : at + PORTS_AT_ONCE]
@@ -105,15 +105,15 @@ class _Move:
             self.covered |= left
 
     def finish(self, cursor: "Cursor") -> bool:
-        """Move what is left, in the transaction of the switch; tell whether there is anything to make visible.
+        """Move the rest, in the transaction of the switch; return whether there are rates to make visible.
 
-        Raises errors.LockNotAvailable when so much was committed meanwhile that commits would wait too long for it.
+        Raises errors.LockNotAvailable if so much was committed meanwhile that commits would wait too long.
         """
         if not (moved := moved_ports(self.old, self.new)):
             return False
         left = self._left(cursor)
         if _rows_of(cursor, left) > SMALL_ROWS:
-            raise errors.LockNotAvailable("too much was committed while the tree was about to be switched")
+            raise errors.LockNotAvailable("too much was committed before the switch of the tree")
         move_rates(cursor, self.number, self.old, self.new, sorted(left), moved)
         return True
 
@@ -123,8 +123,8 @@ class _Move:
 
 
 def _switch(cursor: "Cursor", new: Reference, move: _Move) -> int:
-    """Put the new tree in the place of the old one, with the rates that were moved; return its version."""
-    # Commits and undos wait from here on: until then their rates may fit the old tree, after it they must not.
+    """Replace the old tree by the new one, together with the moved rates; return its version."""
+    # Commits and undos wait from here on: before this point their rates may fit the old tree, after it they must not.
     version = bump_reference_version(cursor)
     moved = move.finish(cursor)
     _store(cursor, "regions", "slug", move.old.regions, new.regions)
@@ -132,12 +132,12 @@ def _switch(cursor: "Cursor", new: Reference, move: _Move) -> int:
     if moved:
         make_visible(cursor, move.number)
     else:
-        note_change(cursor, move.number)
+        record_change(cursor, move.number)
     return version
 
 
 def drop_hidden_moves(cursor: "Cursor") -> int:
-    """Drop what a change of the tree that was killed has left hidden; the caller holds TREE_LOCK."""
+    """Drop the hidden rates of a killed change of the tree; the caller holds TREE_LOCK."""
     cursor.execute("DELETE FROM changes WHERE version IS NULL AND batch_no >= %s RETURNING batch_no", (FIRST_MOVE,))
     left = [number for (number,) in cursor.fetchall()]
     cursor.execute("DELETE FROM rates WHERE batch_no = ANY (%s) AND batch_no <> 0", (left,))
@@ -157,10 +157,10 @@ def _changed(old: Mapping[str, Row], new: Mapping[str, Row]) -> int:
 
 
 def _regrouped(old: Reference, merged: Reference) -> list[str]:
-    """Return the regions that now hold other ports; ports that are new have no prices yet."""
-    known = old.ports.keys()
+    """Return the regions whose set of ports has changed; new ports have no prices yet and do not count."""
+    old_codes = old.ports.keys()
     nothing: frozenset[str] = frozenset()
-    return sorted(slug for slug, codes in merged.members.items() if codes & known != old.members.get(slug, nothing))
+    return sorted(slug for slug, codes in merged.members.items() if codes & old_codes != old.members.get(slug, nothing))
 
 
 def _store(cursor: "Cursor", table: str, key: str, old: Mapping[str, Row], new: Mapping[str, Row]) -> None:

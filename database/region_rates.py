@@ -1,12 +1,12 @@
-"""The rates between regions, when the tree of regions changes.
+"""Keep the rates between regions correct when the tree of regions changes.
 
-A batch brings the rates of its regions with it, added up while it was validated. In every snapshot these are the sum
-of the rates of the ports under them, by the tree in the same snapshot. Two statements keep it so:
+Validation computes the rates of a batch for its regions too. In every snapshot the rates of a region are the sum of
+the rates of the ports under it, by the tree in the same snapshot. Two statements ensure this:
 
-* the rates of a batch that is still hidden are counted once more, by the tree as it is now;
-* for rates that are visible, a change of the tree is kept as a batch of its own: what the lanes of the moved ports
-  count is taken away from the regions above them by the old tree, and added to those by the new one. It is written
-  hidden and becomes visible with the new tree, in one commit.
+* the rates of a batch that is still hidden are recomputed with the current tree;
+* for visible rates, a change of the tree is stored as a batch: the counts and sums of the moved ports' lanes are
+  subtracted from the regions above them in the old tree and added to those in the new one. It is written hidden and
+  becomes visible in the same commit as the new tree.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ WHERE batch_no = %(batch_no)s
   AND dest_code IN (SELECT slug FROM regions)
 """
 
-# First to the direct parents, of which there are few pairs, then up the tree from there.
+# First sum by direct parents, which form few pairs, then go up the tree from there.
 _INSERT = """
 INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
 WITH RECURSIVE up (slug, above) AS (
@@ -58,7 +58,7 @@ FROM (
 GROUP BY month, orig, dest
 """
 
-# The lanes that begin in a moved port, and those that begin elsewhere and end in one: each found by its index.
+# Lanes that begin in a moved port, then lanes that begin elsewhere and end in one: each part uses the index.
 _MOVE = """
 INSERT INTO rates (batch_no, month, orig_code, dest_code, counts, sums)
 WITH parents AS (
@@ -103,10 +103,10 @@ HAVING bool_or(count <> 0 OR sum <> 0)
 
 
 def fit_tree(cursor: "Cursor", batch_no: int, counted_with: int | None) -> None:
-    """Keep the tree of regions as it is until the transaction ends, and make the rates of a hidden batch fit it.
+    """Lock the tree of regions until the transaction ends, and make the rates of a hidden batch match it.
 
-    Mostly they do. Where the tree was changed since they were counted, those of regions are counted once more; another
-    change of the tree is all that waits for it.
+    Usually they match already. If the tree has changed since they were computed, the rates of regions are recomputed.
+    Only another change of the tree waits for the lock.
     """
     if lock_reference_version(cursor) != counted_with:
         _prepare(cursor)
@@ -116,16 +116,16 @@ def fit_tree(cursor: "Cursor", batch_no: int, counted_with: int | None) -> None:
 
 
 def moved_ports(old: "Reference", new: "Reference") -> list[str]:
-    """Return the ports of the old tree that are in other regions by the new one; new ports have no prices yet."""
+    """Return the ports of the old tree whose regions differ in the new one; new ports have no prices yet."""
     return [code for code, above in old.regions_of.items() if set(above) != set(new.regions_of[code])]
 
 
 def move_rates(
     cursor: "Cursor", number: int, old: "Reference", new: "Reference", batches: Sequence[int], moved: Sequence[str]
 ) -> None:
-    """Write, as the hidden batch `number`, how the rates of these batches between regions differ by the new tree.
+    """Write the hidden batch `number`: by how much the region rates of these batches differ in the new tree.
 
-    `moved` are all ports that move, or some of them: a lane between two belongs to that at its origin.
+    `moved` are all ports that move, or some of them: a lane between two moved ports belongs to its origin.
     """
     if not moved or not batches:
         return
@@ -139,10 +139,10 @@ def move_rates(
         lines = [(slug, above) for slug in tree.regions for above in tree.line(slug)]
         values[f"{name}_slugs"] = [slug for slug, _ in lines]
         values[f"{name}_aboves"] = [above for _, above in lines]
-    # Said in words, or the index of rates that are not merged yet would not be used for more than a hundred batches.
+    # Without this condition the partial index of unmerged rates would not be used for more than a hundred batches.
     cursor.execute(_MOVE.format(not_merged="" if 0 in batches else " AND rates.batch_no <> 0"), values)
 
 
 def _prepare(cursor: "Cursor") -> None:
-    """Give sums of many lanes room; compiling them would take longer than most of them run."""
+    """Raise work_mem for sums of many lanes; turn off JIT, which would take longer than most of them run."""
     cursor.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")

@@ -1,19 +1,19 @@
--- The three roles, made before the first migration since everything belongs to the first of them.
--- People and services log in as users that are members of one: two users a role can be rotated in turn.
+-- The three roles. They are created before the first migration, since the first role owns everything.
+-- People and services log in as members of a role: with two users per role, passwords can be rotated in turn.
 DO $$
 DECLARE
-    wanted text;
+    role_name text;
 BEGIN
-    FOREACH wanted IN ARRAY ARRAY['ratesflow_owner', 'ratesflow_loader', 'ratesflow_reader'] LOOP
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+    FOREACH role_name IN ARRAY ARRAY['ratesflow_owner', 'ratesflow_loader', 'ratesflow_reader'] LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role_name) THEN
             BEGIN
-                EXECUTE format('CREATE ROLE %I NOLOGIN', wanted);
+                EXECUTE format('CREATE ROLE %I NOLOGIN', role_name);
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
-                NULL;  -- another migration on this server was first
+                NULL;  -- another migration on this server created it first
             END;
         END IF;
     END LOOP;
-    -- From PostgreSQL 16 on the maker of a role may grant it, but is not in it: the master of RDS is no superuser.
+    -- From PostgreSQL 16 on, the creator of a role may grant it but is not a member: the RDS master is not a superuser.
     IF NOT pg_has_role(current_user, 'ratesflow_owner', 'SET') THEN
         BEGIN
             EXECUTE format('GRANT ratesflow_owner TO %I', current_user);
@@ -24,8 +24,8 @@ BEGIN
                                  'WITH ADMIN OPTION', current_user);
         END;
     END IF;
-    -- A retry ends the backend of an earlier attempt, which may have logged in as the other of two rotated users.
-    -- To the first of them what the second does is hidden, since only the second is a member of the first.
+    -- A retry terminates the backend of an earlier attempt, which may have logged in as the other of two rotated users.
+    -- The first user cannot see sessions of the second, since only the second is a member of the first.
     IF NOT (pg_has_role('ratesflow_loader', 'pg_signal_backend', 'USAGE')
             AND pg_has_role('ratesflow_loader', 'pg_read_all_stats', 'USAGE')) THEN
         BEGIN
@@ -33,7 +33,7 @@ BEGIN
             BEGIN
                 GRANT pg_read_all_stats TO ratesflow_loader;
             EXCEPTION WHEN insufficient_privilege THEN
-                -- Of these two the master of RDS may grant only the second, which is a member of the first.
+                -- The RDS master may grant only pg_monitor, which is a member of pg_read_all_stats.
                 GRANT pg_monitor TO ratesflow_loader;
             END;
         EXCEPTION WHEN insufficient_privilege THEN

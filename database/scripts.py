@@ -1,4 +1,4 @@
-"""Runs a file of SQL as it stands."""
+"""Run a file of SQL unchanged."""
 
 from contextlib import closing
 from pathlib import Path
@@ -7,6 +7,6 @@ from sqlalchemy import Connection
 
 
 def run_script(connection: Connection, path: Path) -> None:
-    """Send the statements of `path` in the connection's transaction; a percent sign means itself."""
+    """Run the statements of `path` in the connection's transaction; percent signs are literal."""
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(path.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy sees them; the migrations build exactly these (a test compares both).
+"""The tables as SQLAlchemy metadata; the migrations create exactly these (a test compares both).
 
-Words are those of the design: a *batch* is one object in S3 and all its rows, the *ledger* is the
-table ``batches``, a *rate* is how many prices a lane has on a day and their average.
+A *batch* is one object in S3 and all its rows, the *ledger* is the table ``batches``, and a *rate* is the number of
+prices of a lane on a day and their average.
 """
 
 from sqlalchemy import (
@@ -30,7 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-# States of a batch in the ledger, the first is where it starts.
+# States of a batch in the ledger; the first is the initial one.
 STATES = ("open", "committed", "rejected", "duplicate", "failed", "undone")
 
 metadata = MetaData(
@@ -42,10 +42,10 @@ metadata = MetaData(
     }
 )
 
-# Keys are compared byte by byte: faster than a language's order, and the same on every system.
+# Keys are compared byte by byte: faster than a locale's collation, and the same on every system.
 Key = Text(collation="C")
 
-# A tree of any depth; disjoint from port codes, since slugs are lower case and codes are upper case.
+# A tree of any depth. Slugs are lower case and port codes upper case, so they never collide.
 regions = Table(
     "regions",
     metadata,
@@ -61,7 +61,7 @@ regions = Table(
     CheckConstraint(r"slug ~ '^[a-z0-9][a-z0-9_-]*$'", name="slug"),
 )
 
-# UN/LOCODE: two letters of the country, three of letters or the digits 2 to 9 (UNECE Recommendation 16).
+# UN/LOCODE: two letters for the country, then three letters or digits from 2 to 9 (UNECE Recommendation 16).
 ports = Table(
     "ports",
     metadata,
@@ -78,7 +78,7 @@ ports = Table(
     CheckConstraint("code ~ '^[A-Z]{2}[A-Z2-9]{3}$'", name="code"),
 )
 
-# One row, moved by every change of ports or regions: a batch remembers which tree it was counted with.
+# One row, updated by every change of ports or regions. A batch records the version that its rates were computed with.
 reference_version = Table(
     "reference_version",
     metadata,
@@ -89,47 +89,47 @@ reference_version = Table(
     CheckConstraint("only_row", name="only_row"),
 )
 
-# The ledger: every batch that was ever seen.
+# The ledger: every batch ever seen.
 batches = Table(
     "batches",
     metadata,
     Column("batch_no", BigInteger, Identity(always=True)),
-    Column("batch_id", Text, nullable=False, comment="the name of its execution"),
+    Column("batch_id", Text, nullable=False, comment="name of the execution"),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("bucket", Text, nullable=False),
     Column("key", Text, nullable=False),
-    Column("version", Text, nullable=False, comment="the object's version in S3"),
+    Column("version", Text, nullable=False, comment="version of the object in S3"),
     Column("bytes", BigInteger),
     Column("digest", Text, comment="SHA-256 over the SHA-256s of its parts of 8 MiB"),
     Column("forced", Boolean, nullable=False, server_default=false()),
     Column("rows", BigInteger),
     Column("rejected_rows", BigInteger),
     Column("duplicate_of", BigInteger, ForeignKey("batches.batch_no")),
-    Column("reference_version", BigInteger, comment="of the tree of regions that its rates were counted with"),
+    Column("reference_version", BigInteger, comment="version of the tree of regions that its rates were computed with"),
     Column(
         "rates_digest",
         Text,
-        comment="of its rates between ports: the same prices in another wrapping have the same",
+        comment="digest of its rates between ports: the same for the same prices in any file format",
     ),
     Column(
         "same_prices_as",
         BigInteger,
         ForeignKey("batches.batch_no"),
-        comment="another committed batch with the same rates and other bytes",
+        comment="another committed batch with the same rates and different bytes",
     ),
-    Column("report", Text, comment="s3:// address of its validation report"),
+    Column("report", Text, comment="s3:// URI of the validation report"),
     Column("execution_arn", Text),
-    Column("message", Text, comment="why it was refused or failed, in words"),
-    Column("seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="by step"),
+    Column("message", Text, comment="why the batch was rejected or failed"),
+    Column("seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="duration of each step"),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
-    Column("closed_at", DateTime(timezone=True), comment="when it left the state open"),
-    Column("told", Boolean, comment="by gc; null where the execution tells by itself"),
-    Column("dropped_at", DateTime(timezone=True), comment="when its prices were dropped, if it does not count"),
+    Column("closed_at", DateTime(timezone=True), comment="when the batch left the state open"),
+    Column("notified", Boolean, comment="whether gc has sent the notification; null if the execution sends it"),
+    Column("dropped_at", DateTime(timezone=True), comment="when its prices were dropped, if it is not committed"),
     PrimaryKeyConstraint("batch_no"),
     UniqueConstraint("batch_id"),
     CheckConstraint(f"state IN ({', '.join(repr(state) for state in STATES)})", name="state"),
 )
-# The same bytes are committed once, unless a person forced them.
+# The same bytes are committed once, unless the batch is forced.
 Index(
     "batches_committed_digest",
     batches.c.digest,
@@ -145,28 +145,28 @@ Index(
     batches.c.batch_no,
     postgresql_where=text("state = 'undone' AND dropped_at IS NULL"),
 )
-Index("batches_untold", batches.c.batch_no, postgresql_where=text("NOT told"))
+Index("batches_unnotified", batches.c.batch_no, postgresql_where=text("NOT notified"))
 
-# What each shard of a task has done; a task that is not split is shard 0 of 1. The prices of a large shard are
-# loaded by two connections; the second half has a claim of its own.
+# The work of each shard of a task; a task that is not split is shard 0 of 1. Two connections load the prices of a large
+# shard; the second half has its own row.
 shards = Table(
     "shards",
     metadata,
     Column("batch_no", BigInteger, ForeignKey("batches.batch_no")),
     Column("task", Text),
     Column("shard", Integer),
-    Column("pid", Integer, comment="of the backend that works on it"),
+    Column("pid", Integer, comment="process ID of the backend that works on it"),
     Column("backend_start", DateTime(timezone=True)),
     Column("done_at", DateTime(timezone=True)),
     Column("rows", BigInteger),
-    Column("result", JSONB, comment="what the merge of the shards needs"),
+    Column("result", JSONB, comment="input for merging the shards"),
     PrimaryKeyConstraint("batch_no", "task", "shard"),
-    CheckConstraint("task IN ('validate', 'load', 'second_half')", name="task"),
+    CheckConstraint("task IN ('validate', 'load', 'load_second_half')", name="task"),
 )
 
-# The record, for audit, undo and rebuilding; the API never reads it. A partition is one batch's staging
-# table, or several old batches merged. No foreign keys: validation checks the codes, and each would cost
-# a fifth of a second a million rows and a lock on ports.
+# The record of every price, for audit, undo and rebuilds; the API never reads it. A partition is the staging table of
+# one batch, or several old batches merged. No foreign keys: validation checks the codes, and each key would cost
+# 0.2 seconds per million rows and a lock on ports.
 prices = Table(
     "prices",
     metadata,
@@ -179,50 +179,50 @@ prices = Table(
     postgresql_partition_by="RANGE (batch_no)",
 )
 
-# What the API reads: one row a batch, lane and month, with one element a day of the month. A row counts
-# only if its batch is in visible_batches. Lanes run from port to port or from region to region.
+# What the API reads: one row per batch, lane and month, with one array element per day. A row counts only if its batch
+# is in visible_batches. Lanes run from port to port or from region to region.
 rates = Table(
     "rates",
     metadata,
     Column("batch_no", BigInteger, nullable=False),
-    Column("month", Date, nullable=False, comment="its first day"),
-    Column("orig_code", Key, nullable=False, comment="a port's code, or a region's slug"),
-    Column("dest_code", Key, nullable=False, comment="of the same kind as orig_code"),
-    Column("counts", ARRAY(BigInteger), nullable=False, comment="prices on each day of the month"),
-    Column("sums", ARRAY(BigInteger), nullable=False, comment="their sum on each day, in US dollars"),
-    # One element a day, no more and no fewer: batches are added up element by element.
+    Column("month", Date, nullable=False, comment="first day of the month"),
+    Column("orig_code", Key, nullable=False, comment="port code or region slug"),
+    Column("dest_code", Key, nullable=False, comment="port code or region slug, of the same kind as orig_code"),
+    Column("counts", ARRAY(BigInteger), nullable=False, comment="number of prices on each day of the month"),
+    Column("sums", ARRAY(BigInteger), nullable=False, comment="sum of the prices on each day, in US dollars"),
+    # Exactly one element per day: batches are summed element by element.
     CheckConstraint(
         "cardinality(counts) = extract(day FROM month + '1 mon -1 days'::interval)"
         " AND cardinality(sums) = cardinality(counts)",
         name="days",
     ),
-    # Truncation takes an exclusive lock, which readers (and standbys above all) would feel.
+    # Truncation takes an exclusive lock, which would block readers, above all on standbys.
     postgresql_with={"vacuum_truncate": "off"},
 )
 Index("rates_lane_month", rates.c.orig_code, rates.c.dest_code, rates.c.month)
 Index("rates_batch_no", rates.c.batch_no, postgresql_where=text("batch_no <> 0"))
 
-# The batches whose rates count. Number 0 stands for merged rates and is always here.
+# The batches whose rates count. Number 0 stands for merged rates and is always present.
 visible_batches = Table(
     "visible_batches",
     metadata,
     Column("batch_no", BigInteger, autoincrement=False),
-    Column("version", BigInteger, nullable=False, comment="the data version from which on its rates count"),
+    Column("version", BigInteger, nullable=False, comment="data version from which its rates count"),
     PrimaryKeyConstraint("batch_no"),
 )
 
-# What each data version changed, so that who knows older answers forgets no others.
+# What each data version changed, so that caches drop only the responses that it affects.
 changes = Table(
     "changes",
     metadata,
     Column("batch_no", BigInteger, autoincrement=False),
-    Column("version", BigInteger, comment="the data version that it made; null until then"),
-    Column("lanes", LargeBinary, comment="a bitmap of the lanes that it touches, by hash; null for all"),
+    Column("version", BigInteger, comment="data version of the change; null until it is visible"),
+    Column("lanes", LargeBinary, comment="bitmap of the hashes of the lanes that it touches; null means all lanes"),
     PrimaryKeyConstraint("batch_no"),
 )
 Index("changes_version", changes.c.version)
 
-# One row, moved last in every transaction that changes what is visible, so that it follows commit order.
+# One row, updated last in every transaction that changes visible data, so that it follows commit order.
 data_version = Table(
     "data_version",
     metadata,
@@ -234,7 +234,7 @@ data_version = Table(
         BigInteger,
         nullable=False,
         server_default=text("0"),
-        comment="the newest version of which rates may be merged: older states cannot be read",
+        comment="newest version whose rates may be merged; older states cannot be read",
     ),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     PrimaryKeyConstraint("only_row"),

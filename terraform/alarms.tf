@@ -1,4 +1,4 @@
-# The alarms. What they watch is in alarms_*.tf; each description begins with its section of the runbook.
+# The alarms. Their definitions are in alarms_*.tf. Each description begins with the link to its section of the runbook.
 
 locals {
   alarms = {
@@ -72,7 +72,7 @@ resource "aws_sns_topic_policy" "alarms" {
         Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
       },
       {
-        Sid       = "Events" # EventBridge knew no conditions for topics when this was written
+        Sid       = "Events" # EventBridge did not support conditions for topics when this was written
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = "sns:Publish"
@@ -109,7 +109,7 @@ resource "aws_sns_topic_subscription" "alarms_urls" {
 check "budget" {
   assert {
     condition     = var.monthly_budget_usd == 0 || length(var.alarm_emails) + length(var.alarm_urls) > 0
-    error_message = "monthly_budget_usd is set, and nobody would be told when it is exceeded: set alarm_emails or alarm_urls."
+    error_message = "monthly_budget_usd is set, but nobody is notified when it is exceeded: set alarm_emails or alarm_urls."
   }
 }
 
@@ -122,9 +122,9 @@ resource "aws_budgets_budget" "month" {
   limit_amount = tostring(var.monthly_budget_usd)
   limit_unit   = "USD"
 
-  # Nothing is counted until the tag is activated for cost allocation, once, by the account that pays, a day after its first use
-  # (docs/deploy.md, step 3). Terraform could not: before that day AWS knows no such tag. Without a tag a budget counts the whole
-  # account, with what else is in it.
+  # The budget counts nothing until the tag is activated for cost allocation: once, by the account that pays, a day after its
+  # first use (docs/deploy.md, step 3). Terraform cannot do this: before that day the tag is unknown to AWS. Without a tag the
+  # budget would count the whole account.
   cost_filter {
     name   = "TagKeyValue"
     values = [format("user:Environment$%s", local.environment)]

@@ -1,9 +1,9 @@
-# Alarms of the API, as its clients see it and as it sees its data.
+# Alarms of the API: its responses and the age of its data.
 
 locals {
   by_target = { LoadBalancer = aws_lb.api.arn_suffix, TargetGroup = aws_lb_target_group.api.arn_suffix }
   by_lb     = { LoadBalancer = aws_lb.api.arn_suffix }
-  # The API's metrics say where they come from; see api/server/metrics.py.
+  # The dimensions of the API's metrics; see api/server/metrics.py.
   by_service = { Environment = local.environment, Service = "api" }
 
   api_alarms = {
@@ -29,7 +29,7 @@ locals {
       }
     }
     no-healthy-target = {
-      summary    = "no task of the API is healthy."
+      summary    = "the API has no healthy task."
       threshold  = 1
       comparison = "LessThanThreshold"
       missing    = "breaching"
@@ -40,8 +40,8 @@ locals {
       }
     }
     data-stale = {
-      # A worker that nobody asks looks for nothing new, so the freshest one counts, and only while rates are asked for.
-      summary   = "rates are asked for, but no worker of the API has seen the database for a minute (seconds)."
+      # A worker without requests does not poll, so the freshest worker counts, and only while clients request rates.
+      summary   = "clients request rates, but no worker of the API has reached the database for a minute (seconds)."
       threshold = 60
       periods   = 3
       seconds   = 60
@@ -53,7 +53,7 @@ locals {
       expression = "IF(known + read > 0, age, 0)"
     }
     api-refused = {
-      summary   = "the API refused more than 10 requests in a minute, since the database was away or everything busy."
+      summary   = "the API answered more than 10 requests per minute with 503: the database is unavailable, or everything is busy."
       threshold = 10
       periods   = 3
       seconds   = 60

@@ -1,5 +1,5 @@
-# Alarms of the database: processor, connections, storage, lag, input and output. A metric of a cluster is of all its
-# instances at once: its maximum and minimum are of one of them, but its average hides a busy writer behind idle readers.
+# Alarms of the database: CPU, connections, storage, lag, I/O. A metric of a cluster covers all its instances: its maximum
+# and minimum are those of a single instance, but its average hides a busy writer behind idle readers.
 
 locals {
   by_database = var.aurora ? { DBClusterIdentifier = local.name } : { DBInstanceIdentifier = local.name }
@@ -9,7 +9,7 @@ locals {
 
   database_alarms = {
     database-cpu = {
-      summary   = "the processors of the writer were busier than 85 % for a quarter of an hour (percent)."
+      summary   = "the CPU of the writer was above 85 % for 15 minutes (percent)."
       threshold = 85
       periods   = 3
       metrics = {
@@ -17,8 +17,8 @@ locals {
       }
     }
     readers-cpu = {
-      # In each minute of the quarter of an hour, of the busiest reader.
-      summary   = "the processors of a reader were busier than 85 % for a quarter of an hour (percent)."
+      # In each of the 15 minutes, the busiest reader.
+      summary   = "the CPU of a reader was above 85 % for 15 minutes (percent)."
       threshold = 85
       periods   = 15
       seconds   = 60
@@ -28,7 +28,7 @@ locals {
       }
     }
     database-capacity = {
-      summary   = "Aurora has been at more than 90 % of aurora_maximum_capacity for a quarter of an hour (percent)."
+      summary   = "Aurora has used more than 90 % of aurora_maximum_capacity for 15 minutes (percent)."
       threshold = 90
       periods   = 3
       when      = var.aurora
@@ -37,16 +37,16 @@ locals {
       }
     }
     database-connections = {
-      # PostgreSQL on RDS takes one for each 9.5 MB of memory, or 5000; a db.t4g.micro about 100.
-      summary   = "more connections than expected: compare with the API's tasks times workers times nine."
+      # PostgreSQL on RDS allows one per 9.5 MB of memory, up to 5000; a db.t4g.micro about 100.
+      summary   = "more connections than expected: compare with the API's tasks × workers × 9."
       threshold = var.aurora ? 800 : 70
       metrics = {
         connections = { namespace = "AWS/RDS", name = "DatabaseConnections", dimensions = local.by_database, stat = "Maximum" }
       }
     }
     database-storage = {
-      # Aurora's grows by itself, up to its own end and the bill's; an instance's stops at five times what it began with.
-      summary    = var.aurora ? "the database has grown beyond 500 GiB (bytes)." : "less than 10 % of the storage that the instance began with is free (bytes)."
+      # Aurora's storage grows automatically, and so does its bill; an instance's grows to five times its initial size.
+      summary    = var.aurora ? "the database has grown beyond 500 GiB (bytes)." : "less than 10 % of the instance's initial storage is free (bytes)."
       threshold  = var.aurora ? 500 * local.gib : var.rds_storage_gib * local.gib / 10
       comparison = var.aurora ? "GreaterThanThreshold" : "LessThanThreshold"
       metrics = {
@@ -73,8 +73,8 @@ locals {
       }
     }
     database-iops = {
-      # Aurora counts in five minutes, and bills each; gp3 gives an instance 3000 a second.
-      summary   = var.aurora ? "more than 3 million reads and writes of storage in five minutes." : "more than 2500 reads and writes of storage a second."
+      # Aurora counts operations per five minutes, and bills each; gp3 gives an instance 3000 per second.
+      summary   = var.aurora ? "more than 3 million reads and writes of storage in five minutes." : "more than 2500 reads and writes of storage per second."
       threshold = var.aurora ? 3000000 : 2500
       periods   = 3
       metrics = {

@@ -1,17 +1,17 @@
-# Alarms of batches on their way: arrival, execution, tasks, upkeep.
+# Alarms of the workflow: arrivals, executions, tasks, upkeep.
 
 locals {
   by_machine     = { StateMachineArn = local.state_machine_arn }
   by_environment = { Environment = local.environment }
 
-  # Amazon ECS Developer Guide, "AWS Fargate usage metrics": of all that runs in the account and region.
+  # Amazon ECS Developer Guide, "AWS Fargate usage metrics": everything in the account and region counts.
   fargate_vcpus     = { Service = "Fargate", Type = "Resource", Resource = "vCPU" }
   uses_fargate      = !local.on_ec2 || !var.api_spot
   uses_fargate_spot = var.compute == "fargate-spot" || var.api_spot
 
   workflow_alarms = {
     execution-failed = {
-      summary   = "an execution failed or ran out of time."
+      summary   = "an execution failed or timed out."
       threshold = 0
       metrics = {
         failed    = { namespace = "AWS/States", name = "ExecutionsFailed", dimensions = local.by_machine, stat = "Sum" }
@@ -20,7 +20,7 @@ locals {
       expression = "FILL(failed, 0) + FILL(timed_out, 0)"
     }
     executions-throttled = {
-      summary   = "Step Functions holds steps of executions back: the account's quota of state transitions is used up."
+      summary   = "Step Functions delays steps of executions: the account's quota of state transitions is used up."
       threshold = 0
       metrics = {
         steps   = { namespace = "AWS/States", name = "ExecutionThrottled", dimensions = local.by_machine, stat = "Sum" }
@@ -41,14 +41,14 @@ locals {
       }
     }
     execution-slow = {
-      summary   = "an execution took more than half an hour, its waits included (milliseconds)."
+      summary   = "an execution took more than 30 minutes, including waits (milliseconds)."
       threshold = 1800000
       metrics = {
         time = { namespace = "AWS/States", name = "ExecutionTime", dimensions = local.by_machine, stat = "Maximum" }
       }
     }
     batch-waiting = {
-      summary   = "a task waited more than ten minutes for a place to run (seconds)."
+      summary   = "a task waited more than ten minutes for capacity (seconds)."
       threshold = 600
       metrics = {
         waited = { namespace = "ratesflow", name = "QueueWaitSeconds", dimensions = local.by_environment, stat = "Maximum" }
@@ -73,14 +73,14 @@ locals {
       expression = "100 * used / SERVICE_QUOTA(used)"
     }
     arrivals-waiting = {
-      summary   = "an event of an arrived file has waited more than ten minutes for the trigger (seconds)."
+      summary   = "the event of an arrived file has waited more than ten minutes for the trigger (seconds)."
       threshold = 600
       metrics = {
         age = { namespace = "AWS/SQS", name = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = aws_sqs_queue.arrivals.name }, stat = "Maximum" }
       }
     }
     dead-letter = {
-      summary   = "events of arrived files lie in the dead-letter queue."
+      summary   = "the dead-letter queue has events of arrived files."
       threshold = 0
       metrics = {
         messages = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.dead_letter.name }, stat = "Maximum" }
@@ -96,28 +96,28 @@ locals {
       expression = "FILL(errors, 0) + FILL(throttles, 0)"
     }
     schedule-failed = {
-      summary   = "gc, a compaction or the API's new start could not be begun."
+      summary   = "the scheduler could not start gc, a compaction or the redeployment of the API."
       threshold = 0
       metrics = {
         dropped = { namespace = "AWS/SQS", name = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = aws_sqs_queue.schedules_dead_letter.name }, stat = "Maximum" }
       }
     }
     commit-slow = {
-      summary   = "a commit took more than a second: something holds the ledger (milliseconds)."
+      summary   = "a commit took more than a second: something locks the ledger (milliseconds)."
       threshold = 1000
       metrics = {
         commit = { namespace = "ratesflow", name = "CommitMilliseconds", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
-    open-batches = {
-      summary   = "64 batches or more wait to be merged, which slows reads down."
+    uncompacted-batches = {
+      summary   = "64 or more batches wait for compaction, which slows down reads."
       threshold = 63
       metrics = {
         open = { namespace = "ratesflow", name = "UncompactedBatches", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
     upkeep-backlog = {
-      summary   = "for an hour gc or compaction has left pieces of its work undone."
+      summary   = "gc or compaction has left pieces of its work unfinished for an hour."
       threshold = 0
       seconds   = 900
       periods   = 4
@@ -125,16 +125,16 @@ locals {
         left = { namespace = "ratesflow", name = "Backlog", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
-    batches-refused = {
-      summary   = "five batches or more were refused within an hour: ask the supplier."
+    batches-rejected = {
+      summary   = "five or more batches were rejected within an hour: contact the supplier."
       threshold = 4
       seconds   = 3600
       metrics = {
-        refused = { namespace = "ratesflow", name = "Batches", dimensions = merge(local.by_environment, { Outcome = "rejected" }), stat = "Sum" }
+        rejected = { namespace = "ratesflow", name = "Batches", dimensions = merge(local.by_environment, { Outcome = "rejected" }), stat = "Sum" }
       }
     }
     rotation-failed = {
-      summary   = "the password of loader or API could not be rotated."
+      summary   = "the password of the loader or of the API could not be rotated."
       threshold = 0
       when      = var.rotation
       metrics = {
@@ -144,12 +144,12 @@ locals {
   }
 }
 
-# No metric tells of a scheduled task that failed; an event does.
+# There is no metric for failed scheduled tasks, but an event.
 resource "aws_cloudwatch_event_rule" "task_failed" {
   count = var.monitoring ? 1 : 0
 
   name        = "${local.name}-task-failed"
-  description = "docs/operations.md#task-failed: a task that belongs to no batch failed, such as gc."
+  description = "docs/operations.md#task-failed: a task that does not belong to a batch failed, such as gc."
   event_pattern = jsonencode({
     source      = ["aws.batch"]
     detail-type = ["Batch Job State Change"]

@@ -11,9 +11,9 @@ locals {
       RATESFLOW_API_METRICS_SECONDS = var.monitoring ? "60" : "0"
       DATABASE_HOST                 = local.reader_host
     },
-    # Aurora pauses only when nobody is connected.
+    # Aurora pauses only without connections.
     local.pausing ? { RATESFLOW_API_IDLE_SECONDS = "60" } : {},
-    var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
+    var.database_ca_file == null ? {} : { DATABASE_SSLROOTCERT = var.database_ca_file },
     var.api_environment,
   )
 }
@@ -25,7 +25,7 @@ resource "aws_cloudwatch_log_group" "api" {
 }
 
 resource "aws_ecs_cluster" "api" {
-  #checkov:skip=CKV_AWS_65:Container insights follow the switch for monitoring.
+  #checkov:skip=CKV_AWS_65:Container Insights follow the variable monitoring.
   name = local.name
 
   setting {
@@ -36,7 +36,7 @@ resource "aws_ecs_cluster" "api" {
   depends_on = [aws_cloudwatch_log_group.insights]
 }
 
-# Container insights would make it by itself, without our key.
+# Container Insights would create it without our key.
 resource "aws_cloudwatch_log_group" "insights" {
   count = var.monitoring ? 1 : 0
 
@@ -50,7 +50,7 @@ resource "aws_ecs_cluster_capacity_providers" "api" {
   capacity_providers = ["FARGATE", "FARGATE_SPOT"]
 }
 
-# The API calls no AWS service, so its role may do nothing.
+# The API calls no AWS service, so its role has no permissions.
 resource "aws_iam_role" "api" {
   name               = "${local.global_name}-api"
   assume_role_policy = local.ecs_tasks_assume
@@ -65,7 +65,7 @@ resource "aws_ecs_task_definition" "api" {
   task_role_arn            = aws_iam_role.api.arn
   execution_role_arn       = aws_iam_role.execution["api"].arn
 
-  # A rollback of the service needs the revision before.
+  # A rollback of the service needs the previous revision.
   skip_destroy = true
 
   runtime_platform {
@@ -82,9 +82,9 @@ resource "aws_ecs_task_definition" "api" {
     portMappings           = [{ containerPort = local.api_port, protocol = "tcp" }]
     environment            = [for name, value in local.api_environment : { name = name, value = value }]
     secrets                = [{ name = "DATABASE_SECRET", valueFrom = aws_secretsmanager_secret.login["reader"].arn }]
-    # ECS does not read the image's own. Another container would not bring a database back: it asks for life alone.
+    # ECS ignores the image's health check. This one only checks that the process responds: a new container would not fix the database.
     healthCheck = { command = ["CMD", "python", "-P", "-m", "ratesflow.api.healthcheck"], interval = 10, timeout = 5, retries = 3, startPeriod = 10 }
-    # The server ends its workers within 25 seconds of SIGTERM; by then the load balancer has drained the target.
+    # The server stops its workers within 25 seconds of SIGTERM; by then the load balancer has drained the target.
     stopTimeout = 30
     logConfiguration = {
       logDriver = "awslogs"
@@ -92,7 +92,7 @@ resource "aws_ecs_task_definition" "api" {
         awslogs-group         = aws_cloudwatch_log_group.api.name
         awslogs-region        = local.region
         awslogs-stream-prefix = "api"
-        mode                  = "non-blocking" # a slow log must not hold up answers
+        mode                  = "non-blocking" # a slow log must not delay responses
         max-buffer-size       = "4m"
       }
     }
@@ -109,15 +109,15 @@ resource "aws_ecs_service" "api" {
   enable_ecs_managed_tags       = true
   availability_zone_rebalancing = "ENABLED"
 
-  # New tasks first, then the old ones go: nobody loses a response.
+  # Start new tasks before old ones stop, so that no response is lost.
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200
 
-  # Without it the provider replaces the whole service for another capacity_provider_strategy, which is an outage. With
-  # it, what changes the service starts its tasks anew, as most of that does anyhow; a plan without a change stays empty.
+  # Without this setting the provider replaces the whole service when capacity_provider_strategy changes, which is an outage.
+  # With it, each change of the service restarts its tasks, as most changes do anyway; a plan without changes stays empty.
   force_new_deployment = true
 
-  # On an account's first day the tables come minutes after the service does: see outputs.tf, migration.
+  # In a new environment the tables are created minutes after the service: see outputs.tf, migration.
   health_check_grace_period_seconds = 300
 
   deployment_circuit_breaker {
@@ -143,7 +143,7 @@ resource "aws_ecs_service" "api" {
   }
 
   lifecycle {
-    ignore_changes = [desired_count] # autoscaling's
+    ignore_changes = [desired_count] # managed by autoscaling
   }
 
   depends_on = [aws_lb_listener.http, aws_lb_listener.https, aws_iam_role_policy.execution, aws_ecs_cluster_capacity_providers.api]

@@ -1,4 +1,4 @@
-# More tasks of the API when they are busy, by processor or by requests, whichever asks for more.
+# Adds tasks of the API under load: by CPU or by requests, whichever asks for more.
 
 resource "aws_appautoscaling_target" "api" {
   service_namespace  = "ecs"

@@ -23,8 +23,8 @@ resource "aws_rds_cluster_parameter_group" "main" {
 }
 
 resource "aws_rds_cluster" "main" {
-  #checkov:skip=CKV2_AWS_27:It asks for log_statement, which would log the passwords that rotation sets; pgaudit logs instead.
-  #checkov:skip=CKV2_AWS_8:Its own backups restore to any second of backup_days; a second plan would keep the same twice.
+  #checkov:skip=CKV2_AWS_27:The check asks for log_statement, which would log the passwords that rotation sets; pgaudit logs instead.
+  #checkov:skip=CKV2_AWS_8:Its own backups restore to any second of backup_days; a second backup plan would store the same twice.
   count = var.aurora ? 1 : 0
 
   cluster_identifier = local.name
@@ -66,12 +66,12 @@ resource "aws_rds_cluster" "main" {
   }
 
   lifecycle {
-    # Another key would be another database: this one keeps the key that it was made with.
+    # Another key would require another database: an existing one keeps the key that it was created with.
     ignore_changes = [kms_key_id]
 
     postcondition {
       condition     = lookup(local.version_may_follow, split(".", self.engine_version_actual)[0], true)
-      error_message = "The database is PostgreSQL ${self.engine_version_actual}: database_version = ${var.database_version} needs allow_major_version_upgrade = true, and there is no way back to an older one (docs/operations.md, \"A new major version of PostgreSQL\")."
+      error_message = "The database runs PostgreSQL ${self.engine_version_actual}. database_version = ${var.database_version} needs allow_major_version_upgrade = true. A downgrade is not possible. See docs/operations.md, \"A new major version of PostgreSQL\"."
     }
   }
 
@@ -79,7 +79,7 @@ resource "aws_rds_cluster" "main" {
 }
 
 resource "aws_rds_cluster_instance" "main" {
-  #checkov:skip=CKV_AWS_353:Performance Insights is on from two capacity units on, as AWS recommends: below, it takes the memory of the database.
+  #checkov:skip=CKV_AWS_353:Performance Insights is on from two capacity units, as AWS recommends: below, it takes memory from the database.
   count = var.aurora ? 1 + var.aurora_readers : 0
 
   identifier         = "${local.name}-${count.index}"
@@ -88,7 +88,7 @@ resource "aws_rds_cluster_instance" "main" {
   engine_version     = aws_rds_cluster.main[0].engine_version
   instance_class     = "db.serverless"
   availability_zone  = local.zones[count.index % var.zones]
-  # The first reader grows with the writer, so that it can take over; the others follow their own load.
+  # The first reader scales with the writer, so that it can take over; the others scale with their own load.
   promotion_tier = count.index < 2 ? 0 : 2
 
   publicly_accessible          = false
@@ -96,20 +96,20 @@ resource "aws_rds_cluster_instance" "main" {
   apply_immediately            = local.apply_immediately
   copy_tags_to_snapshot        = true
   performance_insights_enabled = local.insights
-  # Seven days of it cost nothing.
+  # Seven days of it are free.
   performance_insights_retention_period = local.insights ? 7 : null
   performance_insights_kms_key_id       = local.insights ? aws_kms_key.main.arn : null
   monitoring_interval                   = var.monitoring ? 60 : 0
   monitoring_role_arn                   = one(aws_iam_role.rds_monitoring[*].arn)
 
   lifecycle {
-    # An instance stays in the zone that it was made in: to change `zones` would otherwise delete instances, perhaps the
-    # writer, to make them elsewhere.
+    # An instance stays in the zone in which it was created. Otherwise a change of `zones` would delete instances, possibly the
+    # writer, and create them elsewhere.
     ignore_changes = [availability_zone, performance_insights_kms_key_id]
 
     postcondition {
       condition     = contains(local.zones, self.availability_zone)
-      error_message = "${self.identifier} is in ${self.availability_zone}, which zones = ${var.zones} gives up: docs/operations.md, \"Fewer zones\", moves it first."
+      error_message = "${self.identifier} is in ${self.availability_zone}, which zones = ${var.zones} would remove. Move it first: see docs/operations.md, \"Fewer zones\"."
     }
   }
 }

@@ -1,4 +1,4 @@
-# More readers while readers are busy. Those that come this way are not in Terraform's state; they leave by themselves.
+# Adds readers while readers are busy. They are not in Terraform's state, and are removed automatically.
 
 resource "aws_appautoscaling_target" "readers" {
   count = local.scaling_readers ? 1 : 0
@@ -6,7 +6,7 @@ resource "aws_appautoscaling_target" "readers" {
   service_namespace  = "rds"
   scalable_dimension = "rds:cluster:ReadReplicaCount"
   resource_id        = "cluster:${aws_rds_cluster.main[0].cluster_identifier}"
-  # Those of Terraform count too, and are never taken away: only what scaling made is.
+  # Terraform's readers count too, but are never removed: only those that scaling added are.
   min_capacity = var.aurora_readers
   max_capacity = var.aurora_maximum_readers
 
@@ -22,10 +22,10 @@ resource "aws_appautoscaling_policy" "readers" {
   scalable_dimension = aws_appautoscaling_target.readers[0].scalable_dimension
   resource_id        = aws_appautoscaling_target.readers[0].resource_id
 
-  # Of a serverless instance 100 % is what it has at aurora_maximum_capacity: it grows first, and then gets company.
+  # For a serverless instance 100 % is its CPU at aurora_maximum_capacity: it scales up first, and out after that.
   target_tracking_scaling_policy_configuration {
     target_value = 60
-    # A new reader takes minutes to come; one that is gone was cheap to keep for a quarter of an hour.
+    # A new reader takes minutes to start; keeping one for another 15 minutes is cheap.
     scale_out_cooldown = 300
     scale_in_cooldown  = 900
 

@@ -1,28 +1,28 @@
 # Where tasks run: on Fargate, on Fargate Spot with On-Demand behind it, or on EC2.
 #
-# Each platform has a queue of its own, and both kinds of its environments: a queue cannot hold Fargate and EC2, and an
-# execution's version of the state machine names the queue and the job definitions that it began with. So `compute`
-# chooses a queue for what starts, and what is under way ends where it began. What waits for jobs costs nothing.
+# Each platform has its own queue and both kinds of compute environments, since a queue cannot mix Fargate and EC2. The version
+# of the state machine that an execution runs names its queue and job definitions. So `compute` selects the queue for new
+# executions, and running ones finish where they began. An idle queue costs nothing.
 
 locals {
   on_ec2   = startswith(var.compute, "ec2")
   on_spot  = endswith(var.compute, "-spot")
   platform = local.on_ec2 ? "ec2" : "fargate"
 
-  # By platform: its Spot, and its On-Demand.
+  # By platform: its Spot and its On-Demand environment.
   kinds = merge(
     { fargate = ["FARGATE_SPOT", "FARGATE"] },
     var.ec2_queue ? { ec2 = ["SPOT", "EC2"] } : {},
   )
 
-  # In the order in which each queue tries them. What still waits in the queue of the other platform needs no bargain.
+  # The order in which each queue tries them. Jobs that still wait in the other platform's queue do not need Spot.
   environments = {
     for platform, kinds in local.kinds : platform => platform == local.platform && local.on_spot ? kinds : [kinds[1]]
   }
 
-  # Both ceilings together are maximum_vcpus. Spot has three quarters of it; On-Demand behind it the rest, which takes the
-  # largest task. Whether Batch goes on to the second environment when Fargate Spot has no capacity, AWS does not promise.
-  # On EC2 it may go beyond by one instance.
+  # The two limits add up to maximum_vcpus. Spot has three quarters; On-Demand has the rest, which fits the largest task. AWS does
+  # not guarantee that Batch uses the second environment when Fargate Spot has no capacity. On EC2 the limit may be exceeded by one
+  # instance.
   largest_task = max([for task in keys(local.jobs) : ceil(local.vcpus[task])]...)
   behind_spot  = max(local.largest_task, floor(var.maximum_vcpus / 4))
   ceilings = merge([
@@ -35,7 +35,7 @@ locals {
   first_of_all    = local.environments[local.platform][0]
   longest_minutes = max([for job in values(local.jobs) : ceil(job.timeout.attemptDurationSeconds / 60)]...)
 
-  # A job that can never run leaves the queue after this; it is also what an execution waits: queue_seconds in
+  # A job that can never run leaves the queue after this time, which is also how long an execution waits: queue_seconds in
   # workflow/settings.py.
   queue_seconds = 3600
 }
@@ -43,7 +43,7 @@ locals {
 resource "aws_batch_compute_environment" "tasks" {
   for_each = toset(flatten(values(local.kinds)))
 
-  # The prefix, since a new one must be there before the queue lets go of the old one.
+  # A prefix, since the new environment must exist before the queue drops the old one.
   name_prefix = "${local.name}-${lower(replace(each.key, "_", "-"))}-"
   type        = "MANAGED"
   state       = "ENABLED"
@@ -54,7 +54,7 @@ resource "aws_batch_compute_environment" "tasks" {
     subnets            = aws_subnet.private[*].id
     security_group_ids = [aws_security_group.tasks.id]
 
-    # What is kept running must be what jobs are offered first, or nothing would come to it.
+    # The environment that is kept running must be the first in the queue, or no jobs would reach it.
     min_vcpus           = startswith(each.key, "FARGATE") ? null : each.key == local.first_of_all ? var.minimum_vcpus : 0
     instance_type       = startswith(each.key, "FARGATE") ? null : var.instance_types
     instance_role       = startswith(each.key, "FARGATE") ? null : aws_iam_instance_profile.instances[0].arn
@@ -78,11 +78,11 @@ resource "aws_batch_compute_environment" "tasks" {
     }
   }
 
-  # Other instance types, another launch template or image, other subnets: Batch replaces the instances, which it does in
-  # place for the strategies above and the role of its own. It waits for their jobs half an hour unless told otherwise; an
-  # attempt may take longer.
+  # When instance types, the launch template, the image or subnets change, Batch replaces the instances, in place for the
+  # strategies above and its service-linked role. It waits half an hour for their jobs unless configured otherwise; an attempt may take
+  # longer.
   dynamic "update_policy" {
-    for_each = startswith(each.key, "FARGATE") ? [] : [min(360, 2 * local.longest_minutes)] # 360 is the provider's most
+    for_each = startswith(each.key, "FARGATE") ? [] : [min(360, 2 * local.longest_minutes)] # 360 is the provider's maximum
 
     content {
       job_execution_timeout_minutes = update_policy.value
@@ -130,6 +130,6 @@ resource "aws_batch_job_queue" "tasks" {
 }
 
 locals {
-  # Where what starts now is sent.
+  # The queue for new jobs.
   job_queue_arn = aws_batch_job_queue.tasks[local.platform].arn
 }

@@ -1,4 +1,4 @@
-# The bucket: batches arrive under incoming/, tasks write reports/ and results/, reference data comes by reference/.
+# The bucket: batches arrive under incoming/, tasks write to reports/ and results/, reference data is uploaded to reference/.
 
 locals {
   bucket_name = "${local.name}-batches-${local.account}-${local.region}"
@@ -6,8 +6,8 @@ locals {
 }
 
 resource "aws_s3_bucket" "batches" {
-  #checkov:skip=CKV_AWS_144:A copy in another region is no part of the service: suppliers keep their files, prices are in the database's backups.
-  #checkov:skip=CKV2_AWS_62:Events go through EventBridge, which aws_s3_bucket_notification.batches switches on.
+  #checkov:skip=CKV_AWS_144:The service needs no copy in another region: suppliers keep their files, and prices are in the database's backups.
+  #checkov:skip=CKV2_AWS_62:Events go through EventBridge, which aws_s3_bucket_notification.batches turns on.
   bucket        = local.bucket_name
   force_destroy = !var.deletion_protection
 }
@@ -67,7 +67,7 @@ resource "aws_s3_bucket_policy" "batches" {
   lifecycle {
     precondition {
       condition     = length(jsonencode(local.supplier_statements)) <= 20000
-      error_message = "There are more suppliers than a bucket's policy holds (20 KB): give some an external_id; by roles there may be any number."
+      error_message = "The policy of the bucket cannot hold so many suppliers (20 KB). Give some of them an external_id: suppliers with roles are not limited."
     }
   }
 }
@@ -109,7 +109,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "batches" {
       prefix = local.inbox
     }
 
-    # Read twice within minutes of their arrival, and hardly ever again.
+    # Files are read twice within minutes of their arrival, and rarely after that.
     transition {
       days          = 60
       storage_class = "STANDARD_IA"
@@ -117,7 +117,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "batches" {
   }
 
   dynamic "rule" {
-    # Results live as long as Step Functions remembers the execution that they belong to.
+    # Results are kept as long as Step Functions keeps their execution.
     for_each = { reports = var.report_days, results = 90, reference = 90 }
 
     content {

@@ -1,13 +1,12 @@
-# Copies of the database's backups in another region, from which a new environment can be made there. What each kind has:
-# an instance sends its snapshots and its log, so any second can be restored; Aurora has no such thing, and AWS Backup
-# copies a snapshot a day.
+# Copies of the database's backups in another region, from which a new environment can be created there. An instance copies its
+# snapshots and its log, so any second can be restored. Aurora does not support that; AWS Backup copies one snapshot per day.
 
 locals {
   copying        = var.backup_region != null
   copying_aurora = local.copying && var.aurora
 }
 
-# A backup is encrypted again where it goes: a key is of one region.
+# A backup is encrypted again at its destination: a key belongs to one region.
 resource "aws_kms_key" "backup" {
   count = local.copying ? 1 : 0
 
@@ -19,7 +18,7 @@ resource "aws_kms_key" "backup" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{
-      Sid       = "Account" # who may do what with it is said by the policies of the account's roles
+      Sid       = "Account" # the policies of the account's roles restrict who may do what with it
       Effect    = "Allow"
       Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
       Action    = "kms:*"
@@ -64,10 +63,10 @@ resource "aws_backup_plan" "main" {
     target_vault_name = aws_backup_vault.here[0].name
     schedule          = "cron(0 3 * * ? *)"
 
-    # Here the cluster's own backups restore any second; this one is kept until its copy is surely done.
+    # In this region the cluster's own backups restore any second; this backup is kept only until it has been copied.
     lifecycle {
       delete_after                              = 3
-      opt_in_to_archive_for_supported_resources = false # said, so that no plan finds it changed
+      opt_in_to_archive_for_supported_resources = false # set explicitly, so that plans find no difference
     }
 
     copy_action {

@@ -1,4 +1,4 @@
-# One key of the environment's own for all that lies still: objects, database, secrets, logs, notifications.
+# The environment's key. It encrypts all data at rest: objects, database, secrets, logs, notifications.
 
 resource "aws_kms_key" "main" {
   description             = "ratesflow ${local.environment}"
@@ -9,7 +9,7 @@ resource "aws_kms_key" "main" {
     Version = "2012-10-17"
     Statement = concat([
       {
-        Sid       = "Account" # who may do what with it is said by the policies of the account's roles
+        Sid       = "Account" # the policies of the account's roles restrict who may do what with it
         Effect    = "Allow"
         Principal = { AWS = "arn:${local.partition}:iam::${local.account}:root" }
         Action    = "kms:*"
@@ -24,7 +24,7 @@ resource "aws_kms_key" "main" {
         Condition = { ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:*" } }
       },
       {
-        Sid       = "Alarms" # which CloudWatch and Budgets send to an encrypted topic
+        Sid       = "Alarms" # CloudWatch and Budgets send alarms to an encrypted topic
         Effect    = "Allow"
         Principal = { Service = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
@@ -32,7 +32,7 @@ resource "aws_kms_key" "main" {
         Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
       },
       {
-        Sid       = "Events" # EventBridge knew no conditions for topics when this was written
+        Sid       = "Events" # EventBridge did not support conditions for topics when this was written
         Effect    = "Allow"
         Principal = { Service = "events.amazonaws.com" }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]

@@ -1,8 +1,8 @@
-# The ways to AWS's services that need no NAT. S3's costs nothing, so it is always there.
+# VPC endpoints: the connection to AWS services without NAT. The S3 gateway endpoint is free, so it always exists.
 
 locals {
-  # Beside S3: what tasks and the API need to start (ecr, logs, secretsmanager), what gc asks and tells (states, sqs,
-  # sns), what rotation asks (rds) and what instances of EC2 report to (ecs). Jobs are submitted from outside.
+  # Besides S3: what tasks and the API need to start (ecr, logs, secretsmanager), what gc calls (states, sqs, sns), what rotation
+  # calls (rds) and what EC2 instances report to (ecs). Jobs are submitted from outside.
   endpoints = !var.endpoints ? toset([]) : toset(concat(
     ["ecr.api", "ecr.dkr", "logs", "secretsmanager", "states", "sqs", "sns"],
     var.rotation ? ["rds"] : [],
@@ -29,7 +29,7 @@ resource "aws_vpc_endpoint" "s3" {
         Condition = { StringEquals = { "aws:PrincipalAccount" = local.account } }
       },
       {
-        # Where ECR keeps the layers of images (Amazon ECR User Guide, "Minimum Amazon S3 bucket permissions").
+        # Where ECR stores image layers (Amazon ECR User Guide, "Minimum Amazon S3 bucket permissions").
         Sid       = "Layers"
         Effect    = "Allow"
         Principal = "*"
@@ -51,7 +51,7 @@ resource "aws_vpc_endpoint" "interface" {
   private_dns_enabled = true
   tags                = { Name = "${local.name}-${each.key}" }
 
-  # Nobody from another account gets in, or out with what is in here.
+  # Only principals of this account can use it, so no data can leave to another account.
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = [{

@@ -1,5 +1,5 @@
-# What an environment begins with and cannot change, as database.tf does for the kind of its database: the value of the
-# first apply stays in the state, and a plan with another one is refused before anything is touched.
+# Settings that cannot change after the first apply, as the kind of the database in database.tf: the state keeps the first
+# value, and a plan with another one fails before anything changes.
 
 resource "terraform_data" "network" {
   input = { region = var.region, cidr = var.cidr, zones = var.zones }

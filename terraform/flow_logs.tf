@@ -1,4 +1,4 @@
-# Who spoke to whom in the network, for the day after; with monitoring alone, since it is paid for by the gigabyte.
+# Network flow logs, for later investigation; only with monitoring, since they are billed by the gigabyte.
 
 resource "aws_cloudwatch_log_group" "flow" {
   count = var.monitoring ? 1 : 0
@@ -37,7 +37,7 @@ resource "aws_iam_role_policy" "flow" {
         Resource = "${aws_cloudwatch_log_group.flow[0].arn}:*"
       },
       {
-        Effect   = "Allow" # Amazon VPC User Guide, "IAM role for publishing flow logs"; the group is there already
+        Effect   = "Allow" # Amazon VPC User Guide, "IAM role for publishing flow logs"; the group already exists
         Action   = "logs:DescribeLogGroups"
         Resource = "arn:${local.partition}:logs:${local.region}:${local.account}:log-group:*"
       },

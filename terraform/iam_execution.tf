@@ -1,4 +1,4 @@
-# What ECS may do to start a container: fetch its image, hand it its secret, write its log.
+# The permissions of ECS for starting a container: pull its image, read its secret, write its log.
 
 locals {
   executions = {
@@ -20,7 +20,7 @@ locals {
   }
 
   # ACCOUNT.dkr.ecr.REGION.amazonaws.com/NAME@sha256:… → arn:…:ecr:REGION:ACCOUNT:repository/NAME; images of other
-  # registries need no rights here.
+  # registries need no permissions here.
   repositories = {
     for name, execution in local.executions : name => [
       for parts in regexall("^([0-9]{12})\\.dkr\\.ecr\\.([a-z0-9-]+)\\.[a-z.]+/([^@:]+)", execution.image) :
@@ -67,7 +67,7 @@ resource "aws_iam_role_policy" "execution" {
       ],
       length(local.repositories[each.key]) == 0 ? [] : [
         {
-          Sid      = "Login" # knows no resources
+          Sid      = "Login" # does not support resources
           Effect   = "Allow"
           Action   = ["ecr:GetAuthorizationToken"]
           Resource = ["*"]

@@ -1,4 +1,4 @@
-# What people may do with `ratesflow --env NAME`, and no more: attach the policy to their roles (see outputs.tf).
+# The permissions for `ratesflow --env NAME`, and no others: attach the policy to people's roles (see outputs.tf).
 
 locals {
   execution_arns = "${replace(local.state_machine_arn, ":stateMachine:", ":execution:")}:*"
@@ -36,7 +36,7 @@ resource "aws_iam_policy" "operator" {
         Resource = ["${aws_s3_bucket.batches.arn}/reports/*", "${aws_s3_bucket.batches.arn}/results/*"]
       },
       {
-        Sid      = "List" # also so that what is not there is told from what may not be read
+        Sid      = "List" # also so that a missing object is reported as missing, not as AccessDenied
         Effect   = "Allow"
         Action   = ["s3:ListBucket", "s3:ListBucketVersions"]
         Resource = aws_s3_bucket.batches.arn
@@ -73,7 +73,7 @@ resource "aws_iam_policy" "operator" {
         )
       },
       {
-        Sid      = "Jobs" # AWS Batch knows no resources for these
+        Sid      = "Jobs" # AWS Batch does not support resources for these
         Effect   = "Allow"
         Action   = ["batch:DescribeJobs", "batch:ListJobs"]
         Resource = "*"

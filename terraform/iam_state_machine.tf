@@ -1,4 +1,4 @@
-# What the state machine may do: run the four tasks of a batch, read and write results/, tell the outcome.
+# The permissions of the state machine: run the four tasks of a batch, read and write results/, send notifications.
 
 resource "aws_iam_role" "state_machine" {
   name = "${local.global_name}-state-machine"
@@ -27,26 +27,26 @@ resource "aws_iam_role_policy" "state_machine" {
         Effect = "Allow"
         Action = "batch:SubmitJob"
         Resource = concat(
-          # Executions under way submit to the queue that they began with.
+          # Running executions submit to the queue that they began with.
           [for queue in aws_batch_job_queue.tasks : queue.arn],
           [for task in local.batch_tasks : "${local.job_definition_arn}/${local.name}-${task}"],
           [for task in local.batch_tasks : "${local.job_definition_arn}/${local.name}-${task}:*"],
         )
       },
       {
-        Sid      = "Describe" # AWS Batch knows no resources for it
+        Sid      = "Describe" # AWS Batch does not support resources for it
         Effect   = "Allow"
         Action   = "batch:DescribeJobs"
         Resource = "*"
       },
       {
-        Sid      = "Terminate" # ids of jobs say nothing of whose they are
+        Sid      = "Terminate" # job IDs do not show whose jobs they are
         Effect   = "Allow"
         Action   = "batch:TerminateJob"
         Resource = "arn:${local.partition}:batch:${local.region}:${local.account}:job/*"
       },
       {
-        Sid      = "WaitForJobs" # how .sync learns that a job has ended
+        Sid      = "WaitForJobs" # how .sync detects the end of a job
         Effect   = "Allow"
         Action   = ["events:PutTargets", "events:PutRule", "events:DescribeRule"]
         Resource = "arn:${local.partition}:events:${local.region}:${local.account}:rule/StepFunctionsGetEventsForBatchJobsRule"
@@ -58,7 +58,7 @@ resource "aws_iam_role_policy" "state_machine" {
         Resource = "${aws_s3_bucket.batches.arn}/results/*"
       },
       {
-        Sid      = "Missing" # a result that was never written is then NoSuchKey, not AccessDenied
+        Sid      = "Missing" # a missing result is then NoSuchKey, not AccessDenied
         Effect   = "Allow"
         Action   = "s3:ListBucket"
         Resource = aws_s3_bucket.batches.arn
@@ -76,7 +76,7 @@ resource "aws_iam_role_policy" "state_machine" {
         Resource = aws_kms_key.main.arn
       },
       {
-        Sid    = "Logs" # AWS Step Functions Developer Guide, "Using CloudWatch Logs": these know no resources
+        Sid    = "Logs" # AWS Step Functions Developer Guide, "Using CloudWatch Logs": these do not support resources
         Effect = "Allow"
         Action = [
           "logs:CreateLogDelivery", "logs:GetLogDelivery", "logs:UpdateLogDelivery", "logs:DeleteLogDelivery",

@@ -1,14 +1,14 @@
-# What each task may do, and no other: its own prefixes of the bucket, its own secret, and for gc its queue and topic.
+# The permissions of each task: its own prefixes of the bucket, its own secret, and for gc its queue and topic.
 
 locals {
-  # Statements of which tasks' policies are made.
+  # The statements of the tasks' policies.
   may = {
     read_batch = [
       { Sid = "ReadBatch", Effect = "Allow", Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = "${aws_s3_bucket.batches.arn}/${local.inbox}*" },
-      # A version that is gone is then told from one that may not be read.
+      # Reports a missing version as missing, not as AccessDenied.
       { Sid = "Missing", Effect = "Allow", Action = ["s3:ListBucket", "s3:ListBucketVersions"], Resource = aws_s3_bucket.batches.arn },
     ]
-    # A document that is not there is then told from one that may not be read.
+    # Reports a missing document as missing, not as AccessDenied.
     missing = [
       { Sid = "Missing", Effect = "Allow", Action = "s3:ListBucket", Resource = aws_s3_bucket.batches.arn },
     ]
@@ -18,11 +18,11 @@ locals {
     read_results = [
       { Sid = "ReadResults", Effect = "Allow", Action = "s3:GetObject", Resource = "${aws_s3_bucket.batches.arn}/results/*" },
     ]
-    # Documents of one request each.
+    # Documents that are written with one request each.
     write_results = [
       { Sid = "WriteResults", Effect = "Allow", Action = "s3:PutObject", Resource = "${aws_s3_bucket.batches.arn}/results/*" },
     ]
-    # The counted rates of a batch, and its list of errors, in parts.
+    # The rates of a batch, and its list of errors, in parts.
     write_large_results = [
       { Sid = "WriteResults", Effect = "Allow", Action = ["s3:PutObject", "s3:AbortMultipartUpload"], Resource = "${aws_s3_bucket.batches.arn}/results/*" },
     ]

@@ -1,4 +1,4 @@
-# What the trigger may do: take from its queue, start this state machine, put poison aside, log.
+# The permissions of the trigger: read its queue, start this state machine, move poison messages, log.
 
 resource "aws_iam_role" "trigger" {
   name = "${local.global_name}-trigger"
@@ -19,7 +19,7 @@ resource "aws_iam_role_policy" "trigger" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid      = "Arrivals" # these three, says AWS Lambda's guide, chapter "Using Lambda with Amazon SQS"
+        Sid      = "Arrivals" # these three, according to the AWS Lambda Developer Guide, "Using Lambda with Amazon SQS"
         Effect   = "Allow"
         Action   = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"]
         Resource = aws_sqs_queue.arrivals.arn
@@ -43,7 +43,7 @@ resource "aws_iam_role_policy" "trigger" {
         Resource = "${aws_cloudwatch_log_group.trigger.arn}:*"
       },
       {
-        Sid      = "Traces" # X-Ray knows no resources for these
+        Sid      = "Traces" # X-Ray does not support resources for these
         Effect   = "Allow"
         Action   = ["xray:PutTraceSegments", "xray:PutTelemetryRecords"]
         Resource = "*"

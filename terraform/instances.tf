@@ -1,11 +1,11 @@
-# Instances of EC2, where tasks need more than Fargate has, or must start at once: see minimum_vcpus.
+# EC2 instances, for tasks that need more than Fargate offers, or must start at once: see minimum_vcpus.
 
 locals {
-  # Batch gives the containers of a job the instance's own network, so no hop limit keeps them from the instance's role.
-  # The image's user is not root, and all that needs the role on the instance is: the agent of ECS and Docker. So others
-  # are refused by who they are (Amazon EC2 User Guide, "Limit access to the Instance Metadata Service"); by the routes
-  # of the kernel, should the image come without that module. A task's own role is at 169.254.170.2, which stays open.
-  # A boothook runs at every start, before the agent does; Batch takes user data in parts alone.
+  # Batch gives the containers of a job the network of the instance, so a hop limit cannot keep them from the instance's role. The
+  # image's user is not root; only root processes need the role of the instance: the ECS agent and Docker. So the metadata service is
+  # blocked for all other users (Amazon EC2 User Guide, "Limit access to the Instance Metadata Service"), or with kernel routes if
+  # the AMI lacks that module. A task's own role is at 169.254.170.2, which stays open. A boothook runs at every start, before the
+  # agent does. Batch requires user data in MIME multi-part format.
   instances_boot = <<-EOT
     MIME-Version: 1.0
     Content-Type: multipart/mixed; boundary="==ratesflow=="
@@ -29,7 +29,7 @@ resource "aws_launch_template" "instances" {
   update_default_version = true
   user_data              = base64encode(local.instances_boot)
 
-  # By token alone, which a request that was talked into the wrong address does not have.
+  # IMDSv2 only: a request that was tricked into a wrong address has no token.
   metadata_options {
     http_endpoint               = "enabled"
     http_tokens                 = "required"

@@ -1,4 +1,4 @@
-# The job definitions: one a task. What they say comes from workflow/job_definitions.json, which the Python code writes.
+# The job definitions, one per task. Their contents come from workflow/job_definitions.json, which the Python code writes.
 
 locals {
   jobs = {
@@ -11,7 +11,7 @@ locals {
   # The image's entry point is `python -m ratesflow.loader`: a job's command is what follows it.
   entry_point = ["python", "-P", "-m", "ratesflow.loader"]
 
-  # As many as Batch allows. The first that fits counts, so the last one may stand there more than once.
+  # The maximum number that Batch allows. The first match counts, so the last one may be repeated.
   retry_rules = {
     for task, job in local.jobs : task => [
       for number in range(5) : element(job.retryStrategy.evaluateOnExit, min(number, length(job.retryStrategy.evaluateOnExit) - 1))
@@ -38,13 +38,13 @@ locals {
       RATESFLOW_SIDE_FILES        = join(",", var.side_files)
       AWS_DEFAULT_REGION          = local.region
     },
-    var.database_authorities == null ? {} : { DATABASE_SSLROOTCERT = var.database_authorities },
+    var.database_ca_file == null ? {} : { DATABASE_SSLROOTCERT = var.database_ca_file },
     var.task_environment,
   )
 
-  # Each task knows one user of the database: migrate its owner, the others the loader. The secret comes with the job;
-  # its address too, for a task that is refused because the password was rotated meanwhile. The users of loader and API
-  # are made by migrate, from their secrets.
+  # Each task has one database user: migrate the owner, the others the loader. ECS injects the secret; the task also has its ARN, to
+  # read it again if the password was rotated in the meantime. Migrate creates the users of the loader and the API from their
+  # secrets.
   job_secrets = {
     for task in keys(local.jobs) : task => task == "migrate" ? {
       DATABASE_SECRET        = local.owner_secret_arn
@@ -52,7 +52,7 @@ locals {
       DATABASE_SECRET_READER = aws_secretsmanager_secret.login["reader"].arn
     } : { DATABASE_SECRET = aws_secretsmanager_secret.login["loader"].arn }
   }
-  # The secret of the owner, which RDS keeps, has no address in it, and those of the logins keep the one that they were
+  # The secret of the owner, which RDS manages, contains no address, and those of the logins keep the one that they were
   # written with.
   job_addresses = {
     for task in keys(local.jobs) : task => {
@@ -68,9 +68,9 @@ resource "aws_cloudwatch_log_group" "tasks" {
   kms_key_id        = aws_kms_key.main.arn
 }
 
-# A revision that is changed stays, and a new one is made beside it, also for another platform. But where Terraform
-# destroys one of these it deregisters ALL revisions of its name, also those that executions under way still submit. It
-# does so for a task that is no longer in workflow/job_definitions.py: before that is applied, take it out of the state by
+# A changed definition gets a new revision, also for another platform, and the old one stays active. But if Terraform destroys
+# one of these resources, it deregisters ALL revisions of its name, including those that running executions still submit. It does
+# so for a task that was removed from workflow/job_definitions.py: before you apply that, remove it from the state with
 # `terraform state rm 'aws_batch_job_definition.task["NAME"]'`. It would also do so for another number of retry rules,
 # since the provider replaces a definition for that; so their number never changes.
 resource "aws_batch_job_definition" "task" {
@@ -82,7 +82,7 @@ resource "aws_batch_job_definition" "task" {
   parameters            = each.value.parameters
   propagate_tags        = each.value.propagateTags
 
-  # Executions under way hold on to the revision that they began with.
+  # Running executions depend on the revisions that they began with.
   deregister_on_new_revision = false
 
   timeout {
@@ -114,12 +114,12 @@ resource "aws_batch_job_definition" "task" {
       secrets                = [for name, arn in local.job_secrets[each.key] : { name = name, valueFrom = arn }]
       readonlyRootFilesystem = true
       privileged             = false
-      # A report of more refused lines than memory should hold is gathered in a file.
+      # A report with too many rejected lines for memory is collected in a file.
       volumes     = [{ name = "scratch" }]
       mountPoints = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
       resourceRequirements = concat(
         [
-          # EC2 takes whole vCPUs alone.
+          # EC2 accepts only whole vCPUs.
           { type = "VCPU", value = tostring(local.on_ec2 ? ceil(local.vcpus[each.key]) : local.vcpus[each.key]) },
           { type = "MEMORY", value = tostring(local.memory[each.key]) },
         ],

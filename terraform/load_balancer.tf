@@ -1,14 +1,14 @@
-# The one thing that the internet reaches.
+# The load balancer: the only part that is reachable from the internet.
 
 resource "aws_lb" "api" {
-  #checkov:skip=CKV2_AWS_28:A firewall for web applications costs more than a small environment; the service has GET alone and checks each parameter.
+  #checkov:skip=CKV2_AWS_28:A web application firewall costs more than a small environment; the service only has GET and checks each parameter.
   name               = "${local.name}-api"
   load_balancer_type = "application"
   internal           = false
   subnets            = aws_subnet.public[*].id
   security_groups    = [aws_security_group.load_balancer.id]
 
-  # Below the 75 seconds for which the API keeps an idle connection, so that it is never the API that closes one.
+  # Below the 75 seconds for which the API keeps an idle connection, so that the API never closes one first.
   idle_timeout               = 60
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
@@ -23,20 +23,20 @@ resource "aws_lb" "api" {
 }
 
 resource "aws_lb_target_group" "api" {
-  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; from there to the API it is one network, which nobody else is in.
+  #checkov:skip=CKV_AWS_378:TLS ends at the load balancer; the traffic to the API stays in the private network.
   name        = "${local.name}-api"
   vpc_id      = aws_vpc.main.id
   target_type = "ip"
   port        = local.api_port
   protocol    = "HTTP"
 
-  # A request has its answer within 2 seconds; ECS sends SIGTERM only after this.
+  # A request is answered within 2 seconds; ECS sends SIGTERM only after this delay.
   deregistration_delay          = 30
   load_balancing_algorithm_type = "least_outstanding_requests"
 
-  # A task gets requests once it has reached the database, so a deployment with a wrong secret is undone. From then on it
-  # is asked for its life alone: ECS replaces what is unhealthy, and no new task brings a database back, while the old ones
-  # hold the known answers. Nor do checks keep a database awake that is to pause. A task is given up after 100 seconds.
+  # A task receives requests once it has reached the database, so a deployment with a wrong secret is rolled back. After that only
+  # its liveness is checked: ECS replaces unhealthy tasks, new tasks cannot bring a database back, and old tasks hold the cached
+  # responses. The checks also do not keep a database awake that may pause. A task is replaced after 100 seconds.
   health_check {
     path                = "/health/started"
     matcher             = "200"
@@ -48,8 +48,8 @@ resource "aws_lb_target_group" "api" {
 }
 
 resource "aws_lb_listener" "http" {
-  #checkov:skip=CKV_AWS_2:Redirects to HTTPS where there is a certificate; without one there is nothing to redirect to.
-  #checkov:skip=CKV_AWS_103:Has no TLS; the other listener has.
+  #checkov:skip=CKV_AWS_2:Redirects to HTTPS if there is a certificate; without one there is nothing to redirect to.
+  #checkov:skip=CKV_AWS_103:This listener has no TLS; the other one has.
   load_balancer_arn = aws_lb.api.arn
   port              = 80
   protocol          = "HTTP"

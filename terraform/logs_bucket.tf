@@ -1,11 +1,11 @@
-# Who asked what of the load balancer and of the bucket. Both can write such logs only to buckets with S3's own key.
+# Access logs of the load balancer and of the bucket. Both can only write to a bucket with S3's own key.
 
 resource "aws_s3_bucket" "logs" {
-  #checkov:skip=CKV_AWS_18:This is where access logs go; logging its own accesses would never end.
-  #checkov:skip=CKV_AWS_21:Log files are written once under names that are used once.
+  #checkov:skip=CKV_AWS_18:This bucket holds the access logs; logging its own accesses would never end.
+  #checkov:skip=CKV_AWS_21:Log files are written once, with unique names.
   #checkov:skip=CKV_AWS_144:Logs need no copy in another region.
-  #checkov:skip=CKV_AWS_145:Load balancers write their logs only to buckets encrypted with S3's own key.
-  #checkov:skip=CKV2_AWS_62:Nothing follows from a new log file.
+  #checkov:skip=CKV_AWS_145:Load balancers only write logs to buckets that are encrypted with S3's own key.
+  #checkov:skip=CKV2_AWS_62:Nothing depends on a new log file.
   bucket        = "${local.name}-logs-${local.account}-${local.region}"
   force_destroy = !var.deletion_protection
 }

@@ -1,7 +1,7 @@
-# The network: the load balancer and NAT gateways in public subnets, everything else in private ones.
+# The network: load balancer and NAT gateways in public subnets, everything else in private ones.
 
 data "aws_availability_zones" "available" {
-  #checkov:skip=CKV_AWS_394:The first zones alone are taken, by their letters; a new zone comes after them.
+  #checkov:skip=CKV_AWS_394:Only the first zones are used, sorted by name; a new zone comes after them.
   state = "available"
 
   filter {
@@ -23,23 +23,23 @@ resource "aws_vpc" "main" {
   lifecycle {
     precondition {
       condition     = terraform_data.network.output.region == var.region
-      error_message = "region stays what this environment began with, ${terraform_data.network.output.region}: everything would be destroyed there and made empty in ${var.region}. Another region is another environment, in a workspace of its own; docs/operations.md, \"What a disaster costs\", takes the data there."
+      error_message = "region cannot change: this environment was created in ${terraform_data.network.output.region}, where everything would be destroyed, and created empty in ${var.region}. Create another environment, in its own workspace, for another region; to move the data there, see docs/operations.md, \"Disaster recovery\"."
     }
 
-    # Another range is another network: all that is in this one would be destroyed, the database first.
+    # Another CIDR range is another network: everything in this one would be destroyed, the database first.
     precondition {
       condition     = terraform_data.network.output.cidr == var.cidr
-      error_message = "cidr stays what this environment began with, ${terraform_data.network.output.cidr}: another range would destroy its network with its database. Make a new environment with the new range, restore the database there (docs/operations.md, Restore), and move the name to it."
+      error_message = "cidr cannot change: this environment was created with ${terraform_data.network.output.cidr}, and another range would destroy its network with its database. Create a new environment with the new range, restore the database there (docs/operations.md, \"Restore\"), and point the domain to it."
     }
 
     precondition {
       condition     = terraform_data.network.output.zones <= var.zones
-      error_message = "zones may grow and not shrink below what this environment began with, ${terraform_data.network.output.zones}: tasks and the database run in the subnets that would go. To spend less, lower api_minimum_tasks or aurora_readers, or put one NAT gateway in place of endpoints; fewer zones take a new environment."
+      error_message = "zones cannot be lower than the ${terraform_data.network.output.zones} that this environment was created with: tasks and the database run in the subnets that would be deleted. To reduce costs, lower api_minimum_tasks or aurora_readers, or use one NAT gateway instead of endpoints. Fewer zones need a new environment."
     }
   }
 }
 
-# Whatever is put into no group of its own can reach nothing.
+# A resource without a security group of its own can reach nothing.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.main.id
 }
@@ -102,7 +102,7 @@ resource "aws_route_table_association" "private" {
 }
 
 resource "aws_eip" "nat" {
-  #checkov:skip=CKV2_AWS_19:Addresses of NAT gateways, which are no EC2 instances.
+  #checkov:skip=CKV2_AWS_19:Addresses of NAT gateways, which are not EC2 instances.
   count = var.nat_gateways
 
   domain = "vpc"

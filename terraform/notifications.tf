@@ -1,4 +1,4 @@
-# Where the outcome of every batch is told.
+# The topic for the outcome of every batch.
 
 resource "aws_sns_topic" "notifications" {
   name              = "${local.name}-notifications"

@@ -1,20 +1,20 @@
 output "environment" {
-  description = "Name of the environment: what `ratesflow --env` takes."
+  description = "Name of the environment, for `ratesflow --env`."
   value       = local.environment
 }
 
 output "api_url" {
-  description = "Where the API answers."
+  description = "URL of the API."
   value       = local.api_url
 }
 
 output "api_task_definition" {
-  description = "Revision that the API's service was told to run. ECS goes back to the one before if its tasks never become healthy."
+  description = "Revision that the API's service should run. ECS goes back to the previous one if its tasks never become healthy."
   value       = aws_ecs_task_definition.api.arn
 }
 
 output "loader_image" {
-  description = "Image of the loader that was applied last: to go back to, or to destroy with."
+  description = "Image of the loader that was applied last: for a rollback, or to destroy the environment."
   value       = var.loader_image
 }
 
@@ -24,7 +24,7 @@ output "api_image" {
 }
 
 output "load_balancer" {
-  description = "Address of the load balancer, to which api_domain has to point."
+  description = "Address of the load balancer, to which api_domain must point."
   value       = aws_lb.api.dns_name
 }
 
@@ -34,15 +34,15 @@ output "inbox" {
 }
 
 output "dashboard" {
-  description = "The dashboard, if there is monitoring."
+  description = "URL of the dashboard, if there is monitoring."
   value       = var.monitoring ? "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards/dashboard/${local.global_name}" : null
 }
 
-# A migration only adds (what is dropped, a later release drops), so it goes before the code that needs it: take the
-# definition below, register a revision of it with the new image, submit that with the parameter `run`, wait, and only then
-# apply. Where nothing is deployed yet, apply first: the API waits for its tables for five minutes.
+# A migration only adds (a later release drops what is unused), so it runs before the code that needs it: take the definition
+# below, register a revision with the new image, submit it with the parameter `run`, wait, and only then apply. In a new
+# environment, apply first: the API waits five minutes for its tables.
 output "migration" {
-  description = "What a migration needs before an apply: job queue, job definition (its latest revision), bucket of the result."
+  description = "What a migration before an apply needs: job queue, job definition (its latest revision), bucket of the result."
   value = {
     job_queue      = local.job_queue_arn
     job_definition = aws_batch_job_definition.task["migrate"].name
@@ -51,6 +51,6 @@ output "migration" {
 }
 
 output "operator_policy_arn" {
-  description = "The policy of those who use `ratesflow --env NAME`: attach it to their roles."
+  description = "Policy for users of `ratesflow --env NAME`: attach it to their roles."
   value       = aws_iam_policy.operator.arn
 }

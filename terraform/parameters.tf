@@ -1,4 +1,4 @@
-# What the command line needs to know of this environment: `ratesflow --env NAME` reads it. See workflow/client/environment.py.
+# Addresses for the command line: `ratesflow --env NAME` reads them. See workflow/client/environment.py.
 
 locals {
   parameters = {
@@ -15,13 +15,13 @@ locals {
     dead-letter-queue-url   = aws_sqs_queue.dead_letter.id
     shard-bytes             = tostring(var.shard_bytes)
     max-shards              = tostring(var.maximum_shards)
-    side-files              = length(var.side_files) == 0 ? "," : join(",", var.side_files) # a parameter is never empty
+    side-files              = length(var.side_files) == 0 ? "," : join(",", var.side_files) # a parameter cannot be empty
   }
 }
 
 resource "aws_ssm_parameter" "address" {
-  #checkov:skip=CKV2_AWS_34:Names and addresses, none of them secret.
-  #checkov:skip=CKV_AWS_337:Names and addresses, none of them secret.
+  #checkov:skip=CKV2_AWS_34:Names and addresses, not secrets.
+  #checkov:skip=CKV_AWS_337:Names and addresses, not secrets.
   for_each = local.parameters
 
   name  = "/ratesflow/${local.environment}/${each.key}"

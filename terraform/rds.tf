@@ -1,4 +1,4 @@
-# One small instance in place of Aurora.
+# One small RDS instance instead of Aurora.
 
 resource "aws_db_parameter_group" "main" {
   count = var.aurora ? 0 : 1
@@ -23,7 +23,7 @@ resource "aws_db_parameter_group" "main" {
 }
 
 resource "aws_db_instance" "main" {
-  #checkov:skip=CKV2_AWS_69:rds.force_ssl is in local.database_parameters, which the check does not follow; a test of ours does.
+  #checkov:skip=CKV2_AWS_69:rds.force_ssl is in local.database_parameters, which the check does not resolve; one of our tests checks it.
   count = var.aurora ? 0 : 1
 
   identifier     = local.name
@@ -70,12 +70,12 @@ resource "aws_db_instance" "main" {
   monitoring_role_arn                   = one(aws_iam_role.rds_monitoring[*].arn)
 
   lifecycle {
-    # Another key would be another database: this one keeps the key that it was made with.
+    # Another key would require another database: an existing one keeps the key that it was created with.
     ignore_changes = [kms_key_id, performance_insights_kms_key_id]
 
     postcondition {
       condition     = lookup(local.version_may_follow, split(".", self.engine_version_actual)[0], true)
-      error_message = "The database is PostgreSQL ${self.engine_version_actual}: database_version = ${var.database_version} needs allow_major_version_upgrade = true, and there is no way back to an older one (docs/operations.md, \"A new major version of PostgreSQL\")."
+      error_message = "The database runs PostgreSQL ${self.engine_version_actual}. database_version = ${var.database_version} needs allow_major_version_upgrade = true. A downgrade is not possible. See docs/operations.md, \"A new major version of PostgreSQL\"."
     }
   }
 

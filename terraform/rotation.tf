@@ -1,5 +1,5 @@
-# Rotation by alternating users: AWS's own function makes or changes the second user of a login and points the secret to
-# it; who still uses the first one notices nothing until the next rotation.
+# Rotation by alternating users: AWS's function creates or changes the second user of a login and writes it to the secret;
+# clients with the first user are unaffected until the next rotation.
 
 resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
   count = var.rotation ? 1 : 0
@@ -18,14 +18,14 @@ resource "aws_serverlessapplicationrepository_cloudformation_stack" "rotation" {
     kmsKeyArn                = aws_kms_key.main.arn
     superuserSecretArn       = local.owner_secret_arn
     superuserSecretKmsKeyArn = aws_kms_key.main.arn
-    # Letters and digits alone: nothing that an address of a database would have to quote.
+    # Only letters and digits: no character that needs quoting in a database URL.
     excludePunctuation = "true"
   }
 
   depends_on = [aws_cloudwatch_log_group.rotation]
 }
 
-# Lambda would make it by itself, and keep it for ever.
+# Lambda would create it, and keep it forever.
 resource "aws_cloudwatch_log_group" "rotation" {
   count = var.rotation ? 1 : 0
 
@@ -34,10 +34,9 @@ resource "aws_cloudwatch_log_group" "rotation" {
   kms_key_id        = aws_kms_key.main.arn
 }
 
-# Which of the secrets there were before this plan. Secrets Manager tries a rotation's function as soon as it is given to
-# a secret, whatever rotate_immediately says (RotateSecret, "RotateImmediately"), and in an environment that is being
-# made nobody can log in: `migrate` makes the users from the secrets, after the first apply. So rotation begins with the
-# second one.
+# The secrets that existed before this plan. Secrets Manager tests a rotation function as soon as a secret gets one, whatever
+# rotate_immediately says (RotateSecret, "RotateImmediately"). In a new environment nobody can log in yet: `migrate` creates the
+# users from the secrets, after the first apply. So rotation begins with the second apply.
 data "aws_secretsmanager_secrets" "login" {
   count = var.rotation ? 1 : 0
 
@@ -58,7 +57,7 @@ locals {
 check "rotation" {
   assert {
     condition     = !var.rotation || length(local.rotated) == length(local.logins)
-    error_message = "Passwords are not rotated yet: run `ratesflow migrate`, which makes the users, then plan and apply once more."
+    error_message = "Passwords are not rotated yet: run `ratesflow migrate`, which creates the users, then plan and apply once more."
   }
 }
 
@@ -67,7 +66,7 @@ resource "aws_secretsmanager_secret_rotation" "login" {
 
   secret_id           = aws_secretsmanager_secret.login[each.key].id
   rotation_lambda_arn = "arn:${local.partition}:lambda:${local.region}:${local.account}:function:${local.rotation_function}"
-  # At the hour that rotation_schedule names.
+  # At the hour in rotation_schedule.
   rotate_immediately = false
 
   rotation_rules {

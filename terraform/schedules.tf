@@ -1,10 +1,10 @@
-# What runs by the clock: gc, compaction, and the API's new start after passwords were rotated.
+# Scheduled work: gc, compaction, and the redeployment of the API after a rotation.
 
 resource "aws_scheduler_schedule_group" "main" {
   name = local.name
 }
 
-# Runs that could not be begun; not in the other dead-letter queue, of which everything can be started as a batch.
+# Runs that could not be started. Not in the other dead-letter queue, whose messages can all be started as batches.
 resource "aws_sqs_queue" "schedules_dead_letter" {
   name                      = "${local.name}-schedules-dead-letter"
   sqs_managed_sse_enabled   = true
@@ -12,12 +12,12 @@ resource "aws_sqs_queue" "schedules_dead_letter" {
 }
 
 locals {
-  # A run's name must be new each time; the scheduler puts its own in this place.
+  # Each run needs a new name; the scheduler replaces this placeholder by its own.
   run = "<aws.scheduler.execution-id>"
 
   schedules = {
     gc      = { expression = var.gc_schedule, parameters = {} }
-    compact = { expression = var.compact_schedule, parameters = { least = tostring(var.compact_least) } }
+    compact = { expression = var.compact_schedule, parameters = { least = tostring(var.compact_min_batches) } }
   }
 }
 
@@ -43,7 +43,7 @@ resource "aws_scheduler_schedule" "task" {
       JobQueue      = local.job_queue_arn
       JobDefinition = aws_batch_job_definition.task[each.key].arn
       Parameters    = merge(each.value.parameters, { run = "${each.key}-${local.run}" })
-    }), "\\u003c", "<"), "\\u003e", ">") # jsonencode escapes both, and the scheduler would not know its own word
+    }), "\\u003c", "<"), "\\u003e", ">") # jsonencode escapes both, and the scheduler would not recognize its placeholder
 
     retry_policy {
       maximum_event_age_in_seconds = 600
@@ -56,14 +56,14 @@ resource "aws_scheduler_schedule" "task" {
   }
 }
 
-# ECS hands out a secret when a container starts, so the API must start anew to have the rotated password. The former
-# one works until the next rotation: a month in which this may fail, and be noticed.
+# ECS injects a secret when a container starts, so the API must be redeployed to use the rotated password. The former one works
+# until the next rotation: for a month a failure here has no effect, and can be noticed.
 resource "aws_scheduler_schedule" "api" {
   count = var.rotation ? 1 : 0
 
   name                = "redeploy-api"
   group_name          = aws_scheduler_schedule_group.main.name
-  description         = "Starts the API anew, one task after the other, after rotation"
+  description         = "Redeploys the API, one task after the other, after rotation"
   schedule_expression = var.api_redeploy_schedule
   kms_key_arn         = aws_kms_key.main.arn
 

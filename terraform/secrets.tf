@@ -1,7 +1,7 @@
-# The logins of loader and API. That of the owner is kept by RDS itself, which also rotates it.
+# The logins of the loader and the API. RDS manages and rotates the owner's.
 #
-# The first passwords are made while applying and written at once: neither plan nor state holds them. The task
-# `migrate` makes the users of the database from these secrets.
+# The first passwords are generated during the apply and written directly: neither plan nor state contains them. The task
+# `migrate` creates the database users from these secrets.
 
 locals {
   logins = {
@@ -11,11 +11,11 @@ locals {
 }
 
 resource "aws_secretsmanager_secret" "login" {
-  #checkov:skip=CKV2_AWS_57:Rotation is one switch, in rotation.tf.
+  #checkov:skip=CKV2_AWS_57:Rotation is a variable, in rotation.tf.
   for_each = local.logins
 
   name                    = "ratesflow/${local.environment}/${each.key}"
-  description             = "How the ${each.key} logs in to the database"
+  description             = "Database login of the ${each.key}"
   kms_key_id              = aws_kms_key.main.arn
   recovery_window_in_days = var.deletion_protection ? 30 : 0
 }
@@ -32,11 +32,10 @@ resource "aws_secretsmanager_secret_version" "login" {
 
   secret_id = aws_secretsmanager_secret.login[each.key].id
 
-  # Written once: from then on rotation writes. Terraform does not follow the database's address or its owner's secret by
-  # itself, since with them it would write a password that the users of a restored database do not have. Whoever puts
-  # another database in its place says so (see terraform_data.database): then this is written again, and the users are
-  # made from it by `migrate`. What reads it, by the way, takes the address from DATABASE_HOST; only rotation takes it
-  # from here, which is why it is the writer's.
+  # Written once; after that rotation writes. It does not follow the database's address or its owner's secret, since Terraform would
+  # then write a password that the users of a restored database do not have. To replace the database, declare it (see
+  # terraform_data.database): then this is written again, and `migrate` creates the users from it. Readers of the secret take the
+  # address from DATABASE_HOST; only rotation takes it from here, so it is the writer's.
   secret_string_wo_version = 1
   secret_string_wo = jsonencode({
     engine    = "postgres"

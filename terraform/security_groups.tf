@@ -1,4 +1,4 @@
-# Who may speak to whom. The internet reaches the load balancer and nothing else.
+# Allowed connections. The internet reaches only the load balancer.
 
 resource "aws_security_group" "load_balancer" {
   name        = "${local.name}-load-balancer"
@@ -19,7 +19,7 @@ resource "aws_security_group" "tasks" {
 }
 
 resource "aws_security_group" "rotation" {
-  #checkov:skip=CKV2_AWS_5:Attached to the function that the stack in rotation.tf makes.
+  #checkov:skip=CKV2_AWS_5:Attached to the function that the stack in rotation.tf creates.
   count = var.rotation ? 1 : 0
 
   name        = "${local.name}-rotation"
@@ -44,7 +44,7 @@ locals {
     { api = aws_security_group.api.id, tasks = aws_security_group.tasks.id },
     { for group in aws_security_group.rotation : "rotation" => group.id },
   )
-  # With NAT the services are outside; without it they are endpoints in here, and S3, which has a prefix list.
+  # With NAT the services are outside the network; without it they are endpoints inside, plus S3, which has a prefix list.
   outside = var.nat_gateways > 0 ? local.clients : {}
 
   public_ports = {
@@ -54,7 +54,7 @@ locals {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "public" {
-  #checkov:skip=CKV_AWS_260:The load balancer serves HTTP where there is no certificate, and redirects it where there is one.
+  #checkov:skip=CKV_AWS_260:The load balancer serves HTTP if there is no certificate, and redirects it if there is one.
   for_each = local.public_ports
 
   description       = "HTTP and HTTPS to the load balancer"

@@ -1,4 +1,4 @@
-# The state machine, from the definition that the Python code writes. An execution keeps the version that it began with.
+# The state machine, from the definition that the Python code writes. An execution keeps the version that it started with.
 
 locals {
   alias = "live"
@@ -42,7 +42,7 @@ resource "aws_sfn_state_machine" "ingestion" {
 
 resource "aws_sfn_alias" "live" {
   name        = local.alias
-  description = "What is started"
+  description = "The version that new executions run"
 
   routing_configuration {
     state_machine_version_arn = aws_sfn_state_machine.ingestion.state_machine_version_arn

@@ -1,7 +1,7 @@
-# Suppliers get in: each may put files into its own folder of the inbox, and neither read, list nor delete anything, nor touch
-# another's folder. What they put is encrypted with the environment's key, by default and without their doing.
+# Access for suppliers: each may upload files to its own folder of the inbox. It cannot read, list or delete anything, or write to
+# another supplier's folder. Uploads are encrypted with the environment's key by default.
 #
-# From another account both sides must allow it: this one here (bucket and key, or the role), the supplier's in its own policies.
+# Access from another account must be allowed on both sides: here (bucket and key, or the role), and in the supplier's own policies.
 
 locals {
   supplier_folders = { for name, supplier in var.suppliers : name => supplier.prefix == null ? "${name}/" : supplier.prefix }
@@ -12,14 +12,14 @@ locals {
     ]
   }
 
-  # Those who write as themselves. The others assume a role, and so give its external id each time.
+  # Suppliers that write with their own identity. The others assume a role, and present its external ID each time.
   suppliers_direct = { for name, supplier in var.suppliers : name => supplier if supplier.external_id == null }
   suppliers_role   = { for name, supplier in var.suppliers : name => supplier if supplier.external_id != null }
 
-  # Without a word on encryption the bucket's own applies, after policies were asked, so these see no header then
-  # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html). Who asks for one must name the environment's key: what lies under
-  # another, or under one of the supplier's, the tasks could not read. Parts of a large file are put, given up and listed by
-  # permissions of the object.
+  # An upload without encryption headers gets the bucket's default encryption after policies were evaluated, so these see no header
+  # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-encryption.html). An upload with such headers must name the environment's key: the
+  # tasks could not read objects under another key, or under one of the supplier's. Uploading, aborting and listing parts of a large
+  # file are permissions on the object.
   supplier_put = {
     for name, folder in local.supplier_folders : name => [
       {
@@ -52,8 +52,8 @@ locals {
     ]
   ])
 
-  # S3 asks for a key to encrypt with, and, for a file in parts, to read that key again: for this bucket, and by S3 alone.
-  # With bucket keys the context is the bucket, without them the object.
+  # S3 needs the key to encrypt and, for a file in parts, to decrypt with it again: only for this bucket, and only through S3. With
+  # bucket keys the encryption context is the bucket, without them the object.
   supplier_key = {
     Effect = "Allow"
     Action = ["kms:GenerateDataKey", "kms:Decrypt"]
@@ -79,7 +79,7 @@ resource "aws_iam_role" "supplier" {
   for_each = local.suppliers_role
 
   name                 = "${local.global_name}-supplier-${each.key}"
-  description          = "Puts files into ${local.inbox}${local.supplier_folders[each.key]}"
+  description          = "Uploads files to ${local.inbox}${local.supplier_folders[each.key]}"
   max_session_duration = 3600
   assume_role_policy = jsonencode({
     Version = "2012-10-17"
@@ -104,7 +104,7 @@ resource "aws_iam_role_policy" "supplier" {
 }
 
 output "suppliers" {
-  description = "What to tell each supplier: where its files go, the key that its own policies must allow, and the role to assume, if it has one."
+  description = "What to give each supplier: the address of its folder, the key that its own policies must allow, and the role to assume, if any."
   value = {
     for name, folder in local.supplier_folders : name => {
       inbox = "s3://${local.bucket_name}/${local.inbox}${folder}"

@@ -1,4 +1,4 @@
-# From an upload to an execution: S3, EventBridge, SQS, Lambda. What cannot be handled ends in the dead-letter queue.
+# From an upload to an execution: S3, EventBridge, SQS, Lambda. Events that cannot be handled go to the dead-letter queue.
 
 locals {
   trigger_seconds = 30
@@ -8,12 +8,12 @@ resource "aws_sqs_queue" "arrivals" {
   name                       = "${local.name}-arrivals"
   sqs_managed_sse_enabled    = true
   message_retention_seconds  = 14 * 86400
-  visibility_timeout_seconds = 6 * local.trigger_seconds # six times the function's timeout, says AWS Lambda's guide
+  visibility_timeout_seconds = 6 * local.trigger_seconds # six times the function's timeout, as the AWS Lambda Developer Guide recommends
 
   redrive_policy = jsonencode({ deadLetterTargetArn = aws_sqs_queue.dead_letter.arn, maxReceiveCount = 5 })
 }
 
-# Holds events alone, so that `ratesflow redrive` can start what lies here.
+# Contains only events, so that `ratesflow redrive` can start all of them.
 resource "aws_sqs_queue" "dead_letter" {
   name                      = "${local.name}-dead-letter"
   sqs_managed_sse_enabled   = true
@@ -77,7 +77,7 @@ resource "aws_cloudwatch_event_target" "arrivals" {
   }
 }
 
-# The function is this one file: boto3, all that it needs, is in the runtime.
+# The function is this one file: it needs only boto3, which is in the runtime.
 data "archive_file" "trigger" {
   type        = "zip"
   source_file = "${path.module}/../workflow/trigger.py"
@@ -91,10 +91,10 @@ resource "aws_cloudwatch_log_group" "trigger" {
 }
 
 resource "aws_lambda_function" "trigger" {
-  #checkov:skip=CKV_AWS_115:The event source's maximum concurrency bounds it; a reserved share would be refused in accounts with few.
-  #checkov:skip=CKV_AWS_116:It is called by SQS alone, whose redrive policy keeps what fails.
-  #checkov:skip=CKV_AWS_117:It calls AWS services alone; in the network it could reach more, not less.
-  #checkov:skip=CKV_AWS_272:Its code comes from this repository by the same apply that would sign it.
+  #checkov:skip=CKV_AWS_115:The event source's maximum concurrency limits it; accounts with a low quota could not reserve concurrency.
+  #checkov:skip=CKV_AWS_116:Only SQS invokes it, and the queue's redrive policy keeps failed messages.
+  #checkov:skip=CKV_AWS_117:It only calls AWS services; inside the network it could reach more, not less.
+  #checkov:skip=CKV_AWS_272:Its code comes from this repository through the same apply that would sign it.
   function_name    = "${local.name}-trigger"
   description      = "Starts one execution for each object that arrives"
   role             = aws_iam_role.trigger.arn

@@ -1,13 +1,13 @@
 # The database.
 
 variable "aurora" {
-  description = "Aurora PostgreSQL Serverless v2 with a writer and readers; false makes one small RDS instance instead."
+  description = "Aurora PostgreSQL Serverless v2 with a writer and readers; false creates one small RDS instance instead."
   type        = bool
   default     = true
 }
 
 variable "aurora_minimum_capacity" {
-  description = "Aurora capacity units that each instance keeps. From 2 on there is Performance Insights, which takes memory. 0 lets it pause, which works only where nothing polls: make gc_schedule and compact_schedule rare too."
+  description = "Minimum Aurora capacity units of each instance. From 2 on Performance Insights is on, which uses memory. 0 lets the database pause, which works only if nothing polls: then also lengthen gc_schedule and compact_schedule."
   type        = number
   default     = 1
 
@@ -18,18 +18,18 @@ variable "aurora_minimum_capacity" {
 }
 
 variable "aurora_maximum_capacity" {
-  description = "Aurora capacity units that each instance may grow to."
+  description = "Maximum Aurora capacity units of each instance."
   type        = number
   default     = 32
 
   validation {
     condition     = var.aurora_maximum_capacity >= max(1, var.aurora_minimum_capacity) && var.aurora_maximum_capacity <= 256
-    error_message = "aurora_maximum_capacity must be 1 to 256 and not below aurora_minimum_capacity."
+    error_message = "aurora_maximum_capacity must be 1 to 256 and at least aurora_minimum_capacity."
   }
 }
 
 variable "aurora_readers" {
-  description = "Aurora readers, from which the API reads; without one it reads from the writer."
+  description = "Number of Aurora readers, which the API reads from; without one it reads from the writer."
   type        = number
   default     = 2
 
@@ -40,13 +40,13 @@ variable "aurora_readers" {
 }
 
 variable "aurora_maximum_readers" {
-  description = "Aurora readers that there may be at most: beyond aurora_readers they come and go with the readers' processors; null keeps the number fixed."
+  description = "Maximum number of Aurora readers: above aurora_readers they are added and removed by the CPU of the readers; null keeps the number fixed."
   type        = number
   default     = null
 
   validation {
     condition     = var.aurora_maximum_readers == null || try(var.aurora_maximum_readers >= var.aurora_readers && var.aurora_readers > 0 && var.aurora_maximum_readers <= 15, false)
-    error_message = "aurora_maximum_readers must be aurora_readers to 15, and aurora_readers 1 at least."
+    error_message = "aurora_maximum_readers must be between aurora_readers and 15, and aurora_readers at least 1."
   }
 }
 
@@ -57,47 +57,47 @@ variable "apply_immediately" {
 }
 
 variable "allow_major_version_upgrade" {
-  description = "Let a newer database_version upgrade the database, which stops it for minutes; set it for that one apply."
+  description = "Allow a newer database_version to upgrade the database, which stops it for minutes; set it for that single apply."
   type        = bool
   default     = false
 
   validation {
     condition     = !var.allow_major_version_upgrade || local.apply_immediately
-    error_message = "allow_major_version_upgrade needs apply_immediately = true: the parameters of the old version are deleted in the same apply, which fails while the upgrade waits."
+    error_message = "allow_major_version_upgrade needs apply_immediately = true: the same apply deletes the parameter group of the old version, which fails while the upgrade waits."
   }
 }
 
 variable "database_version" {
-  description = "Major version of PostgreSQL: one that the tests run on. A newer one needs allow_major_version_upgrade."
+  description = "Major version of PostgreSQL that the tests cover. A newer one needs allow_major_version_upgrade."
   type        = string
   default     = "16"
 
   validation {
     condition     = contains(["16", "18"], var.database_version)
-    error_message = "database_version must be 16 or 18, which the tests run on."
+    error_message = "database_version must be 16 or 18, the versions that the tests cover."
   }
 }
 
-variable "database_authorities" {
-  description = "Path, in both images, of the certificates of RDS's authorities; with it the server's certificate is verified."
+variable "database_ca_file" {
+  description = "Path of the file of RDS CA certificates in both images; with it the server's certificate is verified."
   type        = string
   default     = null
 }
 
 variable "rds_instance_class" {
-  description = "Instance class without Aurora."
+  description = "Instance class, without Aurora."
   type        = string
   default     = "db.t4g.micro"
 }
 
 variable "rds_storage_gib" {
-  description = "Storage without Aurora, in GiB; it grows by itself to five times that."
+  description = "Storage in GiB, without Aurora; it grows automatically to five times this size."
   type        = number
   default     = 20
 }
 
 variable "rds_multi_az" {
-  description = "A standby in another zone, without Aurora."
+  description = "Keep a standby in another zone, without Aurora."
   type        = bool
   default     = true
 }
@@ -109,12 +109,12 @@ variable "backup_days" {
 }
 
 variable "backup_region" {
-  description = "Another region that the database's backups are copied to, against the loss of this one; null copies nothing."
+  description = "Another region to which the database's backups are copied, against the loss of this one; null copies nothing."
   type        = string
   default     = null
 
   validation {
     condition     = var.backup_region != var.region
-    error_message = "backup_region must be another region than region."
+    error_message = "backup_region must differ from region."
   }
 }

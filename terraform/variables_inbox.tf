@@ -1,7 +1,7 @@
-# What arrives, and what of it is a batch.
+# Which arriving files are batches.
 
 variable "side_files" {
-  description = "Names of files and folders in the inbox that are no batches and are passed over, with * for any characters."
+  description = "Side files: names of files and folders in the inbox that are not batches and are ignored; * matches any characters."
   type        = list(string)
   default = [
     "_SUCCESS", "_started_*", "_committed_*", "_temporary", "_delta_log", "_metadata", "_common_metadata",
@@ -13,11 +13,11 @@ variable "side_files" {
 
   validation {
     condition     = alltrue([for name in var.side_files : length(name) > 0 && !can(regex("[,/]|^\\s|\\s$|^[*?]*$", name))])
-    error_message = "side_files holds names without commas and slashes; one of * alone would pass over every file."
+    error_message = "Each name in side_files must be without commas, slashes, and spaces at its ends, and must not consist of wildcards only, which would ignore every file."
   }
 
   validation {
     condition     = length(join(",", var.side_files)) <= 2048
-    error_message = "side_files is too long for the environment of a function: 2,048 characters at most in all."
+    error_message = "side_files is too long for the environment of a Lambda function: at most 2,048 characters in total."
   }
 }

@@ -1,7 +1,7 @@
 # The network.
 
 variable "cidr" {
-  description = "Addresses of the network: a /16."
+  description = "CIDR range of the network: a /16."
   type        = string
   default     = "10.20.0.0/16"
 
@@ -12,7 +12,7 @@ variable "cidr" {
 }
 
 variable "zones" {
-  description = "Availability zones that everything is spread over: 2 or 3."
+  description = "Number of availability zones: 2 or 3."
   type        = number
   default     = 3
 
@@ -22,26 +22,26 @@ variable "zones" {
   }
 }
 
-# Either way is made before the other is taken away, if the two are changed by one apply after the other: nat_gateways
-# first and endpoints = false after it, or endpoints = true first. In one apply no task starts for some minutes.
+# To switch between the two, use two applies: add the new one first, then delete the old one. For example nat_gateways first and
+# endpoints = false after it, or endpoints = true first. With a single apply no task starts for some minutes.
 variable "nat_gateways" {
-  description = "NAT gateways, through which tasks reach AWS where there are no endpoints: 0, 1, or one a zone."
+  description = "NAT gateways, through which tasks reach AWS if there are no endpoints: 0, 1, or one per zone."
   type        = number
   default     = 0
 
   validation {
     condition     = contains([0, 1, var.zones], var.nat_gateways)
-    error_message = "nat_gateways must be 0, 1 or as many as there are zones."
+    error_message = "nat_gateways must be 0, 1 or the number of zones."
   }
 }
 
 variable "endpoints" {
-  description = "Interface endpoints of the AWS services that tasks call, in each zone; without them there must be NAT gateways."
+  description = "Interface endpoints in each zone for the AWS services that tasks call; without them NAT gateways are required."
   type        = bool
   default     = true
 
   validation {
     condition     = var.endpoints || var.nat_gateways > 0
-    error_message = "Without endpoints and NAT gateways no task reaches AWS: set one of them, apply, and only then take the other away."
+    error_message = "Without endpoints and NAT gateways no task can reach AWS: set one of them and apply before you remove the other."
   }
 }

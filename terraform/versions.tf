@@ -17,7 +17,7 @@ terraform {
   }
 
   # Bucket and region come from pre-infra: terraform init -backend-config=bucket=NAME -backend-config=region=REGION.
-  # The lock is a file beside the state, which S3 writes only if there is none.
+  # The lock is a file beside the state, which S3 writes only if it does not exist.
   backend "s3" {
     key                  = "ratesflow.tfstate"
     workspace_key_prefix = "environments"

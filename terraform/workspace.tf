@@ -1,4 +1,4 @@
-# One workspace is one environment. Its name is in every name, so that many fit into one account.
+# One workspace is one environment. All names contain its name, so that an account can hold many.
 module "environment" {
   source = "./modules/environment"
   name   = terraform.workspace
@@ -15,14 +15,14 @@ locals {
   partition   = data.aws_partition.current.partition
   region      = data.aws_region.current.region
 
-  # Ours come last: the budget counts by them, and the rights of the pipeline go by them.
+  # Ours override: the budget and the permissions of the pipeline depend on them.
   tags = merge(var.tags, { Project = "ratesflow", Environment = local.environment, ManagedBy = "terraform" })
 
-  # For names that are one of their kind in the account or everywhere: buckets, roles, dashboards, budgets. So a second
-  # region has room beside the first.
+  # For names that are unique in an account or globally: buckets, roles, dashboards, budgets. This leaves room for a second
+  # region.
   global_name = "${local.name}-${local.region}"
 
-  # Known before the resource is, so that jobs can be told about the state machine that is made of them.
+  # Known before the resource exists, so that job definitions can refer to the state machine that references them.
   state_machine_name = "${local.name}-ingestion"
   state_machine_arn  = "arn:${local.partition}:states:${local.region}:${local.account}:stateMachine:${local.state_machine_name}"
 }

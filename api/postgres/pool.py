@@ -28,7 +28,7 @@ from psycopg2.extras import register_default_json
 from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
 from ratesflow.api.postgres.addresses import Addresses, UnknownHostError
 from ratesflow.database.connect import KEEPALIVES, SESSION
-from ratesflow.database.sqlstates import PASSING, Kind, kind_of
+from ratesflow.database.sqlstates import TRANSIENT, Kind, kind_of
 
 Row = tuple[Any, ...]
 Accepts = Callable[[list[Row]], bool]
@@ -131,7 +131,7 @@ class ConnectionPool:
         try:
             return self._in_turn(statement, parameters, deadline, accepts)
         except (psycopg2.Error, UnknownHostError) as error:
-            if isinstance(error, psycopg2.Error) and kind_of(error) not in PASSING:
+            if isinstance(error, psycopg2.Error) and kind_of(error) not in TRANSIENT:
                 raise
             raise DatabaseUnavailableError(str(error).strip() or type(error).__name__) from error
         finally:
@@ -197,7 +197,7 @@ class ConnectionPool:
                 if kept.connection.closed or kind is Kind.RECONNECT or error.pgcode in UNPREPARED:
                     kept.connection.close()
                     kept = self._open(deadline)
-                elif kind is not Kind.AGAIN or time.monotonic() >= deadline:
+                elif kind is not Kind.RETRY or time.monotonic() >= deadline:
                     raise
                 rows = _execute(kept, statement, parameters, deadline)
             if accepts and not accepts(rows):

@@ -1,4 +1,4 @@
-"""How Alembic runs the migrations: on the connection that `ratesflow.database.migrate` hands over."""
+"""Configure Alembic to run the migrations on the connection that `ratesflow.database.migrate` passes."""
 
 from alembic import context
 

@@ -49,14 +49,14 @@ class Entry:
 
 
 def open_entry(
-    cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None, told: bool | None = None
+    cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None, notified: bool | None = None
 ) -> Entry:
     """Return the batch's row, made if it was not there; the row of an earlier attempt is the same row."""
     cursor.execute(
-        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, told, closed_at)"
+        "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, notified, closed_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
         " ON CONFLICT (batch_id) DO NOTHING",
-        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, told, state),
+        (batch.batch_id, batch.bucket, batch.key, batch.version, batch.execution_arn, state, message, notified, state),
     )
     entry = find_entry(cursor, batch.batch_id)
     assert entry is not None

@@ -2,7 +2,7 @@
 
 - RATESFLOW_MAX_COMPRESSION_RATIO: bytes of text, or of rows, for each byte of the file (default 200; prices that
   differ pack to a fifth, a tenth at best). Below 256 MiB of text nothing is asked.
-- RATESFLOW_MAX_UNPACKED_BYTES: bytes of text at most, whatever the file's size (default 64 GiB)
+- RATESFLOW_MAX_UNCOMPRESSED_BYTES: bytes of text at most, whatever the file's size (default 64 GiB)
 - RATESFLOW_MAX_ROW_GROUP_BYTES: bytes of a row group of a Parquet file, unpacked (default 256 MiB)
 """
 
@@ -19,7 +19,7 @@ HARMLESS_BYTES = 256 * MIB
 def most_text(packed_bytes: int) -> int:
     """Return how many bytes of text a packed file of this size may hold. Raises UsageError on a bad setting."""
     by_ratio = _setting("RATESFLOW_MAX_COMPRESSION_RATIO", 200) * packed_bytes
-    return min(_setting("RATESFLOW_MAX_UNPACKED_BYTES", 64 * GIB), max(by_ratio, HARMLESS_BYTES))
+    return min(_setting("RATESFLOW_MAX_UNCOMPRESSED_BYTES", 64 * GIB), max(by_ratio, HARMLESS_BYTES))
 
 
 def check_text(text_bytes: int, packed_bytes: int, most: int) -> None:

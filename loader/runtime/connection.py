@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 
 from ratesflow.database.connect import NoDatabaseError, database_url
-from ratesflow.database.sqlstates import PASSING, Kind, kind_of
+from ratesflow.database.sqlstates import TRANSIENT, Kind, kind_of
 from ratesflow.loader.runtime import fault_injection
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.session import close_session, open_session
@@ -52,7 +52,7 @@ def explained(error: psycopg2.Error) -> TaskError:
     the database refuses for good.
     """
     kind = kind_of(error)
-    if kind in PASSING:
+    if kind in TRANSIENT:
         return TransientError(f"the database did not finish the work: {_words(error)}")
     return (ClosedError if kind is Kind.CLOSED else TaskError)(f"the database refused: {_words(error)}")
 

@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from ratesflow.database.lock_retries import patiently
+from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
 from ratesflow.loader.batches.batch import Batch
@@ -43,7 +43,7 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     Raises ClosedError when the batch was closed otherwise, TaskError when rows are missing.
     """
     began = time.monotonic()
-    entry, outcome = patiently(
+    entry, outcome = retry_on_lock(
         connection, lambda cursor: _commit(cursor, batch, began), lock_seconds=LOCK_SECONDS, seconds=PATIENCE_SECONDS
     )
     if entry.state == OPEN and outcome == COMMITTED:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 # What the second half is called in the table of shards.
-SECOND_HALF = "second_half"
+SECOND_HALF = "load_second_half"
 # A shard of fewer parts is not worth another connection.
 LEAST_PARTS = 3
 _COPY_PRICES = sql.SQL("COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')")

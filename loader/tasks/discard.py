@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import errors
 
-from ratesflow.database.lock_retries import patiently
+from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def discard(connection: "Connection", batch: Batch, why: str | None = None, *, told: bool | None = None) -> Result:
+def discard(connection: "Connection", batch: Batch, why: str | None = None, *, notified: bool | None = None) -> Result:
     """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
 
-    `why` is the cause in words; by default it is read from what the state machine recorded. `told` is noted in the
-    transaction that closes: False says that nobody was told of it yet. The outcome is `discarded`, or the state that
-    the batch had already: a commit whose answer was lost is still a commit.
+    `why` is the cause in words; by default it is read from what the state machine recorded. `notified` is recorded
+    in the transaction that closes the batch: False means that no notification was sent yet. The outcome is
+    `discarded`, or the state that the batch had already: a commit whose answer was lost is still a commit.
     """
     message = plain(why or cause_in_words(batch))
     with connection, connection.cursor() as cursor:
         if message == OUT_OF_TIME:
             message = f"{_step(cursor, batch.batch_id)} {message}"
-        entry = open_entry(cursor, batch, state=FAILED, message=message, told=told)
+        entry = open_entry(cursor, batch, state=FAILED, message=message, notified=notified)
         if entry.state == OPEN:
             message += _shards_in_words(cursor, batch, entry.batch_no, message)
             # A load that is still at work holds the row; it must not make this wait.
@@ -47,7 +47,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, t
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id, "FOR UPDATE") or entry
         if entry.state == OPEN:
-            close_entry(cursor, entry.batch_no, FAILED, message=message, told=told)
+            close_entry(cursor, entry.batch_no, FAILED, message=message, notified=notified)
             entry = find_entry(cursor, batch.batch_id) or entry
     # The prices of an undone batch are gc's to drop, and its rates the compaction's to merge with their negative.
     if entry.state not in (COMMITTED, UNDONE):
@@ -72,7 +72,7 @@ def drop_rows(connection: "Connection", batch_no: int) -> bool:
         cursor.execute("SELECT drop_batch(%s)", (batch_no,))
 
     try:
-        patiently(connection, drop, seconds=DROP_SECONDS)
+        retry_on_lock(connection, drop, seconds=DROP_SECONDS)
     except (errors.LockNotAvailable, errors.DeadlockDetected) as error:
         log.info("prices are left to gc", batch_no=batch_no, reason=str(error).strip())
         return False

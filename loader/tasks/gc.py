@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg2 import errors
 
-from ratesflow.database.lock_retries import TREE_LOCK, UNDO_LOCK, patiently
+from ratesflow.database.lock_retries import TREE_LOCK, UNDO_LOCK, retry_on_lock
 from ratesflow.database.reference_change import FIRST_MOVE
 from ratesflow.loader.batches import inbox, ledger_outcomes, notification, s3
 from ratesflow.loader.batches.batch import Batch
@@ -42,17 +42,17 @@ WHERE changes.version IS NULL AND (changes.batch_no < 0 OR batches.state IS DIST
 """
 # The prices of an undone batch are not needed once its negative counts; its rates are, until they are merged.
 _UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND dropped_at IS NULL"
-_UNTOLD = """
+_UNNOTIFIED = """
 SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
        rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE NOT told AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 """
 # Stopped, or out of time, after the ledger was closed: perhaps before its state Notify. Twice is better than never.
 _CUT_OFF = """
-UPDATE batches SET told = false WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
+UPDATE batches SET notified = false WHERE batch_id = ANY (%s) AND notified IS NULL AND state NOT IN ('open', 'undone')
 """
 _FAILED = """
-SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND told IS NULL AND state NOT IN ('open', 'undone')
+SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND notified IS NULL AND state NOT IN ('open', 'undone')
 """
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
@@ -69,7 +69,7 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     dropped: list[int] = []
     upkeep.work_off(_each(lambda: _abandoned(connection, batch), "list of abandoned batches"))
     upkeep.work_off([("executions that were cut off", partial(_note_cut_off, connection, batch))])
-    upkeep.work_off(_untold(connection, bucket, batch, closed))
+    upkeep.work_off(_unnotified(connection, bucket, batch, closed))
     if batch != ALL:  # somebody wants to know, whoever closed it
         upkeep.work_off([(f"outcome of {batch}", partial(ledger_outcomes.keep, connection, bucket, batch))])
     upkeep.work_off(_leftovers(connection, dropped))
@@ -95,38 +95,38 @@ def _fail(error: TaskError) -> None:
 
 def _abandoned(connection: "Connection", batch: str) -> Iterator[Piece]:
     for found in abandoned(connection, batch):
-        yield f"batch {found.batch.batch_id}", partial(discard, connection, found.batch, found.end, told=False)
+        yield f"batch {found.batch.batch_id}", partial(discard, connection, found.batch, found.end, notified=False)
 
 
-def _untold(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
-    """Yield the notifications of what gc closed and has not told of, in this run or one that was killed."""
+def _unnotified(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
+    """Yield the notifications of what gc closed and has not notified of, in this run or one that was killed."""
     with connection, connection.cursor() as cursor:
-        cursor.execute(_UNTOLD, {"batch": batch})
+        cursor.execute(_UNNOTIFIED, {"batch": batch})
         rows = cursor.fetchall()
     for row in rows:
-        yield f"notification of {row[3]}", partial(_tell, connection, bucket, closed, *row)
+        yield f"notification of {row[3]}", partial(_notify, connection, bucket, closed, *row)
 
 
-def _tell(
+def _notify(
     connection: "Connection",
     bucket: str,
     closed: list[str],
     batch_no: int,
     state: str,
     seconds: dict[str, float],
-    *told: Any,
+    *columns: Any,
 ) -> None:
-    found = Batch(*told[:5])
-    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *told[5:]), seconds))
+    found = Batch(*columns[:5])
+    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *columns[5:]), seconds))
     ledger_outcomes.keep(connection, bucket, found.batch_id)
     with connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE batches SET told = true WHERE batch_no = %s", (batch_no,))
+        cursor.execute("UPDATE batches SET notified = true WHERE batch_no = %s", (batch_no,))
     if state == FAILED:
         closed.append(found.batch_id)
 
 
 def _note_cut_off(connection: "Connection", batch: str) -> None:
-    """Note the closed batches of executions that may have ended before they told of them."""
+    """Note the closed batches of executions that may have ended before they notified."""
     for names in ended(batch, ("ABORTED", "TIMED_OUT")):
         with connection, connection.cursor() as cursor:
             cursor.execute(_CUT_OFF, (names,))
@@ -135,10 +135,12 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
             cursor.execute(_FAILED, (names,))
             found = cursor.fetchall()
         for name, state in found:  # each is looked at once
-            # Such an execution has told of a failure: one that could not ask the ledger may have been wrong.
-            told = was_notified(name) and state == FAILED
+            # Such an execution has notified of a failure: one that could not ask the ledger may have been wrong.
+            notified = was_notified(name) and state == FAILED
             with connection, connection.cursor() as cursor:
-                cursor.execute("UPDATE batches SET told = %s WHERE batch_id = %s AND told IS NULL", (told, name))
+                cursor.execute(
+                    "UPDATE batches SET notified = %s WHERE batch_id = %s AND notified IS NULL", (notified, name)
+                )
 
 
 def _leftovers(connection: "Connection", dropped: list[int]) -> Iterator[Piece]:
@@ -172,7 +174,9 @@ def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> N
 
 def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> None:
     try:
-        patiently(connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS)
+        retry_on_lock(
+            connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS
+        )
     except errors.LockNotAvailable as error:
         raise explained(error) from error
     dropped.append(number)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from ratesflow.database.lanes import mark_lanes
-from ratesflow.database.lock_retries import patiently
+from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.digest import batch_digest, watched_by
@@ -51,7 +51,7 @@ def load(connection: "Connection", batch: Batch) -> Result | None:
     if len(done) < batch.shards:
         return None
     # Waits for ANALYZE or a merge of tables, which last minutes; nothing that was copied is lost meanwhile.
-    entry = patiently(connection, lambda cursor: _attach(cursor, batch, time.monotonic() - began))
+    entry = retry_on_lock(connection, lambda cursor: _attach(cursor, batch, time.monotonic() - began))
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from psycopg2 import errors
 
-from ratesflow.database.lock_retries import patiently
+from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.upkeep import Piece
 
@@ -68,7 +68,7 @@ def _merge(connection: "Connection", group: list[Table]) -> None:
     bounds = (group[0].first, group[-1].last)
     try:
         # Once: it copies first, and then asks for the lock.
-        patiently(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
+        retry_on_lock(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
     except errors.LockNotAvailable as error:
         raise explained(error) from error
 

@@ -10,7 +10,7 @@ load; then one short transaction closes the ledger's row and opens the negative.
 from typing import TYPE_CHECKING
 
 from ratesflow.database.lanes import mark_lanes
-from ratesflow.database.lock_retries import UNDO_LOCK, holding
+from ratesflow.database.lock_retries import UNDO_LOCK, advisory_lock
 from ratesflow.database.reference import stored
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
@@ -36,7 +36,7 @@ def undo(connection: "Connection", run: str, batch_id: str) -> Result:
     if entry.state == UNDONE:
         return _before(run, entry, batch_id)
     # Of two undos of one batch the second waits, and then finds it undone.
-    with holding(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
+    with advisory_lock(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id)
             if entry.state == UNDONE:

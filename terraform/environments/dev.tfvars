@@ -1,4 +1,4 @@
-# For a developer: everything small, one of each, nothing kept for long.
+# For development: minimal sizes, one instance of each, short retention.
 deletion_protection = false
 zones               = 2
 nat_gateways        = 1 # one gateway costs less than seven endpoints in each zone

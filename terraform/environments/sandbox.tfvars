@@ -1,14 +1,14 @@
-# For `make rehearsal`: of production's kind where that shows something (Aurora with a reader, rotation, alarms), the
-# smallest of it otherwise, and gone after some hours.
+# For `make rehearsal`: like production where that tests something (Aurora with a reader, rotation, alarms), otherwise of minimal
+# size; destroyed after some hours.
 deletion_protection = false
 zones               = 2
-nat_gateways        = 1 # for hours, one gateway costs a quarter of the endpoints
+nat_gateways        = 1 # for a few hours, one gateway costs a quarter of the endpoints
 endpoints           = false
 
 compute        = "fargate-spot"
 maximum_vcpus  = 8
 maximum_shards = 4
-shard_bytes    = 33554432 # so that a file of 64 MiB is read by several tasks at once
+shard_bytes    = 33554432 # so that several tasks read a file of 64 MiB in parallel
 
 aurora                  = true
 aurora_minimum_capacity = 0.5
@@ -22,7 +22,7 @@ api_cpu           = 256
 api_memory        = 512
 api_workers       = 1
 
-# By hand, in the rehearsal: nothing runs in between.
+# The rehearsal runs both manually: nothing runs in between.
 gc_schedule      = "rate(6 hours)"
 compact_schedule = "rate(6 hours)"
 

@@ -1,5 +1,5 @@
-# As production in kind, smaller in number: what is released next is tried here. Who hears its alarms comes from outside
-# (TF_VAR_alarm_emails, TF_VAR_alarm_urls).
+# Like production, but smaller: for tests of the next release. The recipients of its alarms are set outside (TF_VAR_alarm_emails,
+# TF_VAR_alarm_urls).
 deletion_protection = false
 zones               = 2
 nat_gateways        = 1 # one gateway costs less than eight endpoints in each zone

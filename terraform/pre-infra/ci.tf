@@ -1,9 +1,9 @@
-# CI's way in without stored keys: GitLab vouches for its jobs (OpenID Connect), and AWS lends them a role for an hour.
-# One role pushes images; each environment has its own, which its protected branches and tags alone may assume.
+# Access for CI without stored keys: GitLab signs a token for each job (OpenID Connect), and AWS exchanges it for a role, for an
+# hour. One role pushes images; each environment has its own, which only its protected branches and tags may assume.
 #
-# Of GitLab's claims AWS lets a trust policy ask for `aud`, `sub` and `amr`. (More are known of GitHub, Google, CircleCI and
-# Oracle, since January 2026.) `sub` names project, kind of ref and ref: so a merge request or another branch gets nothing, but
-# two environments that are deployed from the same branch are kept apart by the pipeline alone, and by who may merge.
+# Of GitLab's claims, a trust policy can check only `aud`, `sub` and `amr`. (AWS supports more for GitHub, Google, CircleCI and
+# Oracle, since January 2026.) `sub` contains project, kind of ref and ref. So merge requests and other branches have no access, but
+# only the pipeline, and who may merge, separates two environments that are deployed from the same branch.
 
 locals {
   gitlab_host = trimprefix(var.gitlab_url, "https://")

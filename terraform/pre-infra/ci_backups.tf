@@ -1,10 +1,10 @@
-# What Terraform needs to have the database's backups copied to another region (backup_region). With ci_terraform.tf.
+# Permissions of Terraform for copying the database's backups to another region (backup_region); see also ci_terraform.tf.
 
 locals {
   ci_backups = {
     for name in local.ci_environments : name => [
       {
-        Sid    = "Backups" # here and in backup_region; plans have ids that are made up
+        Sid    = "Backups" # here and in backup_region; the IDs of plans are generated
         Effect = "Allow"
         Action = ["backup:*"]
         Resource = concat(
@@ -13,13 +13,13 @@ locals {
         )
       },
       {
-        Sid      = "BackupStorage" # knows no resources
+        Sid      = "BackupStorage" # does not support resources
         Effect   = "Allow"
         Action   = "backup-storage:MountCapsule"
         Resource = "*"
       },
       {
-        Sid    = "Replicas" # of an instance's automated backups, in backup_region
+        Sid    = "Replicas" # the automated backups of an instance, in backup_region
         Effect = "Allow"
         Action = ["rds:*DBInstanceAutomatedBackup*"]
         Resource = concat(

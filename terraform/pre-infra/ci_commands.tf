@@ -1,10 +1,10 @@
-# What the `aws` commands of .gitlab-ci.yml need, and no more. What Terraform itself needs is in ci_terraform.tf.
+# Permissions for the `aws` commands of .gitlab-ci.yml. Those of Terraform itself are in ci_terraform.tf.
 
 locals {
   ci_repositories = [for repository in values(local.repositories) : "arn:${local.partition}:ecr:${var.region}:${local.account}:repository/${repository}"]
   ci_state        = "arn:${local.partition}:s3:::${local.state_bucket}"
 
-  # The state of one workspace and its lock. Before a workspace is selected, Terraform looks for the default one's state.
+  # The state of one workspace and its lock. Before a workspace is selected, Terraform reads the state of the default one.
   ci_commands = {
     for name in local.ci_environments : name => [
       {
@@ -38,13 +38,13 @@ locals {
         Resource = "arn:${local.partition}:ssm:${var.region}:${local.account}:parameter/ratesflow/${name}/*"
       },
       {
-        Sid      = "Marks" # what is deployed gets a tag, so that the registry keeps it
+        Sid      = "Marks" # deployed images get a tag, so that the registry keeps them
         Effect   = "Allow"
         Action   = ["ecr:BatchGetImage", "ecr:PutImage"]
         Resource = local.ci_repositories
       },
       {
-        Sid      = "Jobs" # these know no resources
+        Sid      = "Jobs" # these do not support resources
         Effect   = "Allow"
         Action   = ["batch:DescribeJobDefinitions", "batch:DescribeJobs"]
         Resource = "*"
@@ -76,7 +76,7 @@ locals {
 }
 
 resource "aws_iam_role_policy" "ci_commands" {
-  #checkov:skip=CKV_AWS_355:Batch's descriptions know no resources.
+  #checkov:skip=CKV_AWS_355:The describe actions of Batch do not support resources.
   for_each = local.ci_environments
 
   name   = "commands"
@@ -93,7 +93,7 @@ resource "aws_iam_role_policy" "ci_images" {
     Version = "2012-10-17"
     Statement = [
       {
-        Sid      = "Login" # knows no resources
+        Sid      = "Login" # does not support resources
         Effect   = "Allow"
         Action   = "ecr:GetAuthorizationToken"
         Resource = "*"

@@ -1,10 +1,10 @@
-# What Terraform needs of services whose resources have names: all of them begin as the environment's do. With
-# ci_terraform.tf. Who sets a target for Application Auto Scaling must also be able to make its alarms (its User Guide,
-# "Permissions required for API actions on target services and CloudWatch"). A mapping to a function has an id that is made
-# up, and a tag, which is a right of its own.
+# Permissions of Terraform for services whose resources have names: all names begin with the environment's prefix. See also
+# ci_terraform.tf. Setting a target for Application Auto Scaling requires the permission to create its alarms (its User Guide,
+# "Permissions required for API actions on target services and CloudWatch"). An event source mapping has a generated ID, and a tag,
+# which needs a permission of its own.
 
 locals {
-  # SERVICE = [what follows arn:…:SERVICE:REGION:ACCOUNT:, with % for each beginning of a name]
+  # SERVICE = [what follows arn:…:SERVICE:REGION:ACCOUNT:, with % for each prefix of a name]
   ci_resources = {
     batch      = ["compute-environment/%", "job-definition/%", "job-queue/%"]
     cloudwatch = ["alarm:%", "alarm:TargetTracking-cluster:%", "alarm:TargetTracking-service/%/*"]
@@ -34,15 +34,15 @@ locals {
           [
             "arn:${local.partition}:cloudwatch::${local.account}:dashboard/ratesflow-${name}-${var.region}",
             "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:/ratesflow/${name}/*",
-            # Of all databases of the account at once: it is named by RDS.
+            # For all databases of the account: RDS chooses the name.
             "arn:${local.partition}:logs:${var.region}:${local.account}:log-group:RDSOSMetrics*",
-            # A cluster and an instance name AWS's own groups of options and parameters too.
+            # A cluster and an instance also use AWS's own option and parameter groups.
             "arn:${local.partition}:rds:${var.region}:${local.account}:*:default*",
           ],
         )
       },
       {
-        Sid    = "Unnamed" # these know no resources, or only some whose ids are made up
+        Sid    = "Unnamed" # these do not support resources, or only resources with generated IDs
         Effect = "Allow"
         Action = [
           "application-autoscaling:*", "batch:Describe*", "batch:List*", "cloudwatch:Describe*", "cloudwatch:Get*", "cloudwatch:List*",
@@ -56,7 +56,7 @@ locals {
     ]
   }
 
-  # Buckets, addresses, budget, certificate: as above, in a policy of its own, since one may hold no more.
+  # Buckets, addresses, budget, certificate: as above, in a separate policy because of the size limit of policies.
   ci_storage = {
     for name in local.ci_environments : name => [
       {
@@ -81,7 +81,7 @@ locals {
         Resource = "arn:${local.partition}:budgets::${local.account}:budget/ratesflow-${name}-${var.region}"
       },
       {
-        Sid      = "Certificate" # a listener is made with it
+        Sid      = "Certificate" # a listener uses it
         Effect   = "Allow"
         Action   = ["acm:DescribeCertificate", "acm:ListTagsForCertificate"]
         Resource = "arn:${local.partition}:acm:${var.region}:${local.account}:certificate/*"

@@ -1,9 +1,9 @@
-# What Terraform needs to plan and apply one environment. Several policies, since one may hold 6,144 characters.
+# Permissions of Terraform for planning and applying one environment. Several policies, since one may hold 6,144 characters.
 #
-# How far they bound: everything that has a name is bound to names that begin as the environment's do; of the network, what is
-# tagged as another environment's cannot be changed. But whoever makes roles can give them rights: the role of an
-# environment can, in two steps, do what the account can. That is against accidents, not against those who may merge; an
-# account for each environment is.
+# Their limits: everything that has a name is restricted to names with the environment's prefix; in the network, what is tagged as
+# another environment's cannot be changed. But a role that creates roles can give them permissions: in two steps, the role of an
+# environment can do whatever the account can. The limits protect against accidents, not against people who may merge; a separate
+# account for each environment does.
 
 locals {
   ci_terraform = merge([
@@ -19,7 +19,7 @@ locals {
   # ratesflow-dev and ratesflow-dev-…, not ratesflow-devel.
   ci_named = { for name in local.ci_environments : name => ["ratesflow-${name}", "ratesflow-${name}-*"] }
 
-  # Roles, keys and secrets, and the function that rotates secrets, which CloudFormation makes.
+  # Roles, keys and secrets, and the function that rotates secrets, which CloudFormation creates.
   ci_identity = {
     for name in local.ci_environments : name => [
       {
@@ -36,7 +36,7 @@ locals {
         ]])
       },
       {
-        Sid    = "ManagedPolicies" # these alone: no administrator's
+        Sid    = "ManagedPolicies" # only these: no administrator policy
         Effect = "Allow"
         Action = ["iam:AttachRolePolicy", "iam:DetachRolePolicy"]
         Resource = [for prefix in ["ratesflow-${name}-${var.region}-*", "serverlessrepo-ratesflow-*"] :
@@ -51,7 +51,7 @@ locals {
         ] } }
       },
       {
-        Sid    = "OperatorPolicy" # which people attach to roles of theirs; Terraform attaches it to none
+        Sid    = "OperatorPolicy" # people attach it to their roles; Terraform attaches it to none
         Effect = "Allow"
         Action = [
           "iam:CreatePolicy", "iam:CreatePolicyVersion", "iam:DeletePolicy", "iam:DeletePolicyVersion", "iam:GetPolicy*", "iam:ListPolicyVersions",
@@ -87,10 +87,10 @@ locals {
         Condition = { StringEquals = { "aws:RequestTag/Project" = "ratesflow", "aws:RequestTag/Environment" = name } }
       },
       {
-        Sid    = "AnyKey" # harmless; the tag of a new key may take minutes to count
+        Sid    = "AnyKey" # harmless; the tag of a new key may take minutes to take effect
         Effect = "Allow"
         Action = ["kms:DescribeKey", "kms:EnableKeyRotation", "kms:GetKey*", "kms:List*"]
-        # ListAliases knows no resources.
+        # ListAliases does not support resources.
         Resource = "*"
       },
       {
@@ -100,11 +100,11 @@ locals {
           "kms:CreateAlias", "kms:CreateGrant", "kms:Decrypt", "kms:DeleteAlias", "kms:DisableKeyRotation", "kms:EnableKey", "kms:GenerateDataKey*",
           "kms:PutKeyPolicy", "kms:RetireGrant", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:Update*",
         ]
-        Resource  = "arn:${local.partition}:kms:*:${local.account}:key/*" # one of backup_region, for copies of backups
+        Resource  = "arn:${local.partition}:kms:*:${local.account}:key/*" # a key in backup_region, for copies of backups
         Condition = { StringEquals = { "aws:ResourceTag/Project" = "ratesflow", "aws:ResourceTag/Environment" = name } }
       },
       {
-        Sid      = "Alias" # which is asked for besides the key
+        Sid      = "Alias" # required in addition to the key
         Effect   = "Allow"
         Action   = ["kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"]
         Resource = "arn:${local.partition}:kms:${var.region}:${local.account}:alias/ratesflow-${name}"
@@ -118,7 +118,7 @@ locals {
         ]
       },
       {
-        Sid      = "WhichSecrets" # knows no resources
+        Sid      = "WhichSecrets" # does not support resources
         Effect   = "Allow"
         Action   = "secretsmanager:ListSecrets"
         Resource = "*"
@@ -133,7 +133,7 @@ locals {
         ]
       },
       {
-        Sid    = "RotationSource" # AWS's own applications, and where their code lies
+        Sid    = "RotationSource" # AWS's own applications, and the bucket with their code
         Effect = "Allow"
         Action = ["s3:GetObject", "serverlessrepo:CreateCloudFormationChangeSet", "serverlessrepo:CreateCloudFormationTemplate", "serverlessrepo:Get*"]
         Resource = [
@@ -144,7 +144,7 @@ locals {
     ]
   }
 
-  # EC2's network: made in this region, changed where it is not another environment's.
+  # EC2's network: created in this region, changed only where it is not another environment's.
   ci_network = {
     for name in local.ci_environments : name => [
       {
@@ -184,12 +184,12 @@ locals {
 }
 
 resource "aws_iam_policy" "ci_terraform" {
-  #checkov:skip=CKV_AWS_286:It makes roles, so it could give itself more: the top of this file says how far it bounds.
+  #checkov:skip=CKV_AWS_286:It creates roles, so it could give itself more permissions: see the limits at the top of this file.
   #checkov:skip=CKV_AWS_287:Terraform writes the first passwords of the logins, and reads what it wrote.
-  #checkov:skip=CKV_AWS_288:Objects are those of the environment's own buckets alone.
-  #checkov:skip=CKV_AWS_289:It makes roles, so it could give itself more: the top of this file says how far it bounds.
-  #checkov:skip=CKV_AWS_290:What knows no resources, or gets its id only when it is made, cannot be named before.
-  #checkov:skip=CKV_AWS_355:What knows no resources, or gets its id only when it is made, cannot be named before.
+  #checkov:skip=CKV_AWS_288:Objects are only those of the environment's own buckets.
+  #checkov:skip=CKV_AWS_289:It creates roles, so it could give itself more permissions: see the limits at the top of this file.
+  #checkov:skip=CKV_AWS_290:Resources that are not supported, or whose ID is generated at creation, cannot be named in advance.
+  #checkov:skip=CKV_AWS_355:Resources that are not supported, or whose ID is generated at creation, cannot be named in advance.
   for_each = local.ci_terraform
 
   name        = "${local.ci_name}-${each.key}"
@@ -199,7 +199,7 @@ resource "aws_iam_policy" "ci_terraform" {
   lifecycle {
     precondition {
       condition     = length(jsonencode({ Version = "2012-10-17", Statement = each.value.statements })) <= 6144
-      error_message = "AWS takes policies of 6,144 characters at most, without white space."
+      error_message = "A policy may hold at most 6,144 characters, without white space."
     }
   }
 }

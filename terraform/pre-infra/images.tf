@@ -1,36 +1,36 @@
-# The registry: an image is pushed once, scanned, and named by its digest from then on.
+# The registry: an image is pushed once, scanned, and referenced by its digest from then on.
 #
-# An image that is deployed gets a further tag, deployed-ENVIRONMENT-…, and is kept by that. ECR expires an image by one rule at
-# most, and an image that matches the tags of a rule by no rule of a lower priority, that is of a higher number
-# (https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html). Several prefixes in one rule would have to
-# match all at once, so each environment has a rule. Rules go by when an image was pushed, not by when it was deployed.
+# A deployed image gets a further tag, deployed-ENVIRONMENT-…, which protects it. ECR expires an image by one rule at most, and an
+# image that matches the tags of a rule is not expired by a rule of lower priority, which is one with a higher number
+# (https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html). Several prefixes in one rule would all have to
+# match, so each environment has its own rule. Rules go by the time of the push, not of the deployment.
 
 locals {
   repositories = { loader = "ratesflow/loader", api = "ratesflow/api" }
 
   image_rules = concat(
     [{
-      description = "Images without a tag, which no push finished"
+      description = "Untagged images, from incomplete pushes"
       selection   = { tagStatus = "untagged", countType = "sinceImagePushed", countUnit = "days", countNumber = 7 }
     }],
     [for each in var.environments : {
-      description = "What was deployed to ${each.name}, the newest"
+      description = "The newest images deployed to ${each.name}"
       selection   = { tagStatus = "tagged", tagPrefixList = ["deployed-${each.name}-"], countType = "imageCountMoreThan", countNumber = each.kept_images }
     }],
     # Environments that are not listed above.
     [{
-      description = "What was deployed elsewhere, the newest"
+      description = "The newest images deployed elsewhere"
       selection   = { tagStatus = "tagged", tagPrefixList = ["deployed-"], countType = "imageCountMoreThan", countNumber = 1000 }
     }],
     [{
-      description = "The newest, deployed or not"
+      description = "The newest images, deployed or not"
       selection   = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = var.kept_images }
     }],
   )
 }
 
 resource "aws_ecr_repository" "image" {
-  #checkov:skip=CKV_AWS_136:Images hold no secret; ECR's own key encrypts them.
+  #checkov:skip=CKV_AWS_136:Images contain no secrets; ECR's own key encrypts them.
   for_each = local.repositories
 
   name                 = each.value

@@ -1,14 +1,14 @@
-# The state of all environments. Its lock is a file beside it: see versions.tf of the root.
+# The state of all environments. Its lock is a file beside it: see versions.tf of the root module.
 
 locals {
   state_bucket = "ratesflow-state-${local.account}-${var.region}"
 }
 
 resource "aws_s3_bucket" "state" {
-  #checkov:skip=CKV_AWS_18:CloudTrail tells who changed the state; a bucket for its access logs would need one itself.
-  #checkov:skip=CKV_AWS_144:Versions keep every former state; the state of a region that is lost describes nothing.
-  #checkov:skip=CKV_AWS_145:S3's own key: a key of ours would have to be kept in some state too.
-  #checkov:skip=CKV2_AWS_62:Nothing follows from a change of the state.
+  #checkov:skip=CKV_AWS_18:CloudTrail records who changed the state; a bucket for its access logs would need one itself.
+  #checkov:skip=CKV_AWS_144:Versions keep every former state; the state of a lost region describes nothing.
+  #checkov:skip=CKV_AWS_145:S3's own key: a key of ours would need a state to be kept in, too.
+  #checkov:skip=CKV2_AWS_62:Nothing depends on a change of the state.
   bucket = local.state_bucket
 
   lifecycle {

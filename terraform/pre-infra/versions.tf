@@ -1,5 +1,5 @@
-# What must be there before the rest: the bucket of the state, the registry, and CI's way in. Applied once an account, by
-# hand or by the job pre-infra-setup, with a local state that may be thrown away: everything here can be imported.
+# The prerequisites: state bucket, registry, and access for CI. Applied once per account, by hand or by the job pre-infra-setup,
+# with a local state that may be lost: everything here can be imported.
 terraform {
   required_version = ">= 1.11, < 2.0"
 

@@ -1,4 +1,4 @@
-# Alarms of the database watch what is busy, not the average of what is and what is not.
+# Alarms of the database monitor the busiest instance, not the average of busy and idle ones.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -30,7 +30,7 @@ run "aurora" {
     error_message = "an idle reader does not hide a busy one"
   }
 
-  # A cluster's average is over all of its instances. VolumeReadIOPs and VolumeWriteIOPs are of its one volume.
+  # The average of a cluster covers all its instances. VolumeReadIOPs and VolumeWriteIOPs are those of its one volume.
   assert {
     condition = alltrue(flatten([
       for name, alarm in aws_cloudwatch_metric_alarm.main : [
@@ -40,7 +40,7 @@ run "aurora" {
         ]
       ]
     ]))
-    error_message = "no alarm takes the average of instances"
+    error_message = "no alarm uses the average of several instances"
   }
 }
 
@@ -53,7 +53,7 @@ run "aurora_without_readers" {
 
   assert {
     condition     = !contains(keys(aws_cloudwatch_metric_alarm.main), "readers-cpu")
-    error_message = "there are none to watch"
+    error_message = "without readers there are no alarms for them"
   }
 }
 
@@ -66,6 +66,6 @@ run "an_instance" {
 
   assert {
     condition     = one([for query in aws_cloudwatch_metric_alarm.main["database-cpu"].metric_query : one(query.metric).dimensions]) == tomap({ DBInstanceIdentifier = "ratesflow-test" }) && !contains(keys(aws_cloudwatch_metric_alarm.main), "readers-cpu")
-    error_message = "an instance is alone"
+    error_message = "a single instance has no role in its dimensions"
   }
 }

@@ -1,4 +1,4 @@
-# The API and what watches it all: no response is lost, HTTPS where there is a certificate, monitoring by one switch.
+# The API and monitoring: no response is lost, HTTPS with a certificate, monitoring by one variable.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -19,22 +19,22 @@ variables {
 run "with_http_and_monitoring" {
   assert {
     condition     = aws_ecs_service.api.deployment_minimum_healthy_percent == 100 && aws_ecs_service.api.deployment_circuit_breaker[0].rollback
-    error_message = "new tasks come before old ones go, and go themselves if they are no good"
+    error_message = "new tasks start before old ones stop, and are rolled back if they are unhealthy"
   }
 
   assert {
     condition     = aws_ecs_service.api.force_new_deployment
-    error_message = "another capacity provider, as of api_spot, must not replace the service"
+    error_message = "another capacity provider, as with api_spot, must not replace the service"
   }
 
   assert {
     condition     = aws_lb_target_group.api.health_check[0].path == "/health/started"
-    error_message = "a task serves once it has reached the database, and is not replaced while that is away"
+    error_message = "a task serves once it has reached the database, and is not replaced while the database is unavailable"
   }
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.api.container_definitions)[0].image == var.api_image
-    error_message = "the image that was given, by its digest"
+    error_message = "the task runs the given image, by digest"
   }
 
   assert {
@@ -44,12 +44,12 @@ run "with_http_and_monitoring" {
 
   assert {
     condition     = aws_lb_listener.http.default_action[0].type == "forward" && length(aws_lb_listener.https) == 0 && length(aws_vpc_security_group_ingress_rule.public) == 1
-    error_message = "without a certificate there is HTTP alone"
+    error_message = "without a certificate only HTTP is served"
   }
 
   assert {
     condition     = length(aws_cloudwatch_dashboard.main) == 1 && length(aws_cloudwatch_metric_alarm.main) > 15
-    error_message = "a dashboard and alarms"
+    error_message = "there are a dashboard and alarms"
   }
 
   assert {
@@ -59,7 +59,7 @@ run "with_http_and_monitoring" {
 
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.main : length(alarm.alarm_actions) == 1 && length(alarm.ok_actions) == 1])
-    error_message = "each alarm is told, and so is its end"
+    error_message = "each alarm sends a notification when it is raised and when it ends"
   }
 
   assert {
@@ -69,11 +69,11 @@ run "with_http_and_monitoring" {
 
   assert {
     condition     = length(aws_budgets_budget.month) == 0
-    error_message = "no budget unless one is named"
+    error_message = "there is no budget unless one is set"
   }
 }
 
-run "alarms_that_nobody_hears" {
+run "alarms_without_recipient" {
   command = plan
 
   variables {
@@ -83,7 +83,7 @@ run "alarms_that_nobody_hears" {
   expect_failures = [var.alarm_emails]
 }
 
-run "a_pager_hears_them" {
+run "alarms_to_a_pager" {
   command = plan
 
   variables {
@@ -97,7 +97,7 @@ run "a_pager_hears_them" {
   }
 }
 
-run "a_budget_that_nobody_hears" {
+run "budget_without_recipient" {
   command = plan
 
   variables {
@@ -109,7 +109,7 @@ run "a_budget_that_nobody_hears" {
   expect_failures = [check.budget]
 }
 
-run "what_is_kept_is_served_by_https" {
+run "deletion_protection_requires_https" {
   command = plan
 
   variables {
@@ -119,7 +119,7 @@ run "what_is_kept_is_served_by_https" {
   expect_failures = [var.certificate_arn]
 }
 
-run "what_may_be_deleted_may_be_served_by_http" {
+run "no_deletion_protection_allows_http" {
   command = plan
 
   variables {
@@ -128,7 +128,7 @@ run "what_may_be_deleted_may_be_served_by_http" {
   }
 }
 
-run "an_alarm_that_there_is_not" {
+run "unknown_alarm" {
   command = plan
 
   variables {
@@ -138,7 +138,7 @@ run "an_alarm_that_there_is_not" {
   expect_failures = [var.alarm_thresholds]
 }
 
-run "with_https_and_nothing_else" {
+run "https_without_monitoring" {
   variables {
     certificate_arn    = "arn:aws:acm:eu-central-1:123456789012:certificate/00000000-0000-0000-0000-000000000000"
     api_domain         = "rates.example.com"
@@ -150,22 +150,22 @@ run "with_https_and_nothing_else" {
 
   assert {
     condition     = aws_lb_listener.http.default_action[0].type == "redirect" && aws_lb_listener.http.default_action[0].redirect[0].protocol == "HTTPS" && aws_lb_listener.https[0].certificate_arn == var.certificate_arn
-    error_message = "HTTP leads to HTTPS"
+    error_message = "HTTP redirects to HTTPS"
   }
 
   assert {
     condition     = aws_ssm_parameter.address["api-url"].value == "https://rates.example.com"
-    error_message = "the command line asks by the certificate's name"
+    error_message = "the command line uses the certificate's domain"
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.public : rule.cidr_ipv4 == "192.0.2.0/24"]) && length(aws_vpc_security_group_ingress_rule.public) == 2
-    error_message = "those who may, by both"
+    error_message = "the allowed ranges reach both listeners"
   }
 
   assert {
     condition     = tolist(aws_ecs_service.api.capacity_provider_strategy)[0].capacity_provider == "FARGATE_SPOT"
-    error_message = "on Spot"
+    error_message = "tasks run on Spot"
   }
 
   assert {
@@ -189,6 +189,6 @@ run "with_https_and_nothing_else" {
 
   assert {
     condition     = aws_budgets_budget.month[0].limit_amount == "100" && length(aws_sns_topic.alarms) == 1
-    error_message = "a budget needs no monitoring"
+    error_message = "a budget works without monitoring"
   }
 }

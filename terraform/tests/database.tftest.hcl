@@ -1,4 +1,4 @@
-# The database: one switch between Aurora and a small instance; TLS, encryption and backups with both.
+# The database: one variable selects Aurora or a small instance; both have TLS, encryption and backups.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -19,31 +19,31 @@ variables {
 run "aurora" {
   assert {
     condition     = length(aws_rds_cluster.main) == 1 && length(aws_db_instance.main) == 0
-    error_message = "Aurora, and no instance beside it"
+    error_message = "there is an Aurora cluster, and no instance beside it"
   }
 
   assert {
     condition     = length(aws_rds_cluster_instance.main) == 3 && alltrue([for instance in aws_rds_cluster_instance.main : instance.instance_class == "db.serverless"])
-    error_message = "a writer and two readers"
+    error_message = "there are a writer and two readers"
   }
 
   assert {
     condition     = length(distinct(aws_rds_cluster_instance.main[*].availability_zone)) == 3
-    error_message = "each in a zone of its own"
+    error_message = "each is in its own zone"
   }
 
   assert {
     condition     = [for parameter in aws_rds_cluster_parameter_group.main[0].parameter : parameter.value if parameter.name == "rds.force_ssl"] == ["1"]
-    error_message = "TLS is forced"
+    error_message = "TLS is required"
   }
 
-  # Rotation's statements hold passwords in clear.
+  # Rotation's statements contain passwords in clear text.
   assert {
     condition = { for parameter in aws_rds_cluster_parameter_group.main[0].parameter : parameter.name => parameter.value
       if contains(["log_statement", "log_min_duration_statement", "log_min_error_statement"], parameter.name) } == {
       log_statement = "none", log_min_duration_statement = "-1", log_min_error_statement = "panic"
     }
-    error_message = "no setting logs the text of a statement about a role: whatever it is, slow, or failed"
+    error_message = "no setting logs the text of a statement about a role, even if it is slow or fails"
   }
 
   assert {
@@ -54,62 +54,62 @@ run "aurora" {
       "auto_explain.log_min_duration" = "1000 immediate"
       "rds.force_ssl"                 = "1 pending-reboot"
     }
-    error_message = "changes of tables and roles are audited, slow queries logged; what a restart takes is said to wait for it"
+    error_message = "changes of tables and roles are audited, slow queries are logged; parameters that need a restart are declared as such"
   }
 
   assert {
     condition     = aws_rds_cluster.main[0].storage_encrypted && aws_rds_cluster.main[0].deletion_protection && !aws_rds_cluster.main[0].skip_final_snapshot && aws_rds_cluster.main[0].backup_retention_period == 14
-    error_message = "encrypted, kept and backed up"
+    error_message = "the cluster is encrypted, protected and backed up"
   }
 
   assert {
     condition     = aws_rds_cluster.main[0].manage_master_user_password
-    error_message = "RDS keeps the owner's password"
+    error_message = "RDS manages the owner's password"
   }
 
   assert {
     condition     = local.api_environment.DATABASE_HOST == "readers.example" && alltrue([for task, address in local.job_addresses : address.DATABASE_HOST == "writer.example"])
-    error_message = "the API reads from readers, every task writes to the writer, whatever address a secret holds"
+    error_message = "the API reads from readers and every task writes to the writer, whatever address a secret contains"
   }
 
   assert {
     condition     = length(aws_secretsmanager_secret_rotation.login) == 2 && alltrue([for rotation in aws_secretsmanager_secret_rotation.login : !rotation.rotate_immediately])
-    error_message = "loader and reader are rotated, at the hour that is scheduled"
+    error_message = "loader and reader are rotated at the scheduled hour"
   }
 
   assert {
     condition     = can(regex("^[0-9]+\\.[0-9]+\\.[0-9]+$", aws_serverlessapplicationrepository_cloudformation_stack.rotation[0].semantic_version))
-    error_message = "the rotation function is of a version that was chosen"
+    error_message = "the version of the rotation function is pinned"
   }
 
   assert {
     condition     = [for group in [aws_cloudwatch_log_group.rotation[0], aws_cloudwatch_log_group.insights[0], aws_cloudwatch_log_group.database["postgresql"]] : "${group.name} ${group.retention_in_days}"] == ["/aws/lambda/ratesflow-test-rotation 365", "/aws/ecs/containerinsights/ratesflow-test/performance 365", "/aws/rds/cluster/ratesflow-test/postgresql 365"]
-    error_message = "what services write logs to is there before them, and ends"
+    error_message = "log groups of services are created in advance, with a retention"
   }
 
   assert {
     condition     = !aws_rds_cluster.main[0].apply_immediately && alltrue([for instance in aws_rds_cluster_instance.main : !instance.apply_immediately])
-    error_message = "with deletion_protection changes that restart it wait for the maintenance window"
+    error_message = "with deletion_protection, changes that restart the database wait for the maintenance window"
   }
 
   assert {
     condition     = aws_rds_cluster.main[0].allow_major_version_upgrade == var.allow_major_version_upgrade
-    error_message = "a newer version is allowed by the switch, and by nothing else"
+    error_message = "only the variable allows a newer version"
   }
 
   assert {
     condition     = alltrue([for instance in aws_rds_cluster_instance.main : !instance.performance_insights_enabled])
-    error_message = "below two capacity units Performance Insights would take the memory"
+    error_message = "below two capacity units Performance Insights is off, since it would use memory"
   }
 
   assert {
     condition     = length(aws_appautoscaling_target.readers) == 0 && length(aws_backup_vault.here) == 0
-    error_message = "readers do not come and go, and nothing is copied, unless told so"
+    error_message = "readers are not scaled, and backups not copied, by default"
   }
 
   assert {
     condition     = length(aws_scheduler_schedule.api) == 1
-    error_message = "after rotation the API starts anew"
+    error_message = "the API is redeployed after a rotation"
   }
 }
 
@@ -129,7 +129,7 @@ run "aurora_that_pauses" {
 
   assert {
     condition     = aws_rds_cluster.main[0].apply_immediately && alltrue([for instance in aws_rds_cluster_instance.main : instance.apply_immediately])
-    error_message = "a change is made at once where that is wanted"
+    error_message = "a change is made at once if requested"
   }
 
   assert {
@@ -139,7 +139,7 @@ run "aurora_that_pauses" {
 }
 
 run "one_small_instance" {
-  # An environment of its own: one that is there keeps its kind.
+  # A separate environment: an existing one keeps its kind of database.
   state_key = "instance"
 
   variables {
@@ -151,46 +151,46 @@ run "one_small_instance" {
 
   assert {
     condition     = length(aws_rds_cluster.main) == 0 && length(aws_rds_cluster_instance.main) == 0 && length(aws_db_instance.main) == 1
-    error_message = "an instance, and no Aurora beside it"
+    error_message = "there is an instance, and no Aurora cluster beside it"
   }
 
   assert {
     condition     = [for parameter in aws_db_parameter_group.main[0].parameter : parameter.value if parameter.name == "rds.force_ssl"] == ["1"]
-    error_message = "TLS is forced"
+    error_message = "TLS is required"
   }
 
   assert {
     condition     = aws_db_instance.main[0].storage_encrypted && !aws_db_instance.main[0].publicly_accessible && !aws_db_instance.main[0].multi_az
-    error_message = "encrypted, private, in one zone"
+    error_message = "it is encrypted, private, in one zone"
   }
 
   assert {
     condition     = [for group in values(aws_cloudwatch_log_group.database) : group.name] == ["/aws/rds/instance/ratesflow-test/postgresql", "/aws/rds/instance/ratesflow-test/upgrade"]
-    error_message = "both logs of it end"
+    error_message = "both its logs have a retention"
   }
 
   assert {
     condition     = aws_db_instance.main[0].apply_immediately && aws_db_instance.main[0].performance_insights_enabled
-    error_message = "what may be deleted is changed at once"
+    error_message = "without deletion_protection changes are made at once"
   }
 
   assert {
     condition     = local.api_environment.DATABASE_HOST == "instance.example"
-    error_message = "the API reads where the loader writes"
+    error_message = "the API reads from the address that the loader writes to"
   }
 
   assert {
     condition     = length(aws_secretsmanager_secret_rotation.login) == 0 && length(aws_scheduler_schedule.api) == 0
-    error_message = "without rotation nothing is rotated or started anew"
+    error_message = "without rotation nothing is rotated or redeployed"
   }
 
   assert {
     condition     = alltrue([for secret in aws_secretsmanager_secret.login : secret.recovery_window_in_days == 0])
-    error_message = "an environment that may be deleted can be made again at once"
+    error_message = "without deletion_protection an environment can be created again at once"
   }
 }
 
-run "more_capacity_than_there_is" {
+run "too_much_capacity" {
   command = plan
 
   variables {
@@ -201,7 +201,7 @@ run "more_capacity_than_there_is" {
   expect_failures = [var.aurora_maximum_capacity]
 }
 
-run "readers_that_come_and_go" {
+run "autoscaled_readers" {
   command = plan
 
   variables {
@@ -211,7 +211,7 @@ run "readers_that_come_and_go" {
 
   assert {
     condition     = [aws_appautoscaling_target.readers[0].min_capacity, aws_appautoscaling_target.readers[0].max_capacity, aws_appautoscaling_target.readers[0].resource_id] == [2, 5, "cluster:ratesflow-test"]
-    error_message = "from Terraform's readers to so many"
+    error_message = "readers scale from Terraform's number to the maximum"
   }
 
   assert {
@@ -220,7 +220,7 @@ run "readers_that_come_and_go" {
   }
 }
 
-run "fewer_readers_than_there_are" {
+run "maximum_below_readers" {
   command = plan
 
   variables {
@@ -230,7 +230,7 @@ run "fewer_readers_than_there_are" {
   expect_failures = [var.aurora_maximum_readers]
 }
 
-run "an_environment_that_is_being_made" {
+run "first_apply" {
   command = plan
 
   override_data {
@@ -238,7 +238,7 @@ run "an_environment_that_is_being_made" {
     values = { names = [] }
   }
 
-  # Secrets Manager would try the rotation at once, on users that `migrate` has not made yet.
+  # Secrets Manager would test the rotation at once, with users that `migrate` has not created yet.
   assert {
     condition     = length(aws_secretsmanager_secret_rotation.login) == 0 && length(aws_serverlessapplicationrepository_cloudformation_stack.rotation) == 1
     error_message = "rotation begins with the second apply"

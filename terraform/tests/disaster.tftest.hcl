@@ -38,12 +38,12 @@ run "aurora" {
     condition = alltrue([for lifecycle in concat(one(aws_backup_plan.main[0].rule).lifecycle, one(one(aws_backup_plan.main[0].rule).copy_action).lifecycle) :
       lifecycle.opt_in_to_archive_for_supported_resources == false
     ])
-    error_message = "what the provider fills in is said, or the next plan is not empty"
+    error_message = "what the provider fills in is set explicitly, or the next plan is not empty"
   }
 
   assert {
     condition     = length(aws_db_instance_automated_backups_replication.main) == 0
-    error_message = "which Aurora does not have"
+    error_message = "Aurora has no replication of automated backups"
   }
 }
 
@@ -58,7 +58,7 @@ run "an_instance" {
 
   assert {
     condition     = aws_db_instance_automated_backups_replication.main[0].region == "eu-west-1" && aws_db_instance_automated_backups_replication.main[0].retention_period == 7
-    error_message = "its backups and its log go to the other region"
+    error_message = "its backups and its log are copied to the other region"
   }
 
   assert {
@@ -67,7 +67,7 @@ run "an_instance" {
   }
 }
 
-run "a_copy_beside_the_original" {
+run "copy_in_the_same_region" {
   command = plan
 
   variables {

@@ -1,6 +1,6 @@
-# Which workspaces are environments.
+# Valid names of environments.
 
-run "default_is_refused" {
+run "default_is_rejected" {
   command = plan
 
   module {
@@ -14,7 +14,7 @@ run "default_is_refused" {
   expect_failures = [output.name]
 }
 
-run "too_long_is_refused" {
+run "too_long_is_rejected" {
   command = plan
 
   module {
@@ -28,7 +28,7 @@ run "too_long_is_refused" {
   expect_failures = [output.name]
 }
 
-run "two_hyphens_in_a_row_are_refused" {
+run "two_hyphens_in_a_row_are_rejected" {
   command = plan
 
   module {
@@ -42,7 +42,7 @@ run "two_hyphens_in_a_row_are_refused" {
   expect_failures = [output.name]
 }
 
-run "a_name_is_taken" {
+run "a_valid_name" {
   command = plan
 
   module {

@@ -1,4 +1,4 @@
-# An environment keeps the zones that it began with.
+# An environment keeps the zones that it was created with.
 
 mock_provider "aws" {
   source = "./tests/mocks"

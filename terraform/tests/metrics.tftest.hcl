@@ -1,4 +1,4 @@
-# Every metric of an alarm or of the dashboard is one that our code writes or that the service emits.
+# Every metric of an alarm or of the dashboard is one that our code or the service emits.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -22,7 +22,7 @@ run "with_aurora" {
       for metric in flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric]]]) :
       metric.namespace != "ratesflow" || strcontains(file("../loader/tasks/metrics.py"), "    \"${metric.metric_name}\": \"")
     ])
-    error_message = "alarms of tasks watch what loader/tasks/metrics.py writes"
+    error_message = "alarms of tasks use metrics that loader/tasks/metrics.py writes"
   }
 
   assert {
@@ -30,7 +30,7 @@ run "with_aurora" {
       for metric in flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric]]]) :
       metric.namespace != "ratesflow/api" || strcontains(file("../api/server/metrics.py"), "    \"${metric.metric_name}\": \"")
     ])
-    error_message = "alarms of the API watch what api/server/metrics.py writes"
+    error_message = "alarms of the API use metrics that api/server/metrics.py writes"
   }
 
   assert {
@@ -38,7 +38,7 @@ run "with_aurora" {
       for line in flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}"]]) :
       !startswith(line, "ratesflow ") || strcontains(file("../loader/tasks/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
     ])
-    error_message = "the dashboard shows of tasks what loader/tasks/metrics.py writes"
+    error_message = "the dashboard shows task metrics that loader/tasks/metrics.py writes"
   }
 
   assert {
@@ -46,16 +46,16 @@ run "with_aurora" {
       for line in flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}"]]) :
       !startswith(line, "ratesflow/api ") || strcontains(file("../api/server/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
     ])
-    error_message = "the dashboard shows of the API what api/server/metrics.py writes"
+    error_message = "the dashboard shows API metrics that api/server/metrics.py writes"
   }
 
-  # A metric that nobody sees costs as much as one that somebody does.
+  # A metric that nobody looks at costs as much as any other.
   assert {
     condition = length(setsubtract(
       [for match in regexall("(?m)^    \"([A-Za-z]+)\": \"", file("../loader/tasks/metrics.py")) : match[0]],
       flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : line[1] if line[0] == "ratesflow"]]),
     )) == 0
-    error_message = "all that tasks write is on the dashboard"
+    error_message = "every metric of tasks is on the dashboard"
   }
 
   # The names are those of the user guides: "Monitoring Step Functions metrics", "CloudWatch metrics for Amazon SQS",
@@ -86,7 +86,7 @@ run "with_aurora" {
 }
 
 run "with_an_instance" {
-  # An environment of its own: one that is there keeps its kind.
+  # A separate environment: an existing one keeps its kind of database.
   state_key = "instance"
 
   variables {
@@ -105,7 +105,7 @@ run "with_an_instance" {
 
   assert {
     condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.main), ["database-capacity", "replica-lag", "rotation-failed"])) == 0
-    error_message = "what is not there is not watched"
+    error_message = "there are no alarms for what does not exist"
   }
 }
 
@@ -126,7 +126,7 @@ run "quotas_and_silence" {
       fargate-quota      = ["100 * used / SERVICE_QUOTA(used)", "Standard/OnDemand"]
       fargate-spot-quota = ["100 * used / SERVICE_QUOTA(used)", "Standard/Spot"]
     }
-    error_message = "what the account uses is compared with its quota"
+    error_message = "the account's usage is compared with its quota"
   }
 
   assert {
@@ -135,20 +135,20 @@ run "quotas_and_silence" {
       aws_cloudwatch_metric_alarm.main["nothing-arrived"].comparison_operator == "LessThanThreshold" &&
       aws_cloudwatch_metric_alarm.main["nothing-arrived"].treat_missing_data == "breaching"
     )
-    error_message = "no metric at all is silence too"
+    error_message = "a missing metric raises the alarm too"
   }
 
   assert {
     condition     = alltrue([for alarm in aws_cloudwatch_metric_alarm.main : length(distinct([for query in alarm.metric_query : query.id])) == length(alarm.metric_query)])
-    error_message = "a metric and the expression must not have one name"
+    error_message = "a metric and the expression must not have the same name"
   }
 }
 
-run "what_is_not_used_has_no_quota" {
+run "unused_platforms_have_no_quota_alarm" {
   command = plan
 
   assert {
     condition     = length(setintersection(keys(aws_cloudwatch_metric_alarm.main), ["fargate-spot-quota", "nothing-arrived"])) == 0
-    error_message = "On-Demand alone, and no hours named"
+    error_message = "only the On-Demand quota is monitored, and nothing-arrived is off"
   }
 }

@@ -1,4 +1,4 @@
-# The network: nothing is public but the load balancer, and tasks reach AWS by endpoints or by NAT.
+# The network: only the load balancer is public, and tasks reach AWS through endpoints or NAT.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -17,7 +17,7 @@ variables {
   zones        = 2
 }
 
-# One security group is told from another by its id.
+# Each security group has its own ID.
 override_resource {
   target = aws_security_group.load_balancer
   values = { id = "sg-load-balancer" }
@@ -43,10 +43,10 @@ override_resource {
   values = { id = "sg-endpoints" }
 }
 
-run "nothing_is_public_but_the_load_balancer" {
+run "only_the_load_balancer_is_public" {
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.public : rule.security_group_id == "sg-load-balancer"])
-    error_message = "only the load balancer takes from addresses"
+    error_message = "only the load balancer accepts traffic from CIDR ranges"
   }
 
   assert {
@@ -54,22 +54,22 @@ run "nothing_is_public_but_the_load_balancer" {
       for rule in concat(values(aws_vpc_security_group_ingress_rule.database), values(aws_vpc_security_group_ingress_rule.endpoints), [aws_vpc_security_group_ingress_rule.api]) :
       rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.referenced_security_group_id != null
     ])
-    error_message = "everything else takes from groups of this network alone"
+    error_message = "everything else accepts traffic only from security groups of this network"
   }
 
   assert {
     condition     = aws_vpc_security_group_ingress_rule.api.referenced_security_group_id == "sg-load-balancer"
-    error_message = "the API takes from the load balancer alone"
+    error_message = "the API accepts traffic only from the load balancer"
   }
 
   assert {
     condition     = sort(keys(aws_vpc_security_group_ingress_rule.database)) == tolist(["api", "rotation", "tasks"])
-    error_message = "API, tasks and rotation reach the database, and nobody else"
+    error_message = "only the API, tasks and rotation reach the database"
   }
 
   assert {
     condition     = alltrue([for subnet in concat(aws_subnet.public, aws_subnet.private) : !subnet.map_public_ip_on_launch])
-    error_message = "no subnet hands out public addresses"
+    error_message = "no subnet assigns public addresses"
   }
 
   assert {
@@ -90,7 +90,7 @@ run "nothing_is_public_but_the_load_balancer" {
       for statement in jsondecode(aws_s3_bucket_policy.batches.policy).Statement :
       statement.Effect == "Deny" && statement.Condition.Bool["aws:SecureTransport"] == "false"
     ])
-    error_message = "the bucket's policy allows nobody anything, and refuses what comes without TLS"
+    error_message = "the bucket's policy allows nothing, and denies requests without TLS"
   }
 
   assert {
@@ -100,17 +100,17 @@ run "nothing_is_public_but_the_load_balancer" {
 
   assert {
     condition     = join(" ", sort(keys(aws_vpc_endpoint.interface))) == "ecr.api ecr.dkr logs rds secretsmanager sns sqs states"
-    error_message = "without NAT every service that is called has an endpoint, and no other costs anything"
+    error_message = "without NAT every called service has an endpoint, and no other endpoint is billed"
   }
 
   assert {
     condition     = aws_s3_bucket_notification.batches.eventbridge && aws_vpc_endpoint.s3.vpc_endpoint_type == "Gateway"
-    error_message = "S3 tells EventBridge of objects, and is reached by a gateway"
+    error_message = "S3 sends object events to EventBridge, and is reached through a gateway endpoint"
   }
 }
 
-run "nat_in_place_of_endpoints" {
-  # An environment of its own: one that is there has instances in all of its zones.
+run "nat_instead_of_endpoints" {
+  # A separate environment: an existing one has instances in all of its zones.
   state_key = "nat"
 
   variables {
@@ -126,21 +126,21 @@ run "nat_in_place_of_endpoints" {
 
   assert {
     condition     = length(aws_vpc_endpoint.interface) == 0
-    error_message = "endpoints would be paid for twice"
+    error_message = "there are no interface endpoints, which would be billed as well"
   }
 
   assert {
     condition     = alltrue([for rule in aws_vpc_security_group_egress_rule.outside : rule.from_port == 443 && rule.to_port == 443])
-    error_message = "HTTPS alone leaves the network"
+    error_message = "only HTTPS leaves the network"
   }
 
   assert {
     condition     = sort(keys(aws_vpc_security_group_ingress_rule.database)) == tolist(["api", "tasks"])
-    error_message = "without rotation there is no group for it"
+    error_message = "without rotation it has no security group"
   }
 }
 
-run "both_for_the_change_from_one_to_the_other" {
+run "endpoints_and_nat_during_a_switch" {
   command = plan
 
   variables {
@@ -149,11 +149,11 @@ run "both_for_the_change_from_one_to_the_other" {
 
   assert {
     condition     = length(aws_nat_gateway.main) == 1 && length(aws_vpc_endpoint.interface) == 8
-    error_message = "the old way stays until the new one is there"
+    error_message = "the old connection remains until the new one exists"
   }
 }
 
-run "no_way_to_aws" {
+run "neither_endpoints_nor_nat" {
   command = plan
 
   variables {
@@ -164,7 +164,7 @@ run "no_way_to_aws" {
   expect_failures = [var.endpoints]
 }
 
-run "instances_of_ec2_report_by_endpoints" {
+run "ec2_instances_use_endpoints" {
   command = plan
 
   variables {
@@ -173,6 +173,6 @@ run "instances_of_ec2_report_by_endpoints" {
 
   assert {
     condition     = length(setsubtract(["ecs", "ecs-agent", "ecs-telemetry"], keys(aws_vpc_endpoint.interface))) == 0
-    error_message = "as long as jobs may run there, whatever compute names"
+    error_message = "they exist as long as jobs may run on EC2, whatever compute selects"
   }
 }

@@ -1,4 +1,4 @@
-# A database that is there is not deleted by a switch. The runs follow one another on one environment.
+# A variable does not delete an existing database. The runs build on each other in one environment.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -16,7 +16,7 @@ variables {
   alarm_emails = ["oncall@example.com"]
   plain_http   = true
 
-  # It may have more zones later, and then go back to these.
+  # It may get more zones later, and go back to these.
   zones          = 2
   aurora_readers = 1
 }
@@ -28,7 +28,7 @@ run "an_instance" {
 
   assert {
     condition     = length(aws_db_instance.main) == 1
-    error_message = "an environment is made without ceremony"
+    error_message = "a new environment needs no confirmation"
   }
 }
 
@@ -38,7 +38,7 @@ run "the_other_kind_would_delete_it" {
   expect_failures = [terraform_data.database]
 }
 
-run "a_newer_version_stops_it" {
+run "a_newer_version_needs_permission" {
   command = plan
 
   variables {
@@ -49,7 +49,7 @@ run "a_newer_version_stops_it" {
   expect_failures = [aws_db_instance.main]
 }
 
-run "a_newer_version_that_is_allowed" {
+run "an_allowed_newer_version" {
   command = plan
 
   variables {
@@ -77,7 +77,7 @@ run "an_upgrade_cannot_wait" {
   expect_failures = [var.allow_major_version_upgrade]
 }
 
-run "another_database_from_now_on" {
+run "declared_replacement" {
   override_resource {
     target = aws_secretsmanager_secret_version.login
     values = { version_id = "written-again" }
@@ -104,7 +104,7 @@ run "another_database_from_now_on" {
 
   assert {
     condition     = length(aws_rds_cluster.main) == 1 && length(aws_db_instance.main) == 0
-    error_message = "whoever says so gets the other kind"
+    error_message = "a declared replacement creates the other kind"
   }
 
   assert {
@@ -113,7 +113,7 @@ run "another_database_from_now_on" {
   }
 }
 
-run "that_kind_is_the_one_to_keep" {
+run "the_new_kind_is_kept" {
   override_resource {
     target = aws_secretsmanager_secret_version.login
     values = { version_id = "and-again" }
@@ -125,7 +125,7 @@ run "that_kind_is_the_one_to_keep" {
 
   assert {
     condition     = alltrue([for version in aws_secretsmanager_secret_version.login : version.version_id == "written-again"])
-    error_message = "a password that rotation may have changed is not written over"
+    error_message = "a password that rotation may have changed is not overwritten"
   }
 }
 
@@ -161,11 +161,11 @@ run "a_third_zone_with_a_reader" {
 
   assert {
     condition     = length(distinct(aws_rds_cluster_instance.main[*].availability_zone)) == 3
-    error_message = "who was there stays, who is new takes the new zone"
+    error_message = "existing instances stay, and the new one uses the new zone"
   }
 }
 
-run "a_zone_in_which_an_instance_is" {
+run "a_zone_with_an_instance" {
   command = plan
 
   variables {
@@ -176,7 +176,7 @@ run "a_zone_in_which_an_instance_is" {
   expect_failures = [aws_rds_cluster_instance.main]
 }
 
-run "a_zone_that_was_left" {
+run "a_zone_without_an_instance" {
   command = plan
 
   variables {
@@ -185,6 +185,6 @@ run "a_zone_that_was_left" {
 
   assert {
     condition     = length(aws_rds_cluster_instance.main) == 2
-    error_message = "without its reader a zone may go"
+    error_message = "without its reader a zone may be removed"
   }
 }

@@ -1,4 +1,4 @@
-# Suppliers get into their own folder of the inbox, and nowhere else.
+# Suppliers have access to their own folder of the inbox only.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -32,12 +32,12 @@ variables {
   }
 }
 
-run "one_who_writes_as_itself" {
+run "a_supplier_with_its_own_identity" {
   command = plan
 
   assert {
     condition     = [for statement in jsondecode(aws_s3_bucket_policy.batches.policy).Statement : statement.Sid] == ["TlsOnly", "PutAcme", "PutKeyAcme"]
-    error_message = "who has an external id is not let in without it, and the rule on TLS stays first"
+    error_message = "a supplier with an external ID has no direct access, and the TLS statement remains first"
   }
 
   assert {
@@ -46,7 +46,7 @@ run "one_who_writes_as_itself" {
       statement.Principal == { AWS = ["arn:aws:iam::210987654321:root", "arn:aws:iam::111122223333:role/prices"] } &&
       length(setsubtract(statement.Action, ["s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"])) == 0
     ) if statement.Sid != "TlsOnly"])
-    error_message = "its folder alone, to put into alone: nothing is read, listed or deleted"
+    error_message = "it may only upload to its own folder: not read, list or delete"
   }
 
   assert {
@@ -54,7 +54,7 @@ run "one_who_writes_as_itself" {
       { Null = { "s3:x-amz-server-side-encryption" = "true", "s3:x-amz-server-side-encryption-customer-algorithm" = "true" } },
       { StringEquals = { "s3:x-amz-server-side-encryption" = "aws:kms", "s3:x-amz-server-side-encryption-aws-kms-key-id" = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000" } },
     ]
-    error_message = "a file is under the bucket's key: by default, or by name"
+    error_message = "a file is encrypted with the bucket's key: by default, or by name"
   }
 
   assert {
@@ -71,16 +71,16 @@ run "one_who_writes_as_itself" {
         ] }
       }
     }
-    error_message = "the key is lent to S3 for this bucket, and to nobody else"
+    error_message = "only S3 may use the key for it, and only for this bucket"
   }
 }
 
-run "one_who_assumes_a_role" {
+run "a_supplier_with_a_role" {
   command = plan
 
   assert {
     condition     = keys(aws_iam_role.supplier) == ["brig"] && aws_iam_role.supplier["brig"].name == "ratesflow-test-eu-central-1-supplier-brig"
-    error_message = "a role for who has an external id"
+    error_message = "a supplier with an external ID gets a role"
   }
 
   assert {
@@ -90,7 +90,7 @@ run "one_who_assumes_a_role" {
       Principal = { AWS = ["arn:aws:iam::444455556666:root"] }
       Condition = { StringEquals = { "sts:ExternalId" = "7f0c1c7e-brig" } }
     }]
-    error_message = "its account alone, and with that id"
+    error_message = "only its account may assume it, and only with that ID"
   }
 
   assert {
@@ -98,16 +98,16 @@ run "one_who_assumes_a_role" {
       "arn:aws:s3:::ratesflow-test-batches-123456789012-eu-central-1/incoming/north/brig/*",
       "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000",
     ])
-    error_message = "its folder and the key"
+    error_message = "the role allows its folder and the key"
   }
 
   assert {
     condition     = output.suppliers["brig"].inbox == "s3://ratesflow-test-batches-123456789012-eu-central-1/incoming/north/brig/" && output.suppliers["acme"].role == null
-    error_message = "what to tell them"
+    error_message = "the output has what the suppliers need"
   }
 }
 
-run "without_suppliers_nobody_is_named" {
+run "without_suppliers_there_is_no_access" {
   command = plan
 
   variables {
@@ -116,11 +116,11 @@ run "without_suppliers_nobody_is_named" {
 
   assert {
     condition     = length(jsondecode(aws_s3_bucket_policy.batches.policy).Statement) == 1 && !strcontains(aws_kms_key.main.policy, "Suppliers")
-    error_message = "only the rule on TLS, and no grant of the key"
+    error_message = "there is only the TLS statement, and no grant of the key"
   }
 }
 
-run "a_folder_within_anothers_is_refused" {
+run "a_folder_within_anothers_is_rejected" {
   command = plan
 
   variables {
@@ -133,7 +133,7 @@ run "a_folder_within_anothers_is_refused" {
   expect_failures = [var.suppliers]
 }
 
-run "everybody_is_refused" {
+run "everybody_is_rejected" {
   command = plan
 
   variables {
@@ -143,7 +143,7 @@ run "everybody_is_refused" {
   expect_failures = [var.suppliers]
 }
 
-run "the_whole_inbox_is_refused" {
+run "the_whole_inbox_is_rejected" {
   command = plan
 
   variables {
@@ -153,7 +153,7 @@ run "the_whole_inbox_is_refused" {
   expect_failures = [var.suppliers]
 }
 
-run "a_wildcard_in_a_folder_is_refused" {
+run "a_wildcard_in_a_folder_is_rejected" {
   command = plan
 
   variables {
@@ -163,7 +163,7 @@ run "a_wildcard_in_a_folder_is_refused" {
   expect_failures = [var.suppliers]
 }
 
-run "a_short_external_id_is_refused" {
+run "a_short_external_id_is_rejected" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# Switches that are flipped on an environment at work: what is under way keeps what it began with.
+# Variables that change in a running environment: running work keeps what it began with.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -36,17 +36,17 @@ variables {
 run "fargate" {
   assert {
     condition     = sort(keys(aws_batch_compute_environment.tasks)) == tolist(["FARGATE", "FARGATE_SPOT"])
-    error_message = "both kinds are there before a queue needs them: they cost nothing without jobs"
+    error_message = "both environments exist before a queue needs them: they cost nothing without jobs"
   }
 
   assert {
     condition     = [for order in aws_batch_job_queue.tasks["fargate"].compute_environment_order : element(split("/", order.compute_environment), 1)] == ["fargate"]
-    error_message = "On-Demand alone"
+    error_message = "only On-Demand is used"
   }
 
   assert {
     condition     = aws_batch_compute_environment.tasks["FARGATE"].compute_resources[0].max_vcpus == 16
-    error_message = "it may take all"
+    error_message = "it may use all vCPUs"
   }
 }
 
@@ -57,12 +57,12 @@ run "then_spot" {
 
   assert {
     condition     = [for order in aws_batch_job_queue.tasks["fargate"].compute_environment_order : "${order.order} ${element(split("/", order.compute_environment), 1)}"] == ["1 fargate-spot", "2 fargate"]
-    error_message = "Spot first, in the same queue"
+    error_message = "Spot comes first, in the same queue"
   }
 
   assert {
     condition     = { for kind, environment in aws_batch_compute_environment.tasks : kind => environment.compute_resources[0].max_vcpus } == { FARGATE = 4, FARGATE_SPOT = 12 }
-    error_message = "both together may take maximum_vcpus"
+    error_message = "both together may use maximum_vcpus"
   }
 }
 
@@ -74,12 +74,12 @@ run "then_ec2" {
 
   assert {
     condition     = { for platform, queue in aws_batch_job_queue.tasks : platform => queue.name } == { ec2 = "ratesflow-test-ec2", fargate = "ratesflow-test" }
-    error_message = "the queue that executions under way name stays, and holds no other platform"
+    error_message = "the queue of running executions remains, with its own platform only"
   }
 
   assert {
     condition     = [for order in aws_batch_job_queue.tasks["fargate"].compute_environment_order : element(split("/", order.compute_environment), 1)] == ["fargate"]
-    error_message = "what waits there is run there"
+    error_message = "jobs that wait there run there"
   }
 
   assert {
@@ -87,7 +87,7 @@ run "then_ec2" {
       for text in [aws_sfn_state_machine.ingestion.definition, aws_scheduler_schedule.task["gc"].target[0].input, aws_ssm_parameter.address["job-queue"].value] :
       strcontains(text, "job-queue/ec2") && !strcontains(text, "job-queue/queue")
     ])
-    error_message = "what starts now goes to EC2: executions, schedules, the command line"
+    error_message = "executions, schedules and the command line use EC2 for new jobs"
   }
 
   assert {
@@ -95,7 +95,7 @@ run "then_ec2" {
       for policy in [aws_iam_role_policy.state_machine.policy, aws_iam_role_policy.scheduler.policy, aws_cloudwatch_event_rule.task_failed[0].event_pattern] :
       strcontains(policy, "job-queue/ec2") && strcontains(policy, "job-queue/queue")
     ])
-    error_message = "both queues may be used, and are watched"
+    error_message = "both queues may be used, and have alarms"
   }
 }
 
@@ -107,16 +107,16 @@ run "then_fargate_again" {
 
   assert {
     condition     = length(aws_batch_job_queue.tasks) == 2 && length(aws_launch_template.instances) == 1
-    error_message = "EC2 stays until nothing runs there"
+    error_message = "EC2 remains until nothing runs there"
   }
 
   assert {
     condition     = strcontains(aws_sfn_state_machine.ingestion.definition, "job-queue/queue")
-    error_message = "what starts now goes to Fargate"
+    error_message = "new jobs use Fargate"
   }
 }
 
-run "another_range_of_addresses" {
+run "another_cidr_range" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# Tasks: what their definitions say, where they run, and what each may do.
+# Tasks: their definitions, where they run, and their permissions.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -44,22 +44,22 @@ variables {
 run "definitions" {
   assert {
     condition     = join(" ", sort(keys(aws_batch_job_definition.task))) == "commit compact discard gc ledger load migrate reference undo validate"
-    error_message = "every task of workflow/job_definitions.py has a job definition; before one is taken away, see the block in jobs.tf"
+    error_message = "every task of workflow/job_definitions.py has a job definition; before you remove one, see the comment in jobs.tf"
   }
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : job.deregister_on_new_revision == false])
-    error_message = "a revision that executions under way hold on to must stay"
+    error_message = "a revision that running executions use must remain"
   }
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : jsondecode(job.container_properties).image == var.loader_image])
-    error_message = "every job runs the image that was given, by its digest"
+    error_message = "every job runs the given image, by digest"
   }
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : jsondecode(job.container_properties).readonlyRootFilesystem])
-    error_message = "the root of every container is read-only"
+    error_message = "the root file system of every container is read-only"
   }
 
   assert {
@@ -69,12 +69,12 @@ run "definitions" {
 
   assert {
     condition     = alltrue([for name, job in aws_batch_job_definition.task : job.name == "ratesflow-test-${name}"])
-    error_message = "names carry the workspace"
+    error_message = "names contain the workspace"
   }
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : job.retry_strategy[0].attempts == 3 && length(job.retry_strategy[0].evaluate_on_exit) == 5])
-    error_message = "three attempts, and always five rules: with another number the provider replaces the definition, and deregisters what executions under way submit"
+    error_message = "there are three attempts and always five rules: with another number the provider replaces the definition, and deregisters what running executions submit"
   }
 
   assert {
@@ -82,11 +82,11 @@ run "definitions" {
       for name, job in aws_batch_job_definition.task : join(" ", [for secret in jsondecode(job.container_properties).secrets : secret.name]) ==
       (name == "migrate" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
     ])
-    error_message = "every task gets its secret, and migrate those of the users that it makes"
+    error_message = "every task gets its secret, and migrate those of the users that it creates"
   }
 }
 
-run "each_task_reaches_its_own_prefixes_alone" {
+run "each_task_reaches_only_its_own_prefixes" {
   assert {
     condition = jsonencode({
       for name, policy in aws_iam_role_policy.task : name => sort(distinct(flatten([
@@ -113,7 +113,7 @@ run "each_task_reaches_its_own_prefixes_alone" {
       compact   = ["s3:PutObject results/*"]
       undo      = ["s3:PutObject results/*"]
     })
-    error_message = "a task's rights to objects are its own prefixes and no more"
+    error_message = "a task has permissions only for objects under its own prefixes"
   }
 
   assert {
@@ -122,7 +122,7 @@ run "each_task_reaches_its_own_prefixes_alone" {
         for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "Secret"
       ] == [name == "migrate" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
     ])
-    error_message = "migrate alone may have the owner's secret, and the owner's alone"
+    error_message = "only migrate may read the owner's secret, and no other"
   }
 
   assert {
@@ -133,7 +133,7 @@ run "each_task_reaches_its_own_prefixes_alone" {
         ])
       ])
     ] == ["gc"]
-    error_message = "gc alone notifies, sends to the queue and asks for executions"
+    error_message = "only gc may notify, send to the queue and list executions"
   }
 
   assert {
@@ -142,7 +142,7 @@ run "each_task_reaches_its_own_prefixes_alone" {
         for statement in jsondecode(policy.policy).Statement : [for resource in flatten([statement.Resource]) : resource != "*"]
       ]
     ]))
-    error_message = "no task may do anything everywhere"
+    error_message = "no task has permissions for all resources"
   }
 }
 
@@ -168,34 +168,34 @@ run "starting_containers" {
         "arn:aws:ecr:eu-central-1:123456789012:repository/ratesflow/api",
       ]
     }
-    error_message = "a container is started with its own secret and its own image"
+    error_message = "a container starts with its own secret and its own image"
   }
 }
 
-run "by_the_clock" {
+run "schedules" {
   assert {
     condition     = sort(keys(aws_scheduler_schedule.task)) == tolist(["compact", "gc"])
-    error_message = "gc and compaction run by schedule"
+    error_message = "gc and compaction run on a schedule"
   }
 
   assert {
     condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run == "${name}-<aws.scheduler.execution-id>"])
-    error_message = "each run has a name of its own, in the words that the scheduler replaces"
+    error_message = "each run has a unique name, from the placeholder that the scheduler replaces"
   }
 
   assert {
     condition     = alltrue([for schedule in aws_scheduler_schedule.task : strcontains(schedule.target[0].input, "<aws.scheduler.execution-id>")])
-    error_message = "the scheduler knows its word only as it is written, not escaped"
+    error_message = "the scheduler recognizes its placeholder only if it is not escaped"
   }
 
   assert {
     condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.least == "16"
-    error_message = "a compaction is due at 16 open batches"
+    error_message = "a compaction needs 16 uncompacted batches"
   }
 
   assert {
     condition     = jsondecode(aws_scheduler_schedule.api[0].target[0].input).ForceNewDeployment
-    error_message = "after rotation the API starts anew"
+    error_message = "the API is redeployed after a rotation"
   }
 }
 
@@ -209,24 +209,24 @@ run "ec2" {
 
   assert {
     condition     = alltrue([for kind in ["EC2", "SPOT"] : aws_batch_compute_environment.tasks[kind].compute_resources[0].ec2_configuration[0].image_type == "ECS_AL2023_NVIDIA"])
-    error_message = "with the drivers of GPUs, if a task wants one"
+    error_message = "GPU drivers are included if a task needs a GPU"
   }
 
   assert {
     condition = jsondecode(aws_batch_job_definition.task["load"].container_properties).resourceRequirements == [
       { type = "VCPU", value = "32" }, { type = "MEMORY", value = "245760" }, { type = "GPU", value = "1" },
     ]
-    error_message = "a task may be larger than Fargate has"
+    error_message = "a task may be larger than Fargate allows"
   }
 
   assert {
     condition     = jsondecode(aws_batch_job_definition.task["commit"].container_properties).resourceRequirements[0].value == "1"
-    error_message = "EC2 takes whole vCPUs alone"
+    error_message = "EC2 accepts only whole vCPUs"
   }
 
   assert {
     condition     = !can(jsondecode(aws_batch_job_definition.task["load"].container_properties).networkConfiguration)
-    error_message = "what is Fargate's alone is refused on EC2"
+    error_message = "settings that EC2 rejects are only set on Fargate"
   }
 
   assert {
@@ -240,12 +240,12 @@ run "ec2" {
         for policy in aws_batch_compute_environment.tasks[kind].update_policy : [policy.job_execution_timeout_minutes, policy.terminate_jobs_on_update]
       ] == [[120, false]]
     ])
-    error_message = "instances are replaced when their jobs have ended: an attempt may take an hour, twice that is waited"
+    error_message = "instances are replaced when their jobs have ended: an attempt may take an hour, and Batch waits twice that"
   }
 
   assert {
     condition     = { for kind in ["EC2", "SPOT"] : kind => aws_batch_compute_environment.tasks[kind].compute_resources[0].min_vcpus } == { EC2 = 4, SPOT = 0 }
-    error_message = "what is kept running is what jobs are offered first"
+    error_message = "the environment that is kept running comes first in the queue"
   }
 }
 
@@ -260,7 +260,7 @@ run "warm_spot" {
 
   assert {
     condition     = { for kind in ["EC2", "SPOT"] : kind => aws_batch_compute_environment.tasks[kind].compute_resources[0].min_vcpus } == { EC2 = 0, SPOT = 4 }
-    error_message = "jobs are offered to Spot first, so Spot is kept running"
+    error_message = "Spot comes first in the queue, so Spot is kept running"
   }
 }
 
@@ -284,7 +284,7 @@ run "fargate_keeps_nothing_running" {
   expect_failures = [var.minimum_vcpus]
 }
 
-run "less_than_two_tasks" {
+run "capacity_for_fewer_than_two_tasks" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# A batch's way: the bucket it arrives in, the rule and the trigger that start its execution, the state machine, the queue.
+# The path of a batch: the bucket, the rule and the trigger that start its execution, the state machine, the queue.
 
 mock_provider "aws" {
   source = "./tests/mocks"
@@ -39,7 +39,7 @@ variables {
 run "the_bucket" {
   assert {
     condition     = aws_s3_bucket_versioning.batches.versioning_configuration[0].status == "Enabled"
-    error_message = "a batch is read by its version"
+    error_message = "objects are versioned, so that a batch is read by version"
   }
 
   assert {
@@ -51,12 +51,12 @@ run "the_bucket" {
 
   assert {
     condition     = { for rule in aws_s3_bucket_lifecycle_configuration.batches.rule : rule.id => try(rule.expiration[0].days, null) } == { all = null, incoming = null, reference = 90, reports = 400, results = 90 }
-    error_message = "reports and results go in time; what arrived does not"
+    error_message = "reports and results expire; arrived files do not"
   }
 
   assert {
     condition     = [for rule in aws_s3_bucket_lifecycle_configuration.batches.rule : rule.noncurrent_version_expiration[0].noncurrent_days if rule.id == "all"] == [90]
-    error_message = "old versions go in time"
+    error_message = "old versions expire"
   }
 }
 
@@ -73,27 +73,27 @@ run "the_trigger" {
       ]
       Traces = "*"
     }
-    error_message = "the trigger takes from one queue, puts into another and starts one state machine"
+    error_message = "the trigger may read one queue, write to another and start one state machine"
   }
 
   assert {
     condition     = aws_sqs_queue.arrivals.visibility_timeout_seconds == 6 * aws_lambda_function.trigger.timeout
-    error_message = "a message is hidden for six times as long as the function may run"
+    error_message = "a message is hidden for six times the function's timeout"
   }
 
   assert {
     condition     = aws_lambda_event_source_mapping.arrivals.function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "one message that fails must not bring back the others"
+    error_message = "one failed message must not return the others to the queue"
   }
 
   assert {
     condition     = aws_cloudwatch_event_target.arrivals.dead_letter_config[0].arn == aws_sqs_queue.dead_letter.arn
-    error_message = "an event that does not reach the queue goes to the dead-letter queue"
+    error_message = "an event that cannot reach the queue goes to the dead-letter queue"
   }
 
   assert {
     condition     = jsondecode(aws_sqs_queue.arrivals.redrive_policy).deadLetterTargetArn == aws_sqs_queue.dead_letter.arn
-    error_message = "an event that fails again and again goes there too"
+    error_message = "an event that fails repeatedly goes there too"
   }
 
   assert {
@@ -102,12 +102,12 @@ run "the_trigger" {
       detail-type = ["Object Created"]
       detail      = { bucket = { name = ["ratesflow-test-batches-123456789012-eu-central-1"] }, object = { key = [{ prefix = "incoming/" }] } }
     })
-    error_message = "new objects under incoming/ of this bucket start something, and nothing else does"
+    error_message = "only new objects under incoming/ of this bucket start an execution"
   }
 
   assert {
     condition     = aws_lambda_function.trigger.environment[0].variables.RATESFLOW_STATE_MACHINE_ARN == aws_sfn_alias.live.arn
-    error_message = "the trigger starts what the alias points to"
+    error_message = "the trigger starts the version of the alias"
   }
 }
 
@@ -119,17 +119,17 @@ run "the_state_machine" {
 
   assert {
     condition     = aws_sfn_state_machine.ingestion.logging_configuration[0].log_destination == "${aws_cloudwatch_log_group.executions.arn}:*" && aws_sfn_state_machine.ingestion.logging_configuration[0].level == "ERROR"
-    error_message = "what goes wrong is logged"
+    error_message = "errors are logged"
   }
 
   assert {
     condition     = aws_sfn_alias.live.routing_configuration[0].state_machine_version_arn == aws_sfn_state_machine.ingestion.state_machine_version_arn && aws_sfn_alias.live.routing_configuration[0].weight == 100
-    error_message = "the alias is all of the newest version"
+    error_message = "the alias points only to the newest version"
   }
 
   assert {
     condition     = can(jsondecode(aws_sfn_state_machine.ingestion.definition)) && !strcontains(aws_sfn_state_machine.ingestion.definition, "$${")
-    error_message = "every place of the definition is filled"
+    error_message = "every placeholder of the definition is substituted"
   }
 
   assert {
@@ -141,7 +141,7 @@ run "the_state_machine" {
       Notify      = "arn:aws:sns:eu-central-1:123456789012:notifications"
       WaitForJobs = "arn:aws:events:eu-central-1:123456789012:rule/StepFunctionsGetEventsForBatchJobsRule"
     }
-    error_message = "it reads and writes results alone, and tells one topic"
+    error_message = "it reads and writes only results, and publishes to one topic"
   }
 
   assert {
@@ -151,7 +151,7 @@ run "the_state_machine" {
       "queue", "ratesflow-test-commit", "ratesflow-test-commit:*", "ratesflow-test-discard", "ratesflow-test-discard:*",
       "ratesflow-test-load", "ratesflow-test-load:*", "ratesflow-test-validate", "ratesflow-test-validate:*",
     ])
-    error_message = "it submits the four tasks of a batch, in one queue"
+    error_message = "it submits the four tasks of a batch, to one queue"
   }
 }
 
@@ -163,11 +163,11 @@ run "the_queue" {
 
   assert {
     condition     = alltrue([for job in aws_batch_job_definition.task : job.timeout[0].attempt_duration_seconds >= 300])
-    error_message = "no task runs for ever"
+    error_message = "every task has a timeout"
   }
 
   assert {
     condition     = aws_flow_log.main[0].traffic_type == "ALL"
-    error_message = "who spoke to whom is kept"
+    error_message = "flow logs are kept"
   }
 }

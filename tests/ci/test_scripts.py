@@ -178,7 +178,7 @@ def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
     for output in (done.stdout, by_keys.stdout):
         assert "registry 123456789012.dkr.ecr.eu-central-2.amazonaws.com" in output
     own = run(stack, text, tmp_path, DOCKER_REGISTRY="registry.example", TF_STATE_BUCKET="states")
-    assert "registry registry.example, states in states" in own.stdout
+    assert "registry registry.example, state bucket states" in own.stdout
 
 
 def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:

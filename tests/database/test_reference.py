@@ -41,7 +41,7 @@ def test_builtin_reference_holds_together() -> None:
     ("ports", "regions", "words"),
     [
         (PORTS + "cnsha,Shanghai,east\n", REGIONS, "ports, line 4: code 'cnsha' is not"),
-        (PORTS + "CNSHA,Shanghai,east\n", REGIONS, "ports, line 4: CNSHA stands on line 2 already"),
+        (PORTS + "CNSHA,Shanghai,east\n", REGIONS, "ports, line 4: CNSHA is already on line 2"),
         (PORTS + "CNNBO,Ningbo,\n", REGIONS, "ports, line 4: port CNNBO has no region"),
         (PORTS + "CNNBO,Ningbo\n", REGIONS, "ports, line 4: there must be three fields"),
         (PORTS + "CNNBO,,east\n", REGIONS, "ports, line 4: CNNBO has no name"),
@@ -52,13 +52,13 @@ def test_builtin_reference_holds_together() -> None:
         (
             PORTS,
             REGIONS + 'isle,"Is\nle",world\n',
-            r"regions, line 6, name: character 3 is a control .* U\+000A: take it",
+            r"regions, line 6, name: character 3 is a control .* U\+000A: remove it",
         ),
-        (PORTS + f"CNNBO,{'N' * 100_000},east\n", REGIONS, "ports, line 4, name: 100,000 characters are too many: 200"),
+        (PORTS + f"CNNBO,{'N' * 100_000},east\n", REGIONS, "ports, line 4, name: 100,000 characters; at most 200"),
         (
             PORTS,
             REGIONS + f"{'s' * 101},Isle,world\n",
-            "regions, line 5, slug: 101 characters are too many: 100 at most",
+            "regions, line 5, slug: 101 characters; at most 100 are allowed",
         ),
     ],
 )
@@ -96,8 +96,8 @@ def test_another_encoding_is_named_with_its_place(ports: bytes, words: str, tmp_
     [
         (PORTS + "CNNBO,Ningbo,nowhere\n", REGIONS, "port CNNBO: there is no region 'nowhere'"),
         (PORTS, REGIONS + "isle,Isle,nowhere\n", "region isle: there is no region 'nowhere'"),
-        (PORTS, REGIONS + "a,A,b\nb,B,a\n", "region a: regions contain one another in a circle: a -> b -> a"),
-        (PORTS, REGIONS.replace("world,World,", "world,World,east"), "circle"),
+        (PORTS, REGIONS + "a,A,b\nb,B,a\n", "region a: regions form a cycle: a -> b -> a"),
+        (PORTS, REGIONS.replace("world,World,", "world,World,east"), "cycle"),
     ],
 )
 def test_orphans_and_circles_are_refused_and_nothing_changes(

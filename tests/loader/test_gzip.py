@@ -84,5 +84,5 @@ def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}
     monkeypatch.setenv("RATESFLOW_MAX_COMPRESSION_RATIO", "2000")
     assert validated(data)[0].accepted
-    monkeypatch.setenv("RATESFLOW_MAX_UNPACKED_BYTES", "400000")
+    monkeypatch.setenv("RATESFLOW_MAX_UNCOMPRESSED_BYTES", "400000")
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}

@@ -67,7 +67,7 @@ class StandbyReader(threading.Thread):
                     try:
                         cursor.execute(TOTAL)
                     except psycopg2.Error as error:
-                        if kind_of(error) is not Kind.AGAIN:
+                        if kind_of(error) is not Kind.RETRY:
                             raise
                         cursor.execute(TOTAL)
                     self.seen.add(cursor.fetchone()[0])

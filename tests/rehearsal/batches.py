@@ -19,7 +19,7 @@ REFERENCE = ("database/builtin/ports.csv", "database/builtin/regions.csv")
 
 
 def migrate(stage: Stage) -> dict[str, Any]:
-    """Make the schema and the users of the database."""
+    """Create the schema and the users of the database."""
     return {"seconds of migrate": round(stage.ratesflow("migrate").seconds, 1)}
 
 
@@ -30,13 +30,13 @@ def reference(stage: Stage) -> dict[str, Any]:
 
 
 def healthy(stage: Stage) -> dict[str, Any]:
-    """Wait until the API answers by its address, with its tables there."""
+    """Wait until the API answers at its address and has its tables."""
     stage.wait("the API's answer", lambda: answer_of(stage.api_url) is not None)
     return {"address": stage.api_url}
 
 
 def service(stage: Stage) -> dict[str, Any]:
-    """See that ECS runs the tasks that were applied, and has not gone back to others."""
+    """Check that ECS runs the applied tasks, and has not rolled back to others."""
     wanted = stage.terraform("output", "-raw", "api_task_definition").out.strip()
     ecs = stage.client("ecs")
     if not _services(ecs, stage.name):
@@ -55,7 +55,7 @@ def _services(ecs: Any, cluster: str) -> list[dict[str, Any]]:
 
 
 def batch(stage: Stage) -> dict[str, Any]:
-    """Send a small batch, and take the time from its upload to its being visible, by step."""
+    """Send a small batch, and measure the time from upload to visibility, by step."""
     path, said, visible = timed(stage, "small", stage.options.rows)
     table = describe(stage, said["batch_id"])
     record(stage, "a small batch", said, visible, table)
@@ -63,7 +63,7 @@ def batch(stage: Stage) -> dict[str, Any]:
 
 
 def large_batch(stage: Stage) -> dict[str, Any]:
-    """Send a large batch, which several tasks read at once, and take the same times."""
+    """Send a large batch, which several tasks read in parallel, and measure the same times."""
     path, said, visible = timed(stage, "large", stage.options.large_rows)
     record(stage, "a large batch", said, visible, describe(stage, said["batch_id"]))
     return {"rows": said["rows"], "file": path.name, "upload to visible": visible}
@@ -112,7 +112,7 @@ def answer_of(url: str) -> Answer | None:
 
 
 def answers(stage: Stage) -> dict[str, Any]:
-    """Compare the averages that the API answers with those counted from the files themselves."""
+    """Compare the averages in the API's responses with those computed from the files."""
     _answers_as_expected(stage)
     return {"days": len(stage.expected.now()), "request": f"/rates?{QUERY}"}
 
@@ -126,9 +126,9 @@ def _answers_as_expected(stage: Stage) -> None:
         raise DoesNotHoldError(f"the API answers {found}, and the files say {wanted}") from error
 
 
-def refused(stage: Stage) -> dict[str, Any]:
-    """Send a file with two bad lines: it is refused, its report names them, and nothing becomes visible."""
-    path = new_file(stage, "refused", max(stage.options.rows, BAD_LINES[-1] + 1))
+def rejected(stage: Stage) -> dict[str, Any]:
+    """Send a file with two bad lines: it is rejected, its report names them, and nothing becomes visible."""
+    path = new_file(stage, "rejected", max(stage.options.rows, BAD_LINES[-1] + 1))
     lines = path.read_text(encoding="ascii").splitlines()
     for number in BAD_LINES:
         lines[number - 1] = lines[number - 1].rpartition(",")[0] + ",abc"
@@ -144,7 +144,7 @@ def refused(stage: Stage) -> dict[str, Any]:
 
 
 def duplicate(stage: Stage) -> dict[str, Any]:
-    """Send the first file again under another name: it is a duplicate, and counted once."""
+    """Send the first file again under another name: it is a duplicate, and counts once."""
     first = stage.progress.committed[0]
     stage.ratesflow("ingest", first, "--name", "again.csv", "--json", codes=(DUPLICATE,))
     _answers_as_expected(stage)
@@ -152,7 +152,7 @@ def duplicate(stage: Stage) -> dict[str, Any]:
 
 
 def undo(stage: Stage) -> dict[str, Any]:
-    """Commit a batch and take it out again: the answers are those from before."""
+    """Commit a batch and undo it: the responses are the same as before."""
     path = new_file(stage, "undone", stage.options.rows)
     said = document(stage.ratesflow("ingest", str(path), "--json").out)
     stage.ratesflow("undo", said["batch_id"])
@@ -161,7 +161,7 @@ def undo(stage: Stage) -> dict[str, Any]:
 
 
 def stop(stage: Stage) -> dict[str, Any]:
-    """Stop an execution in the middle of a large batch: nothing of it becomes visible."""
+    """Stop an execution in the middle of a large batch: no row of it becomes visible."""
     path = new_file(stage, "stopped", stage.options.large_rows)
     name = document(stage.ratesflow("ingest", str(path), "--no-wait", "--json").out)["batch_id"]
     arn = f"{stage.parameter('state-machine-arn').replace(':stateMachine:', ':execution:')}:{name}"
@@ -179,7 +179,7 @@ def stop(stage: Stage) -> dict[str, Any]:
 
 
 def upkeep(stage: Stage) -> dict[str, Any]:
-    """Run gc and a compaction by hand: the answers stay."""
+    """Run gc and a compaction manually: the responses do not change."""
     stage.ratesflow("gc")
     stage.ratesflow("compact")
     _answers_as_expected(stage)

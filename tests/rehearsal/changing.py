@@ -120,7 +120,7 @@ def settle(stage: Stage) -> None:
 
 
 def second_apply(stage: Stage) -> dict[str, Any]:
-    """Plan again: nothing is left to do, but for the rotation, which waits for the users that migrate makes."""
+    """Plan again: only the rotation is left to add, which needs the users that migrate creates."""
     changes = changes_of(planned(stage, plan_file(stage)))
     if found := objections(changes, ("*rotation*", "*redeploy*", "aws_scheduler_schedule.*"), stays=("aws_rds_*",)):
         raise DoesNotHoldError("not applied: " + "; ".join(found))

@@ -28,7 +28,7 @@ def per_hour(values: Mapping[str, str]) -> dict[str, float]:
     if values["aurora"] == "true":
         database = CAPACITY_UNIT * float(values["aurora_minimum_capacity"]) * (1 + int(values["aurora_readers"]))
     return {
-        "the way to AWS": gateways * (NAT + ADDRESS) + (ENDPOINTS * zones * ENDPOINT if endpoints else 0),
+        "connection to AWS services": gateways * (NAT + ADDRESS) + (ENDPOINTS * zones * ENDPOINT if endpoints else 0),
         "load balancer": BALANCER + zones * ADDRESS,
         "database": database,
         "tasks of the API": tasks * (cpu / 1024 * VCPU + memory / 1024 * GIGABYTE),

@@ -60,11 +60,11 @@ FLIPS = (
 
 # What is not flipped, and why.
 UNSAFE = {
-    "certificate_arn": "needs a domain and a certificate of its own: set both in the environment's file to try them",
-    "compute = ec2": "moves jobs to another kind of queue: not while anything is under way, and instances cost more",
-    "aurora": "is another database: what is in the old one is gone",
-    "database_version": "stops the database for minutes, and there is no way back",
-    "nat_gateways": "takes the way to AWS from what runs, unless endpoints are there before",
+    "certificate_arn": "needs a domain and a certificate: set both in the environment's file to test them",
+    "compute = ec2": "moves jobs to another kind of queue, which needs an idle environment, and instances cost more",
+    "aurora": "creates another database, without the data of the old one",
+    "database_version": "stops the database for minutes, and cannot be reverted",
+    "nat_gateways": "would cut running tasks off from AWS, unless there are endpoints",
     "cidr, zones": "replace the network with everything in it",
 }
 

@@ -14,7 +14,7 @@ SHOWN = 20
 
 
 def destroy(stage: Stage) -> dict[str, Any]:
-    """Destroy the environment, its workspace, and what Terraform does not know of: revisions, log groups, images."""
+    """Destroy the environment, its workspace, and what Terraform does not manage: revisions, log groups, images."""
     initialise(stage)
     if failed := take_down(stage):
         raise DoesNotHoldError("; ".join(failed))
@@ -22,7 +22,7 @@ def destroy(stage: Stage) -> dict[str, Any]:
 
 
 def nothing_left(stage: Stage) -> dict[str, Any]:
-    """See that nothing has the environment's tag any more, but for what AWS keeps for some time and does not bill."""
+    """Check that nothing has the environment's tag, except what AWS keeps for some time and does not bill."""
     harmless: list[str] = []
 
     def gone() -> bool:

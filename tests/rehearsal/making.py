@@ -34,7 +34,7 @@ def registry(stage: Stage) -> str:
 
 
 def pre_infra(stage: Stage) -> dict[str, Any]:
-    """Make the bucket of the states and the registry, or find them made: they are the account's, and stay."""
+    """Create the state bucket and the registry, or find them: they belong to the account, and remain."""
     bucket = state_bucket(stage)
     there = bucket in {each["Name"] for each in stage.client("s3").list_buckets()["Buckets"]}
     state = stage.options.folder / "pre-infra.tfstate"
@@ -52,7 +52,7 @@ def pre_infra(stage: Stage) -> dict[str, Any]:
 
 
 def roles(stage: Stage) -> dict[str, Any]:
-    """Make the roles that services make for themselves at their first use, in an account that has none."""
+    """Create the service-linked roles that services create at their first use, if the account lacks them."""
     iam = stage.client("iam")
     made = []
     for service, name in ROLES.items():
@@ -76,7 +76,7 @@ def _made(iam: Any, service: str) -> bool:
 
 
 def images(stage: Stage) -> dict[str, Any]:
-    """Build both images of this commit, push them, and name them by their digests."""
+    """Build both images of this commit, push them, and reference them by their digests."""
     commit = stage.runner.run("git", "rev-parse", "HEAD").out.strip()
     certificates = "certificates/rds.pem"
     stage.runner.run("curl", "--fail", "--create-dirs", "--output", certificates, AUTHORITIES)
@@ -141,7 +141,7 @@ def initialise(stage: Stage) -> None:
 
 
 def plan(stage: Stage) -> dict[str, Any]:
-    """Plan the environment into a workspace of its own: everything is created, and nothing else changes."""
+    """Plan the environment in its own workspace: everything is created, and nothing else changes."""
     initialise(stage)
     changes = changes_of(planned(stage, plan_file(stage)))
     others = {address: actions for address, actions in changes.items() if actions != ("create",)}
@@ -151,7 +151,7 @@ def plan(stage: Stage) -> dict[str, Any]:
 
 
 def apply(stage: Stage) -> dict[str, Any]:
-    """Apply that very plan."""
+    """Apply exactly this plan."""
     for mark in MADE_BY_APPLY:
         stage.progress.make(mark)
     done = stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))

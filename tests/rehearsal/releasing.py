@@ -20,7 +20,7 @@ WITH_IMAGE = """.jobDefinitions | max_by(.revision) | .containerProperties.image
 
 
 def release(stage: Stage) -> dict[str, Any]:
-    """Release other images while a batch is under way and requests come: migrate by the new one, plan, apply."""
+    """Release other images while a batch is running and requests arrive: migrate with the new image, plan, apply."""
     commit = stage.progress.values["commit"]
     sign_in(stage)
     build(stage, f"rehearsal-{commit[:12]}-{stage.options.workspace}-next")
@@ -47,7 +47,7 @@ def _migrate(stage: Stage) -> None:
 
 
 def rotation(stage: Stage) -> dict[str, Any]:
-    """Rotate the passwords of loader and API under load; then a batch, new tasks of the API, and a request."""
+    """Rotate the passwords of loader and API under load; then load a batch, redeploy the API, and send a request."""
     for login in LOGINS:
         _can_rotate(stage, login)
     with under_load(stage) as met:

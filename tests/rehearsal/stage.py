@@ -79,7 +79,7 @@ class Stage:
         """The variables that Terraform gets beside the environment's file: kept, so that destroy has them too."""
         kept = {f"TF_VAR_{name}": self.progress.values.get(name) for name in GIVEN}
         return {name: value for name, value in kept.items() if value} | {
-            "TF_VAR_database_authorities": "/app/certificates/rds.pem"
+            "TF_VAR_database_ca_file": "/app/certificates/rds.pem"
         }
 
     @property

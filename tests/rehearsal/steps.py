@@ -38,7 +38,7 @@ STEPS = (
     Step("batch", batches.batch, essential=True),
     Step("answers", batches.answers),
     Step("large-batch", batches.large_batch),
-    Step("refused", batches.refused),
+    Step("rejected", batches.rejected),
     Step("duplicate", batches.duplicate),
     Step("undo", batches.undo),
     Step("stop", batches.stop),

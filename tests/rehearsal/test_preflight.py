@@ -123,6 +123,6 @@ def test_costs_are_those_of_the_documents() -> None:
     named = (costs.NAT, costs.ADDRESS, costs.BALANCER, costs.VCPU, costs.GIGABYTE, costs.CAPACITY_UNIT, costs.ENDPOINT)
     assert [price for price in named if f" {price:g} " not in text] == []
     month = {part: dollars * costs.HOURS_OF_A_MONTH for part, dollars in costs.per_hour(values_of("dev")).items()}
-    parts = [month[name] for name in ("the way to AWS", "load balancer", "database")]
-    table = re.findall(r"^\| (?:the way|load balancer|database:).*?\| (\d+) \|", text, re.M)
+    parts = [month[name] for name in ("connection to AWS services", "load balancer", "database")]
+    table = re.findall(r"^\| (?:connection|load balancer|database:).*?\| (\d+) \|", text, re.M)
     assert parts == [pytest.approx(int(dollars), abs=1) for dollars in table]

@@ -84,4 +84,4 @@ def test_the_workspace_default_is_refused():
     """A plan in the workspace that everybody begins in ends with what to do."""
     status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *GIVEN)
     assert status == 1
-    assert 'The workspace "default" is no environment' in said
+    assert 'The workspace "default" is not an environment' in said

@@ -82,8 +82,8 @@ FLIPS = {
     "kept": Flip("staging", {"deletion_protection": True}),
     "zones": Flip("staging", {"zones": 3}),
     "nat": Flip("staging", {"nat_gateways": 2}),
-    "cidr": Flip("staging", {"cidr": "10.30.0.0/16"}, refused="cidr stays what this environment began with"),
-    "region": Flip("staging", {"region": "eu-west-1"}, refused="region stays what this environment began with"),
+    "cidr": Flip("staging", {"cidr": "10.30.0.0/16"}, refused="cidr cannot change: this environment was created with"),
+    "region": Flip("staging", {"region": "eu-west-1"}, refused="region cannot change: this environment was created in"),
     "no-monitoring": Flip(
         "staging",
         {"monitoring": False},

@@ -13,5 +13,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Build everything that stands in the file of SQL beside this one."""
+    """Run the SQL file beside this one."""
     run_script(op.get_bind(), Path(__file__).with_suffix(".sql"))

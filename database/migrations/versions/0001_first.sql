@@ -30,10 +30,10 @@ CREATE TABLE reference_version (
 );
 INSERT INTO reference_version (version) VALUES (0);
 
--- What a change of the tree does to rates that are visible is kept like a batch, under a number that no batch has.
+-- A change of the tree stores its effect on visible rates like a batch, under a number that no batch has.
 CREATE SEQUENCE reference_changes START WITH 4611686018427387904;
 
--- The ledger, and what each shard of a task has done.
+-- The ledger, and the work of each shard of a task.
 CREATE TABLE batches (
     batch_no bigint GENERATED ALWAYS AS IDENTITY,
     batch_id text NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE batches (
     seconds jsonb NOT NULL DEFAULT '{}'::jsonb,
     opened_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
-    told boolean,
+    notified boolean,
     dropped_at timestamptz,
     CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
     CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
@@ -65,25 +65,25 @@ CREATE TABLE batches (
     CONSTRAINT batches_state_check
         CHECK (state IN ('open', 'committed', 'rejected', 'duplicate', 'failed', 'undone'))
 );
-COMMENT ON COLUMN batches.batch_id IS 'the name of its execution';
-COMMENT ON COLUMN batches.version IS 'the object''s version in S3';
+COMMENT ON COLUMN batches.batch_id IS 'name of the execution';
+COMMENT ON COLUMN batches.version IS 'version of the object in S3';
 COMMENT ON COLUMN batches.digest IS 'SHA-256 over the SHA-256s of its parts of 8 MiB';
-COMMENT ON COLUMN batches.reference_version IS 'of the tree of regions that its rates were counted with';
-COMMENT ON COLUMN batches.rates_digest IS 'of its rates between ports: the same prices in another wrapping have the same';
-COMMENT ON COLUMN batches.same_prices_as IS 'another committed batch with the same rates and other bytes';
-COMMENT ON COLUMN batches.report IS 's3:// address of its validation report';
-COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
-COMMENT ON COLUMN batches.seconds IS 'by step';
-COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
-COMMENT ON COLUMN batches.dropped_at IS 'when its prices were dropped, if it does not count';
-COMMENT ON COLUMN batches.told IS 'by gc; null where the execution tells by itself';
+COMMENT ON COLUMN batches.reference_version IS 'version of the tree of regions that its rates were computed with';
+COMMENT ON COLUMN batches.rates_digest IS 'digest of its rates between ports: the same for the same prices in any file format';
+COMMENT ON COLUMN batches.same_prices_as IS 'another committed batch with the same rates and different bytes';
+COMMENT ON COLUMN batches.report IS 's3:// URI of the validation report';
+COMMENT ON COLUMN batches.message IS 'why the batch was rejected or failed';
+COMMENT ON COLUMN batches.seconds IS 'duration of each step';
+COMMENT ON COLUMN batches.closed_at IS 'when the batch left the state open';
+COMMENT ON COLUMN batches.dropped_at IS 'when its prices were dropped, if it is not committed';
+COMMENT ON COLUMN batches.notified IS 'whether gc has sent the notification; null if the execution sends it';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
 CREATE INDEX batches_digest ON batches (digest) WHERE state = 'committed';
 CREATE INDEX batches_rates_digest ON batches (rates_digest) WHERE state = 'committed';
 CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
 CREATE INDEX batches_undone ON batches (batch_no) WHERE state = 'undone' AND dropped_at IS NULL;
-CREATE INDEX batches_untold ON batches (batch_no) WHERE NOT told;
+CREATE INDEX batches_unnotified ON batches (batch_no) WHERE NOT notified;
 
 CREATE TABLE shards (
     batch_no bigint,
@@ -96,12 +96,12 @@ CREATE TABLE shards (
     result jsonb,
     CONSTRAINT shards_pkey PRIMARY KEY (batch_no, task, shard),
     CONSTRAINT shards_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES batches (batch_no),
-    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load', 'second_half'))
+    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load', 'load_second_half'))
 );
-COMMENT ON COLUMN shards.pid IS 'of the backend that works on it';
-COMMENT ON COLUMN shards.result IS 'what the merge of the shards needs';
+COMMENT ON COLUMN shards.pid IS 'process ID of the backend that works on it';
+COMMENT ON COLUMN shards.result IS 'input for merging the shards';
 
--- The record of every price. The fixed-width columns come first, so that no padding is stored.
+-- The record of every price. Fixed-width columns come first, so that no padding is stored.
 CREATE TABLE prices (
     batch_no bigint NOT NULL,
     day date NOT NULL,
@@ -125,11 +125,11 @@ CREATE TABLE rates (
         AND cardinality(sums) = cardinality(counts)
     )
 ) WITH (vacuum_truncate = off);
-COMMENT ON COLUMN rates.month IS 'its first day';
-COMMENT ON COLUMN rates.orig_code IS 'a port''s code, or a region''s slug';
-COMMENT ON COLUMN rates.dest_code IS 'of the same kind as orig_code';
-COMMENT ON COLUMN rates.counts IS 'prices on each day of the month';
-COMMENT ON COLUMN rates.sums IS 'their sum on each day, in US dollars';
+COMMENT ON COLUMN rates.month IS 'first day of the month';
+COMMENT ON COLUMN rates.orig_code IS 'port code or region slug';
+COMMENT ON COLUMN rates.dest_code IS 'port code or region slug, of the same kind as orig_code';
+COMMENT ON COLUMN rates.counts IS 'number of prices on each day of the month';
+COMMENT ON COLUMN rates.sums IS 'sum of the prices on each day, in US dollars';
 CREATE INDEX rates_lane_month ON rates (orig_code, dest_code, month);
 CREATE INDEX rates_batch_no ON rates (batch_no) WHERE batch_no <> 0;
 
@@ -138,7 +138,7 @@ CREATE TABLE visible_batches (
     version bigint NOT NULL,
     CONSTRAINT visible_batches_pkey PRIMARY KEY (batch_no)
 );
-COMMENT ON COLUMN visible_batches.version IS 'the data version from which on its rates count';
+COMMENT ON COLUMN visible_batches.version IS 'data version from which its rates count';
 INSERT INTO visible_batches VALUES (0, 0);  -- merged rates, always visible
 
 CREATE TABLE changes (
@@ -147,8 +147,8 @@ CREATE TABLE changes (
     lanes bytea,
     CONSTRAINT changes_pkey PRIMARY KEY (batch_no)
 );
-COMMENT ON COLUMN changes.version IS 'the data version that it made; null until then';
-COMMENT ON COLUMN changes.lanes IS 'a bitmap of the lanes that it touches, by hash; null for all';
+COMMENT ON COLUMN changes.version IS 'data version of the change; null until it is visible';
+COMMENT ON COLUMN changes.lanes IS 'bitmap of the hashes of the lanes that it touches; null means all lanes';
 CREATE INDEX changes_version ON changes (version);
 
 CREATE TABLE data_version (
@@ -160,7 +160,7 @@ CREATE TABLE data_version (
     CONSTRAINT data_version_pkey PRIMARY KEY (only_row),
     CONSTRAINT data_version_only_row_check CHECK (only_row)
 );
-COMMENT ON COLUMN data_version.merged_version IS 'the newest version of which rates may be merged: older states cannot be read';
+COMMENT ON COLUMN data_version.merged_version IS 'newest version whose rates may be merged; older states cannot be read';
 INSERT INTO data_version (version) VALUES (0);
 
 -- Every region that contains a port, at any depth.
@@ -174,7 +174,7 @@ WITH RECURSIVE up (code, slug) AS (
 )
 SELECT code, slug FROM up;
 
--- For people who use SQL: one row a lane and day, as the API answers it.
+-- For people who use SQL: one row per lane and day, as in the API's responses.
 CREATE VIEW daily_rates AS
 SELECT
     orig_code,
@@ -188,83 +188,83 @@ WHERE batch_no IN (SELECT batch_no FROM visible_batches)
 GROUP BY orig_code, dest_code, month, nth
 HAVING sum(count) > 0;
 
--- The prices of batches that count. Reading prices itself would show batches that are still loading.
+-- The prices of committed batches. The table prices also holds batches that are still loading.
 CREATE VIEW committed_prices AS
 SELECT prices.*
 FROM prices JOIN batches USING (batch_no)
 WHERE batches.state = 'committed';
 
--- The loader owns no table. These four are all that it may do to the schema, and each asks the ledger.
-CREATE FUNCTION stage_batch(wanted bigint) RETURNS void
+-- The loader owns no table. It can change the schema only through these four functions; each checks the ledger first.
+CREATE FUNCTION stage_batch(target bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    -- Shared, since other shards hold it so for as long as they copy; it keeps the batch from being closed.
-    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR SHARE;
+    -- A shared lock, as other shards hold it while they copy; it prevents the batch from being closed.
+    PERFORM FROM batches WHERE batch_no = target AND state = 'open' FOR SHARE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'RF001';
+        RAISE EXCEPTION 'batch % is not open', target USING ERRCODE = 'RF001';
     END IF;
-    PERFORM pg_advisory_xact_lock(7283731, (wanted % 2147483647)::integer);  -- one shard makes the table
-    IF to_regclass(format('public.staging_%s', wanted)) IS NOT NULL THEN
+    PERFORM pg_advisory_xact_lock(7283731, (target % 2147483647)::integer);  -- one shard creates the table
+    IF to_regclass(format('public.staging_%s', target)) IS NOT NULL THEN
         RETURN;
     END IF;
-    -- The constraint and the NOT NULLs spare the attachment its scan of the table.
+    -- With this constraint and NOT NULL columns, ATTACH PARTITION does not scan the table.
     EXECUTE format(
         'CREATE TABLE public.staging_%1$s (
              LIKE public.prices INCLUDING CONSTRAINTS,
              CONSTRAINT staging_%1$s_batch_no_check CHECK (batch_no = %1$s)
-         )', wanted);
-    EXECUTE format('ALTER TABLE public.staging_%1$s ALTER COLUMN batch_no SET DEFAULT %1$s', wanted);
-    EXECUTE format('GRANT SELECT, INSERT ON public.staging_%1$s TO ratesflow_loader', wanted);
+         )', target);
+    EXECUTE format('ALTER TABLE public.staging_%1$s ALTER COLUMN batch_no SET DEFAULT %1$s', target);
+    EXECUTE format('GRANT SELECT, INSERT ON public.staging_%1$s TO ratesflow_loader', target);
 END
 $$;
-COMMENT ON FUNCTION stage_batch IS 'makes the staging table of an open batch, unless it is there';
+COMMENT ON FUNCTION stage_batch IS 'creates the staging table of an open batch, unless it exists';
 
-CREATE FUNCTION attach_batch(wanted bigint) RETURNS void
+CREATE FUNCTION attach_batch(target bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 BEGIN
-    PERFORM FROM batches WHERE batch_no = wanted AND state = 'open' FOR UPDATE;
+    PERFORM FROM batches WHERE batch_no = target AND state = 'open' FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is not open', wanted USING ERRCODE = 'RF001';
+        RAISE EXCEPTION 'batch % is not open', target USING ERRCODE = 'RF001';
     END IF;
-    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = format('public.staging_%s', wanted)::regclass) THEN
+    IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = format('public.staging_%s', target)::regclass) THEN
         RETURN;
     END IF;
     EXECUTE format(
         'ALTER TABLE public.prices ATTACH PARTITION public.staging_%s FOR VALUES FROM (%s) TO (%s)',
-        wanted, wanted, wanted + 1);
+        target, target, target + 1);
 END
 $$;
 COMMENT ON FUNCTION attach_batch IS 'makes the staging table of an open batch a partition of prices, still hidden';
 
-CREATE FUNCTION drop_batch(wanted bigint) RETURNS void
+CREATE FUNCTION drop_batch(target bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
     staging regclass;
 BEGIN
     PERFORM FROM batches
-    WHERE batch_no = wanted AND state IN ('rejected', 'duplicate', 'failed', 'undone') FOR UPDATE;
+    WHERE batch_no = target AND state IN ('rejected', 'duplicate', 'failed', 'undone') FOR UPDATE;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'batch % is open or committed: its prices stay', wanted USING ERRCODE = 'RF001';
+        RAISE EXCEPTION 'batch % is open or committed: its prices stay', target USING ERRCODE = 'RF001';
     END IF;
-    -- Merges of tables hold it too. Only now is it known which table has the prices, and that it stays.
+    -- Merges of tables take this lock too. Only under it is the table that holds the prices known and stable.
     PERFORM pg_advisory_xact_lock(7283733, 0);
-    staging := to_regclass(format('public.staging_%s', wanted));
+    staging := to_regclass(format('public.staging_%s', target));
     IF staging IS NULL THEN
-        -- Its rows in a table of many batches, if any; as a literal, for which no other table is looked at.
-        EXECUTE format('DELETE FROM public.prices WHERE batch_no = %s', wanted);
+        -- Its rows in a table of many batches, if any; as a literal, so that the planner prunes all other partitions.
+        EXECUTE format('DELETE FROM public.prices WHERE batch_no = %s', target);
     ELSE
         IF EXISTS (SELECT FROM pg_inherits WHERE inhrelid = staging) THEN
             EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', staging);
         END IF;
         EXECUTE format('DROP TABLE %s', staging);
     END IF;
-    UPDATE batches SET dropped_at = now() WHERE batch_no = wanted AND dropped_at IS NULL;
+    UPDATE batches SET dropped_at = now() WHERE batch_no = target AND dropped_at IS NULL;
 END
 $$;
 COMMENT ON FUNCTION drop_batch IS 'drops the prices of a batch that does not count, attached or not';
 
--- The tables of prices and the numbers that they hold: staging_7 those of batch 7, prices_3_9 those of 3 to 9.
--- CASE, since the planner may look at the names of all tables of the database before it knows which are meant.
+-- The partitions of prices and their batch numbers: staging_7 holds batch 7, prices_3_9 holds batches 3 to 9.
+-- CASE, since the planner may evaluate the casts for all tables of the database before it filters them.
 CREATE VIEW price_tables AS
 SELECT
     part,
@@ -290,7 +290,7 @@ DECLARE
 BEGIN
     PERFORM FROM batches WHERE batch_no BETWEEN first AND last AND state = 'open';
     IF FOUND THEN
-        RAISE EXCEPTION 'a batch from % to % is open: its prices are still to come', first, last
+        RAISE EXCEPTION 'a batch from % to % is open: its prices are not complete', first, last
             USING ERRCODE = 'RF001';
     END IF;
     PERFORM pg_advisory_xact_lock(7283733, 0);
@@ -298,7 +298,7 @@ BEGIN
     FROM public.price_tables AS tables
     WHERE tables.first >= merge_prices.first AND tables.last <= merge_prices.last;
     IF cardinality(parts) < 2 THEN
-        RETURN 0;  -- another merge was faster
+        RETURN 0;  -- another merge came first
     END IF;
     EXECUTE format(
         'CREATE TABLE %1$s (
@@ -313,9 +313,9 @@ BEGIN
         rows := rows + moved;
     END LOOP;
     EXECUTE format('GRANT SELECT ON %s TO ratesflow_loader', merged);
-    -- A table of one batch needs no index, which would cost its load a tenth; one of many is read a batch at a time.
+    -- A table of one batch needs no index, which would slow its load by a tenth; one of many is read batch by batch.
     EXECUTE format('CREATE INDEX ON %s USING brin (batch_no)', merged);
-    -- Only from here on is prices locked, for as long as changing the catalogue takes.
+    -- The table prices is locked only from here on, while the catalog changes.
     FOREACH part IN ARRAY parts LOOP
         EXECUTE format('ALTER TABLE public.prices DETACH PARTITION %s', part);
         EXECUTE format('DROP TABLE %s', part);
@@ -325,12 +325,12 @@ BEGIN
     RETURN rows;
 END
 $$;
-COMMENT ON FUNCTION merge_prices IS 'makes one table of the prices of the closed batches of a range of numbers';
+COMMENT ON FUNCTION merge_prices IS 'merges the prices of the closed batches in a range of numbers into one table';
 
 REVOKE ALL ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION stage_batch, attach_batch, drop_batch, merge_prices TO ratesflow_loader;
 
--- The loader: rows, but no definitions; nothing of the ledger is ever deleted.
+-- The loader may change rows, but no definitions; it may not delete from the ledger.
 GRANT SELECT, INSERT, UPDATE ON regions, ports, batches, shards TO ratesflow_loader;
 GRANT SELECT, UPDATE ON reference_version, data_version TO ratesflow_loader;
 GRANT USAGE ON SEQUENCE reference_changes TO ratesflow_loader;
@@ -338,5 +338,5 @@ GRANT SELECT, INSERT, DELETE ON rates, visible_batches TO ratesflow_loader;
 GRANT SELECT, INSERT, UPDATE, DELETE ON changes TO ratesflow_loader;
 GRANT SELECT ON prices, price_tables, port_regions, daily_rates, committed_prices TO ratesflow_loader;
 
--- The API: what an answer needs, and nothing else.
+-- The API may read what a response needs, and nothing else.
 GRANT SELECT ON rates, visible_batches, changes, data_version, ports, regions, port_regions TO ratesflow_reader;

@@ -1,4 +1,4 @@
-# CI's way in: for protected refs of one project alone, a role for each environment, and what that may do.
+# Access for CI: a role per environment, for protected refs of one project only, and its permissions.
 
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
@@ -20,7 +20,7 @@ variables {
   gitlab_project = "group/ratesflow"
 }
 
-run "without_a_project_nobody_gets_in" {
+run "without_a_project_there_is_no_access" {
   command = plan
 
   variables {
@@ -29,7 +29,7 @@ run "without_a_project_nobody_gets_in" {
 
   assert {
     condition     = length(aws_iam_role.ci) == 0 && length(aws_iam_openid_connect_provider.gitlab) == 0 && length(aws_iam_policy.ci_terraform) == 0
-    error_message = "there is nothing to assume"
+    error_message = "there is no role to assume"
   }
 }
 
@@ -45,7 +45,7 @@ run "a_role_for_each_environment" {
 
   assert {
     condition     = { for name, role in aws_iam_role.ci : name => role.name } == { images = "ratesflow-ci-eu-central-1-images", production = "ratesflow-ci-eu-central-1-production", dev = "ratesflow-ci-eu-central-1-dev" }
-    error_message = "names hold the region, which the account may have a second of"
+    error_message = "names contain the region, since the account may use several"
   }
 
   assert {
@@ -53,26 +53,26 @@ run "a_role_for_each_environment" {
       StringEquals = { "gitlab.com:aud" = "https://gitlab.com" }
       StringLike   = { "gitlab.com:sub" = ["project_path:group/ratesflow:ref_type:tag:ref:v*"] }
     }
-    error_message = "production is for its tags alone: no branch, no merge request, no other project"
+    error_message = "only production's tags have access: no branch, no merge request, no other project"
   }
 
   assert {
     condition     = jsondecode(aws_iam_role.ci["dev"].assume_role_policy).Statement[0].Condition.StringLike == { "gitlab.com:sub" = ["project_path:group/ratesflow:ref_type:branch:ref:main"] }
-    error_message = "dev is for main"
+    error_message = "main may deploy dev"
   }
 
   assert {
     condition     = toset(jsondecode(aws_iam_role.ci["images"].assume_role_policy).Statement[0].Condition.StringLike["gitlab.com:sub"]) == toset(["project_path:group/ratesflow:ref_type:tag:ref:v*", "project_path:group/ratesflow:ref_type:branch:ref:main"])
-    error_message = "images are pushed from where anything is deployed from"
+    error_message = "every ref that may deploy may push images"
   }
 
   assert {
     condition     = alltrue([for role in aws_iam_role.ci : jsondecode(role.assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::123456789012:oidc-provider/gitlab.com"])
-    error_message = "GitLab vouches for them"
+    error_message = "the roles trust GitLab's tokens"
   }
 }
 
-run "a_provider_that_is_there_already" {
+run "an_existing_provider" {
   command = plan
 
   variables {
@@ -81,11 +81,11 @@ run "a_provider_that_is_there_already" {
 
   assert {
     condition     = length(aws_iam_openid_connect_provider.gitlab) == 0 && jsondecode(aws_iam_role.ci["dev"].assume_role_policy).Statement[0].Principal.Federated == "arn:aws:iam::123456789012:oidc-provider/gitlab.com"
-    error_message = "an account has one provider of an address: the one that is there is taken"
+    error_message = "an account can have only one provider per URL: the existing one is used"
   }
 }
 
-run "what_a_role_may_do_is_its_environments" {
+run "a_role_is_restricted_to_its_environment" {
   command = plan
 
   assert {
@@ -97,31 +97,31 @@ run "what_a_role_may_do_is_its_environments" {
       ]), "/${other}/") && !strcontains(aws_iam_policy.ci_terraform["${name}-services"].policy, "ratesflow-${other}") &&
       !strcontains(aws_iam_policy.ci_terraform["${name}-storage"].policy, "ratesflow-${other}")
     ]]))
-    error_message = "no policy names what is another environment's"
+    error_message = "no policy names another environment's resources"
   }
 
   assert {
     condition = alltrue([for statement in jsondecode(aws_iam_role_policy.ci_commands["dev"].policy).Statement :
       statement.Resource != "*" || toset(flatten([statement.Action])) == toset(["batch:DescribeJobDefinitions", "batch:DescribeJobs"])
     ])
-    error_message = "only what knows no resources is allowed of all"
+    error_message = "only actions that do not support resources are allowed for all"
   }
 
   assert {
     condition     = alltrue([for policy in aws_iam_role_policy.ci_commands : one([for statement in jsondecode(policy.policy).Statement : statement if contains(flatten([statement.Action]), "s3:DeleteObject")]).Sid == "Lock"])
-    error_message = "a state is never deleted by CI"
+    error_message = "CI can never delete a state"
   }
 
   assert {
     condition = alltrue([for policy in aws_iam_policy.ci_terraform : alltrue([for statement in jsondecode(policy.policy).Statement :
       statement.Effect == "Deny" || !anytrue([for action in flatten([statement.Action]) : contains(["iam:PassRole", "iam:AttachRolePolicy", "iam:CreateServiceLinkedRole"], action)]) || can(statement.Condition)
     ])])
-    error_message = "a role is passed to services that are named, and gets policies that are named"
+    error_message = "a role is passed only to named services, and gets only named policies"
   }
 }
 
-# What AWS's documentation asks for beside the call itself: tags given at creation, keys, alarms of autoscaling.
-run "what_comes_with_a_call_is_allowed" {
+# What AWS requires besides the call itself: tags at creation, keys, alarms of autoscaling.
+run "dependent_actions_are_allowed" {
   command = plan
 
   variables {
@@ -162,7 +162,7 @@ run "what_comes_with_a_call_is_allowed" {
   assert {
     condition = contains(one([for statement in jsondecode(aws_iam_policy.ci_terraform["dev-identity"].policy).Statement : statement
     if statement.Sid == "ServiceLinkedRoles"]).Condition.StringEquals["iam:AWSServiceName"], "backup.amazonaws.com")
-    error_message = "a service whose first use makes its role is used"
+    error_message = "a service whose first use creates its role is used"
   }
 
   assert {
@@ -170,11 +170,11 @@ run "what_comes_with_a_call_is_allowed" {
       for action in ["BatchCheckLayerAvailability", "InitiateLayerUpload", "UploadLayerPart", "CompleteLayerUpload", "PutImage"] :
       strcontains(aws_iam_role_policy.ci_images[0].policy, "\"ecr:${action}\"")
     ])
-    error_message = "what a push of an image calls"
+    error_message = "the calls of an image push are allowed"
   }
 }
 
-run "policies_fit_into_what_aws_takes" {
+run "policies_fit_the_limits_of_aws" {
   command = plan
 
   variables {
@@ -184,16 +184,16 @@ run "policies_fit_into_what_aws_takes" {
 
   assert {
     condition     = alltrue([for policy in aws_iam_policy.ci_terraform : length(policy.policy) <= 6144]) && length(aws_iam_role_policy.ci_commands["abcdefghijkl"].policy) <= 10240
-    error_message = "6,144 characters a policy of its own, 10,240 in all within a role"
+    error_message = "a managed policy has at most 6,144 characters, the inline policies of a role 10,240 in total"
   }
 
   assert {
     condition     = alltrue([for role in aws_iam_role.ci : length(role.name) <= 64])
-    error_message = "a role's name has 64 characters at most"
+    error_message = "a role's name has at most 64 characters"
   }
 }
 
-run "any_branch_is_refused" {
+run "any_branch_is_rejected" {
   command = plan
 
   variables {
@@ -203,7 +203,7 @@ run "any_branch_is_refused" {
   expect_failures = [var.environments]
 }
 
-run "an_environment_within_another_is_refused" {
+run "an_environment_within_another_is_rejected" {
   command = plan
 
   variables {
@@ -213,7 +213,7 @@ run "an_environment_within_another_is_refused" {
   expect_failures = [var.environments]
 }
 
-run "an_environment_named_as_the_roles_of_ci_is_refused" {
+run "an_environment_named_like_a_ci_role_is_rejected" {
   command = plan
 
   variables {
@@ -223,7 +223,7 @@ run "an_environment_named_as_the_roles_of_ci_is_refused" {
   expect_failures = [var.environments]
 }
 
-run "a_subject_of_another_project_is_refused" {
+run "a_subject_of_another_project_is_rejected" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-# What is there before the rest: a state that is kept, and images that do not change. CI's way in: ci.tftest.hcl.
+# The prerequisites: a state that is kept, and images that do not change. Access for CI: ci.tftest.hcl.
 
 mock_provider "aws" {
   mock_data "aws_caller_identity" {
@@ -15,7 +15,7 @@ run "state_and_images" {
 
   assert {
     condition     = aws_s3_bucket.state.bucket == "ratesflow-state-123456789012-eu-central-1"
-    error_message = "one bucket an account and region"
+    error_message = "there is one bucket per account and region"
   }
 
   assert {
@@ -33,21 +33,21 @@ run "state_and_images" {
 
   assert {
     condition     = sort([for repository in aws_ecr_repository.image : repository.name]) == tolist(["ratesflow/api", "ratesflow/loader"])
-    error_message = "a repository for each image"
+    error_message = "there is a repository for each image"
   }
 
   assert {
     condition     = alltrue([for repository in aws_ecr_repository.image : repository.image_tag_mutability == "IMMUTABLE" && repository.image_scanning_configuration[0].scan_on_push])
-    error_message = "a tag is written once, and what it names is scanned"
+    error_message = "tags are immutable, and images are scanned"
   }
 
   assert {
     condition     = length(aws_iam_role.ci) == 0 && length(aws_iam_openid_connect_provider.gitlab) == 0
-    error_message = "without a project nobody gets in"
+    error_message = "without a project there is no access"
   }
 }
 
-run "what_is_deployed_stays_in_the_registry" {
+run "deployed_images_stay_in_the_registry" {
   command = plan
 
   variables {
@@ -56,23 +56,23 @@ run "what_is_deployed_stays_in_the_registry" {
 
   assert {
     condition     = alltrue([for policy in aws_ecr_lifecycle_policy.image : [for rule in jsondecode(policy.policy).rules : rule.rulePriority] == [1, 2, 3, 4, 5]])
-    error_message = "each rule has its priority"
+    error_message = "each rule has its own priority"
   }
 
   assert {
     condition = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["loader"].policy).rules : try(rule.selection.tagPrefixList, [])] == [
       [], ["deployed-production-"], ["deployed-dev-"], ["deployed-"], []
     ]
-    error_message = "a rule has one prefix (several would have to match all at once), and production's goes before what every merge is deployed to"
+    error_message = "a rule has one prefix (several would all have to match), and production's comes before that of environments that every merge deploys"
   }
 
   assert {
     condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["api"].policy).rules : rule.selection.tagStatus] == ["untagged", "tagged", "tagged", "tagged", "any"]
-    error_message = "what takes any image comes last: what an earlier rule matches it cannot expire"
+    error_message = "the rule for any image comes last: it cannot expire what an earlier rule matches"
   }
 
   assert {
     condition     = [for rule in jsondecode(aws_ecr_lifecycle_policy.image["api"].policy).rules : rule.selection.countNumber] == [7, 50, 20, 1000, 100]
-    error_message = "as many are kept as is said"
+    error_message = "the given number of images is kept"
   }
 }

@@ -1,4 +1,4 @@
-# What AWS would answer, where something here depends on its shape. Tests need no account and reach none.
+# Mock values that our configuration depends on. Tests need no account and call no AWS service.
 
 mock_data "aws_caller_identity" {
   defaults = { account_id = "123456789012" }
@@ -82,7 +82,7 @@ mock_resource "aws_db_instance" {
   }
 }
 
-# An environment that has been applied before: its secrets are there.
+# An environment that has been applied before: its secrets exist.
 mock_data "aws_secretsmanager_secrets" {
   defaults = { names = ["ratesflow/test/loader", "ratesflow/test/reader"] }
 }

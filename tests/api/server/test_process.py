@@ -222,7 +222,7 @@ def test_port_in_use(service: Service) -> None:
 @pytest.mark.parametrize(
     ("environ", "says"),
     [
-        ({"DATABASE_URL": ""}, "no database is named"),
+        ({"DATABASE_URL": ""}, "no database is configured"),
         ({"DATABASE_URL": "user:secret@host"}, "the database's address is not one"),
         ({"DATABASE_SECRET": "{}", "DATABASE_URL": ""}, "has no key 'username'"),
         ({"RATESFLOW_API_POOL_SIZE": "many"}, "RATESFLOW_API_POOL_SIZE is 'many'"),
