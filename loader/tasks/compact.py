@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ratesflow.database.lock_retries import COMPACTION_LOCK, TREE_LOCK
 from ratesflow.loader.batches.results import Result
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.errors import TransientError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
-from ratesflow.loader.tasks import metrics
 from ratesflow.loader.tasks.merge_partitions import merges
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -142,3 +143,14 @@ def _prune(connection: "Connection") -> None:
     """Forget what old data versions changed: who knows answers of before takes everything for changed."""
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM changes WHERE version <= (SELECT version FROM data_version) - %s", (KEPT_CHANGES,))
+
+
+TASK = Task(
+    function=compact,
+    help="merge the rates of visible batches, and old tables of prices",
+    arguments={"least": "merge rates only if at least this many batches are visible"},
+    outcomes=("done",),
+    # Merges tables of up to 10,000,000 prices in one statement.
+    limits=Limits(silence=600, statement=1800),
+    upkeep=True,
+)

@@ -43,8 +43,16 @@ variables {
 
 run "definitions" {
   assert {
-    condition     = join(" ", sort(keys(aws_batch_job_definition.task))) == "commit compact discard gc ledger load migrate reference undo validate"
-    error_message = "every task of workflow/job_definitions.py has a job definition; before one is taken away, see the block in jobs.tf"
+    condition     = sort(keys(aws_batch_job_definition.task)) == sort(keys(local.jobs))
+    error_message = "every task has a job definition"
+  }
+
+  assert {
+    condition = length(setsubtract(
+      ["commit", "compact", "discard", "gc", "ledger", "load", "migrate", "reference", "undo", "validate"],
+      keys(aws_batch_job_definition.task),
+    )) == 0
+    error_message = "before a task is removed, see the block in jobs.tf"
   }
 
   assert {
@@ -96,24 +104,18 @@ run "each_task_reaches_its_own_prefixes_alone" {
           ]
         ]
       ])))
-      }) == jsonencode({
-      validate = [
-        "s3:AbortMultipartUpload reports/*", "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*",
-        "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
-      ]
-      load = [
-        "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
-      ]
-      commit    = ["s3:PutObject results/*"]
-      discard   = ["s3:GetObject results/*", "s3:PutObject results/*"]
-      reference = ["s3:GetObject reference/*", "s3:PutObject results/*"]
-      ledger    = ["s3:PutObject results/*"]
-      migrate   = ["s3:PutObject results/*"]
-      gc        = ["s3:PutObject results/*"]
-      compact   = ["s3:PutObject results/*"]
-      undo      = ["s3:PutObject results/*"]
-    })
-    error_message = "a task's rights to objects are its own prefixes and no more"
+      }) == jsonencode(merge({ for name in keys(aws_iam_role_policy.task) : name => ["s3:PutObject results/*"] }, {
+        validate = [
+          "s3:AbortMultipartUpload reports/*", "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*",
+          "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
+        ]
+        load = [
+          "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
+        ]
+        discard   = ["s3:GetObject results/*", "s3:PutObject results/*"]
+        reference = ["s3:GetObject reference/*", "s3:PutObject results/*"]
+    }))
+    error_message = "a task may access its own prefixes only: all others write results and nothing else"
   }
 
   assert {

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from state_parameters import wrong_parameters
 
-from ratesflow.workflow.job_definitions import ATTEMPTS, BATCH_TASKS, JobSettings, job_definitions
-from ratesflow.workflow.placeholders import DEFINITION_FILE, definition_text, places, substitute
+from ratesflow.workflow.job_definitions import BATCH_TASKS, TASKS, JobSettings, job_definitions
+from ratesflow.workflow.placeholders import DEFINITION_FILE, definition_text, placeholders, substitute
 from ratesflow.workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
 from ratesflow.workflow.trigger import execution_name
 
 ASL = Path(__file__).with_name("asl")
 CACHE = Path(sys.prefix) / "asl"
-PLACES = {
+PLACEHOLDERS = {
     "JobQueue",
     "ValidateJobDefinition",
     "LoadJobDefinition",
@@ -28,7 +28,7 @@ PLACES = {
     "Bucket",
     "Environment",
 }
-ANSWERS = ("Committed", "Rejected", "Duplicate", "DuplicateAtCommit", "SettledBefore", "Failed", "NotDiscarded")
+ANSWERS = ("Committed", "Rejected", "Duplicate", "DuplicateAtCommit", "AlreadyClosed", "Failed", "DiscardFailed")
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_parameters_are_those_of_the_services(machine):
         ("Load", "JobQueue", "JobQeue", "JobQeue"),
         ("LoadShards", "ArrayProperties", "arrayProperties", "arrayProperties"),
         ("Notify", "Subject.$", "Subjekt.$", "Subjekt"),
-        ("ReadLoad", "Key.$", "ObjectKey.$", "ObjectKey"),
+        ("ReadLoadResult", "Key.$", "ObjectKey.$", "ObjectKey"),
     ],
 )
 def test_misspelt_parameter_is_found(machine, state, old, new, told):
@@ -156,10 +156,9 @@ def test_failed_jobs_are_retried_by_batch_alone(machine):
 
 def test_jobs_time_out_after_the_queue_and_all_attempts(machine):
     """A job's state lasts at most the wait in the queue and the run limit of each attempt."""
-    limits = {d["jobDefinitionName"].split("-")[1]: d["timeout"] for d in job_definitions(JobSettings())}
     for name, state in jobs_of(machine).items():
-        run = limits[name.removesuffix("Shards").lower()]["attemptDurationSeconds"]
-        assert state["TimeoutSeconds"] == 3600 + ATTEMPTS * run
+        task = TASKS[name.removesuffix("Shards").lower()]
+        assert state["TimeoutSeconds"] == 3600 + task.attempts * task.run_seconds
 
 
 def test_jobs_are_given_what_their_commands_name(machine):
@@ -208,17 +207,17 @@ def test_long_environment_is_refused():
         WorkflowSettings(environment="a-very-long-name")
 
 
-def test_places_are_filled():
-    """Every place is filled, and a value that is missing or unknown is named."""
+def test_placeholders_are_substituted():
+    """Every placeholder is replaced; a missing or an unknown value is an error that names it."""
     text = definition_text()
-    assert places(text) == PLACES
-    filled = substitute(text, {name: f"value-of-{name}" for name in PLACES})
-    assert places(filled) == set()
+    assert placeholders(text) == PLACEHOLDERS
+    filled = substitute(text, {name: f"value-of-{name}" for name in PLACEHOLDERS})
+    assert placeholders(filled) == set()
     assert json.loads(filled)["States"]["Load"]["Parameters"]["JobQueue"] == "value-of-JobQueue"
     with pytest.raises(ValueError, match="TopicArn"):
-        substitute(text, dict.fromkeys(PLACES - {"TopicArn"}, "x"))
+        substitute(text, dict.fromkeys(PLACEHOLDERS - {"TopicArn"}, "x"))
     with pytest.raises(ValueError, match="Colour"):
-        substitute(text, dict.fromkeys(PLACES | {"Colour"}, "x"))
+        substitute(text, dict.fromkeys(PLACEHOLDERS | {"Colour"}, "x"))
 
 
 def test_another_team_adds_a_step():
@@ -229,7 +228,7 @@ def test_another_team_adds_a_step():
     own = BatchJob("Approve", parameters={"JobName": "a", "JobQueue": "q", "JobDefinition": "d"}, result_path=None)
     settings = WorkflowSettings(job_queue="their-queue", environment="theirs")
     states = json.loads(definition_json(ingestion_workflow(settings, [own])))["States"]
-    assert states["ReadLoad"]["Next"] == "Approve"
+    assert states["ReadLoadResult"]["Next"] == "Approve"
     assert states["Approve"]["Next"] == "Commit"
     assert states["Approve"]["Catch"][0]["Next"] == "RecordError"
     assert states["Load"]["Parameters"]["JobQueue"] == "their-queue"
@@ -238,7 +237,7 @@ def test_another_team_adds_a_step():
 def test_job_definitions_cover_every_task():
     """There is one job definition a task, and Batch accepts their retry rules: five at most, the last ends all."""
     definitions = job_definitions(JobSettings(prefix="p"))
-    assert {d["jobDefinitionName"] for d in definitions} > {f"p-{task}" for task in BATCH_TASKS}
+    assert {d["jobDefinitionName"] for d in definitions} > {f"p-{task.name}" for task in BATCH_TASKS}
     for definition in definitions:
         rules = definition["retryStrategy"]["evaluateOnExit"]
         assert len(rules) <= 5
