@@ -50,7 +50,7 @@ def test_the_tasks_settings():
     source = "\n".join(
         path.read_text(encoding="utf-8")
         for part in ("loader", "database")
-        for path in (TERRAFORM.parent / part).glob("*.py")
+        for path in (TERRAFORM.parent / part).rglob("*.py")
     )
     given = set(re.findall(r"^\s*(RATESFLOW_\w+|DATABASE_\w+)\s*=", text("jobs.tf"), re.MULTILINE))
     assert metrics.VARIABLE in given
