@@ -53,8 +53,6 @@ def test_a_task_imports_its_own_module_alone() -> None:
     listed = modules_after("from ratesflow.loader.tasks.registry import task_names; assert 'load' in task_names()")
     listed_tasks = {name for name in listed if name.startswith("ratesflow.loader.tasks.")}
     assert listed_tasks == {"ratesflow.loader.tasks.registry"}
-        "ratesflow.loader.tasks.registry"
-    }
 
 
 def test_a_task_is_named_as_its_file() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ratesflow.loader.batches import inbox
 from ratesflow.workflow.settings import SIDE_FILES
-from ratesflow.workflow.trigger import object_created, handle
+from ratesflow.workflow.trigger import handle, object_created
 from tests.workflow.test_trigger import event
 
 SIDE = [

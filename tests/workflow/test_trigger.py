@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from ratesflow.workflow import trigger
-from ratesflow.workflow.trigger import PoisonError, object_created, execution_name, handle, shard_count
+from ratesflow.workflow.trigger import PoisonError, execution_name, handle, object_created, shard_count
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,60}")
 FLOW = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
@@ -240,7 +240,7 @@ def test_shards_are_within_the_limits_of_batch(size, shard_bytes, most):
 
 
 def test_large_files_are_split_whatever_their_names():
-    """A file whose name says that it is compressed is one shard, whatever its size; so is any file without the setting."""
+    """A file whose name says that it is compressed is one shard, whatever its size; without the setting every file is."""
     settings = {"RATESFLOW_SHARD_BYTES": "10", "RATESFLOW_MAX_SHARDS": "8"}
     assert shard_count("a.csv", 35, settings) == 4
     assert shard_count("a.jsonl", 35, settings) == shard_count("a.parquet", 35, settings) == 4
