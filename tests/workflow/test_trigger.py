@@ -240,7 +240,7 @@ def test_shards_are_within_the_limits_of_batch(size, shard_bytes, most):
 
 
 def test_large_files_are_split_whatever_their_names():
-    """A file whose name says that it is compressed is one shard, whatever its size; without the setting every file is."""
+    """A compressed file, by its name, is one shard, whatever its size; without the setting every file is."""
     settings = {"RATESFLOW_SHARD_BYTES": "10", "RATESFLOW_MAX_SHARDS": "8"}
     assert shard_count("a.csv", 35, settings) == 4
     assert shard_count("a.jsonl", 35, settings) == shard_count("a.parquet", 35, settings) == 4
