@@ -88,9 +88,9 @@ run "definitions" {
   assert {
     condition = alltrue([
       for name, job in aws_batch_job_definition.task : join(" ", [for secret in jsondecode(job.container_properties).secrets : secret.name]) ==
-      (name == "migrate" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
+      (local.jobs[name].login == "owner" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
     ])
-    error_message = "every task gets its secret, and migrate those of the users that it makes"
+    error_message = "every task gets its secret, and the owner's tasks those of the users that they create"
   }
 }
 
@@ -122,9 +122,14 @@ run "each_task_reaches_its_own_prefixes_alone" {
     condition = alltrue([
       for name, policy in aws_iam_role_policy.task : [
         for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "Secret"
-      ] == [name == "migrate" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
+      ] == [local.jobs[name].login == "owner" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
     ])
-    error_message = "migrate alone may have the owner's secret, and the owner's alone"
+    error_message = "each task may read the secret of its login only"
+  }
+
+  assert {
+    condition     = [for name, job in local.jobs : name if job.login == "owner"] == ["migrate"]
+    error_message = "only migrate has the owner's login"
   }
 
   assert {
