@@ -1,5 +1,5 @@
-"""What each task of a batch does: validate, load, commit, discard.
+"""The tasks that load batches and maintain the database.
 
-Each is a plain function that knows nothing of Step Functions or Batch; `python -m ratesflow.loader TASK` is the thin
-entry that turns arguments and environment into that call.
+Each is a plain function that knows nothing of Step Functions or Batch; `python -m ratesflow.loader TASK` turns
+arguments and environment into a call of it.
 """

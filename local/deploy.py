@@ -1,12 +1,12 @@
-"""Deploys into the embedded AWS what Terraform deploys into the real one: bucket, queues, jobs, state machine.
+"""Deploys into the embedded AWS what Terraform deploys to AWS: bucket, queues, job definitions, state machine.
 
-Everything is safe to do again: names that are there stay, job definitions get a new revision, and the state
-machine a new definition, while executions under way keep the old ones.
+Deploying again is safe: existing resources stay, job definitions get a new revision, and the state machine a new
+version, while running executions keep the old ones.
 """
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,17 +18,17 @@ from botocore.exceptions import ClientError
 from ratesflow.local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JOB_QUEUE, LOG_GROUP, PREFIX, REGION
 from ratesflow.local.names import arn as _arn
 from ratesflow.local.roles import credentials, make_roles, role_arn, role_key
-from ratesflow.workflow.job_definitions import JobSettings, job_definitions
-from ratesflow.workflow.placeholders import definition_text, substitute
-from ratesflow.workflow.settings import SIDE_FILES
+from ratesflow.workflow.job_definitions import TASKS, JobSettings, job_definition
+from ratesflow.workflow.placeholders import definition_text, placeholders, substitute
+from ratesflow.workflow.settings import JOB_PLACEHOLDERS, SIDE_FILES
 
-# The keys of whoever sits at the laptop, who may do everything. The parts of the stack have keys of their own roles.
+# The keys of the developer, who may do everything. The parts of the stack have the keys of their own roles.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 
 
 @dataclass(frozen=True)
 class Databases:
-    """The addresses of the database for the owner, who migrates, and for the loader."""
+    """The addresses of the database for the logins of tasks: the owner, which migrates, and the loader."""
 
     owner: str
     loader: str
@@ -36,15 +36,15 @@ class Databases:
 
 @cache
 def clients(endpoint: str, part: str | None = None) -> "Clients":
-    """Return the clients of the embedded AWS, untouched by the user's own configuration.
+    """Return the clients of the embedded AWS, independent of the user's own configuration.
 
-    They act as a part of the stack under its role, or, without one, as an administrator.
+    They act under the role of a part of the stack, or, without one, as an administrator.
     """
     return Clients(endpoint, credentials(part) if part else CREDENTIALS)
 
 
 class Clients:
-    """Clients of one endpoint, each made when it is first asked for: that takes longer than most requests."""
+    """Clients of one endpoint, each created at its first use: that takes longer than most requests."""
 
     def __init__(self, endpoint: str, keys: Mapping[str, str]) -> None:
         self.session: Any = boto3.Session(
@@ -66,9 +66,9 @@ class Clients:
 
 
 def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:
-    """Deploy everything, and return the environment that names it (but for the addresses outside AWS).
+    """Deploy everything, and return the environment that names it (without the addresses outside AWS).
 
-    `definition` is another state machine, in the Amazon States Language with `${…}` places.
+    `definition` is another state machine, in the Amazon States Language with `${…}` placeholders.
     """
     aws = clients(endpoint)
     secrets = {user: _secret(aws, user, url) for user, url in vars(databases).items()}
@@ -78,7 +78,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
     topic = _topic(aws, queues["notifications"])
     job_queue = _job_queue(aws)
     machine = f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:{PREFIX}-ingestion"
-    told = {
+    settings = {
         "RATESFLOW_STATE_MACHINE_ARN": machine,
         "RATESFLOW_BUCKET": bucket,
         "RATESFLOW_TOPIC_ARN": topic,
@@ -86,9 +86,10 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
         "RATESFLOW_SIDE_FILES": ",".join(SIDE_FILES),
     }
-    jobs = _job_definitions(aws, secrets, told)
-    places = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
-    alias = _state_machine(aws, role_arn("state-machine"), machine, substitute(definition or definition_text(), places))
+    definition = definition or definition_text()
+    jobs = _job_definitions(aws, secrets, settings, placeholders(definition))
+    values = {"JobQueue": job_queue, "TopicArn": topic, "Bucket": bucket, "Environment": ENVIRONMENT, **jobs}
+    alias = _state_machine(aws, role_arn("state-machine"), machine, substitute(definition, values))
     _ensure(aws("logs"), "create_log_group", "ResourceAlreadyExistsException", logGroupName=LOG_GROUP)
     return {
         "AWS_ENDPOINT_URL": endpoint,
@@ -105,7 +106,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_DEAD_LETTER_QUEUE_URL": queues["dead-letter"],
         "RATESFLOW_NOTIFICATIONS_QUEUE_URL": queues["notifications"],
-        "RATESFLOW_SIDE_FILES": told["RATESFLOW_SIDE_FILES"],
+        "RATESFLOW_SIDE_FILES": settings["RATESFLOW_SIDE_FILES"],
     }
 
 
@@ -173,19 +174,19 @@ def _job_queue(aws: Clients) -> str:
     return str(made["jobQueueArn"])
 
 
-def _job_definitions(aws: Clients, secrets: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
-    """Register every task; return the state machine's places for those of a batch."""
+def _job_definitions(
+    aws: Clients, secrets: Mapping[str, str], settings: Mapping[str, str], wanted: Set[str]
+) -> dict[str, str]:
+    """Register the job definitions of all tasks; return the ARNs for the placeholders that are wanted."""
     batch = aws("batch")
-    places = {}
-    for task in job_definitions(JobSettings(prefix=PREFIX, environment=told)):
-        name = task["jobDefinitionName"].removeprefix(f"{PREFIX}-")
-        secret = secrets["owner" if name == "migrate" else "loader"]
-        task["containerProperties"]["environment"].append({"name": "DATABASE_SECRET_ARN", "value": secret})
-        task["containerProperties"]["jobRoleArn"] = role_arn(f"task-{name}")
-        arn = batch.register_job_definition(**task)["jobDefinitionArn"]
-        if name in ("validate", "load", "commit", "discard"):
-            places[f"{name.capitalize()}JobDefinition"] = arn
-    return places
+    arns = {}
+    for task in TASKS.values():
+        request = job_definition(JobSettings(prefix=PREFIX, environment=settings), task)
+        container = request["containerProperties"]
+        container["environment"].append({"name": "DATABASE_SECRET_ARN", "value": secrets[task.login]})
+        container["jobRoleArn"] = role_arn(f"task-{task.name}")
+        arns[task.name] = batch.register_job_definition(**request)["jobDefinitionArn"]
+    return {placeholder: arns[task] for task, placeholder in JOB_PLACEHOLDERS.items() if placeholder in wanted}
 
 
 def _secret(aws: Clients, role: str, url: str) -> str:

@@ -156,7 +156,7 @@ resource "aws_cloudwatch_event_rule" "task_failed" {
     detail = {
       status   = ["FAILED"]
       jobQueue = [for queue in aws_batch_job_queue.tasks : queue.arn]
-      jobName  = [for task in sort(setsubtract(keys(local.jobs), local.batch_tasks)) : { prefix = "${task}-" }]
+      jobName  = [for task in local.upkeep_tasks : { prefix = "${task}-" }]
     }
   })
 }

@@ -33,7 +33,7 @@ locals {
   ]...)
 
   first_of_all    = local.environments[local.platform][0]
-  longest_minutes = max([for job in values(local.jobs) : ceil(job.timeout.attemptDurationSeconds / 60)]...)
+  longest_minutes = max([for job in values(local.jobs) : ceil(job.run_seconds / 60)]...)
 
   # A job that can never run leaves the queue after this time, which is also how long an execution waits: queue_seconds in
   # workflow/settings.py.

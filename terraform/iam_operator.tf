@@ -2,7 +2,6 @@
 
 locals {
   execution_arns = "${replace(local.state_machine_arn, ":stateMachine:", ":execution:")}:*"
-  upkeep_tasks   = setsubtract(keys(local.jobs), local.batch_tasks)
 }
 
 resource "aws_iam_policy" "operator" {

@@ -1,4 +1,4 @@
-# The permissions of the state machine: run the four tasks of a batch, read and write results/, send notifications.
+# What the state machine may do: run the tasks of a batch, read and write results/, notify.
 
 resource "aws_iam_role" "state_machine" {
   name = "${local.global_name}-state-machine"

@@ -1,7 +1,7 @@
 # The permissions of each task: its own prefixes of the bucket, its own secret, and for gc its queue and topic.
 
 locals {
-  # The statements of the tasks' policies.
+  # Statements from which the policies of tasks are built.
   may = {
     read_batch = [
       { Sid = "ReadBatch", Effect = "Allow", Action = ["s3:GetObject", "s3:GetObjectVersion"], Resource = "${aws_s3_bucket.batches.arn}/${local.inbox}*" },
@@ -44,17 +44,9 @@ locals {
     ]
   }
 
+  # Each declaration in loader/tasks/ names the statements that its task needs.
   task_permissions = {
-    validate  = concat(local.may.read_batch, local.may.read_results, local.may.write_large_results, local.may.write_reports)
-    load      = concat(local.may.read_batch, local.may.read_results, local.may.write_results)
-    commit    = local.may.write_results
-    discard   = concat(local.may.read_results, local.may.missing, local.may.write_results)
-    reference = concat(local.may.read_reference, local.may.missing, local.may.write_results)
-    ledger    = local.may.write_results
-    migrate   = local.may.write_results
-    gc        = concat(local.may.clean_up, local.may.write_results)
-    compact   = local.may.write_results
-    undo      = local.may.write_results
+    for task, job in local.jobs : task => flatten([for permission in job.permissions : local.may[permission]])
   }
 
   ecs_tasks_assume = jsonencode({

@@ -1,30 +1,20 @@
-# The job definitions, one per task. Their contents come from workflow/job_definitions.json, which the Python code writes.
+# The job definitions: one per task, from the declarations in loader/tasks/ as workflow/job_definitions.json holds them.
 
 locals {
-  jobs = {
-    for job in jsondecode(file("${path.module}/../workflow/job_definitions.json")) :
-    trimprefix(job.jobDefinitionName, "ratesflow-") => job
-  }
-  batch_tasks        = ["validate", "load", "commit", "discard"]
+  declared = jsondecode(file("${path.module}/../workflow/job_definitions.json"))
+  jobs     = local.declared.tasks
+
+  batch_tasks        = [for task, job in local.jobs : task if job.of_batch]
+  upkeep_tasks       = [for task, job in local.jobs : task if !job.of_batch]
   job_definition_arn = "arn:${local.partition}:batch:${local.region}:${local.account}:job-definition"
 
-  # The image's entry point is `python -m ratesflow.loader`: a job's command is what follows it.
-  entry_point = ["python", "-P", "-m", "ratesflow.loader"]
+  # As many as Batch allows. The first that matches counts, so the last one may be repeated.
+  retry_rules = [
+    for number in range(5) : element(local.declared.retry_rules, min(number, length(local.declared.retry_rules) - 1))
+  ]
 
-  # The maximum number that Batch allows. The first match counts, so the last one may be repeated.
-  retry_rules = {
-    for task, job in local.jobs : task => [
-      for number in range(5) : element(job.retryStrategy.evaluateOnExit, min(number, length(job.retryStrategy.evaluateOnExit) - 1))
-    ]
-  }
-
-  sizes = {
-    for task, job in local.jobs : task => {
-      for resource in job.containerProperties.resourceRequirements : resource.type => resource.value
-    }
-  }
-  vcpus  = { for task in keys(local.jobs) : task => try(var.task_sizes[task].vcpus, tonumber(local.sizes[task].VCPU)) }
-  memory = { for task in keys(local.jobs) : task => try(var.task_sizes[task].memory, tonumber(local.sizes[task].MEMORY)) }
+  vcpus  = { for task, job in local.jobs : task => try(var.task_sizes[task].vcpus, job.vcpus) }
+  memory = { for task, job in local.jobs : task => try(var.task_sizes[task].memory, job.memory_mib) }
   gpus   = anytrue([for size in values(var.task_sizes) : size.gpus > 0])
 
   job_environment = merge(
@@ -42,18 +32,18 @@ locals {
     var.task_environment,
   )
 
-  # Each task has one database user: migrate the owner, the others the loader. ECS injects the secret; the task also has its ARN, to
-  # read it again if the password was rotated in the meantime. Migrate creates the users of the loader and the API from their
-  # secrets.
+  # Each task has the login of one user of the database. The secret comes with the job; its ARN too, for a task whose
+  # login fails because the password has been rotated since. The owner's task creates the users of loader and API, from
+  # their secrets.
   job_secrets = {
-    for task in keys(local.jobs) : task => task == "migrate" ? {
+    for task, job in local.jobs : task => job.login == "owner" ? {
       DATABASE_SECRET        = local.owner_secret_arn
       DATABASE_SECRET_LOADER = aws_secretsmanager_secret.login["loader"].arn
       DATABASE_SECRET_READER = aws_secretsmanager_secret.login["reader"].arn
     } : { DATABASE_SECRET = aws_secretsmanager_secret.login["loader"].arn }
   }
-  # The secret of the owner, which RDS manages, contains no address, and those of the logins keep the one that they were
-  # written with.
+  # The owner's secret, which RDS keeps, has no host in it, and those of the logins keep the host that they were written
+  # with.
   job_addresses = {
     for task in keys(local.jobs) : task => {
       DATABASE_SECRET_ARN = local.job_secrets[task].DATABASE_SECRET
@@ -68,9 +58,9 @@ resource "aws_cloudwatch_log_group" "tasks" {
   kms_key_id        = aws_kms_key.main.arn
 }
 
-# A changed definition gets a new revision, also for another platform, and the old one stays active. But if Terraform destroys
-# one of these resources, it deregisters ALL revisions of its name, including those that running executions still submit. It does
-# so for a task that was removed from workflow/job_definitions.py: before you apply that, remove it from the state with
+# A change makes a new revision and keeps the old one, also for another platform. But where Terraform destroys one of
+# these it deregisters ALL revisions of its name, also those that running executions still submit. It does so for a task
+# that is no longer in workflow/job_definitions.json: before that is applied, remove it from the state with
 # `terraform state rm 'aws_batch_job_definition.task["NAME"]'`. It would also do so for another number of retry rules,
 # since the provider replaces a definition for that; so their number never changes.
 resource "aws_batch_job_definition" "task" {
@@ -79,21 +69,21 @@ resource "aws_batch_job_definition" "task" {
   name                  = "${local.name}-${each.key}"
   type                  = "container"
   platform_capabilities = [local.on_ec2 ? "EC2" : "FARGATE"]
-  parameters            = each.value.parameters
-  propagate_tags        = each.value.propagateTags
+  parameters            = each.value.defaults
+  propagate_tags        = true
 
-  # Running executions depend on the revisions that they began with.
+  # Running executions keep the revision that they began with.
   deregister_on_new_revision = false
 
   timeout {
-    attempt_duration_seconds = each.value.timeout.attemptDurationSeconds
+    attempt_duration_seconds = each.value.run_seconds
   }
 
   retry_strategy {
-    attempts = each.value.retryStrategy.attempts
+    attempts = each.value.attempts
 
     dynamic "evaluate_on_exit" {
-      for_each = local.retry_rules[each.key]
+      for_each = local.retry_rules
 
       content {
         action           = evaluate_on_exit.value.action
@@ -107,14 +97,14 @@ resource "aws_batch_job_definition" "task" {
   container_properties = jsonencode(merge(
     {
       image                  = var.loader_image
-      command                = slice(each.value.containerProperties.command, length(local.entry_point), length(each.value.containerProperties.command))
+      command                = each.value.command # what follows the entry point of the image
       jobRoleArn             = aws_iam_role.task[each.key].arn
-      executionRoleArn       = aws_iam_role.execution["tasks-${each.key == "migrate" ? "owner" : "loader"}"].arn
+      executionRoleArn       = aws_iam_role.execution["tasks-${each.value.login}"].arn
       environment            = [for name, value in merge(local.job_environment, local.job_addresses[each.key]) : { name = name, value = value }]
       secrets                = [for name, arn in local.job_secrets[each.key] : { name = name, valueFrom = arn }]
       readonlyRootFilesystem = true
       privileged             = false
-      # A report with too many rejected lines for memory is collected in a file.
+      # A report of more rejected rows than memory should hold is collected in a file.
       volumes     = [{ name = "scratch" }]
       mountPoints = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
       resourceRequirements = concat(

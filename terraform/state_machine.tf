@@ -16,16 +16,15 @@ resource "aws_sfn_state_machine" "ingestion" {
   role_arn = aws_iam_role.state_machine.arn
   publish  = true
 
-  definition = templatefile("${path.module}/../workflow/definition.asl.json", {
-    JobQueue              = local.job_queue_arn
-    TopicArn              = aws_sns_topic.notifications.arn
-    Bucket                = aws_s3_bucket.batches.bucket
-    Environment           = local.environment
-    ValidateJobDefinition = aws_batch_job_definition.task["validate"].arn
-    LoadJobDefinition     = aws_batch_job_definition.task["load"].arn
-    CommitJobDefinition   = aws_batch_job_definition.task["commit"].arn
-    DiscardJobDefinition  = aws_batch_job_definition.task["discard"].arn
-  })
+  definition = templatefile("${path.module}/../workflow/definition.asl.json", merge(
+    {
+      JobQueue    = local.job_queue_arn
+      TopicArn    = aws_sns_topic.notifications.arn
+      Bucket      = aws_s3_bucket.batches.bucket
+      Environment = local.environment
+    },
+    { for task in local.batch_tasks : "${title(task)}JobDefinition" => aws_batch_job_definition.task[task].arn },
+  ))
 
   logging_configuration {
     level                  = "ERROR" # the history of every execution is kept for 90 days anyway

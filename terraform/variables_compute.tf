@@ -58,7 +58,7 @@ variable "instance_types" {
 }
 
 variable "task_sizes" {
-  description = "Task sizes that override workflow/job_definitions.py, by task: vCPUs, memory in MiB and, on EC2, GPUs."
+  description = "Sizes that replace those of loader/tasks/, by task: vCPUs, memory in MiB and, on EC2, GPUs."
   type = map(object({
     vcpus  = number
     memory = number
@@ -78,7 +78,7 @@ variable "task_sizes" {
 
   validation {
     condition     = alltrue([for task in keys(var.task_sizes) : contains(keys(local.jobs), task)])
-    error_message = "task_sizes names a task that workflow/job_definitions.py does not have."
+    error_message = "task_sizes names a task that loader/tasks/ does not have."
   }
 }
 

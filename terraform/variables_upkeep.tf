@@ -25,13 +25,13 @@ variable "gc_schedule" {
 }
 
 variable "compact_schedule" {
-  description = "When rates are merged, if at least compact_min_batches batches wait for it."
+  description = "When rates are merged, if at least compact_min_batches batches are not merged yet."
   type        = string
   default     = "rate(15 minutes)"
 }
 
 variable "compact_min_batches" {
-  description = "Minimum number of uncompacted batches for a scheduled compaction."
+  description = "How many batches must be committed since the last compaction for the next one to run."
   type        = number
   default     = 16
 }

@@ -1,1 +1,1 @@
-"""What happens to a batch and in what order: the state machine, its trigger, its executions, the command line."""
+"""The workflow of a batch: the state machine, its trigger, its executions, and the command line."""

@@ -1,8 +1,8 @@
-"""The AWS Batch job definitions: one a task, with its command, its size and what is retried.
+"""The AWS Batch job definitions: one per task, with its command, its size and what is retried.
 
-The embedded stack registers them as they stand here; Terraform reads them from `job_definitions.json`, which
-`python -m ratesflow.workflow.job_definitions` writes. Batch retries what is transient (`JOB_RETRY_STRATEGY`);
-the state machine retries only calls of the Batch service itself.
+Tasks are declared in `loader/tasks/`; `python -m ratesflow.loader.job_definitions` writes `job_definitions.json` from
+the declarations. Terraform reads that file, and so does this module, for the state machine, the commands and the
+embedded stack. Batch retries what is transient; the state machine retries only calls of the Batch service itself.
 """
 
 import json
@@ -13,61 +13,45 @@ from typing import Any
 
 DEFINITIONS_FILE = Path(__file__).with_name("job_definitions.json")
 
-ATTEMPTS = 3
-"""How often Batch runs a job at most."""
+ENTRY_POINT = ("python", "-P", "-m", "ratesflow.loader")
+"""What starts a task, before its own command: the entry point of the loader's image."""
 
-# The exit codes of `python -m ratesflow.loader`: 0 done, 64 usage, 65 closed or changed under us, 70 internal,
-# 75 transient. 1* is a process that did not end by itself: 1 from its own watchdog, 128 and a number by a signal, such
-# as 137 by SIGKILL, from an instance that went away. A Fargate Spot task gets SIGTERM first, which the loader
-# answers with 75.
-# Batch allows five rules, globs only at their ends, and *no match means RETRY*. The last rule therefore ends
-# every job that gave an exit code at all. A job without one never ran (the image could not be pulled, no
-# network interface, no secret): it matches nothing and is tried again, within ATTEMPTS.
-JOB_RETRY_STRATEGY: dict[str, Any] = {
-    "attempts": ATTEMPTS,
-    "evaluateOnExit": [
-        {"action": "RETRY", "onExitCode": "75"},
-        {"action": "RETRY", "onExitCode": "1*"},
-        {"action": "RETRY", "onStatusReason": "Host EC2*"},
-        {"action": "RETRY", "onStatusReason": "Your Spot Task was interrupted*"},
-        {"action": "EXIT", "onExitCode": "*"},
-    ],
-}
 
-BATCH_TASKS = ("validate", "load", "commit", "discard")
-"""The tasks of the state machine: they are about one batch."""
+@dataclass(frozen=True)
+class Task:
+    """A task as its declaration in `loader/tasks/` describes it."""
 
-MAINTENANCE_TASKS: dict[str, dict[str, str]] = {
-    "reference": {"ports": "", "regions": ""},
-    "ledger": {"limit": "100", "state": "all", "batch": "all"},
-    "migrate": {},
-    "gc": {"batch": "all"},
-    "compact": {"least": "1"},
-    "undo": {"batch": ""},
-}
-"""The tasks that `run_task` runs by themselves, with the arguments of each and their defaults.
+    name: str
+    help: str
+    of_batch: bool
+    sharded: bool
+    outcomes: tuple[str, ...]
+    login: str
+    permissions: tuple[str, ...]
+    vcpus: float
+    memory_mib: int
+    run_seconds: int
+    attempts: int
+    command: tuple[str, ...]
+    required: tuple[str, ...]
+    defaults: Mapping[str, str]
 
-An empty default is an argument that must be given. `all` means every batch; `least` is how many batches must be
-open for a compaction to be worth it.
-"""
 
-RUN_SECONDS: dict[str, int] = {
-    "validate": 3600,
-    "load": 3600,
-    "commit": 1800,
-    "discard": 600,
-    "reference": 3600,
-    "ledger": 300,
-    "migrate": 3600,
-    "gc": 3600,
-    "compact": 3600,
-    "undo": 3600,
-}
-"""How long one attempt of a task may run, in seconds (`attemptDurationSeconds`; Batch allows 60 at least)."""
+def _read() -> tuple[dict[str, Task], list[dict[str, str]]]:
+    document = json.loads(DEFINITIONS_FILE.read_text(encoding="utf-8"))
+    return {name: _task(name, fields) for name, fields in document["tasks"].items()}, document["retry_rules"]
 
-DEFAULT_SIZE = ("0.5", "1024")
-SIZES: dict[str, tuple[str, str]] = dict.fromkeys(("validate", "load", "undo"), ("1", "2048"))
-"""vCPUs and MiB of the tasks that read a batch; the others take DEFAULT_SIZE (both are Fargate sizes)."""
+
+def _task(name: str, fields: Mapping[str, Any]) -> Task:
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    return Task(name, **values)
+
+
+TASKS, RETRY_RULES = _read()
+"""The tasks by name, and when Batch tries a job again."""
+
+BATCH_TASKS = tuple(task for task in TASKS.values() if task.of_batch)
+"""The tasks of a batch, which the state machine runs. The others run by themselves."""
 
 
 @dataclass(frozen=True)
@@ -82,61 +66,37 @@ class JobSettings:
     log_group: str | None = None
 
 
-def job_definitions(settings: JobSettings) -> list[dict[str, Any]]:
-    """Return the RegisterJobDefinition requests of all tasks, named `PREFIX-TASK`."""
-    tasks = [*BATCH_TASKS, *MAINTENANCE_TASKS]
-    return [_job_definition(settings, task) for task in tasks]
-
-
-def definitions_text() -> str:
-    """Return what `job_definitions.json` holds: the requests without anything of a deployment's own."""
-    return json.dumps(job_definitions(JobSettings()), indent=2) + "\n"
-
-
 def job_name(prefix: str, task: str) -> str:
     """Return the name of a task's job definition."""
     return f"{prefix}-{task}"
 
 
-def task_command(task: str) -> list[str]:
-    """Return the command of a task's container; Batch replaces each `Ref::name` by the job's parameter."""
-    arguments = _arguments(task)
-    flags = [part for name in arguments for part in (f"--{name.replace('_', '-')}", f"Ref::{name}")]
-    return ["python", "-P", "-m", "ratesflow.loader", task, *flags]
+def job_definitions(settings: JobSettings) -> list[dict[str, Any]]:
+    """Return the RegisterJobDefinition requests of all tasks, named `PREFIX-TASK`."""
+    return [job_definition(settings, task) for task in TASKS.values()]
 
 
-def task_defaults(task: str) -> dict[str, str]:
-    """Return the parameters that a job of this task need not be given."""
-    return {name: value for name, value in _arguments(task).items() if value}
-
-
-def _arguments(task: str) -> dict[str, str]:
-    if task in MAINTENANCE_TASKS:
-        return {"run": "", **MAINTENANCE_TASKS[task]}
-    return {"bucket": "", "key": "", "version": "null", "batch_id": "", "execution": "", "shards": "1"}
-
-
-def _job_definition(settings: JobSettings, task: str) -> dict[str, Any]:
+def job_definition(settings: JobSettings, task: Task) -> dict[str, Any]:
+    """Return the RegisterJobDefinition request of a task."""
     return {
-        "jobDefinitionName": job_name(settings.prefix, task),
+        "jobDefinitionName": job_name(settings.prefix, task.name),
         "type": "container",
-        "parameters": task_defaults(task),
+        "parameters": dict(task.defaults),
         "containerProperties": _container(settings, task),
-        "retryStrategy": JOB_RETRY_STRATEGY,
-        "timeout": {"attemptDurationSeconds": RUN_SECONDS[task]},
+        "retryStrategy": {"attempts": task.attempts, "evaluateOnExit": RETRY_RULES},
+        "timeout": {"attemptDurationSeconds": task.run_seconds},
         "propagateTags": True,
     }
 
 
-def _container(settings: JobSettings, task: str) -> dict[str, Any]:
-    vcpu, memory = SIZES.get(task, DEFAULT_SIZE)
+def _container(settings: JobSettings, task: Task) -> dict[str, Any]:
     container: dict[str, Any] = {
         "image": settings.image,
-        "command": task_command(task),
+        "command": [*ENTRY_POINT, *task.command],
         "environment": [{"name": name, "value": value} for name, value in settings.environment.items()],
         "resourceRequirements": [
-            {"type": "VCPU", "value": vcpu},
-            {"type": "MEMORY", "value": memory},
+            {"type": "VCPU", "value": f"{task.vcpus:g}"},
+            {"type": "MEMORY", "value": str(task.memory_mib)},
         ],
     }
     if settings.job_role_arn:
@@ -144,10 +104,6 @@ def _container(settings: JobSettings, task: str) -> dict[str, Any]:
     if settings.execution_role_arn:
         container["executionRoleArn"] = settings.execution_role_arn
     if settings.log_group:
-        options = {"awslogs-group": settings.log_group, "awslogs-stream-prefix": task}
+        options = {"awslogs-group": settings.log_group, "awslogs-stream-prefix": task.name}
         container["logConfiguration"] = {"logDriver": "awslogs", "options": options}
     return container
-
-
-if __name__ == "__main__":
-    DEFINITIONS_FILE.write_text(definitions_text(), encoding="utf-8")

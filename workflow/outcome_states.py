@@ -1,7 +1,7 @@
-"""The states in which a batch's way ends: each makes the answer that is notified and that the execution returns.
+"""The states in which a batch ends: each builds the notification, which is also the output of the execution.
 
-The answer has the schema `ratesflow.notification/1`. Whatever a batch has not come to is `null` in it, because
-`blanks` puts empty results in place when the execution begins.
+Its schema is `ratesflow.notification/1`. The fields of a step that did not run are `null`, because `defaults` puts
+empty results in place when the execution begins.
 """
 
 from collections.abc import Mapping
@@ -9,88 +9,89 @@ from typing import Any
 
 from ratesflow.workflow.sdk import Pass, State
 from ratesflow.workflow.settings import WorkflowSettings
-from ratesflow.workflow.task_states import EXECUTION_NAME, formatted
+from ratesflow.workflow.task_states import EXECUTION_NAME, state_name, states_format
 
 NOTIFICATION_SCHEMA = "ratesflow.notification/1"
 STEPS = ("validate", "load", "commit")
 
 
-def blanks() -> dict[str, Any]:
-    """Return what an execution knows before its first step: one shard, and no result yet."""
-    nothing = {"rows": None, "rejected_rows": None, "seconds": None, "report": None, "message": None}
-    return {"shards": 1} | {step: {"document": {"outcome": "not run", **nothing}} for step in STEPS}
+def defaults() -> dict[str, Any]:
+    """Return what an execution has before its first step: one shard, and an empty result of each step."""
+    empty = {"rows": None, "rejected_rows": None, "seconds": None, "report": None, "message": None}
+    return {"shards": 1} | {step: {"document": {"outcome": "not run", **empty}} for step in STEPS}
 
 
 def rejected(settings: WorkflowSettings) -> State:
-    """Return the end of a batch that validation refused."""
-    return _answer(settings, "Rejected", "validate", "The report says which lines, and why.")
+    """Return the end of a batch that validation rejected."""
+    return _outcome(settings, "Rejected", "validate", "The report lists the rejected rows and the reasons.")
 
 
 def duplicate(settings: WorkflowSettings) -> State:
-    """Return the end of a batch whose bytes are committed already, as validation found."""
-    return _answer(settings, "Duplicate", "validate", "The same bytes are committed already.")
+    """Return the end of a batch whose bytes are already committed, as validation found."""
+    return _outcome(settings, "Duplicate", "validate", "The same bytes are already committed.")
 
 
 def duplicate_at_commit(settings: WorkflowSettings) -> State:
-    """Return the end of a batch whose bytes another one committed first; commit has cleaned up."""
-    return _answer(settings, "DuplicateAtCommit", "commit", "Another batch committed the same bytes first.")
+    """Return the end of a batch whose bytes another batch committed first; commit has dropped its rows."""
+    return _outcome(settings, "DuplicateAtCommit", "commit", "Another batch committed the same bytes first.")
 
 
 def committed(settings: WorkflowSettings) -> State:
-    """Return the end of a batch that everybody can see."""
-    return _answer(settings, "Committed", "commit", "All of its rows are visible.")
+    """Return the end of a batch whose rows are visible."""
+    return _outcome(settings, "Committed", "commit", "All of its rows are visible.")
 
 
-def settled_before(settings: WorkflowSettings) -> State:
-    """Return the end of a batch that a step gave up although the ledger had closed it before."""
-    comment = "A step failed, but the ledger had closed the batch before: that outcome stands."
-    return _answer(settings, "SettledBefore", "discard", comment, {"report.$": "$.discard.document.report"})
+def already_closed(settings: WorkflowSettings) -> State:
+    """Return the end of a batch of which a step failed although the ledger had already closed it."""
+    comment = "A step failed, but the ledger had already closed the batch: that outcome stands."
+    return _outcome(settings, "AlreadyClosed", "discard", comment, {"report.$": "$.discard.document.report"})
 
 
 def failed(settings: WorkflowSettings) -> State:
-    """Return the end of a batch that was discarded; its message is the cause in words."""
-    return _answer(settings, "Failed", "discard", "Nothing of it is left.", _FAILED)
+    """Return the end of a batch that was discarded; its message is the cause."""
+    return _outcome(settings, "Failed", "discard", "The batch failed; none of its rows were published.", _FAILED)
 
 
-def not_discarded(settings: WorkflowSettings) -> State:
-    """Return the end of a batch that could not even be discarded."""
-    words = (
-        "The batch failed, and discarding it failed too ({}). The scheduled gc will close it as its ledger row "
-        f"demands; to do that now, run: ratesflow gc. What failed first is in {settings.results}/{{}}/error.json."
+def discard_failed(settings: WorkflowSettings) -> State:
+    """Return the end of a batch that failed and could not be discarded."""
+    template = (
+        "The batch failed, and discarding it failed too ({}). The scheduled gc will close it as its "
+        f"ledger row requires; to do that now, run: ratesflow gc. "
+        f"The first error is in {settings.results}/{{}}/error.json."
     )
-    message = {"message.$": formatted(words, "$.not_discarded.Error", EXECUTION_NAME)}
-    return _answer(settings, "NotDiscarded", "validate", "Left for gc.", _FAILED | message)
+    message = {"message.$": states_format(template, "$.not_discarded.Error", EXECUTION_NAME)}
+    return _outcome(settings, "DiscardFailed", "validate", "The scheduled gc closes it.", _FAILED | message)
 
 
-def unknown_answer(task: str) -> State:
-    """Return the state that turns an outcome which nobody knows into an error."""
-    words = f"The result document of {task} has the outcome {{}}, which this workflow does not know."
+def unknown_outcome(task: str) -> State:
+    """Return the state that turns an outcome without a branch into an error."""
+    template = f"The result document of {task} has the outcome {{}}, which this workflow does not handle."
     return Pass(
-        f"Unknown{task.capitalize()}Answer",
+        f"Unknown{state_name(task)}Outcome",
         parameters={
-            "Error": "UnknownAnswer",
-            "Cause.$": formatted(words, f"$.{task}.document.outcome"),
+            "Error": "UnknownOutcome",
+            "Cause.$": states_format(template, f"$.{task}.document.outcome"),
         },
         result_path="$.error",
     )
 
 
-_FAILED = {"outcome": "failed", "notification_id.$": formatted("{}:failed", EXECUTION_NAME)}
+_FAILED = {"outcome": "failed", "notification_id.$": states_format("{}:failed", EXECUTION_NAME)}
 
 
-def _answer(
+def _outcome(
     settings: WorkflowSettings,
-    state_id: str,
+    name: str,
     task: str,
     comment: str,
-    instead: Mapping[str, Any] | None = None,
+    replacing: Mapping[str, Any] | None = None,
 ) -> State:
-    """Return the state that makes an answer from the result document of `task`, some fields told otherwise."""
+    """Return the state that builds a notification from the result document of `task`, with some fields replaced."""
     document = f"$.{task}.document"
-    instead = instead or {}
-    answer: dict[str, Any] = {
+    replacing = replacing or {}
+    notification: dict[str, Any] = {
         "schema": NOTIFICATION_SCHEMA,
-        "notification_id.$": formatted("{}:{}", EXECUTION_NAME, f"{document}.outcome"),
+        "notification_id.$": states_format("{}:{}", EXECUTION_NAME, f"{document}.outcome"),
         "outcome.$": f"{document}.outcome",
         "environment": settings.environment,
         "batch_id.$": EXECUTION_NAME,
@@ -104,6 +105,6 @@ def _answer(
         "execution.$": "$$.Execution.Id",
         "message.$": f"{document}.message",
     }
-    if "outcome" in instead:
-        del answer["outcome.$"]
-    return Pass(state_id, comment=comment, parameters=answer | dict(instead))
+    if "outcome" in replacing:
+        del notification["outcome.$"]
+    return Pass(name, comment=comment, parameters=notification | dict(replacing))

@@ -1,4 +1,4 @@
-"""The state machine as the file `definition.asl.json` holds it, and how its `${…}` places are filled."""
+"""The state machine as the file `definition.asl.json` holds it, and its `${…}` placeholders."""
 
 import json
 import re
@@ -7,29 +7,29 @@ from pathlib import Path
 
 DEFINITION_FILE = Path(__file__).with_name("definition.asl.json")
 
-_PLACE = re.compile(r"\$\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 
 def definition_text() -> str:
-    """Return the definition in the Amazon States Language, with its places unfilled."""
+    """Return the definition in the Amazon States Language, with its placeholders."""
     return DEFINITION_FILE.read_text(encoding="utf-8")
 
 
-def places(definition: str) -> set[str]:
-    """Return the names of the places of a definition, such as `JobQueue` for `${JobQueue}`."""
-    return set(_PLACE.findall(definition))
+def placeholders(definition: str) -> set[str]:
+    """Return the names of the placeholders of a definition, such as `JobQueue` for `${JobQueue}`."""
+    return set(_PLACEHOLDER.findall(definition))
 
 
 def substitute(definition: str, values: Mapping[str, str]) -> str:
     """Return the definition with each `${Name}` replaced by `values["Name"]`, as Terraform does.
 
-    Raises ValueError when a place has no value, or a value no place.
+    Raises ValueError when a placeholder has no value, or a value no placeholder.
     """
-    wanted = places(definition)
+    wanted = placeholders(definition)
     missing, unknown = sorted(wanted - set(values)), sorted(set(values) - wanted)
     if missing or unknown:
         raise ValueError(
-            f"The definition of the state machine has the places {sorted(wanted)}; "
-            f"without a value: {missing or 'none'}; values for no place: {unknown or 'none'}."
+            f"The definition of the state machine has the placeholders {sorted(wanted)}; "
+            f"without a value: {missing or 'none'}; values without a placeholder: {unknown or 'none'}."
         )
-    return _PLACE.sub(lambda place: json.dumps(values[place[1]])[1:-1], definition)
+    return _PLACEHOLDER.sub(lambda found: json.dumps(values[found[1]])[1:-1], definition)

@@ -1,7 +1,7 @@
 """The states of the `stepfunctions` SDK that the workflow uses, with the fields that SDK 2.3.0 lacks.
 
-This is the only module that imports the SDK. Doing so takes seconds, prints, warns, and sets the root logger
-to ERROR: everything but `definition` reads the file that it writes instead (`placeholders`).
+This is the only module that imports the SDK. The import takes seconds, prints, warns, and sets the root logger
+to ERROR. Everything but `definition` therefore reads the file that `definition` writes (`placeholders`).
 """
 
 import contextlib
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class _Added(Enum):
-    """Fields of the Amazon States Language that came after the SDK; the value is the keyword argument."""
+    """Fields of the Amazon States Language that are newer than the SDK; the value is the keyword argument."""
 
     RESULT_SELECTOR = "result_selector"
     CAUSE_PATH = "cause_path"
@@ -64,11 +64,11 @@ class FailWithCausePath(Fail):  # type: ignore[misc]
         return [*super().allowed_fields(), _Added.CAUSE_PATH]
 
 
-# The SDK takes the partition of a resource from the region of whoever runs it; the file must not depend on it.
+# The SDK takes the partition of a resource from the caller's region; the file must not depend on it.
 
 
 class BatchJob(BatchSubmitJobStep):  # type: ignore[misc]
-    """Submits a Batch job and waits for its end."""
+    """Submits a Batch job and waits until it ends."""
 
     def __init__(self, state_id: str, **fields: Any) -> None:
         super().__init__(state_id, **fields)

@@ -1,12 +1,12 @@
 """The building blocks of the state machine: a task, the reading of its result, a notification, their retries."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from ratesflow.workflow.job_definitions import TASKS
 from ratesflow.workflow.sdk import BatchJob, Choice, ChoiceRule, JitteredRetry, Publish, ReadObject, State
 from ratesflow.workflow.settings import WorkflowSettings
 
-# What the Batch service itself may answer for a while. A failed *job* is States.TaskFailed, which is not here:
+# Errors of the Batch service itself that may pass. A failed *job* is States.TaskFailed, which is not here:
 # Batch has tried it as often as its job definition allows (job_definitions), and attempts would multiply.
 BATCH_SERVICE_ERRORS = [
     "Batch.AWSBatchException",
@@ -16,7 +16,7 @@ BATCH_SERVICE_ERRORS = [
     "Batch.SdkClientException",
 ]
 
-# A call of S3 or SNS is made again whatever it says: reading, writing the same and notifying twice do no harm.
+# A call of S3 or SNS is retried after any error: reading, writing the same and notifying twice do no harm.
 CALL_ERRORS = ["States.TaskFailed", "States.Timeout"]
 CALL_SECONDS = 60
 
@@ -36,34 +36,35 @@ class TaskStates:
             job.next(state)
 
 
-def plain_task(settings: WorkflowSettings, state_id: str, comment: str) -> TaskStates:
-    """Return a task that is one Batch job."""
-    job = _job(settings, state_id, state_id.lower(), comment)
-    return TaskStates(job, (job,))
+def task_states(settings: WorkflowSettings, task: str) -> TaskStates:
+    """Return the states of a task: one Batch job, or two states if the task may run as an array job.
 
-
-def sharded_task(settings: WorkflowSettings, state_id: str, comment: str) -> TaskStates:
-    """Return a task that is one Batch job, or an array job when the batch has shards.
-
-    Batch takes arrays of 2 to 10,000 children only, hence the two states.
+    Batch takes arrays of 2 to 10,000 children only. A batch of one shard therefore runs as a plain job.
     """
-    task = state_id.lower()
-    one = _job(settings, state_id, task, comment)
-    many = _job(settings, f"{state_id}Shards", task, comment, shards=True)
-    choice = Choice(f"{state_id}InShards?", comment="A large batch runs as an array job, one child a shard.")
-    choice.add_choice(ChoiceRule.NumericLessThanEquals("$.shards", 1), one)
-    choice.default_choice(many)
-    return TaskStates(choice, (one, many))
+    name = state_name(task)
+    job = _job(settings, name, task)
+    if not TASKS[task].sharded:
+        return TaskStates(job, (job,))
+    array = _job(settings, f"{name}Shards", task, shards=True)
+    choice = Choice(f"{name}InShards?", comment="A large batch runs as an array job, with one child per shard.")
+    choice.add_choice(ChoiceRule.NumericLessThanEquals("$.shards", 1), job)
+    choice.default_choice(array)
+    return TaskStates(choice, (job, array))
+
+
+def state_name(task: str) -> str:
+    """Return the name of the state that runs a task, such as `Load`."""
+    return task.capitalize()
 
 
 def read_result(settings: WorkflowSettings, task: str) -> State:
     """Return the state that reads the result document of a task into `$.TASK.document`."""
     return ReadObject(
-        f"Read{task.capitalize()}",
-        comment=f"What {task} says: outcome, rows, seconds, report, message.",
+        f"Read{state_name(task)}Result",
+        comment=f"The result of {task}: outcome, rows, seconds, report, message.",
         parameters={
             "Bucket": settings.bucket,
-            "Key.$": formatted(f"{settings.results}/{{}}/{task}.json", EXECUTION_NAME),
+            "Key.$": states_format(f"{settings.results}/{{}}/{task}.json", EXECUTION_NAME),
         },
         result_selector={"document.$": "States.StringToJson($.Body)"},
         result_path=f"$.{task}",
@@ -76,13 +77,13 @@ def read_result(settings: WorkflowSettings, task: str) -> State:
 
 
 def publish(settings: WorkflowSettings, state_id: str, subject: str) -> State:
-    """Return a state that publishes the whole of its input, which an outcome state has made.
+    """Return a state that publishes its whole input, the notification that an outcome state has made.
 
-    The subject is plain text with 100 characters at most, as SNS demands: see LONGEST_ENVIRONMENT.
+    The subject is plain text of at most 100 characters, as SNS requires: see LONGEST_ENVIRONMENT.
     """
     return Publish(
         state_id,
-        comment="At least once; notification_id is the same each time.",
+        comment="Sent at least once, always with the same notification_id.",
         parameters={
             "TopicArn": settings.topic_arn,
             "Subject.$": subject,
@@ -99,7 +100,7 @@ def publish(settings: WorkflowSettings, state_id: str, subject: str) -> State:
 
 
 def service_retry(settings: WorkflowSettings, errors: list[str]) -> JitteredRetry:
-    """Return the retry of a call that failed for a reason of the service, with growing, scattered waits."""
+    """Return the retry of a call that failed because of the service, with exponential backoff and full jitter."""
     return JitteredRetry(
         error_equals=errors,
         interval_seconds=settings.first_wait_seconds,
@@ -110,30 +111,32 @@ def service_retry(settings: WorkflowSettings, errors: list[str]) -> JitteredRetr
     )
 
 
-def says(task: str) -> Callable[[str], ChoiceRule]:
-    """Return a maker of rules that ask for the outcome in a task's result document."""
-    return lambda outcome: ChoiceRule.StringEquals(f"$.{task}.document.outcome", outcome)
+def outcome_is(task: str, outcome: str) -> ChoiceRule:
+    """Return the rule that a task's result has an outcome. Raises ValueError if the task does not declare it."""
+    if outcome not in TASKS[task].outcomes:
+        raise ValueError(f"The task {task} has no outcome {outcome!r}: it declares {', '.join(TASKS[task].outcomes)}.")
+    return ChoiceRule.StringEquals(f"$.{task}.document.outcome", outcome)
 
 
-def formatted(template: str, *paths: str) -> str:
+def states_format(template: str, *paths: str) -> str:
     """Return the intrinsic function that puts the values at `paths` into the `{}` of a template."""
     return f"States.Format('{template}', {', '.join(paths)})"
 
 
-def _job(settings: WorkflowSettings, state_id: str, task: str, comment: str, shards: bool = False) -> State:
+def _job(settings: WorkflowSettings, name: str, task: str, shards: bool = False) -> State:
     parameters = {
-        "JobName.$": formatted(f"{task}-{{}}", EXECUTION_NAME),
+        "JobName.$": states_format(f"{task}-{{}}", EXECUTION_NAME),
         "JobQueue": settings.job_queue,
-        "JobDefinition": getattr(settings, f"{task}_job"),
+        "JobDefinition": settings.jobs[task],
         "Parameters": {
             "bucket.$": "$.bucket",
             "key.$": "$.key",
             "version.$": "$.version",
             "batch_id.$": EXECUTION_NAME,
             "execution.$": "$$.Execution.Id",
-            "shards.$": formatted("{}", "$.shards"),
+            "shards.$": states_format("{}", "$.shards"),
         },
-        # From it the task tells how long it waited for a place (loader/tasks/metrics.py).
+        # For the metric of the wait in the queue (loader/runtime/metrics.py).
         "ContainerOverrides": {
             "Environment": [{"Name": "RATESFLOW_SUBMITTED_AT", "Value.$": "$$.State.EnteredTime"}],
         },
@@ -141,8 +144,8 @@ def _job(settings: WorkflowSettings, state_id: str, task: str, comment: str, sha
     if shards:
         parameters["ArrayProperties"] = {"Size.$": "$.shards"}
     return BatchJob(
-        state_id,
-        comment=comment,
+        name,
+        comment=f"{TASKS[task].help[0].upper()}{TASKS[task].help[1:]}.",
         parameters=parameters,
         result_path=None,
         timeout_seconds=settings.timeout_seconds(task),

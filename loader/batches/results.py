@@ -45,3 +45,10 @@ def write_shard(task: str, batch_id: str, shard: int, result: Result | None, sec
         "seconds": seconds,
     }
     put_json(bucket, f"results/{batch_id}/{task}/{shard}.json", document)
+
+
+def store_data(task: str, run: str, bucket: str, data: Any) -> str:
+    """Store a long answer beside the result document, and return its key for the document's `data`."""
+    key = f"results/{run}/{task}.data.json"
+    put_json(bucket, key, data)
+    return key

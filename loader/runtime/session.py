@@ -33,7 +33,7 @@ def open_session(url: str, task: str, work: str = "") -> "Connection":
     lock that this one needs. Raises psycopg2.OperationalError.
     """
     name = session_name(task, work)
-    connection = connect(url, name, options=watchdog.LIMITS.get(task, watchdog.OTHER).options, writable=True)
+    connection = connect(url, name, options=watchdog.limits().options, writable=True)
     connection.cursor_factory = WatchedCursor
     termination.opened(connection, url)
     if work:

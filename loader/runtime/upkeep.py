@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import psycopg2
 
 from ratesflow.database.sqlstates import Kind, kind_of
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError
 from ratesflow.loader.runtime.log import log
-from ratesflow.loader.tasks import metrics
 
 # A piece that meets a lock or a deadlock is tried so often in a run, with so many seconds in between.
 TRIES, PAUSE_SECONDS = 3, 0.5

@@ -40,20 +40,8 @@ class Limits:
         return f"-c statement_timeout={statement}s -c idle_in_transaction_session_timeout={idle}s"
 
 
-# Waits for locks are statements: those have limits of their own, which are shorter (loader/runtime/connection.py).
-LIMITS = {
-    "validate": Limits(300, 600),
-    "load": Limits(300, 1200, session=3500),
-    "commit": Limits(240, 1200),  # counts the regions of a batch once more where the tree has moved on
-    "discard": Limits(240, 300),
-    "reference": Limits(300, 2400),
-    "ledger": Limits(180, 150),
-    "migrate": Limits(300, 2400),
-    "gc": Limits(300, 900),
-    "compact": Limits(600, 1800),  # merges the tables of up to 10,000,000 prices in one statement
-    "undo": Limits(300, 1800, session=3500),  # COPY reads a whole batch
-}
-# A session of something that is no task of Batch.
+# The limits of a session that belongs to no task. Waits for locks are statements: those have limits of their own,
+# which are shorter (loader/runtime/connection.py).
 OTHER = Limits(300, 900)
 
 _limits: Limits | None = None  # None in processes that nothing watches, such as tests
@@ -62,11 +50,16 @@ _due: dict[int, float] = {}
 _set_for = 0.0
 
 
-def start(task: str) -> None:
+def start(limits: Limits) -> None:
     """Watch this process, which runs a task, from now on; this thread must be alive, and those that join."""
     global _limits
-    _limits = LIMITS[task]
-    _expect(_limits.silence)
+    _limits = limits
+    _expect(limits.silence)
+
+
+def limits() -> Limits:
+    """Return the limits of the task that this process runs, OTHER when it is not watched."""
+    return _limits or OTHER
 
 
 def alive() -> None:

@@ -23,9 +23,10 @@ from ratesflow.loader.batches.ledger import (
 )
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.batches.shards import done
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.errors import TaskError
-from ratesflow.loader.tasks import metrics
 from ratesflow.loader.tasks.discard import drop_rows
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -107,3 +108,15 @@ def _answer(batch: Batch, entry: Entry) -> Result:
     assert entry.state != OPEN
     message = entry.message or ""
     return Result("commit", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)
+
+
+TASK = Task(
+    function=commit,
+    help="make all rows of a loaded batch visible, in one transaction",
+    outcomes=("committed", "duplicate", "undone"),
+    ends={"committed": "committed", "duplicate": "duplicate"},
+    counts=("rows",),
+    # Counts the regions of a batch again if the tree has changed since the load.
+    limits=Limits(silence=240, statement=1200),
+    run_seconds=1800,
+)

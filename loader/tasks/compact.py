@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from ratesflow.database.lock_retries import COMPACTION_LOCK, TREE_LOCK
 from ratesflow.loader.batches.results import Result
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.errors import TransientError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
-from ratesflow.loader.tasks import metrics
 from ratesflow.loader.tasks.merge_partitions import merges
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -70,8 +71,8 @@ class TreeMovesError(TransientError):
     """Rates are moved to another tree of regions: they must not move between batches meanwhile."""
 
 
-def compact(connection: "Connection", run: str, least: int = 1) -> Result:
-    """Merge the rates of all open batches if there are at least `least`; return how many batches were merged.
+def compact(connection: "Connection", run: str, min_batches: int = 1) -> Result:
+    """Merge the rates of all open batches if there are at least `min_batches`; return how many batches were merged.
 
     Then tables of prices are merged while there are too many. Raises TaskError, after everything else was done, for
     what no retry can do.
@@ -83,11 +84,11 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
         cursor.execute("SELECT batch_no FROM visible_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
     upkeep = Upkeep()
-    merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(least, 1) else 0
+    merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(min_batches, 1) else 0
     away = upkeep.work_off(merges(connection))
     upkeep.work_off([("list of changes", partial(_prune, connection))])
     metrics.note_open_batches(connection)
-    words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {least}"
+    words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {min_batches}"
     words += f"; {away} merges of tables of prices" if away else ""
     return Result("compact", run, "done", merged, message=words + upkeep.finish())
 
@@ -142,3 +143,14 @@ def _prune(connection: "Connection") -> None:
     """Forget what old data versions changed: who knows answers of before takes everything for changed."""
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM changes WHERE version <= (SELECT version FROM data_version) - %s", (KEPT_CHANGES,))
+
+
+TASK = Task(
+    function=compact,
+    help="merge the rates of committed batches, and old tables of prices",
+    arguments={"min_batches": "merge rates only if at least this many batches are not merged yet"},
+    outcomes=("done",),
+    # Merges tables of up to 10,000,000 prices in one statement.
+    limits=Limits(silence=600, statement=1800),
+    upkeep=True,
+)

@@ -24,10 +24,9 @@ from ratesflow.loader.files.detect import CSV
 from ratesflow.loader.files.progress import Progress
 from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.freight.schema import MAX_LINE_BYTES
-from ratesflow.loader.runtime import watchdog
+from ratesflow.loader.runtime import metrics, watchdog
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError
-from ratesflow.loader.tasks import metrics
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

@@ -15,6 +15,7 @@ from ratesflow.loader.runtime.errors import UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.runtime.session import end_sessions
 from ratesflow.loader.runtime.texts import plain
+from ratesflow.loader.tasks.registry import Limits, Task
 
 # What dropping waits for in all: readers of prices, and a merge of their tables.
 DROP_SECONDS = 10.0
@@ -165,3 +166,14 @@ def _meaning(code: object) -> str:
         65: " (the batch was closed, or its object cannot be read any more)",
         64: " (something is not set up as it must be)",
     }.get(code if isinstance(code, int) else -1, "")
+
+
+TASK = Task(
+    function=discard,
+    help="close a batch as failed and drop what it loaded",
+    outcomes=("discarded", "committed", "rejected", "duplicate", "undone"),
+    ends={"discarded": "failed"},
+    limits=Limits(silence=240, statement=300),
+    run_seconds=600,
+    permissions=("read_results", "missing", "write_results"),
+)

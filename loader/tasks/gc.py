@@ -21,11 +21,12 @@ from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import FAILED
 from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.runtime import clients
+from ratesflow.loader.runtime import clients, metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
 from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -78,7 +79,9 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     words = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
     key = f"results/{run}/gc.data.json"
     s3.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})
-    return Result("gc", run, "done", len(closed), message=words + upkeep.finish(), data=key)
+    words += upkeep.finish()
+    metrics.note_end(FAILED, len(closed))
+    return Result("gc", run, "done", len(closed), message=words, data=key)
 
 
 def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:
@@ -229,3 +232,14 @@ def _event(bucket: str, version: dict[str, Any]) -> dict[str, Any]:
     }
     detail = {"bucket": {"name": bucket}, "object": found, "reason": "found by gc"}
     return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
+
+
+TASK = Task(
+    function=gc,
+    help="close abandoned batches, drop leftovers, start lost objects",
+    arguments={"batch": "only this batch; all: every one"},
+    outcomes=("done",),
+    limits=Limits(silence=300, statement=900),
+    permissions=("clean_up", "write_results"),
+    upkeep=True,
+)

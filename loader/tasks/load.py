@@ -20,6 +20,7 @@ from ratesflow.loader.files.csv_stream import COPY_RATES
 from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.runtime.errors import ClosedError, TaskError
 from ratesflow.loader.tasks.copy_rows import copy_prices
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -97,3 +98,16 @@ def _copy_rates(cursor: "Cursor", batch: Batch, validated: dict[str, Any]) -> No
         raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
     if refused:
         raise refused
+
+
+TASK = Task(
+    function=load,
+    help="copy a validated batch into its staging table, hidden from readers",
+    outcomes=("loaded",),
+    counts=("rows",),
+    limits=Limits(silence=300, statement=1200, session=3500),
+    vcpus=1,
+    memory_mib=2048,
+    permissions=("read_batch", "read_results", "write_results"),
+    sharded=True,
+)

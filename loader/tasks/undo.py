@@ -14,12 +14,14 @@ from ratesflow.database.lock_retries import UNDO_LOCK, advisory_lock
 from ratesflow.database.reference import stored
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
+from ratesflow.loader.batches import ledger_outcomes
 from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, note_hidden
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.files.csv_stream import COPY_RATES
 from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.freight.recount import negative_rows, recounted
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, UsageError
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -80,3 +82,23 @@ def _write_negative(connection: "Connection", entry: Entry) -> int:
         cursor.copy_expert(COPY_RATES, IteratorIO(negative_rows(counts, entry.batch_no, reference)))
         mark_lanes(cursor, -entry.batch_no)
     return reference_version
+
+
+def undo_and_record(connection: "Connection", run: str, bucket: str, batch: str) -> Result:
+    """Undo a committed batch, and store its outcome where commands read it."""
+    result = undo(connection, run, batch)
+    ledger_outcomes.keep(connection, bucket, batch)
+    return result
+
+
+TASK = Task(
+    function=undo_and_record,
+    help="remove one committed batch",
+    arguments={"batch": "the name of the batch"},
+    outcomes=("undone",),
+    ends={"undone": "undone"},
+    # COPY reads a whole batch.
+    limits=Limits(silence=300, statement=1800, session=3500),
+    vcpus=1,
+    memory_mib=2048,
+)

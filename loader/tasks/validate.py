@@ -20,8 +20,10 @@ from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ShardReport
 from ratesflow.loader.freight.rates import copy_rows
 from ratesflow.loader.freight.rates_digest import RatesDigest
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.errors import ClosedError
-from ratesflow.loader.tasks import finalize, metrics
+from ratesflow.loader.tasks import finalize
+from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -125,3 +127,17 @@ def _earlier_answer(batch: Batch, entry: Entry) -> Result:
         raise ClosedError(f"batch {batch.batch_id} was closed as failed: {entry.message}")
     message = entry.message or ""
     return Result("validate", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)
+
+
+TASK = Task(
+    function=validate,
+    help="check every row of a batch, count its rates and write its report",
+    outcomes=("accepted", "rejected", "duplicate", "committed", "undone"),
+    ends={"rejected": "rejected", "duplicate": "duplicate"},
+    counts=("rows", "rejected_rows"),
+    limits=Limits(silence=300, statement=600),
+    vcpus=1,
+    memory_mib=2048,
+    permissions=("read_batch", "read_results", "write_large_results", "write_reports"),
+    sharded=True,
+)

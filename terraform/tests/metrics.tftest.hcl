@@ -20,9 +20,9 @@ run "with_aurora" {
   assert {
     condition = alltrue([
       for metric in flatten([for alarm in aws_cloudwatch_metric_alarm.main : [for query in alarm.metric_query : [for metric in query.metric : metric]]]) :
-      metric.namespace != "ratesflow" || strcontains(file("../loader/tasks/metrics.py"), "    \"${metric.metric_name}\": \"")
+      metric.namespace != "ratesflow" || strcontains(file("../loader/runtime/metrics.py"), "    \"${metric.metric_name}\": \"")
     ])
-    error_message = "alarms of tasks use metrics that loader/tasks/metrics.py writes"
+    error_message = "alarms of tasks watch what loader/runtime/metrics.py writes"
   }
 
   assert {
@@ -36,9 +36,9 @@ run "with_aurora" {
   assert {
     condition = alltrue([
       for line in flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : "${line[0]} ${line[1]}"]]) :
-      !startswith(line, "ratesflow ") || strcontains(file("../loader/tasks/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
+      !startswith(line, "ratesflow ") || strcontains(file("../loader/runtime/metrics.py"), "    \"${split(" ", line)[1]}\": \"")
     ])
-    error_message = "the dashboard shows task metrics that loader/tasks/metrics.py writes"
+    error_message = "the dashboard shows of tasks what loader/runtime/metrics.py writes"
   }
 
   assert {
@@ -52,7 +52,7 @@ run "with_aurora" {
   # A metric that nobody looks at costs as much as any other.
   assert {
     condition = length(setsubtract(
-      [for match in regexall("(?m)^    \"([A-Za-z]+)\": \"", file("../loader/tasks/metrics.py")) : match[0]],
+      [for match in regexall("(?m)^    \"([A-Za-z]+)\": \"", file("../loader/runtime/metrics.py")) : match[0]],
       flatten([for widget in jsondecode(aws_cloudwatch_dashboard.main[0].dashboard_body).widgets : [for line in try(widget.properties.metrics, []) : line[1] if line[0] == "ratesflow"]]),
     )) == 0
     error_message = "every metric of tasks is on the dashboard"

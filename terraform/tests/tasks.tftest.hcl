@@ -43,8 +43,16 @@ variables {
 
 run "definitions" {
   assert {
-    condition     = join(" ", sort(keys(aws_batch_job_definition.task))) == "commit compact discard gc ledger load migrate reference undo validate"
-    error_message = "every task of workflow/job_definitions.py has a job definition; before you remove one, see the comment in jobs.tf"
+    condition     = sort(keys(aws_batch_job_definition.task)) == sort(keys(local.jobs))
+    error_message = "every task has a job definition"
+  }
+
+  assert {
+    condition = length(setsubtract(
+      ["commit", "compact", "discard", "gc", "ledger", "load", "migrate", "reference", "undo", "validate"],
+      keys(aws_batch_job_definition.task),
+    )) == 0
+    error_message = "before a task is removed, see the block in jobs.tf"
   }
 
   assert {
@@ -80,9 +88,9 @@ run "definitions" {
   assert {
     condition = alltrue([
       for name, job in aws_batch_job_definition.task : join(" ", [for secret in jsondecode(job.container_properties).secrets : secret.name]) ==
-      (name == "migrate" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
+      (local.jobs[name].login == "owner" ? "DATABASE_SECRET DATABASE_SECRET_LOADER DATABASE_SECRET_READER" : "DATABASE_SECRET")
     ])
-    error_message = "every task gets its secret, and migrate those of the users that it creates"
+    error_message = "every task gets its secret, and the owner's tasks those of the users that they create"
   }
 }
 
@@ -96,33 +104,32 @@ run "each_task_reaches_only_its_own_prefixes" {
           ]
         ]
       ])))
-      }) == jsonencode({
-      validate = [
-        "s3:AbortMultipartUpload reports/*", "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*",
-        "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
-      ]
-      load = [
-        "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
-      ]
-      commit    = ["s3:PutObject results/*"]
-      discard   = ["s3:GetObject results/*", "s3:PutObject results/*"]
-      reference = ["s3:GetObject reference/*", "s3:PutObject results/*"]
-      ledger    = ["s3:PutObject results/*"]
-      migrate   = ["s3:PutObject results/*"]
-      gc        = ["s3:PutObject results/*"]
-      compact   = ["s3:PutObject results/*"]
-      undo      = ["s3:PutObject results/*"]
-    })
-    error_message = "a task has permissions only for objects under its own prefixes"
+      }) == jsonencode(merge({ for name in keys(aws_iam_role_policy.task) : name => ["s3:PutObject results/*"] }, {
+        validate = [
+          "s3:AbortMultipartUpload reports/*", "s3:AbortMultipartUpload results/*", "s3:GetObject incoming/*", "s3:GetObject results/*",
+          "s3:GetObjectVersion incoming/*", "s3:PutObject reports/*", "s3:PutObject results/*",
+        ]
+        load = [
+          "s3:GetObject incoming/*", "s3:GetObject results/*", "s3:GetObjectVersion incoming/*", "s3:PutObject results/*",
+        ]
+        discard   = ["s3:GetObject results/*", "s3:PutObject results/*"]
+        reference = ["s3:GetObject reference/*", "s3:PutObject results/*"]
+    }))
+    error_message = "a task may access its own prefixes only: all others write results and nothing else"
   }
 
   assert {
     condition = alltrue([
       for name, policy in aws_iam_role_policy.task : [
         for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "Secret"
-      ] == [name == "migrate" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
+      ] == [local.jobs[name].login == "owner" ? "arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!owner" : "arn:aws:secretsmanager:eu-central-1:123456789012:secret:loader"]
     ])
-    error_message = "only migrate may read the owner's secret, and no other"
+    error_message = "each task may read the secret of its login only"
+  }
+
+  assert {
+    condition     = [for name, job in local.jobs : name if job.login == "owner"] == ["migrate"]
+    error_message = "only migrate has the owner's login"
   }
 
   assert {
@@ -189,8 +196,8 @@ run "schedules" {
   }
 
   assert {
-    condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.least == "16"
-    error_message = "a compaction needs 16 uncompacted batches"
+    condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.min_batches == "16"
+    error_message = "a compaction is due at 16 open batches"
   }
 
   assert {

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ratesflow.loader.batches.batch import PART_BYTES, Batch
-from ratesflow.loader.tasks import metrics
+from ratesflow.loader.runtime import metrics
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
 

@@ -14,7 +14,7 @@ import pytest
 from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.runtime import watchdog
 from ratesflow.loader.runtime.connection import LOCK_TIMEOUT_SECONDS, connected
-from ratesflow.workflow.job_definitions import RUN_SECONDS
+from ratesflow.loader.tasks.registry import all_tasks
 from tests.loader.conftest import TaskHarness
 from tests.loader.processes import finish, start, wait_until
 from tests.loader.samples import csv, rows
@@ -120,9 +120,8 @@ def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: TaskHarness, 
 _WATCHED = """
 import ctypes, sys, threading, time
 from ratesflow.loader.runtime import watchdog
-watchdog.LIMITS["load"] = watchdog.Limits(1, 3)
 watchdog.GRACE_SECONDS = 0
-watchdog.start("load")
+watchdog.start(watchdog.Limits(1, 3))
 native = ctypes.PyDLL(None)  # calls without letting go of the interpreter's lock
 
 def works(seconds):
@@ -170,8 +169,8 @@ def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
     batch = desk18.send(csv(rows(10)))
     holder = desk18.database.connect()
     holder.cursor().execute("LOCK TABLE batches IN EXCLUSIVE MODE")
-    limits = "from ratesflow.loader.runtime import watchdog; "
-    limits += "watchdog.LIMITS['validate'] = watchdog.Limits(1, 1, session=100)"
+    limits = "from ratesflow.loader.runtime import watchdog; from ratesflow.loader.tasks import validate; "
+    limits += "object.__setattr__(validate.TASK, 'limits', watchdog.Limits(1, 1, session=100))"
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     code, said = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE
@@ -182,8 +181,7 @@ def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
 
 def test_every_task_has_limits_that_end_it_well_before_its_time() -> None:
     """Of the time that Batch gives a task at most three quarters; the server gives up before the task does."""
-    assert watchdog.LIMITS.keys() == RUN_SECONDS.keys()
-    for task, limits in watchdog.LIMITS.items():
-        longest = max(limits.silence, limits.statement + watchdog.GRACE_SECONDS)
-        assert longest <= RUN_SECONDS[task] * 3 / 4, task
-        assert (limits.session or limits.statement) < RUN_SECONDS[task]
+    for task in all_tasks():
+        longest = max(task.limits.silence, task.limits.statement + watchdog.GRACE_SECONDS)
+        assert longest <= task.run_seconds * 3 / 4, task.name
+        assert (task.limits.session or task.limits.statement) < task.run_seconds

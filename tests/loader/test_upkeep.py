@@ -7,11 +7,11 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import TaskError
 from ratesflow.loader.runtime.upkeep import Upkeep
 from ratesflow.loader.tasks import compact as compacting
-from ratesflow.loader.tasks import metrics
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
 from ratesflow.loader.tasks.discard import discard, drop_rows

@@ -75,7 +75,7 @@ def test_a_commit_that_nobody_heard_is_a_commit(stack: Stack, tmp_path: Path) ->
         execution = ended(stack, name)
     assert len(hand.hit) == 3
     assert execution["status"] == "SUCCEEDED"
-    assert "SettledBefore" in entered(stack, execution)
+    assert "AlreadyClosed" in entered(stack, execution)
     assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
     assert visible(stack, name) == 400
     assert not tasks_of(stack, "discard", name)

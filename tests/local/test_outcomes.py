@@ -61,7 +61,7 @@ def shown(stack: Stack, name: str) -> dict[str, str]:
 
 def test_a_stop_that_comes_after_the_commit(stack: Stack, mailbox: Mailbox) -> None:
     """Stopped when the ledger says committed, a batch is committed everywhere, and `stop` says how to take it out."""
-    with held(stack, "ReadCommit", "Committed?"):
+    with held(stack, "ReadCommitResult", "Committed?"):
         name = start(stack, csv(rows(40, seed=880)), "too-late", 1)
         wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
     for _ in range(2):  # at the second time it has ended already
@@ -90,7 +90,7 @@ def test_a_stop_that_comes_after_the_refusal(stack: Stack, mailbox: Mailbox) -> 
 
 def test_a_stop_that_comes_in_time(stack: Stack, mailbox: Mailbox) -> None:
     """Stopped before its commit, a batch has failed everywhere; until the ledger is asked its outcome is open."""
-    with held(stack, "Commit", "ReadCommit"):
+    with held(stack, "Commit", "ReadCommitResult"):
         name = start(stack, csv(rows(40, seed=882)), "in-time", 1)
         wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s", name))
         arn = stack.execution(name)["executionArn"]
@@ -107,8 +107,8 @@ def test_a_stop_that_comes_in_time(stack: Stack, mailbox: Mailbox) -> None:
 
 def test_a_failure_that_the_ledger_knows_better(stack: Stack, mailbox: Mailbox) -> None:
     """An execution that could not ask the ledger says failed; gc finds the batch committed, and says so everywhere."""
-    lost = {"Type": "Pass", "Result": {"Error": "X"}, "ResultPath": "$.not_discarded", "Next": "NotDiscarded"}
-    with held(stack, "ReadCommit", "", lost):
+    lost = {"Type": "Pass", "Result": {"Error": "X"}, "ResultPath": "$.not_discarded", "Next": "DiscardFailed"}
+    with held(stack, "ReadCommitResult", "", lost):
         name = start(stack, csv(rows(40, seed=884)), "answer-lost", 1)
         assert ended(stack, name)["error"] == "BatchFailed"
     stack.run("gc")

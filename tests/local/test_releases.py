@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ratesflow.local.deploy import CREDENTIALS, deploy
+from ratesflow.workflow.job_definitions import BATCH_TASKS
 from ratesflow.workflow.placeholders import definition_text
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
@@ -87,8 +88,7 @@ def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
         topic_arn=environment["RATESFLOW_TOPIC_ARN"],
         bucket=environment["RATESFLOW_BUCKET"],
         environment="theirs",
-        load_job="their-load",
-        **{f"{task}_job": f"ratesflow-{task}" for task in ("validate", "commit", "discard")},
+        jobs={task.name: f"ratesflow-{task.name}" for task in BATCH_TASKS} | {"load": "their-load"},
     )
     job = {"JobName": "approve", "JobQueue": settings.job_queue, "JobDefinition": "ratesflow-ledger"}
     own = BatchJob("Approve", parameters={**job, **step}, result_path=None)
@@ -115,7 +115,7 @@ def test_another_team_runs_it_with_its_own_task_and_step(stack: Stack, monkeypat
     done = ended(stack, start(stack, data, "their-batch", 1, good), machine="theirs")
     assert done["status"] == "SUCCEEDED"
     entered = _entered(stack.aws("stepfunctions"), done["executionArn"])
-    assert entered.index("ReadLoad") < entered.index("Approve") < entered.index("Commit")
+    assert entered.index("ReadLoadResult") < entered.index("Approve") < entered.index("Commit")
     assert [message["environment"] for message in mailbox.of("their-batch")] == ["theirs"]
     jobs = stack.aws("batch").list_jobs(
         jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],

@@ -45,4 +45,4 @@ def test_the_words_of_a_task_arrive(stack: Stack, mailbox: Mailbox, text: str) -
     assert notification["message"] == told
     shown = json.loads(stack.run("show", name, "--json").stdout)
     assert (shown["outcome"], shown["message"]) == ("failed", told)
-    assert [step["status"] for step in shown["steps"] if step["name"] in ("Discard", "NotifyFailed")] == ["done"] * 2
+    assert [step["status"] for step in shown["steps"] if step["name"] in ("Discard", "NotifyFailure")] == ["done"] * 2

@@ -9,6 +9,7 @@ import pytest
 
 from ratesflow.local.deploy import deploy
 from ratesflow.workflow.definition import definition_json, ingestion_workflow
+from ratesflow.workflow.job_definitions import BATCH_TASKS
 from ratesflow.workflow.placeholders import substitute
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
@@ -34,9 +35,13 @@ def impatient(stack: Stack) -> Iterator[Callable[[str], str]]:
     made = []
 
     def machine(task: str) -> str:
-        jobs = {f"{each}_job": f"ratesflow-{each}" for each in ("validate", "load", "commit", "discard")}
-        seconds = {each: 1 if each == task else 60 for each in ("validate", "load", "commit", "discard")}
-        settings = WorkflowSettings(queue_seconds=1, run_seconds=seconds, attempts=1, **jobs)
+        names = [each.name for each in BATCH_TASKS]
+        settings = WorkflowSettings(
+            queue_seconds=1,
+            run_seconds={name: 1 if name == task else 60 for name in names},
+            attempts=dict.fromkeys(names, 1),
+            jobs={name: f"ratesflow-{name}" for name in names},
+        )
         environment = stack.environment
         values = {
             "JobQueue": environment["RATESFLOW_JOB_QUEUE"],

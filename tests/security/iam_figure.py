@@ -13,7 +13,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from ratesflow.local.names import PREFIX
-from ratesflow.local.roles import ELSEWHERE, FILE
+from ratesflow.local.roles import ELSEWHERE, roles
 from tests.local.conftest import Stack
 
 Right = tuple[str, str, str]
@@ -95,10 +95,9 @@ def figure(calls: Iterable[dict[str, Any]]) -> Figure:
 
 def granted() -> set[Right]:
     """Return every right that Terraform gives a part."""
-    roles = json.loads(FILE.read_text())["roles"]
     return {
         (part, statement.get("Sid", ""), action)
-        for part, role in roles.items()
+        for part, role in roles().items()
         for policy in role["policies"].values()
         for statement in policy["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])

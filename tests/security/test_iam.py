@@ -12,7 +12,7 @@ import pytest
 from ratesflow.local.aws.iam.policy import Ask, decide, parse
 from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from ratesflow.local.names import ACCOUNT, PREFIX, REGION, arn
-from ratesflow.local.roles import FILE
+from ratesflow.local.roles import FILE, roles
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack, new_stack
 from tests.local.hands import ended, send, start, state, wait_for
@@ -91,7 +91,7 @@ def test_each_role_is_assumed_by_its_service_alone() -> None:
     """What a service asks when it takes on a role holds in this account; each role trusts one service and no other."""
     machine = arn("states", "stateMachine:ratesflow-ingestion")
     asked = Ask("sts:AssumeRole", "*", {"aws:SourceAccount": ACCOUNT, "aws:SourceArn": machine})
-    for part, role in json.loads(FILE.read_text())["roles"].items():
+    for part, role in roles().items():
         services = [service for start, service in SERVICES.items() if part.startswith(start)]
         if services:
             text = json.dumps(role["trust"]).replace("${account}", ACCOUNT).replace("${region}", REGION)

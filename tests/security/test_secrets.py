@@ -114,7 +114,7 @@ def test_a_database_that_refuses_is_told_of_without_its_password() -> None:
     code = (
         "import sys, ratesflow.loader.runtime.connection as d, ratesflow.loader.__main__ as m; d.CONNECT_SECONDS = 1; "
     )
-    code += "m._last_words = lambda *_: None; sys.exit(m.main(['ledger', '--run', 'r']))"
+    code += "m._store_error = lambda *_: None; sys.exit(m.main(['ledger', '--run', 'r']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env={**os.environ, **told}, timeout=60)
     said = done.stdout + done.stderr
     assert done.returncode == 75

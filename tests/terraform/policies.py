@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ratesflow.local.roles import TASK_PLACEHOLDERS
+from ratesflow.workflow.job_definitions import TASKS
 from tests.terraform.sources import ROOT, TERRAFORM
 from tests.terraform.test_checks import CHECK, GIVEN, check
 
@@ -31,7 +33,41 @@ def export(state: Mapping[str, Any], pre_infra: Mapping[str, Any]) -> dict[str, 
     text = json.dumps({**_roles(found), "ci": _pipeline(pipeline)}, sort_keys=True)
     for real, place in _replacements(found):
         text = text.replace(real, place)
-    return {"sources": digest(), "roles": json.loads(text)}
+    roles = {part: _without_tasks(role) for part, role in json.loads(text).items()}
+    tasks = {task.name: roles.pop(f"task-{task.name}") for task in TASKS.values()}
+    return {"sources": digest(), "roles": roles, "tasks": list(_by_rights(tasks))}
+
+
+def _by_rights(roles: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the role of each combination of login and permissions. Fails if two tasks of one have another policy."""
+    found: dict[tuple[str, ...], Any] = {}
+    for name, role in roles.items():
+        task = TASKS[name]
+        rights = (task.login, *task.permissions)
+        assert found.setdefault(rights, role) == role, f"{name} has the rights {rights}, but another policy"
+    for (login, *permissions), role in sorted(found.items()):
+        yield {"login": login, "permissions": permissions, **role}
+
+
+def _without_tasks(role: dict[str, Any]) -> dict[str, Any]:
+    """Return a role with one placeholder for the names of all tasks, where a resource is listed for each of them."""
+    for policy in role["policies"].values():
+        for statement in policy["Statement"]:
+            for place, of_batch in TASK_PLACEHOLDERS.items():
+                names = [task.name for task in TASKS.values() if task.of_batch is of_batch]
+                statement["Resource"] = _folded(statement["Resource"], place, names)
+    return role
+
+
+def _folded(resources: Any, place: str, names: list[str]) -> Any:
+    if isinstance(resources, list):
+        for start in [each.removesuffix(names[0]) for each in resources if each.endswith(f"-{names[0]}")]:
+            for end in ("", ":*"):
+                listed = [f"{start}{name}{end}" for name in names]
+                if set(listed) <= set(resources):
+                    others = [each for each in resources if each not in listed]
+                    resources = [*others, f"{start}{place}{end}"]
+    return resources
 
 
 def digest() -> str:

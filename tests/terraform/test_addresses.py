@@ -5,7 +5,7 @@ import re
 
 import ratesflow.api.__main__ as api_main
 from ratesflow.api.server import wsgi
-from ratesflow.loader.tasks import metrics
+from ratesflow.loader.runtime import metrics
 from ratesflow.workflow import trigger
 from ratesflow.workflow.client.environment import NEEDED, OPTIONAL, parameter_name
 from ratesflow.workflow.settings import SIDE_FILES

@@ -5,42 +5,56 @@ import re
 
 import pytest
 
-from ratesflow.workflow.job_definitions import (
-    BATCH_TASKS,
-    DEFINITIONS_FILE,
-    MAINTENANCE_TASKS,
-    definitions_text,
-    job_definitions,
-)
-from ratesflow.workflow.job_definitions import JobSettings as Settings
-from ratesflow.workflow.placeholders import definition_text, places
-from ratesflow.workflow.settings import LONGEST_ENVIRONMENT, WorkflowSettings
-from tests.terraform.sources import ROOT, keys, number, text, words
-
-TASKS = [*BATCH_TASKS, *MAINTENANCE_TASKS]
+from ratesflow.loader import job_definitions as generator
+from ratesflow.loader.tasks.registry import FOLDER, all_tasks, find_task, task_names
+from ratesflow.workflow.job_definitions import BATCH_TASKS, DEFINITIONS_FILE, ENTRY_POINT, TASKS
+from ratesflow.workflow.placeholders import definition_text, placeholders
+from ratesflow.workflow.settings import JOB_PLACEHOLDERS, LONGEST_ENVIRONMENT, WorkflowSettings
+from tests.terraform.sources import ROOT, keys, number, text
 
 
-def test_the_file_is_what_the_code_says():
-    """`python -m ratesflow.workflow.job_definitions` writes the file that Terraform reads."""
-    assert DEFINITIONS_FILE.read_text(encoding="utf-8") == definitions_text()
+@pytest.mark.parametrize("path", generator.files(), ids=lambda path: path.name)
+def test_the_files_are_those_of_the_declarations(path):
+    """`python -m ratesflow.loader.job_definitions` writes job definitions, table and schema from the declarations."""
+    assert path.read_text(encoding="utf-8") == generator.files()[path]
 
 
-def test_each_task_has_its_own_rights():
-    """A task that is added to the code must be given its rights."""
-    assert sorted(keys("task_permissions", text("iam_tasks.tf"))) == sorted(TASKS)
+def test_the_workflow_reads_the_generated_file():
+    """The workflow and Terraform read the file that the loader writes."""
+    assert generator.DEFINITIONS == DEFINITIONS_FILE
+    assert 'file("${path.module}/../workflow/job_definitions.json")' in text("jobs.tf")
+    assert list(TASKS) == task_names()
 
 
-def test_the_state_machine_submits_the_tasks_of_a_batch():
-    """The role of the state machine may submit what its definition submits."""
-    assert words("batch_tasks", text("jobs.tf")) == list(BATCH_TASKS)
+def test_every_declaration_is_found_by_its_name():
+    """Every module of the folder with a TASK is listed, and has the name of its file; no other module is a task."""
+    assert {task.name for task in all_tasks()} == set(task_names())
+    assert [find_task(path.stem) is None for path in FOLDER.glob("*.py")].count(False) == len(task_names())
+    assert find_task("../__main__") is find_task("nosuch") is find_task("registry") is None
 
 
-def test_every_place_of_the_definition_is_filled():
-    """Terraform gives each `${…}` of the definition a value, and none besides."""
+def test_every_permission_is_one_that_terraform_defines():
+    """Each permission of a declaration names statements in iam_tasks.tf, and each of those is needed by a task."""
+    assert {permission for task in TASKS.values() for permission in task.permissions} == set(
+        keys("may", text("iam_tasks.tf"))
+    )
+
+
+def test_every_login_is_one_that_terraform_starts_containers_with():
+    """Each login of a declaration has a role that starts its containers."""
+    executions = keys("executions", text("iam_execution.tf"))
+    assert {f"tasks-{task.login}" for task in TASKS.values()} == {name for name in executions if name != "api"}
+
+
+def test_every_placeholder_of_the_definition_is_filled():
+    """Terraform gives each `${…}` of the definition a value."""
     source = text("state_machine.tf")
-    filled = re.search(r"templatefile\([^{]*\{(.*?)\n  \}\)", source, re.DOTALL)
+    filled = re.search(r"templatefile\(.*?\{(.*?)\n    \},\n    \{ for task in local.batch_tasks", source, re.DOTALL)
     assert filled
-    assert set(re.findall(r"^\s*(\w+)\s*=", filled[1], re.MULTILINE)) == places(definition_text())
+    given = set(re.findall(r"^\s*(\w+)\s*=", filled[1], re.MULTILINE))
+    assert '"${title(task)}JobDefinition" => aws_batch_job_definition.task[task].arn' in source
+    assert {task.name: f"{task.name.title()}JobDefinition" for task in BATCH_TASKS} == JOB_PLACEHOLDERS
+    assert given <= placeholders(definition_text()) <= given | set(JOB_PLACEHOLDERS.values())
 
 
 def test_the_queue_gives_up_when_the_state_machine_does():
@@ -62,11 +76,9 @@ def dockerfile():
 
 
 def test_the_image_begins_every_command(dockerfile):
-    """A job's command follows the image's entry point: together they are what the code says."""
+    """The command of a job follows the entry point of the image, with which the embedded stack starts it."""
     entry_point = json.loads(re.search(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)[1])
-    assert words("entry_point", text("jobs.tf")) == entry_point
-    for job in job_definitions(Settings()):
-        assert job["containerProperties"]["command"][: len(entry_point)] == entry_point
+    assert list(ENTRY_POINT) == entry_point
 
 
 def test_the_scratch_space_belongs_to_the_images_user(dockerfile):

@@ -8,7 +8,7 @@ import pytest
 from ratesflow.api.server.metrics import NAMESPACE as API_NAMESPACE
 from ratesflow.api.server.metrics import UNITS as API_UNITS
 from ratesflow.api.server.metrics import Metrics
-from ratesflow.loader.tasks import metrics as loader_metrics
+from ratesflow.loader.runtime import metrics as loader_metrics
 from tests.terraform.sources import ROOT, keys, text
 
 ALARMS = ("alarms_workflow.tf", "alarms_api.tf", "alarms_database.tf")

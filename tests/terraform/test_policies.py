@@ -17,8 +17,7 @@ def test_the_way_to_s3_is_open_for_what_tasks_may_do():
     """The policy of the network's endpoint allows what the roles of tasks need of S3, and nothing else."""
     statement = (TERRAFORM / "endpoints.tf").read_text().partition('Sid       = "Batches"')[2]
     passes = set(re.findall(r'"(s3:[A-Z]\w+)"', statement.partition("Resource")[0]))
-    roles = json.loads(FILE.read_text())["roles"]
-    tasks = json.dumps([role["policies"] for part, role in roles.items() if part.startswith("task-")])
+    tasks = json.dumps([role["policies"] for role in json.loads(FILE.read_text())["tasks"]])
     assert passes == set(re.findall(r'"(s3:[A-Z]\w+)"', tasks))
 
 

@@ -30,7 +30,7 @@ def node(graph, name):
     return next(node for node in graph.nodes if node.name == name)
 
 
-VALIDATED = (step("Validate", job_id="j1"), step("ReadValidate", result=ACCEPTED), step("Accepted?", "Choice"))
+VALIDATED = (step("Validate", job_id="j1"), step("ReadValidateResult", result=ACCEPTED), step("Accepted?", "Choice"))
 
 
 def test_machine_has_every_state_and_way():
@@ -46,19 +46,22 @@ def test_machine_has_every_state_and_way():
 
 def test_committed_path_is_told_with_rows_times_and_retries():
     """A state that went well is good, with its outcome, time, rows and retries; others were not entered."""
-    graph = drawn(*VALIDATED, step("Load", job_id="j2", attempts=3), step("ReadLoad", result=ACCEPTED))
+    graph = drawn(*VALIDATED, step("Load", job_id="j2", attempts=3), step("ReadLoadResult", result=ACCEPTED))
     validate, load = node(graph, "Validate"), node(graph, "Load")
     assert (validate.tone, validate.status, validate.notes) == ("good", "accepted", "1.25 s · 50,000 rows")
     assert load.notes.endswith("2 retries")
     assert (node(graph, "Discard").tone, node(graph, "Discard").status) == ("waiting", "not entered")
-    assert {(e.source, e.target) for e in graph.edges if e.taken} >= {("Validate", "ReadValidate")}
+    assert {(e.source, e.target) for e in graph.edges if e.taken} >= {("Validate", "ReadValidateResult")}
 
 
 def test_refused_batch_is_no_failure():
     """A refused batch is drawn as refused, at validate and at its end, and nothing as failed."""
     answer = step("Rejected", "Pass")
     graph = drawn(
-        step("Validate", job_id="j1"), step("ReadValidate", result=REJECTED), answer, step("Notify", input=REJECTED)
+        step("Validate", job_id="j1"),
+        step("ReadValidateResult", result=REJECTED),
+        answer,
+        step("Notify", input=REJECTED),
     )
     assert (node(graph, "Validate").tone, node(graph, "Rejected").tone) == ("refused", "refused")
     assert "3 refused" in node(graph, "Validate").notes

@@ -45,10 +45,10 @@ def job_step(name, job_id, *ends):
 
 VALIDATED = [
     *job_step("Validate", "j1", ("TaskSucceeded", {"output": "{}"}), ("TaskStateExited", {"name": "Validate"})),
-    ("TaskStateEntered", {"name": "ReadValidate"}),
+    ("TaskStateEntered", {"name": "ReadValidateResult"}),
     ("TaskScheduled", {}),
     ("TaskSucceeded", {"output": json.dumps({"Body": json.dumps(DOCUMENT)})}),
-    ("TaskStateExited", {"name": "ReadValidate"}),
+    ("TaskStateExited", {"name": "ReadValidateResult"}),
 ]
 
 
@@ -89,16 +89,16 @@ def test_story_leaves_out_what_only_reads_and_chooses():
     """The story tells tasks with what they said, the failed one with why, and the notification."""
     failed = ("TaskFailed", {"error": "States.TaskFailed", "cause": json.dumps(JOB)})
     events = [
-        ("PassStateEntered", {"name": "Begin"}),
-        ("PassStateExited", {"name": "Begin"}),
+        ("PassStateEntered", {"name": "Defaults"}),
+        ("PassStateExited", {"name": "Defaults"}),
         *VALIDATED,
         ("ChoiceStateEntered", {"name": "Accepted?"}),
         ("ChoiceStateExited", {"name": "Accepted?"}),
         *job_step("LoadShards", "j2", failed, ("TaskStateExited", {"name": "LoadShards"})),
         ("TaskStateEntered", {"name": "RecordError"}),
         ("TaskStateExited", {"name": "RecordError"}),
-        ("TaskStateEntered", {"name": "NotifyFailed"}),
-        ("TaskStateExited", {"name": "NotifyFailed"}),
+        ("TaskStateEntered", {"name": "NotifyFailure"}),
+        ("TaskStateExited", {"name": "NotifyFailure"}),
     ]
     told = [(line.name, line.status, line.text[:22]) for line in summarize(steps_of(history(*events)))]
     assert told == [

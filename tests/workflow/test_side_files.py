@@ -1,4 +1,4 @@
-"""Side files: what other tools lay beside a batch, or are still writing, is passed over by name."""
+"""Side files: files that other tools put beside a batch, or are still writing, are skipped by name."""
 
 import json
 from unittest.mock import Mock
@@ -7,7 +7,7 @@ import pytest
 
 from ratesflow.loader.batches import inbox
 from ratesflow.workflow.settings import SIDE_FILES
-from ratesflow.workflow.trigger import arrival, handle
+from ratesflow.workflow.trigger import handle, object_created
 from tests.workflow.test_trigger import event
 
 SIDE = [
@@ -29,7 +29,7 @@ DEFAULT = ",".join(SIDE_FILES)
 
 
 def test_side_files_are_passed_over_and_counted(caplog):
-    """What other tools lay beside a file starts nothing, is no poison, and is counted in one line of the log."""
+    """A side file starts no execution, goes to no dead-letter queue, and is counted in one line of the log."""
     records = [
         {"messageId": name, "body": json.dumps(event(f"incoming/{name}"))}
         for name in ("_SUCCESS", "prices.csv.tmp", "prices.csv")
@@ -40,7 +40,7 @@ def test_side_files_are_passed_over_and_counted(caplog):
         assert handle({"Records": records}, settings, stepfunctions, Mock()) == {"batchItemFailures": []}
     ((_, started),) = stepfunctions.start_execution.call_args_list
     assert started["name"].startswith("prices-")
-    assert "passed over 2 of 3: side files or folders" in caplog.messages
+    assert "skipped 2 of 3: side files or folders" in caplog.messages
 
 
 @pytest.mark.parametrize("patterns", [DEFAULT, "", " , *.X ,[a-c]?"])
@@ -49,7 +49,7 @@ def test_gc_looks_for_what_the_trigger_starts(monkeypatch, name, patterns):
     """What the trigger passes over gc does not take for lost, and the reverse, whatever the patterns."""
     key = f"incoming/{name}"
     monkeypatch.setenv("RATESFLOW_SIDE_FILES", patterns)
-    started = arrival(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None
+    started = object_created(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None
     assert inbox.is_batch(key) == started
     if patterns == DEFAULT:
         assert started == (name in (*BATCHES, "a.x", "b1"))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from moto import mock_aws
 
 from ratesflow.workflow import trigger
-from ratesflow.workflow.trigger import PoisonError, arrival, execution_name, handle, shard_count
+from ratesflow.workflow.trigger import PoisonError, execution_name, handle, object_created, shard_count
 
 NAMES = re.compile(r"[A-Za-z0-9_-]{1,60}")
 FLOW = {"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}
@@ -137,35 +137,35 @@ def test_new_version_starts_another_execution(stack):
 
 def test_unversioned_objects_are_told_apart_by_etag():
     """Without versions, the ETag takes the version's place in the name, and the version is `null`."""
-    first = arrival(event(version=None, etag="one"), {})
-    second = arrival(event(version=None, etag="two"), {})
+    first = object_created(event(version=None, etag="one"), {})
+    second = object_created(event(version=None, etag="two"), {})
     assert (first.version, second.version) == ("null", "null")
     assert first.execution_name != second.execution_name
 
 
 def test_keys_are_never_unquoted():
-    """A key that looks quoted is taken as it is, as EventBridge sends keys raw."""
-    assert arrival(event("incoming/a%20b+c.csv"), {}).key == "incoming/a%20b+c.csv"
+    """A key that looks quoted is not unquoted, since EventBridge delivers keys unquoted."""
+    assert object_created(event("incoming/a%20b+c.csv"), {}).key == "incoming/a%20b+c.csv"
 
 
 @pytest.mark.parametrize("key", ["reports/x.csv", "incoming/", "incoming/folder/", "prices.csv"])
-def test_what_is_no_batch_is_passed_over(stack, key):
-    """Folders and objects outside the inbox start nothing and are no poison."""
+def test_objects_that_are_not_batches_are_skipped(stack, key):
+    """Folders and objects outside the inbox start no execution and are not dead-lettered."""
     stepfunctions, sqs, settings = stack
     assert handle({"Records": [message(event(key))]}, settings, stepfunctions, sqs) == {"batchItemFailures": []}
     assert started(stepfunctions, settings) == []
     assert dead_letters(sqs, settings) == []
 
 
-def test_other_kinds_and_empty_files_are_started():
-    """A file of an unknown kind, or an empty one, is started, so that its sender is told why it is refused."""
-    assert arrival(event("incoming/readme.docx"), {}) is not None
-    assert arrival(event(size=0), {}) is not None
+def test_unknown_formats_and_empty_files_are_started():
+    """A file of an unknown format, or an empty one, starts an execution, so that it is rejected with a reason."""
+    assert object_created(event("incoming/readme.docx"), {}) is not None
+    assert object_created(event(size=0), {}) is not None
 
 
-def test_moto_writes_etag_otherwise():
-    """`eTag`, as moto writes it, is understood like `etag`, as AWS does."""
-    assert arrival(event(etag=None, eTag="xyz"), {}).etag == "xyz"
+def test_both_spellings_of_etag_are_read():
+    """`eTag`, which moto writes, is read like `etag`, which AWS writes."""
+    assert object_created(event(etag=None, eTag="xyz"), {}).etag == "xyz"
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ def test_moto_writes_etag_otherwise():
         ("[1]", "not an event"),
         ({"source": "aws.ec2", "detail-type": "EC2 State"}, "not an Object Created event"),
         ({"source": "aws.s3", "detail-type": "Object Created", "detail": {"bucket": {"name": "b"}}}, "object"),
-        (event(size="many"), "without its"),
+        (event(size="many"), "invalid event"),
     ],
 )
-def test_poison_goes_to_the_dead_letters_with_its_reason(stack, body, reason):
-    """What can never be handled goes to the dead-letter queue with a reason, and counts as handled."""
+def test_a_poison_message_goes_to_the_dead_letter_queue_with_its_reason(stack, body, reason):
+    """A message that can never be handled goes to the dead-letter queue with a reason, and counts as handled."""
     stepfunctions, sqs, settings = stack
     record = message(body)
     assert handle({"Records": [record]}, settings, stepfunctions, sqs) == {"batchItemFailures": []}
@@ -189,7 +189,7 @@ def test_poison_goes_to_the_dead_letters_with_its_reason(stack, body, reason):
 
 
 def test_one_failure_fails_one_item(stack):
-    """Of a batch of messages only those that failed for a while stay in the queue."""
+    """Of several messages only those that failed for a while stay in the queue."""
     stepfunctions, sqs, settings = stack
 
     class Moody:
@@ -205,16 +205,16 @@ def test_one_failure_fails_one_item(stack):
 
 
 @pytest.mark.parametrize("code", ["StateMachineDoesNotExist", "AccessDeniedException", "ServiceUnavailable"])
-def test_what_a_deployment_mends_stays_in_the_queue(stack, code):
-    """A missing state machine or permission loses nothing: the message stays."""
+def test_a_message_stays_in_the_queue_while_the_deployment_is_wrong(stack, code):
+    """A missing state machine or permission loses no message: it stays in the queue."""
     _, sqs, settings = stack
     answer = handle({"Records": [message(event())]}, settings, Broken(code), sqs)
     assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert dead_letters(sqs, settings) == []
 
 
-def test_poison_stays_when_the_dead_letters_cannot_be_reached(stack):
-    """Poison that cannot be put aside, or has no place, stays in the queue: nothing is lost."""
+def test_a_poison_message_stays_if_the_dead_letter_queue_is_unreachable(stack):
+    """A poison message stays in its queue if the dead-letter queue is unreachable or not set: no message is lost."""
     stepfunctions, _, settings = stack
     kept = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert handle({"Records": [message("{")]}, settings, stepfunctions, Broken("AccessDenied")) == kept
@@ -222,8 +222,8 @@ def test_poison_stays_when_the_dead_letters_cannot_be_reached(stack):
     assert handle({"Records": [message("{")]}, settings, stepfunctions, None) == kept
 
 
-def test_input_that_aws_refuses_is_poison(stack):
-    """An execution that Step Functions will never accept is poison, with what it said."""
+def test_input_that_aws_never_accepts_is_dead_lettered(stack):
+    """A message whose execution Step Functions can never accept is dead-lettered with the error of AWS."""
     _, sqs, settings = stack
     handle({"Records": [message(event())]}, settings, Broken("InvalidExecutionInput"), sqs)
     (dead,) = dead_letters(sqs, settings)
@@ -231,7 +231,7 @@ def test_input_that_aws_refuses_is_poison(stack):
 
 
 @given(st.integers(0, 2**45), st.integers(1, 2**32), st.integers(1, 20_000))
-def test_shards_are_within_what_batch_takes(size, shard_bytes, most):
+def test_shards_are_within_the_limits_of_batch(size, shard_bytes, most):
     """The number of shards is at least one, at most the limit and 10,000, and no more than the bytes need."""
     settings = {"RATESFLOW_SHARD_BYTES": str(shard_bytes), "RATESFLOW_MAX_SHARDS": str(most)}
     shards = shard_count("incoming/a.csv", size, settings)
@@ -240,7 +240,7 @@ def test_shards_are_within_what_batch_takes(size, shard_bytes, most):
 
 
 def test_large_files_are_split_whatever_their_names():
-    """A file whose name says that it is packed is one shard, however large, and so is everything without a setting."""
+    """A compressed file, by its name, is one shard, whatever its size; without the setting every file is."""
     settings = {"RATESFLOW_SHARD_BYTES": "10", "RATESFLOW_MAX_SHARDS": "8"}
     assert shard_count("a.csv", 35, settings) == 4
     assert shard_count("a.jsonl", 35, settings) == shard_count("a.parquet", 35, settings) == 4
@@ -251,17 +251,17 @@ def test_large_files_are_split_whatever_their_names():
     assert shard_count("a.csv", 10**12, {}) == 1
 
 
-def test_file_stands_alone():
-    """The function's file needs nothing of this project, and nothing but boto3 beside Python."""
+def test_the_file_stands_alone():
+    """The function imports no other module of the project, and no package but boto3."""
     code = (
         "import sys, runpy; before = set(sys.modules); runpy.run_path(sys.argv[1]);"
-        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} & {'workflow', 'stepfunctions', 'click'}))"
+        "print(sorted({m.split('.')[0] for m in set(sys.modules) - before} & {'ratesflow', 'stepfunctions', 'click'}))"
     )
     done = subprocess.run([sys.executable, "-c", code, trigger.__file__], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-def test_poison_says_what_it_is():
-    """A message that is no event of S3 is refused with what it is instead."""
+def test_an_unexpected_event_is_named():
+    """The error of an event of another type names that type."""
     with pytest.raises(PoisonError, match="Object Deleted"):
-        arrival({"source": "aws.s3", "detail-type": "Object Deleted"}, {})
+        object_created({"source": "aws.s3", "detail-type": "Object Deleted"}, {})

@@ -214,7 +214,7 @@ def validate(context: CliContext, files: tuple[Path, ...], reference: Path | Non
 
 def _validate(context: CliContext, file: GivenFile, reference: Path | None, as_json: bool, many: bool) -> int:
     """Check one file, print what was found, and return the exit code."""
-    command = [sys.executable, "-P", "-m", "ratesflow.loader", "validate", "--file", str(file.path)]
+    command = [sys.executable, "-P", "-m", "ratesflow.loader.check_file", str(file.path)]
     command += ["--reference", str(reference)] if reference else []
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=_with_database(context), check=False)
     if done.returncode not in (COMMITTED, REJECTED):

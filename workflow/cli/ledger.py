@@ -113,7 +113,7 @@ def compact(context: CliContext, least: int, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 the task failed, 69 no stack, 75 the task goes on.
     """
-    _tell(_run(context.environment(), "compact", {"least": str(least)}), as_json)
+    _tell(_run(context.environment(), "compact", {"min_batches": str(least)}), as_json)
 
 
 @click.command()

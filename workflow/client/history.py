@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ratesflow.workflow.job_definitions import TASKS
+
 # The last words of a task that settle a batch, by task and outcome in its result document.
 _SETTLED = {
     ("validate", "rejected"): "rejected",
@@ -184,15 +186,16 @@ def summarize(steps: list[Step]) -> list[StepSummary]:
     for place, step in enumerate(steps):
         if step.kind != "Task" or step.name.startswith("Read") or step.name == "RecordError":
             continue
-        read = next((s for s in steps[place + 1 :] if s.name.startswith("Read")), None) if step.job_id else None
+        state = step.name.removesuffix("Shards")
+        read = next((later for later in steps[place + 1 :] if later.name == f"Read{state}Result"), None)
         status, text = step.status, step.words or ""
-        if status == "done" and step.job_id and (read is None or read.status == "running"):
+        if status == "done" and state.lower() in TASKS and (read is None or read.status == "running"):
             status = "running"
         elif status == "done" and read is not None and read.result is not None:
             text = _document_in_words(read.result)
         elif status == "done" and step.name.startswith("Notify"):
             text = "sent"
-        name = "notify" if step.name.startswith("Notify") else step.name.removesuffix("Shards").lower()
+        name = "notify" if step.name.startswith("Notify") else state.lower()
         lines.append(StepSummary(name, status, step.seconds, step.retries, text, step.job_id))
     return lines
 

@@ -14,7 +14,7 @@ from typing import Any
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.executions import StillRunningError
 from ratesflow.workflow.client.job_logs import describe_exit, describe_job, last_lines, log_stream
-from ratesflow.workflow.job_definitions import MAINTENANCE_TASKS, RUN_SECONDS, job_name
+from ratesflow.workflow.job_definitions import TASKS, job_name
 
 RESULTS = "results"
 
@@ -39,7 +39,7 @@ def run_task(
     """
     run_id = f"{task}-{uuid.uuid4()}"
     job_id = submit_task(environment, task, run_id, arguments or {})
-    allowed = RUN_SECONDS[task] + 300.0 if seconds is None else seconds
+    allowed = TASKS[task].run_seconds + 300.0 if seconds is None else seconds
     job = _wait(environment, job_id, progress, allowed)
     if job["status"] == "FAILED":
         stream = log_stream(job)
@@ -50,18 +50,18 @@ def run_task(
 
 def submit_task(environment: Environment, task: str, run_id: str, arguments: Mapping[str, str]) -> str:
     """Submit a maintenance task and return its job's id. Raises ValueError for arguments it does not take."""
-    takes = MAINTENANCE_TASKS[task]
-    unknown = sorted(set(arguments) - set(takes))
-    missing = sorted(name for name, default in takes.items() if not default and not arguments.get(name))
+    given, required, defaults = {"run": run_id, **arguments}, TASKS[task].required, TASKS[task].defaults
+    unknown = sorted(set(given) - {*required, *defaults})
+    missing = sorted(name for name in required if not given.get(name))
     if unknown or missing:
         raise ValueError(
-            f"The task {task} takes {sorted(takes) or 'no arguments'}; unknown: {unknown}; missing: {missing}."
+            f"The task {task} takes {sorted({*required, *defaults})}; unknown: {unknown}; missing: {missing}."
         )
     submitted = environment.client("batch").submit_job(
         jobName=run_id,
         jobQueue=environment["RATESFLOW_JOB_QUEUE"],
         jobDefinition=job_name(environment["RATESFLOW_JOB_PREFIX"], task),
-        parameters={"run": run_id, **arguments},
+        parameters=given,
     )
     return str(submitted["jobId"])
 

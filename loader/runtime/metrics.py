@@ -1,8 +1,8 @@
-"""Tells CloudWatch what a task did, with one line at the task's end.
+"""Metrics of a task for CloudWatch: one line at the task's end.
 
 (Amazon CloudWatch User Guide, "Specification: Embedded metric format": a line of JSON in a log becomes metrics.)
-Off unless RATESFLOW_METRICS is `true`, so that a person who reads the logs is not shown them. `Seconds` is
-written by every process, `Rows` and `RejectedRows` by the one shard that merged all, `Bytes` by each for its own.
+Off unless RATESFLOW_METRICS is `true`, to keep logs readable. `Seconds` is written by every process, `Rows` and
+`RejectedRows` by the one shard that merged all, `Bytes` by each shard for its own.
 """
 
 import json
@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
-
-    from ratesflow.loader.batches.results import Result
 
 VARIABLE = "RATESFLOW_METRICS"
 NAMESPACE = "ratesflow"
@@ -34,22 +32,16 @@ UNITS = {
 """Every metric that a task writes, and its unit."""
 DIMENSIONS = [["Environment"], ["Environment", "Task"]]
 ENDS_DIMENSIONS = [["Environment", "Outcome"]]
-"""Of `Batches`, which counts the ends of batches: committed, rejected, duplicate, failed or undone."""
+"""Of `Batches`, which counts how batches ended: committed, rejected, duplicate, failed or undone."""
 
-# When the state was entered that submitted this job; an attempt after the first one has waited for no place.
+# When the state that submitted this job was entered. Only a first attempt waited in the queue.
 SUBMITTED = "RATESFLOW_SUBMITTED_AT"
-_ENDS = {
-    "validate": {"rejected": "rejected", "duplicate": "duplicate"},
-    "commit": {"committed": "committed", "duplicate": "duplicate"},
-    "discard": {"discarded": "failed"},
-    "gc": {"done": "failed"},
-    "undo": {"undone": "undone"},
-}
 _noted: dict[str, float] = {}
+_ended: dict[str, int] = {}
 
 
 def switched_on() -> bool:
-    """Tell whether this process writes metrics."""
+    """Return whether this process writes metrics."""
     return os.environ.get(VARIABLE, "").lower() == "true"
 
 
@@ -58,8 +50,14 @@ def note(name: str, value: float) -> None:
     _noted[name] = value
 
 
+def note_end(outcome: str, batches: int = 1) -> None:
+    """Keep for the line at the end how many batches ended with an outcome; the last one counts."""
+    _ended.clear()
+    _ended[outcome] = batches
+
+
 def note_open_batches(connection: "Connection") -> None:
-    """Count the batches whose rates wait to be merged, which is what slows reads down, if anybody wants to know."""
+    """Count the batches whose rates are not merged yet, which slow reads down; only if metrics are switched on."""
     if switched_on():
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM visible_batches WHERE batch_no <> 0")
@@ -68,31 +66,27 @@ def note_open_batches(connection: "Connection") -> None:
             note("UncompactedBatches", row[0])
 
 
-def write(task: str, seconds: float, result: "Result | None", environ: Mapping[str, str] = os.environ) -> None:
-    """Write the line, if it is wanted. `result` is None when other shards are still at work."""
+def write(task: str, seconds: float, environ: Mapping[str, str] = os.environ) -> None:
+    """Write the line, if metrics are switched on, and forget what was noted."""
     if switched_on():
-        sys.stdout.write(json.dumps(line(task, seconds, result, environ)) + "\n")
+        sys.stdout.write(json.dumps(line(task, seconds, environ)) + "\n")
         sys.stdout.flush()
     _noted.clear()
+    _ended.clear()
 
 
-def line(task: str, seconds: float, result: "Result | None", environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the line for a task that took so many seconds."""
+def line(task: str, seconds: float, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the line for a task that took `seconds`."""
     values = {**_noted, "Seconds": seconds}
     if (wait := _waited(environ, seconds)) is not None:
         values["QueueWaitSeconds"] = wait
-    if result and result.rows is not None and task in ("validate", "load", "commit"):
-        values["Rows"] = result.rows
-    if result and result.rejected_rows is not None and task == "validate":
-        values["RejectedRows"] = result.rejected_rows
-    told = [_directive(DIMENSIONS, values)]
+    directives = [_directive(DIMENSIONS, values)]
     fields: dict[str, Any] = {"message": "metrics", "Environment": environ.get("RATESFLOW_ENVIRONMENT") or "none"}
     fields |= {"Task": task, **values}
-    if result and (end := _ENDS.get(task, {}).get(result.outcome)):
-        batches = result.rows or 0 if task == "gc" else 1  # gc says how many it closed
-        told.append(_directive(ENDS_DIMENSIONS, {"Batches": batches}))
-        fields |= {"Outcome": end, "Batches": batches}
-    return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": told}, **fields}
+    for outcome, batches in _ended.items():
+        directives.append(_directive(ENDS_DIMENSIONS, {"Batches": batches}))
+        fields |= {"Outcome": outcome, "Batches": batches}
+    return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **fields}
 
 
 def _directive(dimensions: list[list[str]], values: Mapping[str, float]) -> dict[str, Any]:
@@ -101,7 +95,7 @@ def _directive(dimensions: list[list[str]], values: Mapping[str, float]) -> dict
 
 
 def _waited(environ: Mapping[str, str], seconds: float) -> float | None:
-    """Return how long the job waited for a place to run, None if nobody told when it was submitted."""
+    """Return how long the job waited in the queue, None if the time of its submission is unknown."""
     if environ.get("AWS_BATCH_JOB_ATTEMPT", "1") != "1":
         return None
     try:

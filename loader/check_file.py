@@ -1,0 +1,57 @@
+"""Validation of a local file, without bucket and batch: `python -m ratesflow.loader.check_file FILE`.
+
+Prints the report. Exit codes: 0 the file would be accepted, 3 it would be rejected, 64 it cannot be checked, and those
+of a task whose database fails.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from ratesflow.database import reference
+from ratesflow.database.reference import Reference
+from ratesflow.loader.files.read_shard import validate_file
+from ratesflow.loader.runtime import termination
+from ratesflow.loader.runtime.errors import TaskError, UsageError
+from ratesflow.loader.runtime.log import log
+
+REJECTED = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check a file, print the report, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ratesflow.loader.check_file", description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, help="the file to check")
+    parser.add_argument("--reference", type=Path, help="a folder with ports.csv and regions.csv")
+    options = parser.parse_args(arguments)
+    try:
+        report = validate_file(options.file, _reference(options.reference))
+    except (OSError, reference.ReferenceDataError) as error:
+        sys.stderr.write(f"cannot validate {options.file}: {error}\n")
+        return UsageError.exit_code
+    except TaskError as error:
+        log.error(str(error), exit_code=error.exit_code)
+        return error.exit_code
+    sys.stdout.write(report.to_json() + "\n")
+    return 0 if report.accepted else REJECTED
+
+
+def _reference(folder: Path | None) -> Reference:
+    """Return the reference data of a folder, of the database, or the built-in one."""
+    if folder:
+        found = reference.read_files(folder / "ports.csv", folder / "regions.csv")
+        reference.check(found)
+        return found
+    if not os.environ.get("DATABASE_URL"):
+        return reference.builtin()
+    from ratesflow.loader.runtime.connection import connected
+
+    with connected("validate") as connection, connection.cursor() as cursor:
+        found, _ = reference.stored(cursor)
+    return found
+
+
+if __name__ == "__main__":
+    termination.end_at_sigterm()
+    sys.exit(main())

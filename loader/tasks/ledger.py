@@ -1,0 +1,43 @@
+"""Ledger: list batches, newest first."""
+
+from typing import TYPE_CHECKING
+
+from ratesflow.loader.batches.results import Result, store_data
+from ratesflow.loader.tasks.registry import Limits, Task
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+_LEDGER = """
+SELECT coalesce(json_agg(entry), '[]') FROM (
+    SELECT * FROM batches
+    WHERE %(state)s IN ('all', state)
+      AND (%(batch)s IN ('all', batch_id) OR starts_with(batch_id, %(batch)s || '-r'))
+    ORDER BY batch_no DESC LIMIT %(limit)s
+) AS entry
+"""
+
+
+def list_ledger(
+    connection: "Connection", run: str, bucket: str, limit: int = 100, state: str = "all", batch: str = "all"
+) -> Result:
+    """Store the newest rows of the ledger: all, those in one state, or those of one batch and its reruns."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(_LEDGER, {"limit": limit, "state": state, "batch": batch})
+        row = cursor.fetchone()
+        assert row is not None
+    return Result("ledger", run, "done", rows=len(row[0]), data=store_data("ledger", run, bucket, row[0]))
+
+
+TASK = Task(
+    function=list_ledger,
+    help="list batches, newest first",
+    arguments={
+        "limit": "maximum to list",
+        "state": "only those in this state; all: every one",
+        "batch": "only this batch and its reruns; all: every one",
+    },
+    outcomes=("done",),
+    limits=Limits(silence=180, statement=150),
+    run_seconds=300,
+)

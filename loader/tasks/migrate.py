@@ -1,0 +1,42 @@
+"""Migrate: bring the schema up to date."""
+
+import psycopg2
+
+from ratesflow.database.connect import NoDatabaseError, database_url
+from ratesflow.loader.batches.results import Result
+from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.errors import TaskError, UsageError
+from ratesflow.loader.runtime.session import open_session
+from ratesflow.loader.tasks.registry import Limits, Task
+
+
+def migrate(run: str, work: str = "") -> Result:
+    """Bring the schema up to date. `work` is what `open_session` needs.
+
+    Raises UsageError when no database, or no secret of a user, is set, or when one cannot be read.
+    """
+    # Alembic is slow to import, and only this task needs it.
+    from sqlalchemy.exc import DBAPIError
+
+    from ratesflow.database.migrate import migrate as upgrade
+
+    try:
+        url = database_url()
+        before, after = upgrade(url, lambda: open_session(url, "migrate", work))
+    except NoDatabaseError as error:
+        raise UsageError(str(error)) from None
+    except DBAPIError as error:
+        raise (explained(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
+    except psycopg2.Error as error:
+        raise explained(error) from error
+    message = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
+    return Result("migrate", run, "done", message=message)
+
+
+TASK = Task(
+    function=migrate,
+    help="bring the schema up to date",
+    outcomes=("done",),
+    limits=Limits(silence=300, statement=2400),
+    login="owner",
+)
