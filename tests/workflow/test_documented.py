@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from ratesflow.workflow.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "setup.cfg").is_file())
 COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
 TYPED = [
     pytest.param(page, line.removeprefix("$ "), id=f"{page}: {line.removeprefix('$ ')}")
