@@ -1,4 +1,4 @@
-"""Every command is documented: in the README's table, and by its help; and what they show can be typed."""
+"""Every command is documented, in the table of docs/commands.md and by its help; every example can be typed."""
 
 import re
 import shlex
@@ -11,8 +11,14 @@ from click.testing import CliRunner
 
 from ratesflow.workflow.cli import main
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-README_LINES = [line.removeprefix("$ ") for line in README.splitlines() if line.startswith("$ ratesflow ")]
+ROOT = next(folder for folder in Path(__file__).parents if (folder / "setup.cfg").is_file())
+COMMANDS_PAGE = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+TYPED = [
+    pytest.param(page, line.removeprefix("$ "), id=f"{page}: {line.removeprefix('$ ')}")
+    for page in ("README.md", "CONTRIBUTING.md", "docs/getting-started.md", "docs/commands.md")
+    for line in (ROOT / page).read_text(encoding="utf-8").splitlines()
+    if line.startswith("$ ratesflow ")
+]
 
 
 def commands(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -53,15 +59,15 @@ def typed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_command_is_in_the_readme(name):
-    """The README's table of commands names every command."""
-    rows = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `")]
-    assert re.search(rf"`{name}[ `]", " ".join(rows)), f"ratesflow {name} is missing in the README's table of commands"
+def test_command_is_in_the_table(name):
+    """The table of commands names every command."""
+    rows = [line.split("|")[1] for line in COMMANDS_PAGE.splitlines() if line.startswith("| `")]
+    assert re.search(rf"`{name}[ `]", " ".join(rows)), f"ratesflow {name} is missing in docs/commands.md"
 
 
-def test_readme_names_no_command_that_is_not_there():
-    """What the README's table names is a command."""
-    (table,) = re.findall(r"\| command \| does \|\n\|[- |]+\n((?:\|.*\n)+)", README)
+def test_the_table_names_only_commands():
+    """The table of commands names no command that does not exist."""
+    (table,) = re.findall(r"\| command \| does \|\n\|[- |]+\n((?:\|.*\n)+)", COMMANDS_PAGE)
     named = re.findall(r"`([a-z]+)", " ".join(line.split("|")[1] for line in table.splitlines()))
     assert set(named) <= {name.split()[0] for name in COMMANDS}
 
@@ -86,11 +92,17 @@ def test_examples_can_be_typed(name, typed):
     assert name in reached or isinstance(command, click.Group) or f"$(ratesflow {name})" in (command.help or "")
 
 
-def test_readme_can_be_typed(typed):
-    """Every line of the README that calls ratesflow is taken by it."""
-    assert len({typed(line) for line in README_LINES}) > 5
+def test_pages_show_commands():
+    """The README and the pages for users show more than five different commands."""
+    assert len({shlex.split(line)[1] for _, line in (each.values for each in TYPED)}) > 5
 
 
-def test_readme_documents_completion():
-    """The README tells how a shell learns to complete, by the name that click gives it."""
-    assert "_RATESFLOW_COMPLETE=bash_source" in README
+@pytest.mark.parametrize(("page", "line"), TYPED)
+def test_lines_of_pages_can_be_typed(page, line, typed):
+    """Every line of a page that calls ratesflow is a command with options and arguments that it takes."""
+    assert typed(line) in COMMANDS
+
+
+def test_completion_is_documented():
+    """The page of commands shows how a shell learns completion, with the variable's name that click expects."""
+    assert "_RATESFLOW_COMPLETE=bash_source" in COMMANDS_PAGE

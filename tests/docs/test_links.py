@@ -1,0 +1,79 @@
+"""Links in documents lead somewhere, and the files, tests and folders that documents name exist."""
+
+import configparser
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path
+    for folder in (ROOT, *(ROOT / name for name in ("docs", "benchmarks", "terraform", "tests")))
+    for path in (folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+    if "node_modules" not in path.parts
+)
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and GitLab make them."""
+    headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", each) for each in re.findall(r"^#+ (.+)$", prose(page), re.M)]
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_relative_links_resolve(page: Path) -> None:
+    """Each link to a file or a heading of this repository leads to one."""
+    missing = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = unquote(target).partition("#")
+        found = (page.parent / path).resolve() if path else page
+        if not found.is_relative_to(ROOT) or not found.exists() or (anchor and anchor not in anchors(found)):
+            missing.append(target)
+    assert missing == []
+
+
+@pages
+def test_tests_that_are_named_exist(page: Path) -> None:
+    """Each test that a page names as `tests/….py`, with a function or without, exists."""
+    for path, function in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", prose(page)):
+        assert (ROOT / path).is_file(), path
+        assert not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), function
+
+
+def test_every_page_is_in_the_index() -> None:
+    """docs/index.md links every other page of docs/."""
+    linked = set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
+    there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert there <= linked
+
+
+def test_the_table_of_folders_is_complete() -> None:
+    """The architecture's table has each package, down to the second level, and each folder at the top; all exist."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `([\w/]+)/` \|", text, re.M))
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    packages = {
+        name.removeprefix("ratesflow.").replace(".", "/") for name in settings["options"]["packages"].split()
+    } - {"ratesflow"}
+    assert {name for name in packages if name.count("/") < 2} <= named
+    assert {"terraform", "benchmarks", "tests"} <= named
+    assert [name for name in named if not (ROOT / name).is_dir()] == []
+
+
+def test_named_measures_have_a_figure() -> None:
+    """Each measure that the benchmarks' page or a decision names was measured."""
+    results = (ROOT / "benchmarks/results/results.md").read_text(encoding="utf-8")
+    for page in (ROOT / "docs/benchmarks.md", *(ROOT / "docs/decisions").glob("*.md")):
+        for name in re.findall(r"`((?:api|load|commit|peak|reader|read|undo|tree|two|region)_\w+)`", prose(page)):
+            assert name in ("read_csv",) or f"`{name}`" in results, f"{page.name}: {name}"
