@@ -110,7 +110,7 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
     if options.task == "compact":
         from ratesflow.loader.tasks.compact import compact
 
-        return compact(connection, options.run, options.least)
+        return compact(connection, options.run, options.min_batches)
     from ratesflow.loader.tasks import maintenance
 
     if options.task == "reference":
@@ -242,7 +242,7 @@ def _parser() -> argparse.ArgumentParser:
     undo = tasks.add_parser("undo", help="take one committed batch out again")
     undo.add_argument("--batch", required=True, help="its id")
     compact = tasks.add_parser("compact", help="merge the rates of open batches")
-    compact.add_argument("--least", type=int, default=1, help="only if so many batches are open")
+    compact.add_argument("--min-batches", type=int, default=1, help="skip if fewer than this many batches are unmerged")
     for task in (reference, ledger, migrate, gc, undo, compact):
         task.add_argument("--run", required=True, help="the name under which the result is stored")
     return parser

@@ -10,7 +10,7 @@ from ratesflow.local.deploy import clients
 
 EVERY_SECONDS = 300
 # The parameters of the two tasks; a compaction is due at 16 open batches.
-TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"least": "16"}}
+TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"min_batches": "16"}}
 
 
 class Schedule:

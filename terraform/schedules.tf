@@ -17,7 +17,7 @@ locals {
 
   schedules = {
     gc      = { expression = var.gc_schedule, parameters = {} }
-    compact = { expression = var.compact_schedule, parameters = { least = tostring(var.compact_least) } }
+    compact = { expression = var.compact_schedule, parameters = { min_batches = tostring(var.compact_min_batches) } }
   }
 }
 

@@ -25,13 +25,13 @@ variable "gc_schedule" {
 }
 
 variable "compact_schedule" {
-  description = "When rates are merged, if compact_least batches are open."
+  description = "When rates are merged, if at least compact_min_batches batches are unmerged."
   type        = string
   default     = "rate(15 minutes)"
 }
 
-variable "compact_least" {
-  description = "Open batches from which on a compaction is worth it."
+variable "compact_min_batches" {
+  description = "Batches that must be unmerged for the scheduled compaction to run."
   type        = number
   default     = 16
 }

@@ -42,12 +42,12 @@ MAINTENANCE_TASKS: dict[str, dict[str, str]] = {
     "ledger": {"limit": "100", "state": "all", "batch": "all"},
     "migrate": {},
     "gc": {"batch": "all"},
-    "compact": {"least": "1"},
+    "compact": {"min_batches": "1"},
     "undo": {"batch": ""},
 }
 """The tasks that `run_task` runs by themselves, with the arguments of each and their defaults.
 
-An empty default is an argument that must be given. `all` means every batch; `least` is how many batches must be
+An empty default is an argument that must be given. `all` means every batch; `min_batches` is how many batches must be
 open for a compaction to be worth it.
 """
 

@@ -70,8 +70,8 @@ class TreeMovesError(TransientError):
     """Rates are moved to another tree of regions: they must not move between batches meanwhile."""
 
 
-def compact(connection: "Connection", run: str, least: int = 1) -> Result:
-    """Merge the rates of all open batches if there are at least `least`; return how many batches were merged.
+def compact(connection: "Connection", run: str, min_batches: int = 1) -> Result:
+    """Merge the rates of all open batches if there are at least `min_batches`; return how many batches were merged.
 
     Then tables of prices are merged while there are too many. Raises TaskError, after everything else was done, for
     what no retry can do.
@@ -83,11 +83,11 @@ def compact(connection: "Connection", run: str, least: int = 1) -> Result:
         cursor.execute("SELECT batch_no FROM visible_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
     upkeep = Upkeep()
-    merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(least, 1) else 0
+    merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(min_batches, 1) else 0
     away = upkeep.work_off(merges(connection))
     upkeep.work_off([("list of changes", partial(_prune, connection))])
     metrics.note_open_batches(connection)
-    words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {least}"
+    words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {min_batches}"
     words += f"; {away} merges of tables of prices" if away else ""
     return Result("compact", run, "done", merged, message=words + upkeep.finish())
 

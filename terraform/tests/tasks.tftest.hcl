@@ -189,7 +189,7 @@ run "by_the_clock" {
   }
 
   assert {
-    condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.least == "16"
+    condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.min_batches == "16"
     error_message = "a compaction is due at 16 open batches"
   }
 

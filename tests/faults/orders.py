@@ -6,7 +6,7 @@ from tests.faults.contents import PORTS
 from tests.faults.field import Field
 from tests.faults.moving import as_csv, change, possible
 
-UPKEEP = {"compact": {"least": "1"}, "gc": {"batch": "all"}}
+UPKEEP = {"compact": {"min_batches": "1"}, "gc": {"batch": "all"}}
 ORDERS = ("undo", "compact", "two compact", "gc", "two gc")
 
 
