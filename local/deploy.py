@@ -38,7 +38,7 @@ def clients(endpoint: str, part: str | None = None) -> AwsClients:
 
     They act as a part of the stack under its role, or, without one, as an administrator.
     """
-    return AwsClients(endpoint, credentials(part) if part else CREDENTIALS)
+    return AwsClients(endpoint, CREDENTIALS | (credentials(part) if part else {}))
 
 
 def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from ratesflow.workflow.cli import main
 from ratesflow.workflow.cli.batch_exit_codes import worst
+from ratesflow.workflow.cli.commands import registry
 from ratesflow.workflow.cli.commands.batches.rates import sparkline
 from ratesflow.workflow.cli.sample_batch import sample_lines
 from ratesflow.workflow.client.environment import LOCAL_ONLY, NEEDED
@@ -34,7 +35,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.fixture
 def dead_stack(tmp_path):
-    """A home whose stack has gone without a word: its file is there, and nothing listens."""
+    """A home whose stack has crashed: its file exists, and nothing listens."""
     (tmp_path / "home").mkdir()
     values = dict.fromkeys((*NEEDED, *LOCAL_ONLY), "x") | {
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
@@ -56,7 +57,7 @@ def commands(group=main, path=()):
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
 def test_help_has_a_sentence_an_example_and_exit_codes(run, path):
-    """Every command says what it does, shows an example of itself, and lists its exit codes."""
+    """The help of every command has a summary, an example of itself, and its exit codes."""
     help_text = run(*path, "--help").output
     assert "Exit codes:" in help_text
     example = help_text.split("Example:")[1].split("Exit codes:")[0]
@@ -64,6 +65,23 @@ def test_help_has_a_sentence_an_example_and_exit_codes(run, path):
     assert "ratesflow" in example
     sentence = help_text.split("\n\n")[1].strip()
     assert len(sentence) > 20
+
+
+def test_summaries_fit_a_terminal(run, monkeypatch):
+    """In the list of commands no summary is cut off at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for group in ((), ("reference",)):
+        listed = run(*group, "--help").output.split("Commands:")[1]
+        assert "..." not in listed
+        assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_every_command_is_found_by_its_name():
+    """Each command is defined in the file of its name, and each file in the folders of commands is a command."""
+    defined = {command.callback.__module__.removeprefix(f"{registry.__package__}.") for command in registry.COMMANDS}
+    folder = Path(registry.__file__).parent
+    assert defined == {f"{file.parent.name}.{file.stem}" for file in folder.glob("*/[a-z]*.py")}
+    assert {name.split(".")[1] for name in defined} == {command.name for command in registry.COMMANDS}
 
 
 def test_help_is_quick():
@@ -78,8 +96,10 @@ def test_help_is_quick():
 
 def test_help_imports_nothing_slow():
     """The command line by itself imports no boto3, no rich, no SDK, no HTTP, no database, no stack."""
-    slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'http', 'local', 'database'}"
-    code = f"import sys, ratesflow.workflow.cli; print(sorted({slow} & {{m.split('.')[0] for m in sys.modules}}))"
+    slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'http', 'ssl'}"
+    ours = "{'ratesflow.local', 'ratesflow.database'}"
+    names = "{m.split('.')[0] for m in sys.modules} | set(sys.modules)"
+    code = f"import sys, ratesflow.workflow.cli; print(sorted(({slow} | {ours}) & ({names})))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -104,18 +124,18 @@ NEEDS_A_STACK = {
     "rates": ["CNSHA", "NLRTM", "--from", "2021-01-01", "--to", "2021-01-02"],
 }
 NEEDS_NONE = {"up", "down", "validate", "definition", "sample"}
-ASKS_NOBODY = ("env", "console")  # of the embedded stack: they print what its file says
+READS_FILE_ONLY = ("env", "console")  # of the embedded stack: no request is sent
 
 
 def test_every_command_is_tried_without_a_stack():
-    """The tables here have every command, so that none can end in a traceback unseen."""
+    """The tables here have every command, so that each one is tested for tracebacks."""
     leaves = {" ".join(path) for path, command in commands() if not isinstance(command, click.Group)}
     assert leaves == NEEDS_A_STACK.keys() | NEEDS_NONE
 
 
 @pytest.mark.parametrize("name", NEEDS_A_STACK)
-def test_without_a_stack_commands_say_how_to_get_one(run, name):
-    """A command that needs a stack and finds none says so in a sentence and exits 69, as its help says."""
+def test_without_a_stack_commands_name_the_remedy(run, name):
+    """A command that needs a stack and finds none reports how to start one and exits 69, as documented."""
     Path("prices.csv").write_text("")
     done = run(*name.split(), *NEEDS_A_STACK[name])
     assert done.exit_code == 69
@@ -124,9 +144,9 @@ def test_without_a_stack_commands_say_how_to_get_one(run, name):
     assert "69 no stack" in " ".join(run(*name.split(), "--help").output.split())
 
 
-@pytest.mark.parametrize("name", [name for name in NEEDS_A_STACK if name not in ASKS_NOBODY])
-def test_stack_that_went_away_is_told(run, dead_stack, name):
-    """A stack whose file is there but which answers no more is told as such, with exit 69."""
+@pytest.mark.parametrize("name", [name for name in NEEDS_A_STACK if name not in READS_FILE_ONLY])
+def test_stack_that_went_away_is_reported(run, dead_stack, name):
+    """A stack whose file exists but which does not respond is reported as such, with exit 69."""
     Path("prices.csv").write_text("")
     done = run("--home", dead_stack, *name.split(), *NEEDS_A_STACK[name])
     assert done.exit_code == 69, done.output
@@ -136,8 +156,8 @@ def test_stack_that_went_away_is_told(run, dead_stack, name):
 
 @pytest.mark.parametrize("region", ["", "eu-west-1"], ids=["no region", "no credentials"])
 @pytest.mark.parametrize("name", NEEDS_A_STACK)
-def test_without_credentials_commands_say_what_to_set(run, monkeypatch, name, region):
-    """A command for an environment on AWS, asked without credentials, says what to set and exits 69."""
+def test_without_credentials_commands_name_the_variables(run, monkeypatch, name, region):
+    """A command for an environment on AWS, run without credentials, names what to set and exits 69."""
     for variable in [variable for variable in os.environ if variable.startswith("AWS_")]:
         monkeypatch.delenv(variable)
     nothing = {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": "none", "AWS_SHARED_CREDENTIALS_FILE": "none"}
@@ -152,7 +172,7 @@ def test_without_credentials_commands_say_what_to_set(run, monkeypatch, name, re
 
 
 def test_commands_that_need_no_stack_run_without_one(run):
-    """Sample, validate, definition and down do without a stack; up and down refuse an environment on AWS."""
+    """sample, validate, definition and down need no stack; up and down reject an environment on AWS."""
     assert run("sample", "-n", "20", "-o", "s.csv").exit_code == 0
     assert run("validate", "s.csv").exit_code == 0
     assert run("--env", "prod", "up").exit_code == 2
@@ -161,8 +181,8 @@ def test_commands_that_need_no_stack_run_without_one(run):
     assert (done.exit_code, done.output) == (0, "No stack was running in .ratesflow.\n")
 
 
-def test_file_that_cannot_be_written_is_told(run):
-    """A file in a folder that is not there is told in a sentence."""
+def test_file_that_cannot_be_written_is_reported(run):
+    """A file in a folder that does not exist is reported in a sentence."""
     for arguments in (("sample", "-n", "2", "-o", "no/such.csv"), ("graph", "-o", "no/such.mmd")):
         done = run(*arguments)
         assert done.exit_code == 1
@@ -171,7 +191,7 @@ def test_file_that_cannot_be_written_is_told(run):
 
 
 def completed(run, line, **variables):
-    """Return what a shell would complete at the end of a line."""
+    """Return the completions at the end of a line."""
     words = {"_RATESFLOW_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     code = "import sys; sys.argv = ['ratesflow']; from ratesflow.workflow.cli import main; main(prog_name='ratesflow')"
     environment = {**os.environ, **words, **variables}
@@ -189,7 +209,7 @@ def test_shells_complete_commands_and_options(run):
 
 @pytest.mark.parametrize("line", ["ratesflow show x", "ratesflow --env prod undo x"])
 def test_completion_without_a_stack_is_silent(run, dead_stack, line):
-    """Where no stack answers, a shell gets no name and no message."""
+    """Without a responding stack, completion returns no name and no message."""
     assert completed(run, line) == []
     assert completed(run, line, RATESFLOW_HOME=str(dead_stack)) == []
 
@@ -209,7 +229,7 @@ def test_home_and_env_exclude_each_other(run):
 
 
 def test_wrong_usage_exits_2(run):
-    """A file that is not there, a date that is none, a count that is none: exit 2 before anything happens."""
+    """A missing file, an invalid date, an invalid count: exit 2 before anything happens."""
     assert run("ingest", "nope.csv").exit_code == 2
     assert run("rates", "A", "B", "--from", "yesterday", "--to", "2021-01-01").exit_code == 2
     assert run("sample", "-n", "0").exit_code == 2
@@ -222,7 +242,7 @@ def test_definition_is_the_file(run):
 
 
 def test_sample_is_reproducible(run):
-    """The same arguments make the same bytes, packed or not; another seed makes others."""
+    """The same arguments produce the same bytes, compressed or not; another seed produces others."""
     for name, seed in (("a.csv", 1), ("b.csv", 1), ("c.csv", 2), ("d.csv.gz", 1), ("e.csv.gz", 1)):
         assert run("sample", "-n", "500", "--seed", seed, "-o", name).exit_code == 0
     a, b, c, d, e = (Path(name).read_bytes() for name in ("a.csv", "b.csv", "c.csv", "d.csv.gz", "e.csv.gz"))
@@ -247,14 +267,14 @@ def test_sample_is_like_a_batch(run):
 
 
 @pytest.mark.parametrize("invalid", [0, 1, 7, 90, 100])
-def test_sample_spoils_as_many_rows_as_asked(invalid):
-    """Just so many rows differ from those of the sample that is all right."""
+def test_sample_has_the_requested_invalid_rows(invalid):
+    """Exactly the requested number of rows is invalid."""
     good = list(sample_lines(PORTS, 100, 5))
-    spoilt = list(sample_lines(PORTS, 100, 5, invalid))
+    mixed = list(sample_lines(PORTS, 100, 5, invalid))
     right = [len(line.split(",")) == 4 and line.split(",")[0] in PORTS for line in good[1:]]
     assert all(right)
-    assert len(spoilt) == len(good)
-    wrong = [line for line in spoilt[1:] if not _is_right(line)]
+    assert len(mixed) == len(good)
+    wrong = [line for line in mixed[1:] if not _is_right(line)]
     assert len(wrong) == invalid
 
 
@@ -270,7 +290,7 @@ def _is_right(line):
     )
 
 
-def test_validate_passes_the_loaders_verdict_on(run):
+def test_validate_reports_the_result_of_the_loader(run):
     """`validate` checks a file offline: exit 0 when it would be accepted, 3 with the lines when not."""
     assert run("sample", "-n", "300", "-o", "good.csv").exit_code == 0
     assert run("sample", "-n", "300", "--invalid", "4", "-o", "bad.csv").exit_code == 0
@@ -285,7 +305,7 @@ def test_validate_passes_the_loaders_verdict_on(run):
 
 
 def test_validate_names_every_unknown_port(run, tmp_path):
-    """A port that is unknown far behind the first errors is named too, with how often it stands there."""
+    """An unknown port far behind the first errors is named too, with its count."""
     rows = ["ZZAAA,EETLL,2021-01-31,5"] * 300 + ["EETLL,ZZBBB,2021-01-31,5"] * 3
     (tmp_path / "ports.csv").write_text("\n".join(["orig_code,dest_code,day,price", *rows]))
     assert "\nunknown ports: ZZAAA (300), ZZBBB (3)\n" in run("validate", "ports.csv").output

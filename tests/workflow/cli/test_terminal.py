@@ -151,7 +151,7 @@ def test_retries_are_told_as_they_happen(terminal, stack, tmp_path):
         shown = terminal("ingest", str(path))
         text = shown.read()
     assert shown.process.wait(10) == 0, text
-    said = re.search(r"load: attempt 1 ended: .*exit code 137; it is tried again", text)
+    said = re.search(r"load: attempt 1 failed: .*exit code 137; retrying", text)
     assert said
     assert said.start() < text.index("committed, 400,000 rows")
 

@@ -78,11 +78,11 @@ def outcome_is(page: Any, wanted: str) -> None:
 
 
 def send(page: Any, path: Path, data: bytes) -> None:
-    """Send a file by the form, as a person would."""
+    """Upload a file by the form, as a person would."""
     path.write_bytes(data)
-    page.get_by_role("link", name="Send a file", exact=True).click()
+    page.get_by_role("link", name="Upload a file", exact=True).click()
     page.set_input_files("#file", path)
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Upload").click()
 
 
 def repeated(seed: int, times: int) -> bytes:
@@ -93,7 +93,7 @@ def repeated(seed: int, times: int) -> bytes:
 
 @LOOKS
 def test_batch_is_watched_from_upload_to_committed(page: Any, look: Look, tmp_path: Path) -> None:
-    """A file is sent, and its page moves by itself: the step that runs, how much of it is done, and the end."""
+    """A file is uploaded, and its page updates by itself: the running step, its progress, and the outcome."""
     page.add_init_script(
         "window.most = 0; setInterval(() => document.querySelectorAll('progress')"
         ".forEach((one) => { if (one.value < 1) window.most = Math.max(window.most, one.value); }), 20)"
@@ -118,7 +118,7 @@ def test_rejected_batch_is_read_down_to_its_line(page: Any, look: Look, tmp_path
     page.get_by_label("Outcome").select_option("rejected")
     page.get_by_role("button", name="Filter").click()
     page.get_by_role("link", name=f"rejected-{look.width}-").click()
-    line = page.get_by_label("Refused lines").locator("tbody tr")
+    line = page.get_by_label("Rejected rows").locator("tbody tr")
     seen(line)
     assert [cell.inner_text() for cell in line.locator("td").all()] == [
         "301",
@@ -139,7 +139,7 @@ def test_failed_batch_shows_the_log_of_its_task(page: Any, look: Look, stack: St
     page.goto(f"/executions/{name}")
     outcome_is(page, "failed")
     seen(page.locator("pre.log", has_text="is gone: send the file again"))
-    seen(page.get_by_text("when its cause is mended, redo it"))
+    seen(page.get_by_text("when the cause is fixed, redo the batch"))
     failed = page.locator("svg g.bad", has_text="Validate").first
     seen(failed)
     inner, outer = failed.bounding_box(), page.locator(".picture").bounding_box()
@@ -148,11 +148,11 @@ def test_failed_batch_shows_the_log_of_its_task(page: Any, look: Look, stack: St
 
 @LOOKS
 def test_batch_is_undone_with_the_keyboard(page: Any, look: Look, tmp_path: Path) -> None:
-    """A committed batch is taken out again, asked for first, with the keyboard alone; the ledger says so."""
+    """A committed batch is undone after a confirmation, with the keyboard alone; the ledger shows it."""
     send(page, tmp_path / f"undone-{look.width}.csv", csv(rows(300, seed=look.width + 2)))
     outcome_is(page, "committed")
     page.get_by_role("link", name="Undo…").press("Enter")
-    seen(page.get_by_text("Take the batch out again?"))
+    seen(page.get_by_text("Undo this batch?"))
     page.get_by_role("button", name="Undo").press("Enter")
     seen(page.get_by_text("Done."))
     page.get_by_role("link", name="ledger", exact=True).press("Enter")

@@ -92,7 +92,7 @@ def test_committed_batch_is_listed_and_drawn(browser: Browser, committed: str) -
 
 
 def test_rejected_batch_is_read_down_to_its_line(browser: Browser, stack: Stack, tmp_path: Path) -> None:
-    """The page of a refused batch shows line, column, value and reason, escapes them, and has all as CSV."""
+    """The page of a rejected batch shows line, column, value and reason, escapes them, and has all as CSV."""
     lines = csv(rows(500, seed=72)).split(b"\n")
     lines[300] = lines[300].rsplit(b",", 1)[0] + b",<b>12</b>"
     lines[400] = b"ZZAAA" + lines[400][5:]
@@ -113,14 +113,14 @@ def test_failed_batch_shows_the_log_of_its_task(browser: Browser, stack: Stack) 
     lost = f'{{"bucket": "{bucket}", "key": "incoming/lost.csv", "version": "null", "etag": "x", "bytes": 9}}'
     stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name="lost-1", input=lost)
     page = until(lambda: browser.ask("/executions/lost-1"), 'lost-1 <span class="badge failed"').text
-    assert "The log of the task that failed" in page
+    assert "Log of the failed task" in page
     assert "exit code" in page
-    assert "Send the file again: its version in the bucket is gone" in page
+    assert "Ingest the file again: its version is no longer in the bucket" in page
     assert '<g class="bad">' in page
 
 
-def test_file_is_sent_by_its_form(browser: Browser) -> None:
-    """A file sent by the form starts its execution, whose page waits for it and then shows its end."""
+def test_file_is_uploaded_by_its_form(browser: Browser) -> None:
+    """A file uploaded by the form starts its execution, whose page waits for it and then shows its end."""
     token = browser.token("/send")
     part = '--x\r\nContent-Disposition: form-data; name="{}"{}\r\n\r\n{}\r\n'
     data = csv(rows(300, seed=73)).decode()
@@ -134,10 +134,10 @@ def test_file_is_sent_by_its_form(browser: Browser) -> None:
     until(lambda: browser.ask(answer.getheader("Location") or ""), 'badge committed">')
 
 
-def test_undo_asks_and_then_does(browser: Browser, stack: Stack, committed: str) -> None:
-    """Asking changes nothing; the answer takes the batch out, and the ledger then offers to redo it."""
+def test_undo_asks_for_confirmation(browser: Browser, stack: Stack, committed: str) -> None:
+    """The question changes nothing; the confirmation undoes the batch, and the ledger then offers to redo it."""
     question = browser.ask(f"/ask/undo/{committed}").text
-    assert "Take the batch out again?" in question
+    assert "Undo this batch?" in question
     state = "SELECT state FROM batches WHERE batch_id = %s"
     assert stack.ask(state, committed) == [("committed",)]
     form = {"token": browser.token(f"/ask/undo/{committed}")}
@@ -152,15 +152,15 @@ def test_undo_asks_and_then_does(browser: Browser, stack: Stack, committed: str)
     "headers",
     [{"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec_Fetch_Site": "cross-site"}, {"Host": "evil.example"}],
 )
-def test_other_sites_are_refused(browser: Browser, headers: dict[str, str]) -> None:
-    """A form from another origin, even with a right token, is refused before anything happens."""
+def test_other_sites_are_rejected(browser: Browser, headers: dict[str, str]) -> None:
+    """A form from another origin, even with a right token, is rejected before anything happens."""
     form = {"token": browser.token("/ask/redo/nothing")}
     assert browser.ask("/do/redo/nothing", form, **headers).status in (403, 421)
     assert browser.ask("/do/redo/nothing", form).status == 404
 
 
 def test_forms_need_their_token(browser: Browser) -> None:
-    """A form without the token, or with that of another browser, is refused; the cookie is strict."""
+    """A form without the token, or with that of another browser, is rejected; the cookie is strict."""
     other = Browser(browser.address)
     token = other.token("/send")
     assert browser.ask("/do/redo/nothing", {}).status == 403
@@ -170,7 +170,7 @@ def test_forms_need_their_token(browser: Browser) -> None:
     assert "HttpOnly" in cookie
 
 
-def test_foreign_hosts_are_refused(browser: Browser) -> None:
+def test_foreign_hosts_are_rejected(browser: Browser) -> None:
     """A name that only resolves to loopback, as in DNS rebinding, gets no page; ours get one with a policy."""
     port = urlsplit(browser.address).port
     for host in (f"evil.example:{port}", "127.0.0.1:1", f"127.0.0.1.evil.example:{port}"):
@@ -180,8 +180,8 @@ def test_foreign_hosts_are_refused(browser: Browser) -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-def test_unknown_names_are_told(browser: Browser) -> None:
-    """A page of what is not there says so and leads back."""
+def test_unknown_names_are_reported(browser: Browser) -> None:
+    """The page of an execution that does not exist reports that and links back."""
     answer = browser.ask("/executions/never-was")
     assert answer.status == 404
     assert "no execution 'never-was'" in unescape(answer.text)

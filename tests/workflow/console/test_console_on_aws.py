@@ -68,7 +68,7 @@ def test_commands_work_by_the_name_of_an_environment(caller, stack, tmp_path):
 
 
 def test_console_needs_its_key(console):
-    """Only a browser that came with the printed address may look; the key does not stay in its address."""
+    """Only a browser that opens the printed address is served; the key does not stay in its address."""
     stranger = Browser(console)
     assert stranger.ask("/").status == 403
     assert stranger.ask("/?key=guessed").status == 403
@@ -79,7 +79,7 @@ def test_console_needs_its_key(console):
 
 
 def test_console_shows_and_acts_with_the_callers_credentials(console, caller, stack, tmp_path):
-    """A batch is found, drawn, and taken out again by a console that knows nothing but the environment's name."""
+    """A batch is found, drawn, and undone by a console that has only the name of the environment."""
     path = tmp_path / "seen-on-aws.csv"
     path.write_bytes(csv(rows(500, seed=62)))
     name = stack.ingest(path)["batch_id"]
@@ -96,11 +96,11 @@ def test_console_shows_and_acts_with_the_callers_credentials(console, caller, st
     assert stack.ask("SELECT state FROM batches WHERE batch_id = %s", name) == [("undone",)]
 
 
-def test_console_that_cannot_start_says_why(caller, stack, tmp_path):
-    """A port that is taken is told, and so is an environment that is not there."""
+def test_console_that_cannot_start_reports_why(caller, stack, tmp_path):
+    """A port in use and an environment that does not exist are reported."""
     taken = str(stack.aws_port)
-    told = ratesflow(caller, tmp_path, "console", "--port", taken, code=1)
-    assert f"port {taken} is in use" in told
-    assert "Traceback" not in told
-    told = ratesflow(caller | {"RATESFLOW_ENV": ""}, tmp_path, "--env", "nowhere", "console", code=69)
-    assert "There is no environment nowhere" in told
+    printed = ratesflow(caller, tmp_path, "console", "--port", taken, code=1)
+    assert f"port {taken} is in use" in printed
+    assert "Traceback" not in printed
+    printed = ratesflow(caller | {"RATESFLOW_ENV": ""}, tmp_path, "--env", "nowhere", "console", code=69)
+    assert "There is no environment nowhere" in printed
