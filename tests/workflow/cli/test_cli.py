@@ -1,4 +1,4 @@
-"""The command line, as far as it needs no stack."""
+"""The command line without a stack."""
 
 import gzip
 import json
@@ -85,7 +85,7 @@ def test_every_command_is_found_by_its_name():
 
 
 def test_help_is_quick():
-    """`ratesflow --help` takes less than 0.4 seconds of a processor, whatever else the machine does."""
+    """`ratesflow --help` takes less than 0.4 seconds of processor time."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", "from ratesflow.workflow.cli import main; main(['--help'])"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -95,7 +95,7 @@ def test_help_is_quick():
 
 
 def test_help_imports_nothing_slow():
-    """The command line by itself imports no boto3, no rich, no SDK, no HTTP, no database, no stack."""
+    """Importing the command line imports no boto3, Rich, SDK, HTTP, database or stack."""
     slow = "{'boto3', 'botocore', 'rich', 'stepfunctions', 'sqlalchemy', 'psycopg2', 'http', 'ssl'}"
     ours = "{'ratesflow.local', 'ratesflow.database'}"
     names = "{m.split('.')[0] for m in sys.modules} | set(sys.modules)"
@@ -215,7 +215,7 @@ def test_completion_without_a_stack_is_silent(run, dead_stack, line):
 
 
 def test_env_prints_what_a_shell_reads(run, dead_stack):
-    """`env` prints export lines that a shell takes, and the same as JSON."""
+    """`env` prints export lines that a shell can evaluate, and the same values as JSON."""
     lines = run("--home", dead_stack, "env").output
     script = f"{lines}\nprintf '%s' \"$RATESFLOW_CONSOLE_URL\""
     assert subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout == "it's here"
@@ -253,7 +253,7 @@ def test_sample_is_reproducible(run):
 
 
 def test_sample_is_like_a_batch(run):
-    """A sample has the header, the rows asked for, several prices a lane and day, and some days with too few."""
+    """A sample has the header, the requested rows, days with several prices, and days with too few."""
     lines = run("sample", "-n", "20000").stdout.splitlines()
     assert lines[0] == "orig_code,dest_code,day,price"
     assert len(lines) == 20_001
@@ -291,7 +291,7 @@ def _is_right(line):
 
 
 def test_validate_reports_the_result_of_the_loader(run):
-    """`validate` checks a file offline: exit 0 when it would be accepted, 3 with the lines when not."""
+    """`validate` checks a file offline: it exits with 0 if accepted, and with 3 and the lines if rejected."""
     assert run("sample", "-n", "300", "-o", "good.csv").exit_code == 0
     assert run("sample", "-n", "300", "--invalid", "4", "-o", "bad.csv").exit_code == 0
     good = run("validate", "good.csv")

@@ -1,4 +1,4 @@
-"""Every command is documented: in the README's table, and by its help; and what they show can be typed."""
+"""Every command is documented in the README and by its help, and every documented command line is valid."""
 
 import re
 import shlex
@@ -32,7 +32,7 @@ def examples(help_text: str) -> list[str]:
 
 @pytest.fixture
 def typed(tmp_path, monkeypatch):
-    """Types a line, its files made in a folder, where each command only notes that it was reached."""
+    """Runs a command line in a folder with its files; each command only records that it was called."""
     monkeypatch.chdir(tmp_path)
     reached: list[str] = []
     for name, command in COMMANDS.items():
@@ -59,8 +59,8 @@ def test_command_is_in_the_readme(name):
     assert re.search(rf"`{name}[ `]", " ".join(rows)), f"ratesflow {name} is missing in the README's table of commands"
 
 
-def test_readme_names_no_command_that_is_not_there():
-    """What the README's table names is a command."""
+def test_readme_names_only_existing_commands():
+    """Every name in the README's table is a command."""
     (table,) = re.findall(r"\| command \| does \|\n\|[- |]+\n((?:\|.*\n)+)", README)
     named = re.findall(r"`([a-z]+)", " ".join(line.split("|")[1] for line in table.splitlines()))
     assert set(named) <= {name.split()[0] for name in COMMANDS}
@@ -68,7 +68,7 @@ def test_readme_names_no_command_that_is_not_there():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_has_help(name):
-    """Every command's help has a sentence, an example of itself and its exit codes, and every option its words."""
+    """The help of every command has a summary, an example and exit codes, and every option has a help text."""
     command = COMMANDS[name]
     text = command.help or ""
     assert len(text.split("\n")[0].strip()) > 20
@@ -79,18 +79,18 @@ def test_command_has_help(name):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_examples_can_be_typed(name, typed):
-    """The example in a command's help is one of it, with options and arguments that it takes."""
+def test_examples_are_valid(name, typed):
+    """The example in the help of a command calls it, with valid options and arguments."""
     command = COMMANDS[name]
     reached = [typed(line) for line in examples(command.help or "")]
     assert name in reached or isinstance(command, click.Group) or f"$(ratesflow {name})" in (command.help or "")
 
 
-def test_readme_can_be_typed(typed):
-    """Every line of the README that calls ratesflow is taken by it."""
+def test_readme_is_valid(typed):
+    """Every line of the README that calls ratesflow is valid."""
     assert len({typed(line) for line in README_LINES}) > 5
 
 
 def test_readme_documents_completion():
-    """The README tells how a shell learns to complete, by the name that click gives it."""
+    """The README documents how to enable shell completion, with the variable that click uses."""
     assert "_RATESFLOW_COMPLETE=bash_source" in README

@@ -32,7 +32,7 @@ def run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["-", "/dev/stdin"])
 def test_validate_reads_a_pipe(run, name):
-    """What comes through a pipe is checked like a file, whether it is named - or /dev/stdin."""
+    """A pipe is checked like a file, whether it is given as - or /dev/stdin."""
     done = run("validate", name, given=GOOD)
     assert (done.returncode, done.stdout.decode().split(":")[0]) == (0, "accepted, 50 rows"), done.stderr
     done = run("validate", name, given=GOOD + b"x,y,z,0\n")
@@ -41,7 +41,7 @@ def test_validate_reads_a_pipe(run, name):
 
 
 def test_validate_reads_a_named_pipe_and_a_redirected_file(run, tmp_path):
-    """A named pipe is read once, to its end; standard input that is a file needs no pipe."""
+    """A named pipe is read once, to its end; standard input may also be a redirected file."""
     fifo = tmp_path / "prices.fifo"
     os.mkfifo(fifo)
     threading.Thread(target=lambda: fifo.write_bytes(GOOD), daemon=True).start()
@@ -54,7 +54,7 @@ def test_validate_reads_a_named_pipe_and_a_redirected_file(run, tmp_path):
 
 
 def test_validate_takes_several_files_and_exits_with_the_worst(run, tmp_path):
-    """Each file gets its verdict, by its name; one that is rejected decides the exit code."""
+    """Each file is reported by its name; a rejected one decides the exit code."""
     (tmp_path / "good.csv").write_bytes(GOOD)
     (tmp_path / "bad.csv").write_bytes(b"\x00\x01\x02")
     done = run("validate", "bad.csv", "good.csv")
@@ -80,7 +80,7 @@ def test_keys_of_files_that_collide_are_rejected():
 
 
 def test_keys_have_a_prefix_or_a_name():
-    """--prefix goes before the names of all, --name in the place of one; the inbox need not be said, and may be."""
+    """--prefix applies to all files and --name replaces the name of one; both may start with the inbox."""
     assert inbox_keys("incoming/", given("a/x.csv"), "acme") == ["incoming/acme/x.csv"]
     assert inbox_keys("incoming/", given("a/x.csv"), "incoming/acme/", "y.csv") == ["incoming/acme/y.csv"]
     assert inbox_keys("incoming/", given("a/x.csv"), name="incoming/acme/y.csv") == ["incoming/acme/y.csv"]
@@ -94,5 +94,5 @@ def test_keys_have_a_prefix_or_a_name():
 
 
 def test_standard_input_is_given_once():
-    """It can be read once: twice is wrong usage."""
+    """Standard input given twice is wrong usage."""
     assert CliRunner().invoke(main, ["validate", "-", "-"]).exit_code == 2

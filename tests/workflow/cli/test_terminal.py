@@ -1,4 +1,4 @@
-"""`ingest` and `show --follow` as a person sees them: on a terminal with moving rows, and in a log without."""
+"""`ingest` and `show --follow` on a terminal, where rows are redrawn, and without one."""
 
 import os
 import pty
@@ -22,14 +22,14 @@ SIGNS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 @dataclass
 class Terminal:
-    """A command on a terminal of its own, and everything that was drawn there."""
+    """A command on its own terminal, and its output."""
 
     process: "subprocess.Popen[bytes]"
     master: int
     drawn: list[str] = field(default_factory=list)
 
     def read(self, until: Callable[[str], bool] = lambda _: False, seconds: float = 120) -> str:
-        """Read what is drawn until something is there, or the command ends; return all of it, without its signs."""
+        """Read the output until a condition holds or the command ends; return it without control sequences."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not until(self.text):
             try:
@@ -43,7 +43,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """What was drawn so far."""
+        """The output so far."""
         return SIGNS.sub("", "".join(self.drawn)).replace("\r", "\n")
 
 
@@ -80,7 +80,7 @@ def batch(path: Path, seed: int, times: int = 1) -> Path:
 
 
 def test_rows_move_while_a_large_file_is_loaded(stack, terminal, tmp_path):
-    """The bars of upload, validate and load move, their rows never exceed those of the file, and the end is right."""
+    """The bars of upload, validate and load advance, never exceed the rows of the file, and end with all of them."""
     with slow_motion(stack, "large"):
         shown = terminal("ingest", str(batch(tmp_path / "large.csv", 91, 60)))
         text = shown.read()
@@ -101,7 +101,7 @@ def test_rows_move_while_a_large_file_is_loaded(stack, terminal, tmp_path):
 
 
 def test_many_files_have_a_row_each(terminal, tmp_path):
-    """Files that are sent together are shown together, and told one after the other in their order."""
+    """Files that are ingested together each have a row, and their outcomes are printed in their order."""
     bad = tmp_path / "second.csv"
     files = [batch(tmp_path / "first.csv", 92), bad, batch(tmp_path / "third.csv", 93)]
     bad.write_text("orig_code,dest_code,day,price\nAAAAA,BBBBB,2021-01-01,1\n")
@@ -117,7 +117,7 @@ def test_many_files_have_a_row_each(terminal, tmp_path):
 
 
 def test_ctrl_c_leaves_the_batch_running(terminal, stack, tmp_path):
-    """Ctrl-C ends the watching alone; what is said then is a command that watches on, to the end."""
+    """Ctrl-C only stops watching; the command that it prints continues to watch, to the end."""
     shown = terminal("ingest", str(batch(tmp_path / "left.csv", 94, 40)))
     shown.read(lambda text: re.search(r"validate +\S+ +\d+ %", text) is not None)
     os.killpg(shown.process.pid, signal.SIGINT)
@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_the_batch_running(terminal, stack, tmp_path):
 
 
 def test_ctrl_c_during_the_upload_sends_nothing_more(terminal, stack, tmp_path):
-    """A file that was not sent yet is named as such, and does not arrive afterwards."""
+    """A file that is not uploaded yet is reported as such, and is not uploaded afterwards."""
     files = [batch(tmp_path / f"cut-{number}.csv", 95 + number, 100) for number in range(3)]
     shown = terminal("ingest", *map(str, files))
     shown.read(lambda text: "upload" in text)
@@ -144,20 +144,20 @@ def test_ctrl_c_during_the_upload_sends_nothing_more(terminal, stack, tmp_path):
     assert keys["KeyCount"] == 0
 
 
-def test_retries_are_told_as_they_happen(terminal, stack, tmp_path):
-    """A task that is killed is tried again, which is said while it runs, with the exit code."""
+def test_retries_are_printed_as_they_happen(terminal, stack, tmp_path):
+    """A killed task is retried, and the retry is printed with the exit code while the batch runs."""
     path = batch(tmp_path / "killed.csv", 99, 20)
     with Signaller(stack, "load", "killed-", signal.SIGKILL, times=1):
         shown = terminal("ingest", str(path))
         text = shown.read()
     assert shown.process.wait(10) == 0, text
-    said = re.search(r"load: attempt 1 failed: .*exit code 137; retrying", text)
-    assert said
-    assert said.start() < text.index("committed, 400,000 rows")
+    printed = re.search(r"load: attempt 1 failed: .*exit code 137; retrying", text)
+    assert printed
+    assert printed.start() < text.index("committed, 400,000 rows")
 
 
-def test_lines_are_plain_elsewhere(stack, tmp_path):
-    """Without a terminal there are whole lines only, on standard error, each once; the outcome is on the other."""
+def test_lines_are_plain_without_a_terminal(stack, tmp_path):
+    """Without a terminal, whole lines go to standard error, once each, and the outcome to standard output."""
     done = stack.run("ingest", str(batch(tmp_path / "plain.csv", 98)))
     # A step that takes longer than ten seconds has a line with an ellipsis as well.
     lines = [line for line in done.stderr.splitlines() if "…" not in line]

@@ -1,4 +1,4 @@
-"""One clock: every moment that is printed is UTC and says so, whatever zone its reader lives in."""
+"""Every time that is printed is in UTC and marked as such, whatever the time zone of the machine."""
 
 import json
 import os
@@ -45,8 +45,8 @@ def tokyo(monkeypatch):
     time.tzset()
 
 
-def test_executions_and_batches_read_one_clock(tokyo):
-    """In Tokyo both lists say the same moment, with its zone; time at work and time in all have names of their own."""
+def test_executions_and_batches_print_utc(tokyo):
+    """In Tokyo both lists print the same time in UTC; working time and total time have different column names."""
     head, line = tokyo("executions").splitlines()
     assert line.startswith("2021-01-31 03:20:00Z")
     assert "took" in head
@@ -62,7 +62,7 @@ def test_executions_and_batches_read_one_clock(tokyo):
 
 
 def test_a_moment_without_a_zone_is_utc():
-    """What has no zone is taken for UTC; nothing stays nothing."""
+    """A time without a zone is taken as UTC; None becomes an empty text."""
     assert moment(datetime(2021, 1, 31, 3, 20)) == moment("2021-01-31T03:20:00+00:00") == "2021-01-31 03:20:00Z"
     assert iso(datetime(2021, 1, 31, tzinfo=UTC)) == "2021-01-31T00:00:00.000000Z"
     assert moment(None) == ""

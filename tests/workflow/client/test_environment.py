@@ -1,4 +1,4 @@
-"""Where a command finds its stack."""
+"""How a command finds its stack."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def write(home: Path, values=VALUES):
 
 
 def test_home_holds_the_environment():
-    """A home that is named, by flag or variable, or the default one, holds the addresses of its stack."""
+    """A home given by flag or variable, or the default one, holds the addresses of its stack."""
     for home, variables in ((Path("named"), {}), (None, {"RATESFLOW_HOME": "by-variable"}), (None, {})):
         directory = home or Path(variables.get("RATESFLOW_HOME", ".ratesflow"))
         write(directory)
@@ -48,14 +48,14 @@ def test_home_holds_the_environment():
 
 
 def test_addresses_are_read():
-    """The inbox's prefix and the API's address come out as they are used."""
+    """The prefix of the inbox and the address of the API are normalized."""
     environment = Environment(VALUES, "a test")
     assert (environment.bucket, environment.inbox_prefix) == ("data", "incoming/")
     assert environment.api_url == "http://127.0.0.1:3000"
 
 
-def test_no_stack_says_what_to_do():
-    """Without a stack the error says where one was looked for and how to get one."""
+def test_no_stack_names_the_remedy():
+    """Without a stack the error names the folder that was searched and how to start one."""
     with pytest.raises(EnvironmentMissingError) as error:
         find_environment(None, None, {})
     assert str(error.value) == (
@@ -66,14 +66,14 @@ def test_no_stack_says_what_to_do():
 
 
 def test_variables_serve_when_there_is_no_home():
-    """What `ratesflow env` prints, exported, is an environment; a stack in the default home goes before it."""
+    """The exported output of `ratesflow env` is an environment; a stack in the default home takes precedence."""
     assert find_environment(None, None, {**VALUES, "PATH": "/bin"}).values == VALUES
     write(Path(".ratesflow"), VALUES | {"RATESFLOW_BUCKET": "home"})
     assert find_environment(None, None, VALUES).bucket == "home"
 
 
-def test_incomplete_and_damaged_files_are_told():
-    """A file that lacks an address, or is no JSON, is named with what is wrong."""
+def test_incomplete_and_damaged_files_are_reported():
+    """A file that lacks an address or is not JSON is reported with the defect."""
     write(Path("home"), {k: v for k, v in VALUES.items() if k != "RATESFLOW_BUCKET"})
     with pytest.raises(EnvironmentMissingError, match=r"environment\.json lacks RATESFLOW_BUCKET"):
         find_environment(Path("home"), None, {})
@@ -83,7 +83,7 @@ def test_incomplete_and_damaged_files_are_told():
 
 
 def test_aws_publishes_parameters(monkeypatch):
-    """An environment on AWS is read from its SSM parameters; a name goes before a home in a variable."""
+    """An environment on AWS is read from its SSM parameters; a name takes precedence over a home in a variable."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     with mock_aws():
         ssm = boto3.client("ssm")

@@ -1,4 +1,4 @@
-"""From the events of an execution to the steps and the words that a person reads."""
+"""From the events of an execution to its steps and their summaries."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -53,14 +53,14 @@ VALIDATED = [
 
 
 def test_steps_have_times_jobs_and_results():
-    """A step knows how long it took, its job, and the document that was read after it."""
+    """A step has its duration, its job, and the document that was read after it."""
     validate, read = steps_of(history(*VALIDATED))
     assert (validate.name, validate.seconds, validate.job_id, validate.status) == ("Validate", 4.0, "j1", "done")
     assert read.result == DOCUMENT
 
 
 def test_retried_step_counts_its_retries():
-    """A call that was repeated counts as a retry, and its error is forgotten once it went well."""
+    """A repeated call counts as a retry, and its error is dropped once it succeeds."""
     events = [
         ("TaskStateEntered", {"name": "Notify"}),
         ("TaskScheduled", {}),
@@ -73,8 +73,8 @@ def test_retried_step_counts_its_retries():
     assert (step.retries, step.status, step.error) == (1, "done", None)
 
 
-def test_failed_job_is_told_in_words():
-    """A failed job's JSON description comes out as its reason, exit code and attempts."""
+def test_failed_job_is_described():
+    """The JSON description of a failed job becomes its reason, exit code and attempts."""
     text = describe_failure("States.TaskFailed", json.dumps(JOB))
     assert text == (
         "The job load-x failed: Essential container in task exited, OutOfMemoryError: Container killed due to "
@@ -85,8 +85,8 @@ def test_failed_job_is_told_in_words():
     assert describe_failure("Odd", None) == "Odd"
 
 
-def test_story_leaves_out_what_only_reads_and_chooses():
-    """The story tells tasks with what they said, the failed one with why, and the notification."""
+def test_summary_omits_states_that_only_read_and_choose():
+    """The summary has the tasks with their results, the failed one with its reason, and the notification."""
     failed = ("TaskFailed", {"error": "States.TaskFailed", "cause": json.dumps(JOB)})
     events = [
         ("PassStateEntered", {"name": "Begin"}),
@@ -100,8 +100,8 @@ def test_story_leaves_out_what_only_reads_and_chooses():
         ("TaskStateEntered", {"name": "NotifyFailed"}),
         ("TaskStateExited", {"name": "NotifyFailed"}),
     ]
-    told = [(line.name, line.status, line.text[:22]) for line in summarize(steps_of(history(*events)))]
-    assert told == [
+    found = [(line.name, line.status, line.text[:22]) for line in summarize(steps_of(history(*events)))]
+    assert found == [
         ("validate", "done", "accepted, 50,000 rows"),
         ("load", "failed", "The job load-x failed:"),
         ("notify", "done", "sent"),
@@ -109,7 +109,7 @@ def test_story_leaves_out_what_only_reads_and_chooses():
 
 
 def test_task_is_running_until_its_result_is_read():
-    """A task counts as running until its document has been read, so that it is told once and whole."""
+    """A task counts as running until its document has been read, so that it is printed once, with its result."""
     for length in range(3, len(VALIDATED)):
         (line,) = summarize(steps_of(history(*VALIDATED[:length])))
         assert line.status == "running"
@@ -131,6 +131,6 @@ def test_answer_of_a_failed_execution_is_what_fail_was_given():
 
 
 def test_stopped_execution_aborts_its_last_step():
-    """The step at which an execution was stopped or timed out is told as aborted."""
+    """The step at which an execution was stopped or timed out is aborted."""
     (step,) = steps_of(history(*job_step("Load", "j2"), ("ExecutionAborted", {"error": "Stopped"})))
     assert (step.status, step.error) == ("aborted", "Aborted")

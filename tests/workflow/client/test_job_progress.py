@@ -1,4 +1,4 @@
-"""How far a job is that runs: on the embedded stack, alone and as an array."""
+"""The progress of a running job on the embedded stack, single and as an array."""
 
 import time
 
@@ -43,25 +43,25 @@ def watch(environment: Environment, name: str) -> dict[str, list[JobProgress]]:
 
 
 @pytest.mark.parametrize("shards", [1, 3])
-def test_rows_and_share_grow_to_the_whole(environment, stack, shards):
-    """Rows and share of validate and load never fall, are seen under way, and end with all of them, shards or none."""
+def test_rows_and_fraction_grow_to_the_whole(environment, stack, shards):
+    """Rows and fraction of validate and load never decrease and end complete, with and without shards."""
     header, _, body = csv(rows(20_000, seed=50 + shards)).partition(b"\n")
-    name = start(stack, header + b"\n" + body * (ROWS // 20_000), f"under-way-{shards}", shards)
+    name = start(stack, header + b"\n" + body * (ROWS // 20_000), f"progress-{shards}", shards)
     with slow_motion(stack, name):
         seen = watch(environment, name)
     for task in ("validate", "load"):
         counts = [one.rows for one in seen[task] if one.rows is not None]
-        shares = [one.fraction for one in seen[task] if one.fraction is not None]
+        fractions = [one.fraction for one in seen[task] if one.fraction is not None]
         assert counts == sorted(counts)
-        assert shares == sorted(shares)
-        assert any(0 < share < 1 for share in shares)
-        assert (counts[-1], shares[-1]) == (ROWS, 1.0)
+        assert fractions == sorted(fractions)
+        assert any(0 < fraction < 1 for fraction in fractions)
+        assert (counts[-1], fractions[-1]) == (ROWS, 1.0)
     assert all(one.rows is None for one in seen["commit"])
     assert {one.waits for one in seen["validate"]} <= {"", "starting", "queued"}
 
 
 def test_log_keeps_what_matters(environment, stack):
-    """The last lines of a log have one progress line where many stand together, and the others whole."""
+    """The last lines of a log keep one of several progress lines in a row, and all other lines."""
     name = start(stack, csv(rows(400, seed=59)), "lines-1", 1)
     watch(environment, name)
     (job,) = [line.job_id for line in summarize(get_steps(environment, name)) if line.name == "validate"]
@@ -91,7 +91,7 @@ def test_log_keeps_what_matters(environment, stack):
     ],
 )
 def test_only_progress_lines_are_read(line, read):
-    """Whatever else a task prints, JSON or not, is no progress."""
+    """Any other line of a task, JSON or not, is not progress."""
     assert read_progress(line) == read
     assert format_log_line(line)
 

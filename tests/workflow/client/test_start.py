@@ -1,4 +1,4 @@
-"""Starting by hand, stopping, and tasks of their own; on the AWS that moto plays in this process."""
+"""Starting without an event, stopping, and single tasks, on moto in this process."""
 
 import json
 import uuid
@@ -60,8 +60,8 @@ def input_of(environment, name):
     return executions.get_execution(environment, name).input
 
 
-def test_start_is_what_the_event_would_have_done(environment, tmp_path):
-    """An object started by hand gets the very execution that its event would start, once."""
+def test_start_equals_the_event(environment, tmp_path):
+    """`start` starts the same execution as the event of the object, once."""
     file = tmp_path / "prices.csv"
     file.write_text("x")
     created = upload(environment, file)
@@ -73,7 +73,7 @@ def test_start_is_what_the_event_would_have_done(environment, tmp_path):
 
 
 def test_upload_finds_its_own_version(environment, tmp_path, monkeypatch):
-    """When somebody overwrites a file at once, the version that was uploaded is still the one that is followed."""
+    """When another client overwrites the file immediately, the uploaded version is still the one that is followed."""
     file = tmp_path / "prices.csv"
     file.write_text("mine")
     s3 = environment.client("s3")
@@ -90,8 +90,8 @@ def test_upload_finds_its_own_version(environment, tmp_path, monkeypatch):
     assert found["Metadata"]["ratesflow-force"] == "true"
 
 
-def test_start_of_nothing_says_where_to_look(environment):
-    """An address without an object, or none at all, is refused with what to do."""
+def test_start_of_nothing_names_the_remedy(environment):
+    """An address without an object, or an invalid one, is rejected with what to do."""
     with pytest.raises(errors.NotStartedError, match="aws s3 ls s3://data/incoming/"):
         start.start_object(environment, "s3://data/incoming/nope.csv")
     with pytest.raises(errors.NotStartedError, match="s3://BUCKET/KEY"):
@@ -99,7 +99,7 @@ def test_start_of_nothing_says_where_to_look(environment):
 
 
 def test_redo_runs_again_under_a_new_name(environment):
-    """An execution that has ended runs again with the same input, linked to the old one; names count up."""
+    """An execution that has ended runs again with the same input, linked to the old one; the names are numbered."""
     client = environment.client("stepfunctions")
     client.start_execution(stateMachineArn=environment.state_machine_arn, name="prices-0123", input='{"key": "k"}')
     with pytest.raises(errors.NotStartedError, match="still runs"):
@@ -114,7 +114,7 @@ def test_redo_runs_again_under_a_new_name(environment):
 
 
 def test_missing_execution_is_named(environment):
-    """An execution that is not there is named, with the command that lists those which are."""
+    """An execution that does not exist is named, with the command that lists executions."""
     with pytest.raises(errors.ExecutionMissingError, match=r"'nope'.*ratesflow executions"):
         executions.get_execution(environment, "nope")
     with pytest.raises(errors.ExecutionMissingError):
@@ -129,7 +129,7 @@ def test_execution_arns_have_no_alias(environment):
 
 
 def test_redrive_starts_what_can_be_started(environment):
-    """Messages in the dead-letter queue that can be handled now are started and removed; the rest stays."""
+    """Messages in the dead-letter queue that can be handled now are started and removed; the others stay."""
     sqs, url = environment.client("sqs"), environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
     found = {"key": "incoming/a.csv", "size": 3, "etag": "e", "version-id": "v"}
     event = {
@@ -150,8 +150,8 @@ def test_redrive_starts_what_can_be_started(environment):
     )
 
 
-def test_task_is_run_and_its_answer_read(environment, monkeypatch):
-    """A task runs as a Batch job of its own; its document comes back with the data that lay beside it."""
+def test_task_is_run_and_its_result_read(environment, monkeypatch):
+    """A task runs as a Batch job; its result document is returned with its separate data."""
     monkeypatch.setattr(uuid, "uuid4", lambda: "0123")
     s3, batch = environment.client("s3"), environment.client("batch")
     data_key = "results/ledger-0123/ledger.data.json"
@@ -167,13 +167,13 @@ def test_task_is_run_and_its_answer_read(environment, monkeypatch):
 
 
 def test_task_without_a_result_is_an_error(environment):
-    """A job that ends well and writes nothing is told as what it is: another version of the loader."""
+    """A job that succeeds without a result is reported as a version mismatch of the loader."""
     with pytest.raises(errors.TaskFailedError, match="wrote no result"):
         run_task.run_task(environment, "migrate")
 
 
 def test_arguments_of_tasks_are_checked(environment):
-    """A task that is given an argument it does not take, or not one it needs, is refused before it runs."""
+    """A task with an unknown or a missing argument is rejected before it runs."""
     with pytest.raises(ValueError, match=r"unknown: \['colour'\]"):
         run_task.submit_task(environment, "ledger", "run", {"colour": "red"})
     with pytest.raises(ValueError, match=r"missing: \['batch'\]"):

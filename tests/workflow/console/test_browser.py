@@ -22,7 +22,7 @@ SECONDS = 60_000  # milliseconds within which a busy machine has ended a small b
 
 @dataclass(frozen=True)
 class Look:
-    """A screen: its width in pixels, and the colours that its owner likes."""
+    """A screen: its width in pixels, and its colour scheme."""
 
     width: int
     colours: str
@@ -42,13 +42,13 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def look() -> Look:
-    """The screen of a test that does not say which."""
+    """The default screen."""
     return NARROW
 
 
 @pytest.fixture
 def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
-    """A page at the console. What its scripts complain of, and whatever it asks of another host, fails the test."""
+    """A page of the console. An error in a script or a request to another host fails the test."""
     address = stack.environment["RATESFLOW_CONSOLE_URL"]
     context = browser.new_context(
         base_url=address, viewport={"width": look.width, "height": 800}, color_scheme=look.colours
@@ -58,7 +58,7 @@ def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
     wrong: list[str] = []
     found.on("pageerror", lambda error: wrong.append(str(error)))
     found.on(
-        "console", lambda said: wrong.append(said.text) if said.type == "error" and "404" not in said.text else None
+        "console", lambda entry: wrong.append(entry.text) if entry.type == "error" and "404" not in entry.text else None
     )
     found.on("request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url))
     found.goto("/")
@@ -69,7 +69,7 @@ def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
 
 
 def seen(place: Any) -> None:
-    """Wait until a person can see it."""
+    """Wait until an element is visible."""
     playwright.expect(place).to_be_visible(timeout=SECONDS)
 
 
@@ -78,7 +78,7 @@ def outcome_is(page: Any, wanted: str) -> None:
 
 
 def send(page: Any, path: Path, data: bytes) -> None:
-    """Upload a file by the form, as a person would."""
+    """Upload a file with the form."""
     path.write_bytes(data)
     page.get_by_role("link", name="Upload a file", exact=True).click()
     page.set_input_files("#file", path)
@@ -108,8 +108,8 @@ def test_batch_is_watched_from_upload_to_committed(page: Any, look: Look, tmp_pa
 
 
 @LOOKS
-def test_rejected_batch_is_read_down_to_its_line(page: Any, look: Look, tmp_path: Path) -> None:
-    """From the list to the very line, column, value and reason."""
+def test_rejected_batch_shows_its_line(page: Any, look: Look, tmp_path: Path) -> None:
+    """From the list a user reaches the line, column, value and reason."""
     lines = csv(rows(500, seed=look.width + 1)).split(b"\n")
     lines[300] = lines[300].rsplit(b",", 1)[0] + b",many"
     send(page, tmp_path / f"rejected-{look.width}.csv", b"\n".join(lines))
@@ -131,7 +131,7 @@ def test_rejected_batch_is_read_down_to_its_line(page: Any, look: Look, tmp_path
 
 @LOOKS
 def test_failed_batch_shows_the_log_of_its_task(page: Any, look: Look, stack: Stack) -> None:
-    """A batch whose object is gone: its page has the cause, what to do, and the log of the task that failed."""
+    """The page of a batch whose object is gone has the cause, the next step, and the log of the failed task."""
     bucket, name = stack.environment["RATESFLOW_BUCKET"], f"gone-{look.width}"
     given = {"bucket": bucket, "key": f"incoming/{name}.csv", "version": "null", "etag": "x", "bytes": 9}
     machine = stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
@@ -171,8 +171,8 @@ def test_keyboard_reaches_the_content(page: Any) -> None:
 
 @LOOKS
 @pytest.mark.parametrize("path", ["/", "/ledger", "/send", "/executions/never-was"])
-def test_text_can_be_read(page: Any, path: str) -> None:
-    """Every text has the contrast that WCAG 2 asks of small letters, 4.5 to 1, and every field has a name."""
+def test_text_has_contrast(page: Any, path: str) -> None:
+    """Every text has the contrast of 4.5 to 1 that WCAG 2 requires, and every field has a label."""
     page.goto(path)
     seen(page.locator("h1"))
     assert page.evaluate(_FAINT) == []

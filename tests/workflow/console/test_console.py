@@ -1,4 +1,4 @@
-"""The console over HTTP, on a real stack: what its pages tell, what they do, and whom they refuse."""
+"""The console over HTTP, on a real stack: its pages, its actions, and the requests that it rejects."""
 
 import http.client
 import re
@@ -17,7 +17,7 @@ from tests.local.conftest import Stack
 
 @dataclass
 class Answer:
-    """One answer of the console."""
+    """A response of the console."""
 
     status: int
     text: str
@@ -26,13 +26,13 @@ class Answer:
 
 @dataclass
 class Browser:
-    """What a browser would send: the cookies that it was given, and whatever else a test says."""
+    """Sends what a browser sends: its cookies, and the headers of a test."""
 
     address: str
     cookies: dict[str, str] = field(default_factory=dict)
 
     def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
-        """Ask for a page, or send a form."""
+        """Request a page, or submit a form."""
         connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=60)
         sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -65,7 +65,7 @@ def until(look: Callable[[], Answer], words: str, seconds: float = 60) -> Answer
 
 @pytest.fixture
 def browser(stack: Stack) -> Browser:
-    """A browser that has not been at the console yet."""
+    """A browser without cookies."""
     return Browser(stack.environment["RATESFLOW_CONSOLE_URL"])
 
 
@@ -78,7 +78,7 @@ def committed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_committed_batch_is_listed_and_drawn(browser: Browser, committed: str) -> None:
-    """The list finds a batch by its name and outcome; its page has steps, picture, events and logs."""
+    """The list finds a batch by its name and outcome; its page has steps, graph, events and logs."""
     listed = browser.ask(f"/?outcome=committed&text={committed}").text
     assert committed in listed
     assert "2,000" in listed
@@ -91,7 +91,7 @@ def test_committed_batch_is_listed_and_drawn(browser: Browser, committed: str) -
     assert "ExecutionSucceeded" in browser.ask(f"/executions/{committed}/events").text
 
 
-def test_rejected_batch_is_read_down_to_its_line(browser: Browser, stack: Stack, tmp_path: Path) -> None:
+def test_rejected_batch_shows_its_line(browser: Browser, stack: Stack, tmp_path: Path) -> None:
     """The page of a rejected batch shows line, column, value and reason, escapes them, and has all as CSV."""
     lines = csv(rows(500, seed=72)).split(b"\n")
     lines[300] = lines[300].rsplit(b",", 1)[0] + b",<b>12</b>"
@@ -108,7 +108,7 @@ def test_rejected_batch_is_read_down_to_its_line(browser: Browser, stack: Stack,
 
 
 def test_failed_batch_shows_the_log_of_its_task(browser: Browser, stack: Stack) -> None:
-    """An object that vanishes before validation fails; its page has the cause, the log and what to do."""
+    """An object that vanishes before validation fails; its page has the cause, the log and the next step."""
     machine, bucket = stack.environment["RATESFLOW_STATE_MACHINE_ARN"], stack.environment["RATESFLOW_BUCKET"]
     lost = f'{{"bucket": "{bucket}", "key": "incoming/lost.csv", "version": "null", "etag": "x", "bytes": 9}}'
     stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name="lost-1", input=lost)
@@ -171,7 +171,7 @@ def test_forms_need_their_token(browser: Browser) -> None:
 
 
 def test_foreign_hosts_are_rejected(browser: Browser) -> None:
-    """A name that only resolves to loopback, as in DNS rebinding, gets no page; ours get one with a policy."""
+    """A foreign name that resolves to loopback gets no page; a name of this machine gets one with a policy."""
     port = urlsplit(browser.address).port
     for host in (f"evil.example:{port}", "127.0.0.1:1", f"127.0.0.1.evil.example:{port}"):
         assert browser.ask("/", Host=host).status == 421

@@ -21,7 +21,7 @@ NAME = "stage"
 
 @pytest.fixture(scope="module")
 def caller(stack: Stack) -> dict[str, str]:
-    """The variables of somebody who may use the environment; its addresses are published as Terraform does it."""
+    """The variables of a user of the environment; its addresses are published as Terraform does."""
     for name in NEEDED:
         parameter = parameter_name(name, NAME)
         stack.aws("ssm").put_parameter(Name=parameter, Value=stack.environment[name], Type="String", Overwrite=True)

@@ -1,4 +1,4 @@
-"""The picture of an execution, as a pure function of definition and history."""
+"""The graph of an execution, as a pure function of its definition and history."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -33,7 +33,7 @@ def node(graph, name):
 VALIDATED = (step("Validate", job_id="j1"), step("ReadValidate", result=ACCEPTED), step("Accepted?", "Choice"))
 
 
-def test_machine_has_every_state_and_way():
+def test_machine_has_every_state_and_transition():
     """Every state of the definition is drawn once, and every Next, Default, choice and Catch leads somewhere."""
     graph = machine_graph(DEFINITION)
     assert sorted(node.name for node in graph.nodes) == sorted(DEFINITION["States"])
@@ -45,7 +45,7 @@ def test_machine_has_every_state_and_way():
 
 
 def test_committed_path_is_drawn_with_rows_times_and_retries():
-    """A state that went well is good, with its outcome, time, rows and retries; others were not entered."""
+    """A state that succeeded is good, with its outcome, time, rows and retries; others are not entered."""
     graph = drawn(*VALIDATED, step("Load", job_id="j2", attempts=3), step("ReadLoad", result=ACCEPTED))
     validate, load = node(graph, "Validate"), node(graph, "Load")
     assert (validate.tone, validate.status, validate.notes) == ("good", "accepted", "1.25 s · 50,000 rows")
@@ -69,7 +69,7 @@ def test_rejected_batch_is_not_a_failure():
     ("status", "tone"), [("failed", "bad"), ("running", "running"), ("aborted", "ended"), ("done", "good")]
 )
 def test_every_status_has_a_colour_and_a_word(status, tone):
-    """Whatever became of a state is said by its colour and in words, in SVG and in Mermaid."""
+    """The status of a state has a colour and a word, in SVG and in Mermaid."""
     graph = drawn(*VALIDATED, step("Load", status=status, seconds=None if status == "running" else 2.0))
     assert (node(graph, "Load").tone, node(graph, "Load").status) == (tone, status)
     assert f":::{tone}" in mermaid(graph)
@@ -77,15 +77,15 @@ def test_every_status_has_a_colour_and_a_word(status, tone):
     assert status in svg(graph)
 
 
-def test_caught_way_is_taken_when_a_step_fails():
-    """The way of a failure leads from the failed step by its Catch."""
+def test_catch_is_taken_when_a_step_fails():
+    """A failure takes the Catch of the failed step."""
     graph = drawn(step("Load", status="failed", error="States.TaskFailed"), step("RecordError"))
     (edge,) = [edge for edge in graph.edges if edge.taken]
     assert (edge.source, edge.target, edge.caught) == ("Load", "RecordError", True)
 
 
 def test_odd_names_are_escaped():
-    """Names and titles with markup, quotes and control characters come out as text in both forms."""
+    """Names and titles with markup, quotes and control characters are escaped in both formats."""
     odd = "a<b>&\"'|]}; end %% \x01 é"
     machine = {"StartAt": odd, "States": {odd: {"Type": "Pass", "Next": "z"}, "z": {"Type": "Succeed"}}}
     graph = execution_graph(machine, [step(odd, "Pass")], odd)
@@ -96,8 +96,8 @@ def test_odd_names_are_escaped():
     assert "#60;" in line
 
 
-def test_circles_and_strange_states_are_drawn():
-    """A machine with a circle is laid out, and a state that the definition does not know is drawn too."""
+def test_cycles_and_unknown_states_are_drawn():
+    """A machine with a cycle is laid out, and a state that is not in the definition is drawn too."""
     machine = {"StartAt": "a", "States": {"a": {"Type": "Pass", "Next": "b"}, "b": {"Type": "Wait", "Next": "a"}}}
     graph = execution_graph(machine, [step("a", "Pass"), step("gone", "Pass")], "t")
     assert node(graph, "gone").tone == "good"
@@ -105,7 +105,7 @@ def test_circles_and_strange_states_are_drawn():
 
 
 def test_boxes_do_not_overlap():
-    """No two states of the real machine are drawn over one another, and none outside the picture."""
+    """No two states of the real machine overlap, and none is outside the drawing."""
     root = ElementTree.fromstring(svg(machine_graph(DEFINITION)))
     width = float(root.get("width", 0))
     places = [
