@@ -5,19 +5,17 @@ version, while running executions keep the old ones.
 """
 
 import json
-import threading
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ratesflow.local.names import ACCOUNT, ALIAS, BUCKET, ENVIRONMENT, INBOX, JOB_QUEUE, LOG_GROUP, PREFIX, REGION
 from ratesflow.local.names import arn as _arn
 from ratesflow.local.roles import credentials, make_roles, role_arn, role_key
+from ratesflow.workflow.client.aws_clients import AwsClients
 from ratesflow.workflow.job_definitions import TASKS, JobSettings, job_definition
 from ratesflow.workflow.placeholders import definition_text, placeholders, substitute
 from ratesflow.workflow.settings import JOB_PLACEHOLDERS, SIDE_FILES
@@ -35,34 +33,12 @@ class Databases:
 
 
 @cache
-def clients(endpoint: str, part: str | None = None) -> "Clients":
+def clients(endpoint: str, part: str | None = None) -> AwsClients:
     """Return the clients of the embedded AWS, independent of the user's own configuration.
 
     They act under the role of a part of the stack, or, without one, as an administrator.
     """
-    return Clients(endpoint, credentials(part) if part else CREDENTIALS)
-
-
-class Clients:
-    """Clients of one endpoint, each created at its first use: that takes longer than most requests."""
-
-    def __init__(self, endpoint: str, keys: Mapping[str, str]) -> None:
-        self.session: Any = boto3.Session(
-            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        )
-        self.endpoint = endpoint
-        self._made: dict[str, Any] = {}
-        self._making = threading.Lock()  # a session makes one at a time; what it made is safe in all threads
-
-    def __call__(self, service: str) -> Any:
-        """Return the client of a service."""
-        with self._making:
-            if service not in self._made:
-                config = Config(retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=65)
-                self._made[service] = self.session.client(service, endpoint_url=self.endpoint, config=config)
-            return self._made[service]
+    return AwsClients(endpoint, CREDENTIALS | (credentials(part) if part else {}))
 
 
 def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:
@@ -119,7 +95,7 @@ def _ensure(client: Any, operation: str, there: str, **arguments: Any) -> None:
             raise
 
 
-def _bucket(aws: Clients) -> str:
+def _bucket(aws: AwsClients) -> str:
     s3 = aws("s3")
     where = {"LocationConstraint": REGION}
     _ensure(s3, "create_bucket", "BucketAlreadyOwnedByYou", Bucket=BUCKET, CreateBucketConfiguration=where)
@@ -128,7 +104,7 @@ def _bucket(aws: Clients) -> str:
     return BUCKET
 
 
-def _queues(aws: Clients) -> dict[str, str]:
+def _queues(aws: AwsClients) -> dict[str, str]:
     """Make the queues, and the rule that puts the events of the inbox into the first."""
     sqs, events = aws("sqs"), aws("events")
     made = {
@@ -151,7 +127,7 @@ def _queues(aws: Clients) -> dict[str, str]:
     return made
 
 
-def _topic(aws: Clients, queue: str) -> str:
+def _topic(aws: AwsClients, queue: str) -> str:
     """Make the topic; a copy of every notification goes to a queue, where a person or a test can read it."""
     sns = aws("sns")
     topic = str(sns.create_topic(Name=f"{PREFIX}-notifications")["TopicArn"])
@@ -161,7 +137,7 @@ def _topic(aws: Clients, queue: str) -> str:
     return topic
 
 
-def _job_queue(aws: Clients) -> str:
+def _job_queue(aws: AwsClients) -> str:
     batch, name = aws("batch"), JOB_QUEUE
     found = batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     if found:
@@ -175,7 +151,7 @@ def _job_queue(aws: Clients) -> str:
 
 
 def _job_definitions(
-    aws: Clients, secrets: Mapping[str, str], settings: Mapping[str, str], wanted: Set[str]
+    aws: AwsClients, secrets: Mapping[str, str], settings: Mapping[str, str], wanted: Set[str]
 ) -> dict[str, str]:
     """Register the job definitions of all tasks; return the ARNs for the placeholders that are wanted."""
     batch = aws("batch")
@@ -189,7 +165,7 @@ def _job_definitions(
     return {placeholder: arns[task] for task, placeholder in JOB_PLACEHOLDERS.items() if placeholder in wanted}
 
 
-def _secret(aws: Clients, role: str, url: str) -> str:
+def _secret(aws: AwsClients, role: str, url: str) -> str:
     """Keep an address as a secret of the form that RDS writes, so that tasks read it as they do on AWS."""
     from sqlalchemy import make_url
 
@@ -211,7 +187,7 @@ def _secret(aws: Clients, role: str, url: str) -> str:
         return str(secrets.put_secret_value(SecretId=name, SecretString=text)["ARN"])
 
 
-def _state_machine(aws: Clients, role: str, machine: str, definition: str) -> str:
+def _state_machine(aws: AwsClients, role: str, machine: str, definition: str) -> str:
     """Publish the definition as a version, point the alias at it, and return the alias: what is started."""
     states = aws("stepfunctions")
     try:

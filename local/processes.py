@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ratesflow.local.parent_death_signal import die_with_parent
+from ratesflow.workflow.client.errors import RatesflowError
 
 FREE_PORTS = range(20_000, 32_000)
 """Below those that Linux (32768 to 60999) and macOS give to connections and to whoever asks for port 0."""
 
 
-class StackError(Exception):
+class StackError(RatesflowError):
     """The stack cannot start or went down; the message says why, and what to do."""
 
 

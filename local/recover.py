@@ -11,9 +11,11 @@ from typing import Any
 import psycopg2
 
 from ratesflow.local.aws.stepfunctions.execution_records import running
-from ratesflow.local.deploy import Clients, clients
+from ratesflow.local.deploy import clients
 from ratesflow.local.names import INBOX
-from ratesflow.workflow.trigger import SIDE_FILES, ObjectCreated, is_side_file, shard_count, start
+from ratesflow.workflow.client.aws_clients import AwsClients
+from ratesflow.workflow.client.start import object_created
+from ratesflow.workflow.trigger import SIDE_FILES, ObjectCreated, is_side_file, start
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
@@ -46,20 +48,13 @@ def _ledger(url: str) -> set[str]:
     return found
 
 
-def _arrivals(aws: Clients, environment: dict[str, str]) -> list[ObjectCreated]:
+def _arrivals(aws: AwsClients, environment: dict[str, str]) -> list[ObjectCreated]:
     """Return what is in the inbox, every version of it, oldest first."""
     bucket, found = environment["RATESFLOW_BUCKET"], []
     for page in aws("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX):
         found += page.get("Versions", [])
     return [
-        ObjectCreated(
-            bucket=bucket,
-            key=item["Key"],
-            version=item["VersionId"],
-            etag=item["ETag"].strip('"'),
-            bytes=item["Size"],
-            shards=shard_count(item["Key"], item["Size"], environment),
-        )
+        object_created(environment, bucket, item)
         for item in sorted(found, key=lambda item: item["LastModified"])
         if not item["Key"].endswith("/") and not is_side_file(item["Key"], environment.get(SIDE_FILES, ""))
     ]

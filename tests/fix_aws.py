@@ -9,8 +9,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from ratesflow.local.deploy import CREDENTIALS, Clients, clients
+from ratesflow.local.deploy import CREDENTIALS, clients
 from ratesflow.local.processes import free_port, python, start
+from ratesflow.workflow.client.aws_clients import AwsClients
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +39,7 @@ def _wait_for(url: str, process: "subprocess.Popen[bytes]") -> None:
 
 
 @pytest.fixture
-def aws(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Clients:
+def aws(aws_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> AwsClients:
     """Clients of the embedded AWS; code under test finds the same one through the environment."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)

@@ -15,8 +15,8 @@ from falcon import testing
 
 from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
-from ratesflow.local.deploy import Clients
 from ratesflow.local.postgres.server import POSTGRES_VERSIONS, Postgres
+from ratesflow.workflow.client.aws_clients import AwsClients
 from tests.api.service import connections_to, database_reader, uncached
 from tests.ci.pipeline import ROOT
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
@@ -90,14 +90,14 @@ def answers(url: str) -> list[Any]:
         connections.close()
 
 
-def _desk(rds: Rds, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+def _desk(rds: Rds, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     desk = make_desk(rds.database, aws, monkeypatch)
     monkeypatch.setenv("DATABASE_URL", rds.login("LOADER", "first"))
     return desk
 
 
 def test_the_runbook_moves_a_database(
-    old_and_new: tuple[Rds, Rds], aws: Clients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    old_and_new: tuple[Rds, Rds], aws: AwsClients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Everything is there afterwards, the same to the last digit; loads go on, and know what was loaded before."""
     old, new = old_and_new

@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ratesflow.loader.runtime.upkeep import Upkeep
 from ratesflow.loader.tasks.merge_partitions import merges
 from ratesflow.workflow.client.environment import find_environment
-from ratesflow.workflow.client.run_task import TaskFailedError, run_task
+from ratesflow.workflow.client.errors import TaskFailedError
+from ratesflow.workflow.client.run_task import run_task
 from tests.faults.api_reader import ApiReader
 from tests.faults.asking import asked
 from tests.faults.contents import Content

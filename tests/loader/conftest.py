@@ -14,8 +14,9 @@ from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.files import parquet, read_shard
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks import copy_rows
-from ratesflow.local.deploy import REGION, Clients
+from ratesflow.local.deploy import REGION
 from ratesflow.local.postgres.server import Postgres
+from ratesflow.workflow.client.aws_clients import AwsClients
 from tests.fix_database import Database
 
 _numbers = itertools.count(1)
@@ -28,7 +29,7 @@ class TaskHarness:
 
     database: Database
     bucket: str
-    aws: Clients
+    aws: AwsClients
 
     def send(self, data: bytes, key: str = "incoming/prices.csv", batch_id: str = "", force: bool = False) -> Batch:
         """Put a batch into the bucket."""
@@ -46,7 +47,7 @@ class TaskHarness:
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 
-def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+def make_desk(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """Return a desk with a bucket of its own, whose tasks log in as the loader of the shared server."""
     bucket = f"desk-{next(_numbers)}"
     s3 = aws("s3")
@@ -59,13 +60,13 @@ def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+def desk(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """A desk on each version of PostgreSQL."""
     return make_desk(database, aws, monkeypatch)
 
 
 @pytest.fixture
-def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+def desk18(database18: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     """A desk on the newest PostgreSQL alone."""
     return make_desk(database18, aws, monkeypatch)
 

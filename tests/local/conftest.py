@@ -14,8 +14,9 @@ import psutil
 import psycopg2
 import pytest
 
-from ratesflow.local.deploy import Clients, clients
+from ratesflow.local.deploy import clients
 from ratesflow.local.processes import free_port
+from ratesflow.workflow.client.aws_clients import AwsClients
 
 RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
 
@@ -53,7 +54,7 @@ class Stack:
         return json.loads((self.home / "environment.json").read_text())
 
     @property
-    def aws(self) -> Clients:
+    def aws(self) -> AwsClients:
         """Clients of its AWS."""
         return clients(self.environment["AWS_ENDPOINT_URL"])
 

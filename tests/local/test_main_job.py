@@ -87,7 +87,7 @@ def test_waiting_no_longer_is_no_failure(stack: Stack, tmp_path: Path) -> None:
     path = write(tmp_path / "patience.csv", csv(rows(20, seed=19)))
     with Signaller(stack, "load", "patience-", signal.SIGSTOP) as hand:
         done = stack.run("ingest", str(path), "--timeout", "0.2", code=75)
-        assert "and goes on. Look again with: ratesflow show --follow patience-" in done.stdout
+        assert "and continues. Watch it with: ratesflow show --follow patience-" in done.stdout
         wait_for(lambda: hand.hit)
     signal_to(tasks_of(stack, "load", "patience-"), signal.SIGCONT)
     name = done.stdout.split()[1]

@@ -66,12 +66,12 @@ def test_a_stop_that_comes_after_the_commit(stack: Stack, mailbox: Mailbox) -> N
         wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
     for _ in range(2):  # at the second time it has ended already
         done = stack.run("stop", name, code=5)
-        assert done.stdout == f"too late: {name} is committed; take it out with `ratesflow undo {name}`\n"
+        assert done.stdout == f"too late: {name} is committed; roll it back with `ratesflow undo {name}`\n"
     assert stack.execution(name)["status"] == "ABORTED"
     assert set(shown(stack, name).values()) == {"committed"}
     told = stack.run("show", name).stdout
     assert "discard what it left" not in told
-    assert "The execution was stopped: by a person, with ratesflow stop. The batch is committed" in told
+    assert "The execution was stopped: by user, with ratesflow stop. The batch is committed" in told
     assert [(message["outcome"], message["rows"]) for message in mailbox.of(name)] == [("committed", 40)]
     stack.run("undo", name)
     assert set(shown(stack, name).values()) == {"undone"}
@@ -82,7 +82,7 @@ def test_a_stop_that_comes_after_the_refusal(stack: Stack, mailbox: Mailbox) -> 
     with held(stack, "Notify", "Done"):
         name = start(stack, csv(rows(40, seed=881)) + b"x,y,z,0\n", "refused-late", 1)
         wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'rejected'", name))
-    assert stack.run("stop", name).stdout == f"too late: {name} is rejected already; nothing of it is visible\n"
+    assert stack.run("stop", name).stdout == f"too late: {name} is rejected already; none of its rows are visible\n"
     assert set(shown(stack, name).values()) == {"rejected"}
     assert json.loads(stack.run("show", name, "--json").stdout)["rejected_rows"] == 1
     assert [message["outcome"] for message in mailbox.of(name)] == ["rejected"]
@@ -98,7 +98,7 @@ def test_a_stop_that_comes_in_time(stack: Stack, mailbox: Mailbox) -> None:
         ended(stack, name)
     assert json.loads(stack.run("show", name, "--json").stdout)["outcome"] == "open"
     done = stack.run("stop", name)
-    assert done.stdout == f"{name} is stopped; nothing of it is visible\n"
+    assert done.stdout == f"{name} is stopped; none of its rows are visible\n"
     assert set(shown(stack, name).values()) == {"failed"}
     wait_for(lambda: left(stack, name) == [])
     assert state(stack, name) == ("failed", "the execution was stopped")
@@ -134,7 +134,7 @@ def test_a_start_of_what_has_failed_is_a_redo(stack: Stack, monkeypatch: pytest.
     insert = "INSERT INTO batches (batch_id, bucket, key, version, state, closed_at) VALUES (%s, %s, %s, %s, %s, now())"
     for taken in (name, f"{name}-r1"):
         stack.ask(insert, taken, bucket, key, put["VersionId"], "failed")
-    monkeypatch.setattr(starting, "REMEMBERED", timedelta())
+    monkeypatch.setattr(starting, "RETENTION", timedelta())
     environment = find_environment(stack.home)
     address = f"s3://{bucket}/{key}"
     assert starting.start_object(environment, address) == f"{name}-r2"

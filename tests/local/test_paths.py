@@ -54,13 +54,13 @@ def test_a_step_that_is_killed_at_every_attempt(stack: Stack, mailbox: Mailbox, 
 
 
 def test_what_is_gone_cannot_be_redone(stack: Stack) -> None:
-    """Of a batch whose version is gone `show` says to send the file again, and `redo` refuses with the same words."""
+    """For a batch whose version is gone `show` and `redo` both advise to ingest the file again."""
     name = start(stack, csv(rows(10, seed=800)), "gone-for-good", 1, gone=True)
     assert "is gone: send the file again" in ended(stack, name)["cause"]
-    told = stack.run("show", name).stdout
-    assert "ratesflow redo" not in told
-    assert "its version in the bucket is gone, so that it cannot be redone" in told
-    assert "is gone: send the file again" in stack.run("redo", name, code=1).stderr
+    printed = stack.run("show", name).stdout
+    assert "ratesflow redo" not in printed
+    assert "its version is no longer in the bucket, so it cannot be redone" in printed
+    assert "is no longer in the bucket: ingest the file again" in stack.run("redo", name, code=1).stderr
 
 
 def test_the_same_prices_in_another_wrapping_are_said_everywhere(

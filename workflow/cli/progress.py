@@ -1,24 +1,24 @@
-"""Shows what is under way: rows that move on a terminal, and elsewhere a line for each thing that has ended."""
+"""Shows progress: rows that are redrawn on a terminal, and elsewhere a line for each step that has ended."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from ratesflow.workflow.cli.context import on_terminal, say, shown
+from ratesflow.workflow.cli.output import notice, on_terminal, printable
 from ratesflow.workflow.client.environment import Environment
-from ratesflow.workflow.client.history import Step, StepSummary, seconds_in_words, summarize
-from ratesflow.workflow.client.job_progress import JobPoller, Underway
+from ratesflow.workflow.client.history import Step, StepSummary, format_seconds, summarize
+from ratesflow.workflow.client.job_progress import JobPoller, JobProgress
 
 LINE_SECONDS = 10.0
-"""How often a plain line says how far a step is that takes long."""
+"""Seconds between two lines about a step that takes long, where nothing is redrawn."""
 
 
 class Progress:
-    """Prints to standard error. On a terminal each row moves in its place; elsewhere there are whole lines only.
+    """Prints to standard error. On a terminal each row is redrawn in place; elsewhere only whole lines are printed.
 
-    With `many` each line begins with the title of its row, and a terminal shows rows alone.
+    With `many` each line starts with the title of its row, and a terminal shows rows alone.
     """
 
     def __init__(self, many: bool = False) -> None:
@@ -40,24 +40,24 @@ class Progress:
             self._live.stop()
 
     @property
-    def moves(self) -> bool:
-        """Tell whether what is shown can be drawn over."""
+    def redraws(self) -> bool:
+        """Return whether rows are redrawn in place."""
         return self._live is not None
 
     def row(self, title: str = "") -> "Row":
         """Return a new row."""
         return Row(self, self._live, title)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line that stays."""
         if self._live is not None:
-            self._live.console.print(shown(text), soft_wrap=True)
+            self._live.console.print(printable(text), soft_wrap=True)
         else:
-            say(text)
+            notice(text)
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Take the moving rows away for as long as others print."""
+    def paused(self) -> Iterator[None]:
+        """Hide the rows while something else is printed."""
         if self._live is not None:
             self._live.stop()
         try:
@@ -68,100 +68,100 @@ class Progress:
 
 
 class Row:
-    """One thing that is under way."""
+    """The progress of one file or task."""
 
     def __init__(self, progress: Progress, live: Any, title: str) -> None:
         self.title = title
         self._progress, self._live = progress, live
         self._task: Any = None
         self._doing: str | None = None
-        self._told = 0
-        self._failures: set[str] = set()
-        self._watch: tuple[str, JobPoller] | None = None
+        self._printed_steps = 0
+        self._printed_retries: set[str] = set()
+        self._poller: tuple[str, JobPoller] | None = None
         self._line_due = time.monotonic() + LINE_SECONDS
 
-    def show(self, doing: str, share: float | None = None, figures: str = "") -> None:
-        """Show what is going on at this moment: how much of it is done, if that is known, and some figures."""
+    def show(self, doing: str, fraction: float | None = None, figures: str = "") -> None:
+        """Show the current step: how much of it is done, if that is available, and some figures."""
         if self._live is None:
-            self._show_line(doing, share, figures)
+            self._show_line(doing, fraction, figures)
             return
         if self._task is None:
-            self._task = self._live.add_task(doing, title=self.title, share=share, figures=figures)
+            self._task = self._live.add_task(doing, title=self.title, fraction=fraction, figures=figures)
         elif doing != self._doing:
-            self._live.reset(self._task, description=doing, title=self.title, share=share, figures=figures)
+            self._live.reset(self._task, description=doing, title=self.title, fraction=fraction, figures=figures)
         else:
-            self._live.update(self._task, share=share, figures=figures)
+            self._live.update(self._task, fraction=fraction, figures=figures)
         self._doing = doing
 
     def remove(self) -> None:
-        """Take the row away."""
+        """Remove the row."""
         if self._task is not None:
             self._live.remove_task(self._task)
             self._task = None
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Print a line about this row that stays."""
-        self._progress.say(f"{self.title}: {text.strip()}" if self._progress.many else text)
+        self._progress.print(f"{self.title}: {text.strip()}" if self._progress.many else text)
 
-    def steps(self, environment: Environment, steps: list[Step]) -> None:
-        """Tell the steps that have ended since the last call, their retries, and how far the one is that runs."""
-        story = summarize(steps)
-        for line in story[self._told :]:
-            job = self._look(environment, line)
-            self._tell_retries(line, job)
-            if line.status == "running":
-                share, figures = _figures(line, job, _validated(steps))
-                self.show(line.name, share, figures)
+    def steps(self, environment: Environment, steps: Sequence[Step]) -> None:
+        """Print the steps that have ended since the last call and their retries; show how far the current one is."""
+        for summary in summarize(steps)[self._printed_steps :]:
+            job = self._poll(environment, summary)
+            self._print_retries(summary, job)
+            if summary.status == "running":
+                fraction, figures = _figures(summary, job, _validated_rows(steps))
+                self.show(summary.name, fraction, figures)
                 return
-            if not (self._progress.moves and self._progress.many and line.status == "done"):
-                self.say(line_text(line))
-            self._told += 1
+            if not (self._progress.redraws and self._progress.many and summary.status == "done"):
+                self.print(step_line(summary))
+            self._printed_steps += 1
 
-    def _look(self, environment: Environment, line: StepSummary) -> Underway | None:
-        """Look at the job of a step; where nothing moves, only now and then, and when the step has ended."""
-        if line.job_id is None or not (
-            self._progress.moves or line.status != "running" or time.monotonic() > self._line_due
+    def _poll(self, environment: Environment, summary: StepSummary) -> JobProgress | None:
+        """Return the progress of a step's job; where nothing is redrawn, only now and then and after the step."""
+        if summary.job_id is None or not (
+            self._progress.redraws or summary.status != "running" or time.monotonic() > self._line_due
         ):
             return None
-        if self._watch is None or self._watch[0] != line.job_id:
-            self._watch = line.job_id, JobPoller(environment, line.job_id)
-        return self._watch[1].look()
+        if self._poller is None or self._poller[0] != summary.job_id:
+            self._poller = summary.job_id, JobPoller(environment, summary.job_id)
+        return self._poller[1].poll()
 
-    def _tell_retries(self, line: StepSummary, job: Underway | None) -> None:
-        told = [f"try {number + 1} begins" for number in range(1, line.retries + 1)]
-        for text in [*told, *(job.failed if job else ())]:
-            if (key := f"{line.job_id or line.name} {text}") not in self._failures:
-                self._failures.add(key)
-                self.say(f"  {line.name}: {text}")
+    def _print_retries(self, summary: StepSummary, job: JobProgress | None) -> None:
+        retries = [f"attempt {number + 1} started" for number in range(1, summary.retries + 1)]
+        for text in [*retries, *(job.failed if job else ())]:
+            if (key := f"{summary.job_id or summary.name} {text}") not in self._printed_retries:
+                self._printed_retries.add(key)
+                self.print(f"  {summary.name}: {text}")
 
-    def _show_line(self, doing: str, share: float | None, figures: str) -> None:
+    def _show_line(self, doing: str, fraction: float | None, figures: str) -> None:
         now = time.monotonic()
         if now > self._line_due:
             self._line_due = now + LINE_SECONDS
-            told = (f"{share:.0%}" if share is not None else "", figures)
-            self.say(f"  {doing:<10} {'…':>10}  {', '.join(part for part in told if part)}".rstrip())
+            parts = (f"{fraction:.0%}" if fraction is not None else "", figures)
+            self.print(f"  {doing:<10} {'…':>10}  {', '.join(part for part in parts if part)}".rstrip())
 
 
-def line_text(line: StepSummary) -> str:
-    """Return a step as one line: its name, its time, what it said."""
-    retries = f" ({line.retries} retries)" if line.retries else ""
-    text = f"  {line.name:<10} {seconds_in_words(line.seconds):>10}  "
-    return text + (f"FAILED: {line.text}" if line.status == "failed" else line.text or line.status) + retries
+def step_line(summary: StepSummary) -> str:
+    """Return a step as one line: its name, its time, its result."""
+    retries = f" ({summary.retries} retries)" if summary.retries else ""
+    text = f"  {summary.name:<10} {format_seconds(summary.seconds):>10}  "
+    result = f"FAILED: {summary.text}" if summary.status == "failed" else summary.text or summary.status
+    return text + result + retries
 
 
-def _figures(line: StepSummary, job: Underway | None, validated: int | None) -> tuple[float | None, str]:
+def _figures(summary: StepSummary, job: JobProgress | None, validated_rows: int | None) -> tuple[float | None, str]:
     if job is None:
         return None, ""
     if job.rows is None:
-        return job.share, job.waits
+        return job.fraction, job.waits
     rows = f"{job.rows:,} rows"
-    if line.name == "load" and validated is not None:
-        return job.share, f"{job.rows:,} of {validated:,} rows"
-    return job.share, rows
+    if summary.name == "load" and validated_rows is not None:
+        return job.fraction, f"{job.rows:,} of {validated_rows:,} rows"
+    return job.fraction, rows
 
 
-def _validated(steps: list[Step]) -> int | None:
-    """Return how many rows were validated, once that is known."""
+def _validated_rows(steps: Sequence[Step]) -> int | None:
+    """Return the number of validated rows, or None before that is available."""
     found = [step.result for step in steps if step.result is not None and step.result.get("task") == "validate"]
     rows = found[-1].get("rows") if found else None
     return rows if isinstance(rows, int) else None

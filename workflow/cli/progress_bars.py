@@ -1,4 +1,4 @@
-"""The rows that move on a terminal, drawn by Rich."""
+"""The rows that are redrawn on a terminal, by Rich."""
 
 from typing import Any
 
@@ -12,36 +12,36 @@ WIDTH = 24
 
 
 class _Bar(ProgressColumn):
-    """A bar as long as the share that is done; one that pulses while nobody knows it."""
+    """A bar as long as the fraction that is done; it pulses while the fraction is unknown."""
 
     max_refresh = None
 
     def render(self, task: Task) -> ProgressBar:
         """Return the bar."""
-        share = task.fields["share"]
+        fraction = task.fields["fraction"]
         now = task.get_time()
-        return ProgressBar(1.0, share or 0.0, width=WIDTH, pulse=share is None, animation_time=now)
+        return ProgressBar(1.0, fraction or 0.0, width=WIDTH, pulse=fraction is None, animation_time=now)
 
 
 class _Percent(ProgressColumn):
-    """How much is done, as far as that is known."""
+    """The fraction that is done; blank while it is unknown."""
 
     def render(self, task: Task) -> Text:
-        """Return it in whole percent; 100 only when all of it is done."""
-        share = task.fields["share"]
-        return Text("     " if share is None else f"{int(share * 100):>3} %", "progress.percentage")
+        """Return whole percent; 100 only when everything is done."""
+        fraction = task.fields["fraction"]
+        return Text("     " if fraction is None else f"{int(fraction * 100):>3} %", "progress.percentage")
 
 
 class _Seconds(ProgressColumn):
     """How long the step has run."""
 
     def render(self, task: Task) -> Text:
-        """Return the time since the step began to be shown."""
+        """Return the time since the step was first shown."""
         return Text(f"{task.elapsed or 0:.0f} s", "progress.elapsed")
 
 
 def bars(many: bool) -> Any:
-    """Return rows for one file or for many, not yet started; they go when they are stopped."""
+    """Return rows for one file or for many, not yet started; they disappear when they are stopped."""
     columns: list[ProgressColumn] = [TextColumn("  {task.description:<10}", markup=False)]
     if many:
         columns.insert(0, TextColumn("{task.fields[title]}", markup=False))

@@ -1,15 +1,15 @@
-"""Where the stack is that a command speaks to: the embedded one, one on AWS, or what the variables say.
+"""Finds the stack that a command uses: the embedded one, one on AWS, or the one that variables name.
 
-An environment is a flat map of names to values, the very lines that `ratesflow env` prints. It comes from
+An environment is a flat map of names to values, the lines that `ratesflow env` prints. It comes from
 
 1. `HOME/environment.json`, which the embedded stack writes while it is up (HOME: `--home`, RATESFLOW_HOME, or
    `.ratesflow`);
 2. SSM parameters under `/ratesflow/NAME/`, which Terraform writes (NAME: `--env`, RATESFLOW_ENV). A name
-   becomes a parameter in lower case, with hyphens, without its `RATESFLOW_`: RATESFLOW_STATE_MACHINE_ARN is
+   becomes a parameter in lower case, with hyphens, without `RATESFLOW_`: RATESFLOW_STATE_MACHINE_ARN is
    `/ratesflow/NAME/state-machine-arn`, DATABASE_URL would be `/ratesflow/NAME/database-url`;
-3. the environment variables of those names, when RATESFLOW_STATE_MACHINE_ARN is one and no home exists.
+3. the environment variables of those names, when RATESFLOW_STATE_MACHINE_ARN is set and no home exists.
 
-Flags go before variables; among variables RATESFLOW_ENV goes before RATESFLOW_HOME.
+Flags take precedence over variables, and RATESFLOW_ENV over RATESFLOW_HOME.
 """
 
 import json
@@ -18,7 +18,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ratesflow.workflow.client.errors import EnvironmentMissingError
+
+if TYPE_CHECKING:
+    from ratesflow.workflow.client.aws_clients import AwsClients
 
 DEFAULT_HOME = Path(".ratesflow")
 FILE_NAME = "environment.json"
@@ -46,8 +51,7 @@ LOCAL_ONLY = (
     "RATESFLOW_OPERATOR_KEY",
     "DATABASE_URL",
 )
-"""Names that the embedded stack has beside them; on AWS the caller's own credentials and region are used."""
-
+"""Names that only the embedded stack has; on AWS the caller's own credentials and region are used."""
 
 OPTIONAL = (
     "RATESFLOW_STATE_MACHINE_ALIAS_ARN",
@@ -55,18 +59,14 @@ OPTIONAL = (
     "RATESFLOW_MAX_SHARDS",
     "RATESFLOW_SIDE_FILES",
 )
-"""Settings of the trigger, for what the command line starts in its place."""
+"""Settings of the trigger, for executions that the command line starts itself."""
 
-_KNOWN = (*NEEDED, *LOCAL_ONLY, *OPTIONAL)
-
-
-class EnvironmentMissingError(Exception):
-    """No stack was found, or one without some address; the text says what to do."""
+_NAMES = (*NEEDED, *LOCAL_ONLY, *OPTIONAL)
 
 
 @dataclass(frozen=True)
 class Environment:
-    """The addresses of one stack, and where they were found."""
+    """The addresses of one stack, and their source."""
 
     values: Mapping[str, str]
     source: str
@@ -96,73 +96,48 @@ class Environment:
 
     @property
     def start_arn(self) -> str:
-        """Return the ARN to start executions by: the alias, which a deployment moves to its version, if there is one.
+        """Return the ARN that starts executions: that of the alias, which a deployment moves to its version, if any.
 
-        An execution keeps the version that it was started with, and so the job definitions that this names.
+        An execution keeps the version that it was started with, and the job definitions that this version names.
         """
         return self.values.get("RATESFLOW_STATE_MACHINE_ALIAS_ARN") or self.state_machine_arn
 
     @property
     def api_url(self) -> str:
-        """Return where the API listens, without a slash at the end."""
+        """Return the URL of the API, without a trailing slash."""
         return self.values["RATESFLOW_API_URL"].rstrip("/")
 
     def __getitem__(self, name: str) -> str:
         return self.values[name]
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service in this environment, made at its first use.
+        """Return the boto3 client of a service in this environment, created at its first use.
 
-        For the embedded stack it takes nothing from the user's own AWS configuration: no profile, no
-        credentials, no region, no proxy.
+        For the embedded stack it uses nothing of the user's own AWS configuration: no profile, no credentials, no
+        region, no proxy.
         """
-        if service not in self._clients:
-            self._clients[service] = self._session.client(service, **self._options)
-        return self._clients[service]
+        return self._clients(service)
 
     @property
     def is_local(self) -> bool:
-        """Tell whether this is an embedded stack."""
+        """Return whether this is an embedded stack."""
         return "AWS_ENDPOINT_URL" in self.values
 
     @cached_property
-    def _clients(self) -> dict[str, Any]:
-        return {}
-
-    @cached_property
-    def _options(self) -> dict[str, Any]:
-        from botocore.config import Config
+    def _clients(self) -> "AwsClients":
+        from ratesflow.workflow.client.aws_clients import AwsClients
 
         if not self.is_local:
-            tries = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=5, read_timeout=60)
-            return {"config": tries}
-        patient = Config(
-            retries={"mode": "standard", "max_attempts": 3}, connect_timeout=5, read_timeout=60, proxies={}
-        )
-        return {"endpoint_url": self.values["AWS_ENDPOINT_URL"], "config": patient}
-
-    @cached_property
-    def _session(self) -> Any:
-        import boto3
-        import botocore.session
-
-        if not self.is_local:
-            return boto3.session.Session()
-        nothing = dict.fromkeys(("profile", "ca_bundle"), (None, None, None, None))
-        files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-        return boto3.session.Session(
-            # The keys that `ratesflow env` prints may do everything; commands act under the policy of an operator.
-            aws_access_key_id=self.values.get("RATESFLOW_OPERATOR_KEY") or self.values["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.values["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.values["AWS_DEFAULT_REGION"],
-            botocore_session=botocore.session.Session(session_vars=nothing | files),
-        )
+            return AwsClients()
+        # The keys that `ratesflow env` prints may do everything; commands act under the policy of an operator.
+        key = self.values.get("RATESFLOW_OPERATOR_KEY") or self.values["AWS_ACCESS_KEY_ID"]
+        return AwsClients(self.values["AWS_ENDPOINT_URL"], {**self.values, "AWS_ACCESS_KEY_ID": key})
 
 
 def find_environment(
     home: Path | None = None, name: str | None = None, variables: Mapping[str, str] | None = None
 ) -> Environment:
-    """Return the environment that a command speaks to; see the head of this module.
+    """Return the environment that a command uses; see the docstring of this module.
 
     Raises EnvironmentMissingError when there is none.
     """
@@ -177,8 +152,8 @@ def find_environment(
     if (DEFAULT_HOME / FILE_NAME).exists():
         return _from_file(DEFAULT_HOME)
     if variables.get("RATESFLOW_STATE_MACHINE_ARN"):
-        known = {n: variables[n] for n in _KNOWN if variables.get(n)}
-        return Environment(known, "the environment variables")
+        values = {n: variables[n] for n in _NAMES if variables.get(n)}
+        return Environment(values, "the environment variables")
     raise EnvironmentMissingError(_no_stack(DEFAULT_HOME))
 
 
@@ -209,7 +184,7 @@ def _from_ssm(environment: str) -> Environment:
     from botocore.exceptions import BotoCoreError, ClientError
 
     path = f"/ratesflow/{environment}/"
-    wanted = {parameter_name(name, environment): name for name in _KNOWN}
+    wanted = {parameter_name(name, environment): name for name in _NAMES}
     values: dict[str, str] = {}
     try:
         pages = boto3.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)

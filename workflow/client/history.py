@@ -1,15 +1,16 @@
-"""An execution's history as the steps that it took: pure functions of the events that Step Functions keeps."""
+"""The steps of an execution: pure functions of the events in its history."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from ratesflow.workflow.client.job_logs import describe_exit
 from ratesflow.workflow.job_definitions import TASKS
 
-# The last words of a task that settle a batch, by task and outcome in its result document.
-_SETTLED = {
+# The outcome of a batch, by the task and the outcome in a result document.
+_OUTCOMES = {
     ("validate", "rejected"): "rejected",
     ("validate", "duplicate"): "duplicate",
     ("commit", "committed"): "committed",
@@ -42,13 +43,13 @@ class Step:
 
     @property
     def retries(self) -> int:
-        """Return how often Step Functions tried again; Batch's own attempts are the job's."""
+        """Return the number of retries by Step Functions; the attempts of a Batch job are not counted."""
         return max(0, self.attempts - 1)
 
     @property
-    def words(self) -> str | None:
-        """Return why the step failed, in words."""
-        return failure_in_words(self.error, self.cause) if self.error else None
+    def failure(self) -> str | None:
+        """Return why the step failed."""
+        return describe_failure(self.error, self.cause) if self.error else None
 
 
 def steps_of(events: Iterable[Mapping[str, Any]]) -> list[Step]:
@@ -68,53 +69,41 @@ def steps_of(events: Iterable[Mapping[str, Any]]) -> list[Step]:
 def answer_of(steps: Iterable[Step], output: Mapping[str, Any] | None) -> Mapping[str, Any]:
     """Return the answer of a batch: the execution's output, or what its last `Fail` state was given.
 
-    It has the schema `ratesflow.notification/1`. Of an execution that was ended before it had an answer, it is what
-    the last task said that settled the batch; it is empty when none had.
+    It has the schema `ratesflow.notification/1`. Of an execution that was ended before it had an answer, it is the
+    result of the last task that decided the outcome; it is empty when there is none.
     """
     if output is not None:
         return output
-    known = list(steps)
-    last = [step.input for step in known if step.kind == "Fail"]
-    return last[-1] if last else next((found for step in reversed(known) if (found := _settling(step))), {})
+    listed = list(steps)
+    last = [step.input for step in listed if step.kind == "Fail"]
+    return last[-1] if last else next((found for step in reversed(listed) if (found := _deciding_result(step))), {})
 
 
-def _settling(step: Step) -> Mapping[str, Any] | None:
+def _deciding_result(step: Step) -> Mapping[str, Any] | None:
     document = step.result or {}
-    outcome = _SETTLED.get((str(document.get("task")), str(document.get("outcome"))))
+    outcome = _OUTCOMES.get((str(document.get("task")), str(document.get("outcome"))))
     return None if outcome is None else {**document, "outcome": outcome, "seconds": {}}
 
 
-def failure_in_words(error: str | None, cause: str | None) -> str:
-    """Return a failure as a person would tell it; the cause of a Batch job is a JSON text with its description."""
+def describe_failure(error: str | None, cause: str | None) -> str:
+    """Return a failure as a sentence; the cause of a failed Batch job is a JSON text with its description."""
     if error == "States.Timeout":
-        return "It took longer than it may, its wait in the job queue included (States.Timeout)."
-    try:
-        job = json.loads(cause or "")
-    except ValueError:
-        return f"{error}: {cause}" if cause else str(error)
-    if not isinstance(job, dict) or "StatusReason" not in job:
-        return f"{error}: {cause}"
-    container = job.get("Container") or {}
-    told = [str(job["StatusReason"])]
-    if container.get("Reason"):
-        told.append(str(container["Reason"]))
-    if container.get("ExitCode") is not None:
-        told.append(f"exit code {container['ExitCode']}")
-    attempts = len(job.get("Attempts") or [])
-    if attempts > 1:
-        told.append(f"after {attempts} attempts")
-    return f"The job {job.get('JobName', '')} failed: {', '.join(told)}."
+        return "It exceeded its time limit, which includes the wait in the job queue (States.Timeout)."
+    job = parse_json(cause)
+    if isinstance(job, dict) and "StatusReason" in job:
+        return f"The job {job.get('JobName', '')} failed: {describe_exit(job)}."
+    return f"{error}: {cause}" if cause else str(error)
 
 
-def seconds_in_words(seconds: float | None) -> str:
-    """Return a duration such as `0.42 s` or `3 min 12 s`; nothing for None."""
+def format_seconds(seconds: float | None) -> str:
+    """Return a duration such as `0.42 s` or `3 min 12 s`; an empty text for None."""
     if seconds is None:
         return ""
     return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
 
-def parsed(text: str | None) -> Any:
-    """Return a JSON text parsed, or None when there is none or it was cut short."""
+def parse_json(text: str | None) -> Any:
+    """Return the value of a JSON text, or None when there is no text or it was truncated."""
     try:
         return json.loads(text) if text else None
     except ValueError:
@@ -123,7 +112,7 @@ def parsed(text: str | None) -> Any:
 
 def _entered(event: Mapping[str, Any]) -> Step:
     details = event["stateEnteredEventDetails"]
-    given = parsed(details.get("input"))
+    given = parse_json(details.get("input"))
     return Step(
         name=details["name"],
         kind=event["type"].removesuffix("StateEntered"),
@@ -137,7 +126,7 @@ def _moved(step: Step, event: Mapping[str, Any]) -> Step:
     if kind == "TaskScheduled":
         return replace(step, attempts=step.attempts + 1, error=None, cause=None)
     if kind == "TaskSubmitted":
-        submitted = parsed(event["taskSubmittedEventDetails"].get("output"))
+        submitted = parse_json(event["taskSubmittedEventDetails"].get("output"))
         return replace(step, job_id=submitted.get("JobId")) if isinstance(submitted, dict) else step
     if kind in FAILURES:
         details = event[f"{kind[0].lower()}{kind[1:]}EventDetails"]
@@ -151,9 +140,9 @@ def _moved(step: Step, event: Mapping[str, Any]) -> Step:
 
 
 def _document(output: str | None) -> Mapping[str, Any] | None:
-    """Return the result document in the output of a `getObject`, if that is what it is."""
-    read = parsed(output)
-    document = parsed(read.get("Body")) if isinstance(read, dict) and isinstance(read.get("Body"), str) else None
+    """Return the result document in the output of a `getObject`; None for any other output."""
+    read = parse_json(output)
+    document = parse_json(read.get("Body")) if isinstance(read, dict) and isinstance(read.get("Body"), str) else None
     return document if isinstance(document, dict) and "outcome" in document else None
 
 
@@ -167,7 +156,7 @@ def _ended(step: Step, event: Mapping[str, Any], kind: str) -> Step:
 
 @dataclass(frozen=True)
 class StepSummary:
-    """One thing that happened to a batch, as it is told: a task with what it said, or a notification."""
+    """A task with its result, or a notification, as it is shown to a person."""
 
     name: str
     status: str
@@ -177,33 +166,33 @@ class StepSummary:
     job_id: str | None
 
 
-def summarize(steps: list[Step]) -> list[StepSummary]:
-    """Return what happened, without the states that only read, choose or prepare.
+def summarize(steps: Sequence[Step]) -> list[StepSummary]:
+    """Return the tasks and notifications among the steps, without the states that only read, choose or prepare.
 
-    A task is told together with its result document, and hence `running` until that has been read.
+    A task is `running` until its result document has been read.
     """
-    lines = []
+    summaries = []
     for place, step in enumerate(steps):
         if step.kind != "Task" or step.name.startswith("Read") or step.name == "RecordError":
             continue
         state = step.name.removesuffix("Shards")
         read = next((later for later in steps[place + 1 :] if later.name == f"Read{state}Result"), None)
-        status, text = step.status, step.words or ""
+        status, text = step.status, step.failure or ""
         if status == "done" and state.lower() in TASKS and (read is None or read.status == "running"):
             status = "running"
         elif status == "done" and read is not None and read.result is not None:
-            text = _document_in_words(read.result)
+            text = _describe_result(read.result)
         elif status == "done" and step.name.startswith("Notify"):
             text = "sent"
         name = "notify" if step.name.startswith("Notify") else state.lower()
-        lines.append(StepSummary(name, status, step.seconds, step.retries, text, step.job_id))
-    return lines
+        summaries.append(StepSummary(name, status, step.seconds, step.retries, text, step.job_id))
+    return summaries
 
 
-def _document_in_words(document: Mapping[str, Any]) -> str:
-    told = [str(document["outcome"])]
+def _describe_result(document: Mapping[str, Any]) -> str:
+    parts = [str(document["outcome"])]
     if document.get("rows") is not None:
-        told.append(f"{document['rows']:,} rows")
+        parts.append(f"{document['rows']:,} rows")
     if document.get("rejected_rows"):
-        told.append(f"{document['rejected_rows']:,} refused")
-    return ", ".join(told)
+        parts.append(f"{document['rejected_rows']:,} rejected")
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""What a Batch job has to say for itself: how it ended, and the last lines of its log."""
+"""How a Batch job ended, and the last lines of its log."""
 
 import json
 from collections.abc import Mapping
@@ -6,17 +6,17 @@ from typing import Any
 
 from ratesflow.workflow.client.environment import Environment
 
-PROGRESS_LINES = 100  # that may stand between the lines that say something
+PROGRESS_LINES = 100  # read in addition, since most of them are dropped
 
 
 def describe_job(environment: Environment, job_id: str) -> Mapping[str, Any] | None:
-    """Return Batch's description of a job, or None when it has forgotten it (after some days on AWS)."""
+    """Return Batch's description of a job, or None when it has expired (after some days on AWS)."""
     jobs = environment.client("batch").describe_jobs(jobs=[job_id])["jobs"]
     return jobs[0] if jobs else None
 
 
 def failed_job(environment: Environment, job_id: str) -> Mapping[str, Any] | None:
-    """Return the job whose log explains an end: the job itself, or the first failed child of an array."""
+    """Return the job whose log explains a failure: the job itself, or the first failed child of an array."""
     job = describe_job(environment, job_id)
     if job is None or "size" not in (job.get("arrayProperties") or {}):
         return job
@@ -29,7 +29,7 @@ def failed_job(environment: Environment, job_id: str) -> Mapping[str, Any] | Non
 
 
 def log_stream(job: Mapping[str, Any]) -> str | None:
-    """Return the log stream of a job's last attempt; there is none when its container never ran."""
+    """Return the log stream of a job's last attempt; None when its container never ran."""
     stream = (job.get("container") or {}).get("logStreamName")
     for attempt in job.get("attempts") or []:
         stream = (attempt.get("container") or {}).get("logStreamName") or stream
@@ -37,24 +37,31 @@ def log_stream(job: Mapping[str, Any]) -> str | None:
 
 
 def describe_exit(job: Mapping[str, Any]) -> str:
-    """Return how a job ended: its reason, its exit code, its attempts."""
-    attempts = len(job.get("attempts") or [])
-    return how_it_ended(job) + (f", after {attempts} attempts" if attempts > 1 else "")
+    """Return how a job ended: its reason, its exit code, its attempts.
+
+    The description is Batch's, in camelCase as from `describe_jobs` or in PascalCase as in the cause of a state.
+    """
+    attempts = len(_field(job, "attempts") or [])
+    return describe_attempt(job) + (f", after {attempts} attempts" if attempts > 1 else "")
 
 
-def how_it_ended(ended: Mapping[str, Any]) -> str:
+def describe_attempt(ended: Mapping[str, Any]) -> str:
     """Return how a job, or one attempt of it, ended: its reason and its exit code."""
-    container = ended.get("container") or {}
-    told = [str(ended.get("statusReason") or ended.get("status") or "it ended")]
-    if container.get("reason"):
-        told.append(str(container["reason"]))
-    if container.get("exitCode") is not None:
-        told.append(f"exit code {container['exitCode']}")
-    return ", ".join(told)
+    container = _field(ended, "container") or {}
+    parts = [str(_field(ended, "statusReason") or _field(ended, "status") or "it ended")]
+    if reason := _field(container, "reason"):
+        parts.append(str(reason))
+    if (code := _field(container, "exitCode")) is not None:
+        parts.append(f"exit code {code}")
+    return ", ".join(parts)
+
+
+def _field(description: Mapping[str, Any], name: str) -> Any:
+    return description.get(name, description.get(name[0].upper() + name[1:]))
 
 
 def last_lines(environment: Environment, stream: str, lines: int = 10) -> list[str]:
-    """Return the last lines of a log stream as a person reads them; none when there is no such stream yet."""
+    """Return the last lines of a log stream as readable text; none when there is no such stream yet."""
     logs = environment.client("logs")
     try:
         page = logs.get_log_events(
@@ -65,16 +72,16 @@ def last_lines(environment: Environment, stream: str, lines: int = 10) -> list[s
         )
     except logs.exceptions.ResourceNotFoundException:
         return []
-    told: list[str] = []
+    kept: list[str] = []
     for event in page["events"]:
-        if told and _tells(told[-1]) and _tells(event["message"]):
-            told.pop()  # how far it came, but not every step on the way there
-        told.append(event["message"])
-    return [line_in_words(line) for line in told][-lines:]
+        if kept and _is_progress(kept[-1]) and _is_progress(event["message"]):
+            kept.pop()  # of several progress lines in a row the last one is enough
+        kept.append(event["message"])
+    return [format_log_line(line) for line in kept][-lines:]
 
 
-def line_in_words(line: str) -> str:
-    """Return a JSON line of a task as `LEVEL message`, with its rows if it has any; anything else as it is."""
+def format_log_line(line: str) -> str:
+    """Return a JSON line of a task as `LEVEL message`, with its rows if it has any; any other line unchanged."""
     try:
         entry = json.loads(line)
     except ValueError:
@@ -85,5 +92,5 @@ def line_in_words(line: str) -> str:
     return f"{text}: {entry['rows']:,} rows" if isinstance(entry.get("rows"), int) else text
 
 
-def _tells(line: str) -> bool:
+def _is_progress(line: str) -> bool:
     return '"message": "progress"' in line

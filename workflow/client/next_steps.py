@@ -1,4 +1,4 @@
-"""What to do next about a batch, by how its execution ended: a sentence that a person can act on."""
+"""What to do next about a batch, by its outcome."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,30 +7,30 @@ from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.executions import Execution
 
 _BY_OUTCOME = {
-    "running": "Nothing: it is under way. What happens next shows here.",
-    "committed": "Nothing: all of its rows are visible. To take them out again, exactly, undo the batch.",
-    "rejected": "Correct the lines that the report names and send the file again; nothing of it was loaded.",
-    "duplicate": "Nothing: these very bytes are committed already. To load them a second time, send the file with "
+    "running": "Nothing to do: the execution is running.",
+    "committed": "Committed; all rows are live. To roll the batch back, undo it.",
+    "rejected": "Correct the lines that the report names and ingest the file again. No rows were loaded.",
+    "duplicate": "Nothing to do: the same bytes are already committed. To load them again, ingest the file with "
     "--force.",
-    "open": "Run gc, which closes it (it also runs by schedule); then redo it, or send the file again.",
-    "undone": "Nothing: somebody took the batch out again. To load it anew, redo it.",
+    "open": "Run gc, which closes the batch (it also runs on a schedule); then redo it, or ingest the file again.",
+    "undone": "Nothing to do: the batch was undone. To load it again, redo it.",
 }
 _NEEDS_THE_OBJECT = ("failed", "open", "undone")
 
 
 def next_step(execution: Execution, environment: Environment) -> str:
-    """Return what a person should do about an execution now."""
+    """Return what to do next about an execution."""
     if execution.outcome in _NEEDS_THE_OBJECT and is_gone(environment, execution.input):
-        return "Send the file again: its version in the bucket is gone, so that it cannot be redone."
+        return "Ingest the file again: its version is no longer in the bucket, so it cannot be redone."
     return _BY_OUTCOME.get(
         execution.outcome,
-        "Nothing of it is visible. Read the log of the step that failed; when its cause is mended, redo it, which is "
+        "No rows were published. Read the log of the failed step; when the cause is fixed, redo the batch, which is "
         f"always safe: ratesflow redo {execution.name}",
     )
 
 
 def is_gone(environment: Environment, given: Mapping[str, Any]) -> bool:
-    """Tell whether the object that an execution was given is there no more; False when nobody says."""
+    """Return whether the object of an execution's input no longer exists; False when that is unknown."""
     from botocore.exceptions import ClientError
 
     if not given.get("bucket") or not given.get("key"):
@@ -39,6 +39,6 @@ def is_gone(environment: Environment, given: Mapping[str, Any]) -> bool:
     try:
         environment.client("s3").head_object(Bucket=given["bucket"], Key=given["key"], **version)
     except ClientError as error:
-        # 405 is a delete marker. Without the right to list, what is gone looks forbidden: that says nothing.
+        # 405 is a delete marker. Without the permission to list, a missing object gives 403, which proves nothing.
         return error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 405)
     return False

@@ -1,8 +1,8 @@
-"""Runs one task as an AWS Batch job of its own and reads what it wrote.
+"""Runs one task as an AWS Batch job and reads its result.
 
-Whatever touches the database runs as a task, since on AWS the database is in private subnets: the command
-line submits `PREFIX-TASK`, waits, and reads `results/RUN/TASK.json` from the bucket. A long answer lies in an
-object beside it, `results/RUN/TASK.data.json`, which the document's `data` names.
+Everything that touches the database runs as a task, since on AWS the database is in private subnets: the command
+line submits `PREFIX-TASK`, waits, and reads `results/RUN/TASK.json` from the bucket. A long result is in a separate
+object, `results/RUN/TASK.data.json`, whose key is the document's `data`.
 """
 
 import json
@@ -12,15 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ratesflow.workflow.client.environment import Environment
-from ratesflow.workflow.client.executions import StillRunningError
+from ratesflow.workflow.client.errors import StillRunningError, TaskFailedError
 from ratesflow.workflow.client.job_logs import describe_exit, describe_job, last_lines, log_stream
 from ratesflow.workflow.job_definitions import TASKS, job_name
 
 RESULTS = "results"
-
-
-class TaskFailedError(Exception):
-    """A task did not end well; the text says how, and has the last lines of its log."""
 
 
 def run_task(
@@ -33,9 +29,9 @@ def run_task(
 ) -> dict[str, Any]:
     """Run a maintenance task and return its result document, with its `data` read in place of the key.
 
-    `progress` is told each new status of the job (SUBMITTED, RUNNABLE, RUNNING, …). Raises TaskFailedError
-    when the job fails or writes no document, StillRunningError when it has not ended after so many seconds
-    (by default what its job definition allows it, and five minutes for the queue; it then goes on running).
+    `progress` gets each new status of the job (SUBMITTED, RUNNABLE, RUNNING, …). Raises TaskFailedError when the
+    job fails or writes no document, StillRunningError when it has not ended after this many seconds (by default the
+    limit of its job definition, and five minutes for the queue).
     """
     run_id = f"{task}-{uuid.uuid4()}"
     job_id = submit_task(environment, task, run_id, arguments or {})
@@ -74,8 +70,8 @@ def read_result(environment: Environment, task: str, run_id: str) -> dict[str, A
         document: dict[str, Any] = json.loads(s3.get_object(Bucket=environment.bucket, Key=key)["Body"].read())
     except s3.exceptions.NoSuchKey as error:
         raise TaskFailedError(
-            f"The task {task} ended well but wrote no result to s3://{environment.bucket}/{key}: "
-            "the image of the loader does not fit this version of the command line."
+            f"The task {task} succeeded but wrote no result to s3://{environment.bucket}/{key}: "
+            "the version of the loader's image does not match this command line."
         ) from error
     if isinstance(document.get("data"), str):
         body = s3.get_object(Bucket=environment.bucket, Key=document["data"])["Body"]
@@ -98,6 +94,6 @@ def _wait(
                 return job
         time.sleep(pause)
     raise StillRunningError(
-        f"The job {job_id} has not ended after {seconds:.0f} s (it is {seen}); it goes on. "
-        f"Look again with: aws batch describe-jobs --jobs {job_id}"
+        f"The job {job_id} has not ended after {seconds:.0f} s (it is {seen}); it continues. "
+        f"Check it with: aws batch describe-jobs --jobs {job_id}"
     )

@@ -1,4 +1,4 @@
-"""Starts executions by hand: of an object that lies there, of one that ended, of what the trigger put aside."""
+"""Starts executions without an event: of an object in the bucket, again, and from the dead-letter queue."""
 
 import json
 import re
@@ -6,31 +6,27 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from ratesflow.workflow.client.environment import Environment
-from ratesflow.workflow.client.executions import TERMINAL, ExecutionMissingError, execution_arn, get_execution
+from ratesflow.workflow.client.errors import ExecutionMissingError, NotStartedError
+from ratesflow.workflow.client.executions import TERMINAL, execution_arn, get_execution
 from ratesflow.workflow.client.next_steps import is_gone
 
 if TYPE_CHECKING:
     from ratesflow.workflow.trigger import ObjectCreated
 
 _REDO = re.compile(r"-r(\d+)$")
-MOST_REDOS = 999
-LEFT_AS_THEY_ARE = ("running", "committed", "duplicate")
-# Step Functions forgets executions after 90 days, and their names are free again; the ledger remembers its batches.
-REMEMBERED = timedelta(days=85)
-
-
-class NotStartedError(Exception):
-    """An execution could not be started; the text says why and what to do."""
+MAX_REDOS = 999
+NOT_REDONE = ("running", "committed", "duplicate")
+# Step Functions deletes executions after 90 days, and their names are free again; the ledger keeps its batches.
+RETENTION = timedelta(days=85)
 
 
 @dataclass(frozen=True)
 class Redriven:
-    """A message of the dead-letter queue: the execution that it started now, or the reason why none.
+    """A message of the dead-letter queue: the execution that it has started, or the reason why it has not.
 
-    One that is not `handled` is still in the queue.
+    A message that is not `handled` is still in the queue.
     """
 
     message_id: str
@@ -42,13 +38,11 @@ class Redriven:
 def start_object(environment: Environment, address: str) -> str:
     """Start the execution of an object, `s3://BUCKET/KEY[?versionId=…]`, and return its name.
 
-    It is the very execution that the object's own event would start. One that runs, or whose batch is committed, is
-    left as it is; after one that ended otherwise, it is a redo of that. Raises NotStartedError when there is no such
+    It is the same execution that the object's own event starts. An execution that is running, or whose batch is
+    committed, is left unchanged; one that ended otherwise is redone. Raises NotStartedError when there is no such
     object.
     """
     from botocore.exceptions import ClientError
-
-    from ratesflow.workflow.trigger import UNVERSIONED, ObjectCreated, shard_count
 
     bucket, key, version = parse_address(address)
     chosen = {"VersionId": version} if version else {}
@@ -59,23 +53,32 @@ def start_object(environment: Environment, address: str) -> str:
             f"{address} cannot be read: {error.response['Error'].get('Message', error)}. "
             f"Look for it with: aws s3 ls s3://{bucket}/{environment.inbox_prefix}"
         ) from error
-    size = head["ContentLength"]
-    found = ObjectCreated(
+    found = object_created(environment.values, bucket, {**head, "Key": key, "Size": head["ContentLength"]})
+    expired = datetime.now(UTC) - head["LastModified"] > RETENTION
+    return start_or_rerun(environment, found, _names_in_ledger(environment, found.execution_name) if expired else ())
+
+
+def object_created(values: Mapping[str, str], bucket: str, entry: Mapping[str, Any]) -> "ObjectCreated":
+    """Return the input of the execution of an object, from its entry in a listing of S3 (Key, Size, ETag, VersionId).
+
+    `values` has the settings of the trigger, which split a large object into shards.
+    """
+    from ratesflow.workflow.trigger import UNVERSIONED, ObjectCreated, shard_count
+
+    return ObjectCreated(
         bucket=bucket,
-        key=key,
-        version=head.get("VersionId", UNVERSIONED),
-        etag=head["ETag"].strip('"'),
-        bytes=size,
-        shards=shard_count(key, size, environment.values),
+        key=entry["Key"],
+        version=entry.get("VersionId", UNVERSIONED),
+        etag=entry["ETag"].strip('"'),
+        bytes=entry["Size"],
+        shards=shard_count(entry["Key"], entry["Size"], values),
     )
-    forgotten = datetime.now(UTC) - head["LastModified"] > REMEMBERED
-    return start_arrival(environment, found, _in_ledger(environment, found.execution_name) if forgotten else ())
 
 
-def start_arrival(environment: Environment, found: "ObjectCreated", taken: Collection[str] = ()) -> str:
-    """Start the execution of an arrival, or a redo of it if it has ended, and return its name.
+def start_or_rerun(environment: Environment, found: "ObjectCreated", taken: Collection[str] = ()) -> str:
+    """Start the execution of an object, or redo it if it has ended, and return its name.
 
-    `taken` are the names that the ledger has, for an arrival that Step Functions may have forgotten. Raises
+    `taken` are the names in the ledger, for an object whose execution Step Functions may have deleted. Raises
     NotStartedError when it was redone too often.
     """
     from ratesflow.workflow.trigger import start
@@ -86,17 +89,17 @@ def start_arrival(environment: Environment, found: "ObjectCreated", taken: Colle
     except ExecutionMissingError:
         if name not in taken:
             return start(environment.client("stepfunctions"), environment.start_arn, found)
-        return _start_again(environment, name, execution_arn(environment, name), asdict(found), taken)
-    if old.outcome in LEFT_AS_THEY_ARE:
+        return _start_next(environment, name, execution_arn(environment, name), asdict(found), taken)
+    if old.outcome in NOT_REDONE:
         return name
-    return _start_again(environment, name, old.arn, old.input, taken)
+    return _start_next(environment, name, old.arn, old.input, taken)
 
 
-def _in_ledger(environment: Environment, name: str) -> set[str]:
+def _names_in_ledger(environment: Environment, name: str) -> set[str]:
     """Return the names in the ledger of a batch and its redos."""
     from ratesflow.workflow.client.run_task import run_task
 
-    rows = run_task(environment, "ledger", {"batch": name, "limit": str(MOST_REDOS + 1)})["data"] or []
+    rows = run_task(environment, "ledger", {"batch": name, "limit": str(MAX_REDOS + 1)})["data"] or []
     return {row["batch_id"] for row in rows}
 
 
@@ -104,28 +107,28 @@ def parse_address(address: str) -> tuple[str, str, str | None]:
     """Return bucket, key and version of `s3://BUCKET/KEY[?versionId=…]`. Raises NotStartedError."""
     match = re.fullmatch(r"s3://([^/]+)/(.+?)(?:\?versionId=([^?&]+))?", address)
     if not match:
-        raise NotStartedError(f"{address!r} is no address of an object: write s3://BUCKET/KEY.")
+        raise NotStartedError(f"{address!r} is not an S3 URI: write s3://BUCKET/KEY.")
     return match[1], match[2], match[3]
 
 
-def redo(environment: Environment, name: str) -> str:
-    """Start an execution that has ended again, under a new name, and return that name.
+def rerun(environment: Environment, name: str) -> str:
+    """Run an execution that has ended again, under a new name, and return that name.
 
-    The new one has the same input and `redo_of`, the ARN of the old one. Raises NotStartedError while the old
-    one still runs and when its object is gone, ExecutionMissingError when there is none.
+    The new execution has the same input and `redo_of`, the ARN of the old one. Raises NotStartedError while the old
+    one still runs and when its object no longer exists, ExecutionMissingError when there is no such execution.
     """
     old = get_execution(environment, name)
     if old.status not in TERMINAL:
         raise NotStartedError(f"{old.name} still runs: wait for it, or stop it with `ratesflow stop {old.name}`.")
     if is_gone(environment, old.input):
-        raise NotStartedError(f"the version of {old.name} in the bucket is gone: send the file again.")
-    return _start_again(environment, old.name, old.arn, old.input)
+        raise NotStartedError(f"the version of {old.name} is no longer in the bucket: ingest the file again.")
+    return _start_next(environment, old.name, old.arn, old.input)
 
 
-def _start_again(
+def _start_next(
     environment: Environment, name: str, arn: str, given: Mapping[str, Any], taken: Collection[str] = ()
 ) -> str:
-    """Start an execution with the input of one that has ended, under the next name that is free."""
+    """Start an execution with the input of one that has ended, under the next free name."""
     client = environment.client("stepfunctions")
     request = json.dumps({**given, "redo_of": arn}, sort_keys=True)
     for new in _redo_names(name):
@@ -136,18 +139,18 @@ def _start_again(
         except client.exceptions.ExecutionAlreadyExists:
             continue
         return new
-    raise NotStartedError(f"{name} has been redone {MOST_REDOS} times: upload the file again instead.")
+    raise NotStartedError(f"{name} has been redone {MAX_REDOS} times: upload the file again instead.")
 
 
 def _redo_names(name: str) -> Iterator[str]:
     done = _REDO.search(name)
     base = _REDO.sub("", name)
-    for number in range(int(done[1]) + 1 if done else 1, MOST_REDOS + 1):
+    for number in range(int(done[1]) + 1 if done else 1, MAX_REDOS + 1):
         yield f"{base}-r{number}"
 
 
 def redrive(environment: Environment) -> Iterator[Redriven]:
-    """Start what lies in the dead-letter queue, message by message; what cannot be handled stays there."""
+    """Retry the events in the dead-letter queue one by one; what cannot be handled stays there."""
     from ratesflow.workflow.trigger import PoisonError, read_message
 
     sqs, url = environment.client("sqs"), environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
@@ -158,12 +161,12 @@ def redrive(environment: Environment) -> Iterator[Redriven]:
             seen.add(message["MessageId"])
             try:
                 found = read_message(message["Body"], settings)
-                name = start_arrival(environment, found) if found else None
+                name = start_or_rerun(environment, found) if found else None
             except PoisonError as poison:
                 yield Redriven(message["MessageId"], False, None, str(poison))
                 continue
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-            yield Redriven(message["MessageId"], True, name, None if name else "passed over: it is no batch")
+            yield Redriven(message["MessageId"], True, name, None if name else "skipped: it is not a batch")
 
 
 def _receive(sqs: Any, url: str, seen: set[str]) -> list[dict[str, Any]]:
@@ -172,16 +175,10 @@ def _receive(sqs: Any, url: str, seen: set[str]) -> list[dict[str, Any]]:
 
 
 def console_url(environment: Environment, name: str) -> str | None:
-    """Return where a browser shows an execution: the stack's own console, or that of AWS."""
+    """Return the page of an execution: in the stack's own console, or in that of AWS."""
     arn = execution_arn(environment, name)
     if environment.is_local:
         home = environment.values.get("RATESFLOW_CONSOLE_URL")
         return f"{home.rstrip('/')}/executions/{arn.rsplit(':', 1)[1]}" if home else None
     region = arn.split(":")[3]
     return f"https://{region}.console.aws.amazon.com/states/home?region={region}#/v2/executions/details/{arn}"
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Return bucket and key of an `s3://` address such as a report's."""
-    parts = urlsplit(address)
-    return parts.netloc, parts.path.lstrip("/")

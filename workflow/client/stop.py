@@ -1,4 +1,4 @@
-"""Stops an execution, has gc discard its batch, and says what the ledger says: a stop may come too late."""
+"""Stops an execution, has gc discard its batch, and reads the outcome from the ledger: a stop may be too late."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from ratesflow.workflow.client.run_task import run_task
 
 @dataclass(frozen=True)
 class Stopped:
-    """How a batch ended whose execution was stopped: its outcome by the ledger, and that in words."""
+    """The outcome of a batch whose execution was stopped, by the ledger, and a message about it."""
 
     batch_id: str
     outcome: str
-    words: str
+    message: str
 
 
 def stop(environment: Environment, name: str, progress: Callable[[str], None] | None = None) -> Stopped:
-    """Stop an execution, unless it has ended, and return how its batch ended.
+    """Stop an execution, unless it has ended, and return the outcome of its batch.
 
-    `progress` is told the status of gc's job. Raises ExecutionMissingError, and TaskFailedError when gc fails.
+    `progress` gets the status of gc's job. Raises ExecutionMissingError, and TaskFailedError when gc fails.
     """
     found = get_execution(environment, name)
     before = found.outcome
@@ -29,15 +29,15 @@ def stop(environment: Environment, name: str, progress: Callable[[str], None] | 
     if before in ("running", OPEN):
         run_task(environment, "gc", {"batch": found.name}, progress=progress)
     outcome = get_execution(environment, found.name).outcome
-    return Stopped(found.name, outcome, _words(found.name, before, outcome))
+    return Stopped(found.name, outcome, _message(found.name, before, outcome))
 
 
-def _words(name: str, before: str, outcome: str) -> str:
+def _message(name: str, before: str, outcome: str) -> str:
     if outcome == "committed":
-        return f"too late: {name} is committed; take it out with `ratesflow undo {name}`"
+        return f"too late: {name} is committed; roll it back with `ratesflow undo {name}`"
     if outcome == OPEN:
-        return f"{name} is stopped, but the ledger does not know it as a batch: see `ratesflow show {name}`"
+        return f"{name} is stopped, but the ledger has no such batch: see `ratesflow show {name}`"
     if outcome == "failed" and before in ("running", OPEN):
-        return f"{name} is stopped; nothing of it is visible"
-    ended = "has failed" if outcome == "failed" else f"is {outcome}"
-    return f"too late: {name} {ended} already; nothing of it is visible"
+        return f"{name} is stopped; none of its rows are visible"
+    state = "has failed" if outcome == "failed" else f"is {outcome}"
+    return f"too late: {name} {state} already; none of its rows are visible"

@@ -1,1 +1,1 @@
-"""The console: what became of each batch, at which step and why, and what to do now, on pages for a browser."""
+"""The console: pages for a browser with the outcome of each batch, its steps, its failure and the next step."""

@@ -1,6 +1,6 @@
 """`python -m ratesflow.workflow.console --home DIR --port N`: the console, as the embedded stack starts it.
 
-With `--env NAME`, as `ratesflow console` starts it, that of an environment on AWS; its address then has a key.
+With `--env NAME`, as `ratesflow console` starts it, it serves an environment on AWS; its address then has a key.
 """
 
 import argparse
@@ -11,12 +11,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ratesflow.local.parent_death_signal import die_with_parent
-from ratesflow.local.processes import StackError, require_free_port
-from ratesflow.workflow.client.environment import EnvironmentMissingError, find_environment
+from ratesflow.local.processes import require_free_port
+from ratesflow.workflow.client.environment import find_environment
+from ratesflow.workflow.client.errors import RatesflowError
 
 
 def main() -> int:
-    """Serve until SIGTERM or Ctrl-C; the addresses of an embedded stack are read anew whenever they change."""
+    """Serve until SIGTERM or Ctrl-C; the addresses of an embedded stack are read again whenever they change."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     die_with_parent(signal.SIGTERM, os.getppid())
@@ -28,22 +29,22 @@ def main() -> int:
     try:
         from ratesflow.workflow.console.serving import new_key, serve
     except ImportError as error:
-        return _told(f"the console needs the extra `local`: pip install 'ratesflow[local]' ({error})")
+        return _error(f"the console needs the extra `local`: pip install 'ratesflow[local]' ({error})")
     if options.home:
-        serve(lambda: find_environment(options.home), options.port, tell=lambda address: print(address, flush=True))
+        serve(lambda: find_environment(options.home), options.port, ready=lambda address: print(address, flush=True))
         return 0
     try:
         require_free_port(options.port, "--port")
         found, key = find_environment(None, options.env), new_key()
-        tell: Callable[[str], None] = lambda address: print(f"{address}?key={key}", flush=True)  # noqa: E731
-        serve(lambda: found, options.port, key=key, tell=tell)
-    except (EnvironmentMissingError, OSError, StackError) as error:
-        return _told(str(error))
+        ready: Callable[[str], None] = lambda address: print(f"{address}?key={key}", flush=True)  # noqa: E731
+        serve(lambda: found, options.port, key=key, ready=ready)
+    except (RatesflowError, OSError) as error:
+        return _error(str(error))
     return 0
 
 
-def _told(words: str) -> int:
-    print(f"Error: {words}", file=sys.stderr)
+def _error(message: str) -> int:
+    print(f"Error: {message}", file=sys.stderr)
     return 1
 
 

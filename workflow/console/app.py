@@ -1,4 +1,4 @@
-"""The console as a WSGI application: its pages that only look; those that act are in `actions`."""
+"""The console as a WSGI application: the pages that only read; the pages that act are in `actions`."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -7,20 +7,25 @@ from typing import Any
 from flask import Flask, Response, abort, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from ratesflow.workflow.client.environment import Environment, EnvironmentMissingError
-from ratesflow.workflow.client.executions import ExecutionMissingError, get_execution, list_executions
-from ratesflow.workflow.client.history import seconds_in_words
+from ratesflow.workflow.client.environment import Environment
+from ratesflow.workflow.client.errors import (
+    EnvironmentMissingError,
+    ExecutionMissingError,
+    NotStartedError,
+    RatesflowError,
+)
+from ratesflow.workflow.client.executions import get_execution, list_executions
+from ratesflow.workflow.client.history import format_seconds
 from ratesflow.workflow.client.reports import extent_of_list, unknown_ports
-from ratesflow.workflow.client.start import NotStartedError
 from ratesflow.workflow.console.actions import add_actions
 from ratesflow.workflow.console.background import Background
 from ratesflow.workflow.console.guard import guard
-from ratesflow.workflow.console.reading import Kept, read_events, read_log, read_page, stream_object
+from ratesflow.workflow.console.reading import CachedEnvironment, read_events, read_log, read_page, stream_object
 from ratesflow.workflow.diagram.svg import STYLE
 from ratesflow.workflow.timestamps import moment
 
 OUTCOMES = ("running", "open", "committed", "rejected", "duplicate", "failed", "undone")
-MOST = 1000
+MAX_EXECUTIONS = 1000
 
 
 def create_app(find: Callable[[], Environment], key: str | None = None) -> Flask:
@@ -29,10 +34,10 @@ def create_app(find: Callable[[], Environment], key: str | None = None) -> Flask
     `app.config["PORT"]` must be set to the port on which it listens.
     """
     app = Flask(__name__)
-    app.jinja_env.filters |= {"moment": moment, "seconds": seconds_in_words, "so_far": _so_far, "number": _number}
+    app.jinja_env.filters |= {"moment": moment, "seconds": format_seconds, "so_far": _so_far, "number": _number}
     app.jinja_env.filters |= {"extent_of_list": extent_of_list, "unknown_ports": unknown_ports}
     guard(app, key)
-    environment, background = Kept(find), Background()
+    environment, background = CachedEnvironment(find), Background()
     _add_pages(app, environment)
     _add_execution(app, environment)
     add_actions(app, environment, background)
@@ -51,7 +56,7 @@ def _add_pages(app: Flask, environment: Callable[[], Environment]) -> None:
 
     @app.get("/")
     def executions() -> str:
-        limit = min(max(request.args.get("limit", 50, int), 1), MOST)
+        limit = min(max(request.args.get("limit", 50, int), 1), MAX_EXECUTIONS)
         outcome, text = request.args.get("outcome", ""), request.args.get("text", "").strip()
         found = list_executions(environment(), limit)
         shown = [
@@ -66,7 +71,7 @@ def _add_pages(app: Flask, environment: Callable[[], Environment]) -> None:
             outcomes=OUTCOMES,
             text=text,
             limit=limit,
-            more=len(found) == limit < MOST,
+            more=len(found) == limit < MAX_EXECUTIONS,
             pause=_pause(environment()),
         )
 
@@ -86,7 +91,7 @@ def _add_execution(app: Flask, environment: Callable[[], Environment]) -> None:
     def log(name: str, job_id: str) -> str:
         found = read_log(environment(), name, job_id)
         if found is None:
-            abort(404, "Batch knows no such job of this execution any more.")
+            abort(404, "This execution has no such job, or the job has expired in AWS Batch.")
         return render_template("log.html", name=name, log=found)
 
     @app.get("/executions/<name>/events")
@@ -99,31 +104,32 @@ def _add_execution(app: Flask, environment: Callable[[], Environment]) -> None:
         page = read_page(environment(), name)
         address = (page.report or {}).get("full_report")
         if not address:
-            abort(404, "This execution has no report of refused lines.")
+            abort(404, "This execution has no report of rejected rows.")
         return Response(stream_object(environment(), str(address)), mimetype="text/csv")
 
 
 def _add_errors(app: Flask) -> None:
-    def tell(title: str, words: str, code: int) -> tuple[str, int]:
-        return render_template("message.html", title=title, words=words), code
+    def page(title: str, message: str, code: int) -> tuple[str, int]:
+        return render_template("message.html", title=title, message=message), code
 
     @app.errorhandler(Exception)
     def failed(error: Exception) -> tuple[str, int]:
         if isinstance(error, HTTPException):
-            return tell(error.name, str(error.description), error.code or 500)
+            return page(error.name, str(error.description), error.code or 500)
         if isinstance(error, ExecutionMissingError):
-            words = f"{error} The embedded AWS forgets executions when it ends; the ledger remembers their batches."
-            return tell("No such execution", words, 404)
+            return page("No such execution", f"{error} The ledger may still have its batch.", 404)
         if isinstance(error, NotStartedError):
-            return tell("Not started", str(error), 409)
+            return page("Not started", str(error), 409)
         if isinstance(error, EnvironmentMissingError):
-            return tell("No stack", str(error), 503)
+            return page("No stack", str(error), 503)
+        if isinstance(error, RatesflowError):
+            return page("Failed", str(error), 502)
         app.logger.exception("a page failed")
-        return tell("AWS does not answer", f"{type(error).__name__}: {error}", 502)
+        return page("AWS request failed", f"{type(error).__name__}: {error}", 502)
 
 
 def _pause(environment: Environment) -> float:
-    """Return how many seconds a page waits before it looks again: calls to AWS count."""
+    """Return the seconds between two polls of a page: calls to AWS are counted."""
     return 0.5 if environment.is_local else 5
 
 

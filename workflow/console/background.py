@@ -1,4 +1,4 @@
-"""What takes longer than a page may: tasks that run on while the browser looks again."""
+"""Calls that take longer than a page may: they run in the background while the browser polls."""
 
 import secrets
 import threading
@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-KEPT = 200
+MAX_WORKS = 200
 
 
 @dataclass
 class Work:
-    """One call under way or over: its result, or why there is none."""
+    """One call, running or done: its status, then its result or its error."""
 
     title: str
     id: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -22,25 +22,25 @@ class Work:
 
 
 class Background:
-    """The works of this process, the oldest of which are forgotten."""
+    """The works of this process; the oldest are dropped."""
 
     def __init__(self) -> None:
         self._works: dict[str, Work] = {}
 
-    def begin(self, title: str, call: Callable[[Callable[[str], None]], Any]) -> Work:
-        """Begin a call, which is given a function to tell its status to, and return its work."""
+    def start(self, title: str, call: Callable[[Callable[[str], None]], Any]) -> Work:
+        """Start a call, which gets a function to report its status to, and return its work."""
         work = Work(title)
         self._works[work.id] = work
-        for old in list(self._works)[:-KEPT]:
+        for old in list(self._works)[:-MAX_WORKS]:
             del self._works[old]
 
-        def tell(status: str) -> None:
+        def report(status: str) -> None:
             work.status = status.lower()
 
         def run() -> None:
             try:
-                work.result = call(tell)
-            except Exception as error:  # noqa: BLE001 whatever it was, the page says it
+                work.result = call(report)
+            except Exception as error:  # noqa: BLE001 the page shows it
                 work.error = str(error) or type(error).__name__
             finally:
                 work.done.set()

@@ -1,4 +1,4 @@
-"""What the pages show, read through the workflow's own functions: executions, reports, logs, events."""
+"""Reads what the pages show, with the functions of the client: executions, reports, logs, events."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -17,9 +17,9 @@ from ratesflow.workflow.client.executions import (
     job_log,
 )
 from ratesflow.workflow.client.history import Step, StepSummary, summarize
-from ratesflow.workflow.client.job_progress import JobPoller, Underway
+from ratesflow.workflow.client.job_progress import JobPoller, JobProgress
 from ratesflow.workflow.client.next_steps import next_step
-from ratesflow.workflow.client.start import split_address
+from ratesflow.workflow.client.reports import read_report, split_address
 from ratesflow.workflow.diagram.execution_graph import graph_of
 from ratesflow.workflow.diagram.layout import LayoutMissingError
 from ratesflow.workflow.diagram.svg import svg
@@ -35,22 +35,22 @@ class Page:
 
     execution: Execution
     steps: list[Step]
-    story: list[StepSummary]
-    picture: str
-    picture_missing: str
-    next: str
-    underway: Underway | None
+    summaries: list[StepSummary]
+    graph: str
+    graph_missing: str
+    next_step: str
+    progress: JobProgress | None
     log: JobLog | None
     report: Mapping[str, Any] | None
 
     @property
     def ended(self) -> bool:
-        """Tell whether nothing will change any more."""
+        """Return whether the execution has ended."""
         return self.execution.status in TERMINAL
 
 
-class Kept:
-    """The environment as it was found last, so that its clients are made once, until its addresses change."""
+class CachedEnvironment:
+    """Returns the same environment, with its clients, until its addresses change."""
 
     def __init__(self, find: Callable[[], Environment]) -> None:
         self._find = find
@@ -65,57 +65,50 @@ class Kept:
 
 
 def read_page(environment: Environment, name: str) -> Page:
-    """Return an execution with its steps and whatever else there is to show. Raises ExecutionMissingError."""
-    # The steps first: what an end tells is never older than the end.
+    """Return an execution with everything that its page shows. Raises ExecutionMissingError."""
+    # The steps first, and again after the end: they are never older than the status.
     steps = get_steps(environment, name)
     execution = get_execution(environment, name)
     if execution.status in TERMINAL:
         steps = get_steps(environment, name)
-    picture, missing = "", ""
+    graph, missing = "", ""
     try:
-        picture = svg(graph_of(environment, execution, steps), alone=False)
+        graph = svg(graph_of(environment, execution, steps), alone=False)
     except LayoutMissingError as error:
         missing = str(error)
     failed = next((step for step in steps if step.error and step.job_id), None)
     address = execution.answer.get("report")
     wanted = execution.outcome == "rejected" and address
-    story = summarize(steps)
-    running = next((line.job_id for line in story if line.status == "running" and line.job_id), None)
+    summaries = summarize(steps)
+    running = next((one.job_id for one in summaries if one.status == "running" and one.job_id), None)
     return Page(
         execution,
         steps,
-        story,
-        picture,
+        summaries,
+        graph,
         missing,
         next_step(execution, environment),
-        JobPoller(environment, running).look() if running else None,
+        JobPoller(environment, running).poll() if running else None,
         job_log(environment, failed, 40) if failed else None,
-        json.loads(read_object(environment, str(address))) if wanted else None,
+        read_report(environment, str(address)) if wanted else None,
     )
 
 
-def read_object(environment: Environment, address: str) -> bytes:
-    """Return the bytes of an object that an answer names."""
-    bucket, key = split_address(address)
-    body: bytes = environment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    return body
-
-
 def stream_object(environment: Environment, address: str) -> Iterator[bytes]:
-    """Yield the bytes of an object piece by piece, however long it is."""
+    """Yield the bytes of an object in pieces, so that memory is bounded."""
     bucket, key = split_address(address)
     pieces: Iterator[bytes] = environment.client("s3").get_object(Bucket=bucket, Key=key)["Body"].iter_chunks(2**16)
     return pieces
 
 
 def read_log(environment: Environment, name: str, job_id: str) -> JobLog | None:
-    """Return the log of a job of an execution; None when it is none of its jobs, or Batch has forgotten it."""
+    """Return the log of a job of an execution; None when it has no such job, or the job has expired in Batch."""
     step = next((step for step in get_steps(environment, name) if step.job_id == job_id), None)
     return job_log(environment, step, LOG_LINES) if step else None
 
 
 def read_events(environment: Environment, name: str) -> list[Mapping[str, Any]]:
-    """Return the first events of an execution as Step Functions tells them: id, time, type, details."""
+    """Return the first events in the history of an execution: id, time, type, details."""
     pages = (
         environment.client("stepfunctions")
         .get_paginator("get_execution_history")

@@ -1,4 +1,4 @@
-"""The graph of an execution, with what Step Functions knows of it."""
+"""The graph of an execution, from its definition and history in Step Functions."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from ratesflow.workflow.client.environment import Environment
 from ratesflow.workflow.client.executions import Execution, execution_arn, get_execution, get_steps
-from ratesflow.workflow.client.history import Step, seconds_in_words
+from ratesflow.workflow.client.history import Step, format_seconds
 from ratesflow.workflow.diagram.graph import Graph, execution_graph
 from ratesflow.workflow.placeholders import definition_text
 
@@ -18,16 +18,16 @@ def draw_execution(environment: Environment, name: str) -> Graph:
 
 
 def graph_of(environment: Environment, execution: Execution, steps: Sequence[Step]) -> Graph:
-    """Return the graph of an execution that was read already, on the definition that it runs by."""
-    took = f" in {seconds_in_words(execution.seconds)}" if execution.seconds is not None else ""
+    """Return the graph of an execution that was already read, on its own definition."""
+    took = f" in {format_seconds(execution.seconds)}" if execution.seconds is not None else ""
     rows = execution.answer.get("rows")
-    counted = f", {rows:,} rows" if isinstance(rows, int) else ""
-    title = f"{execution.name}: {execution.outcome}{counted}{took}"
+    count = f", {rows:,} rows" if isinstance(rows, int) else ""
+    title = f"{execution.name}: {execution.outcome}{count}{took}"
     return execution_graph(_definition(environment, execution.name), steps, title)
 
 
 def _definition(environment: Environment, name: str) -> Mapping[str, Any]:
-    """Return the definition by which an execution runs; ours, where the caller may not read it."""
+    """Return the definition of an execution; the packaged one where the caller may not read it."""
     from botocore.exceptions import ClientError
 
     client = environment.client("stepfunctions")

@@ -1,21 +1,22 @@
-"""Where the states of a graph go on paper: layers from top to bottom, by igraph's Sugiyama layout."""
+"""The layout of a graph: layers from top to bottom, by igraph's Sugiyama layout."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ratesflow.workflow.client.errors import RatesflowError
 from ratesflow.workflow.diagram.graph import Edge, Graph
 
 Point = tuple[float, float]
 
 
-class LayoutMissingError(Exception):
-    """The layout library is not installed; the text says what to do."""
+class LayoutMissingError(RatesflowError):
+    """The layout library is not installed; the text names the package."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The place of each state by its name, and the points that each edge passes, its ends included.
+    """The position of each state by its name, and the points that each edge passes, its ends included.
 
     The unit is one column across and one layer down.
     """
@@ -25,12 +26,12 @@ class Layout:
 
 
 def lay_out(graph: Graph) -> Layout:
-    """Return a layout in which edges lead down; one that closes a circle leads up. Raises LayoutMissingError."""
+    """Return a layout in which edges lead down; one that closes a cycle leads up. Raises LayoutMissingError."""
     try:
         import igraph
     except ImportError as error:
         raise LayoutMissingError(
-            "The picture needs igraph, which is not installed: pip install 'ratesflow[workflow]', or write Mermaid "
+            "The SVG graph needs igraph, which is not installed: pip install 'ratesflow[workflow]', or write Mermaid "
             "instead (-o FILE.mmd)."
         ) from error
     names = [node.name for node in graph.nodes]
@@ -41,7 +42,7 @@ def lay_out(graph: Graph) -> Layout:
     for edge in graph.edges:
         start, end = layers[edge.source], layers[edge.target]
         way = 1 if end >= start else -1
-        # Edges to one state share a lane of points, so that nine ways to the same end are drawn as one.
+        # Edges to one state share their points, so that nine edges to the same target are drawn as one.
         lane = [(f"to {edge.target} by {way}", layer) for layer in range(start + way, end, way)]
         for point in lane:
             if point not in number:
@@ -59,7 +60,7 @@ def lay_out(graph: Graph) -> Layout:
 
 
 def _apart(points: Sequence[Point]) -> list[Point]:
-    """Move the points of each layer right until they are a column apart: igraph averages, which can overlap."""
+    """Move the points of each layer right until they are a column apart: igraph's averages can overlap."""
     moved = list(points)
     for layer in {y for _, y in points}:
         free = float("-inf")
@@ -75,7 +76,7 @@ def _pairs(chains: Iterable[Sequence[int]]) -> Iterable[tuple[int, int]]:
 
 
 def _layers(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
-    """Return the layer of each state: one below the lowest of those that lead to it, circles left open."""
+    """Return the layer of each state: one below its lowest predecessor; edges that close a cycle are ignored."""
     after: dict[str, list[str]] = {name: [] for name in names}
     for edge in edges:
         after[edge.source].append(edge.target)
@@ -89,7 +90,7 @@ def _layers(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
 
 
 def _order(names: Sequence[str], after: Mapping[str, Sequence[str]]) -> tuple[list[str], set[tuple[str, str]]]:
-    """Return the states so that each comes after those that lead to it, and the edges that close a circle."""
+    """Return the states, each after its predecessors, and the edges that close a cycle."""
     done: list[str] = []
     closing: set[tuple[str, str]] = set()
     open_states: set[str] = set()

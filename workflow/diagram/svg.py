@@ -1,4 +1,4 @@
-"""A graph as SVG: one picture that needs nothing beside it, in light and dark, with words for every colour."""
+"""A graph as one self-contained SVG, for light and dark mode, with a text for every colour."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ratesflow.workflow.diagram.layout import Point, lay_out
 BOX_WIDTH, BOX_HEIGHT = 196, 50
 COLUMN, LAYER = 216, 86
 MARGIN, HEAD = 24, 48
-LETTERS, SMALL_LETTERS = 30, 32  # what fits into a box in larger and in smaller letters
+LETTERS, SMALL_LETTERS = 30, 32  # that fit into a box, in the large and in the small font
 
 STYLE = """
 .rf-graph { --ink: #18181b; --soft: #71717a; --paper: #ffffff; font: 12px system-ui, sans-serif; }
@@ -29,7 +29,7 @@ STYLE = """
 .rf-graph.execution .waiting, .rf-graph.execution .untaken { opacity: .42; }
 .rf-graph .running .box { fill: #dbeafe; stroke: #2563eb; stroke-width: 2.4; }
 .rf-graph .good .box { fill: #dcfce7; stroke: #16a34a; }
-.rf-graph .refused .box { fill: #fef3c7; stroke: #d97706; stroke-width: 2; }
+.rf-graph .rejected .box { fill: #fef3c7; stroke: #d97706; stroke-width: 2; }
 .rf-graph .bad .box { fill: #fee2e2; stroke: #dc2626; stroke-width: 2; }
 .rf-graph .ended .box { fill: #f3e8ff; stroke: #9333ea; stroke-width: 2; }
 @media (prefers-color-scheme: dark) {
@@ -40,7 +40,7 @@ STYLE = """
 .rf-graph .taken { stroke: var(--ink); }
 .rf-graph .running .box { fill: #172554; stroke: #60a5fa; }
 .rf-graph .good .box { fill: #052e16; stroke: #4ade80; }
-.rf-graph .refused .box { fill: #451a03; stroke: #fbbf24; }
+.rf-graph .rejected .box { fill: #451a03; stroke: #fbbf24; }
 .rf-graph .bad .box { fill: #450a0a; stroke: #f87171; }
 .rf-graph .ended .box { fill: #3b0764; stroke: #c084fc; }
 }
@@ -48,7 +48,7 @@ STYLE = """
 
 
 def svg(graph: Graph, *, alone: bool = True) -> str:
-    """Return a graph as an SVG document; with `alone` false without its STYLE, for a page that has it already."""
+    """Return a graph as an SVG document; with `alone` false without its STYLE, for a page that includes it."""
     layout = lay_out(graph)
     xs = [x for route in layout.routes.values() for x, _ in route] + [x for x, _ in layout.places.values()]
     left, right = min(xs), max(xs)
@@ -59,7 +59,7 @@ def svg(graph: Graph, *, alone: bool = True) -> str:
         return (point[0] - left) * COLUMN + BOX_WIDTH / 2 + MARGIN, point[1] * LAYER + BOX_HEIGHT / 2 + HEAD
 
     kind = "rf-graph execution" if graph.is_execution else "rf-graph"
-    ways = sorted(graph.edges, key=lambda edge: edge.taken)
+    edges = sorted(graph.edges, key=lambda edge: edge.taken)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="{kind}" role="img" width="{width:.0f}" '
         f'height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}">',
@@ -68,8 +68,8 @@ def svg(graph: Graph, *, alone: bool = True) -> str:
         f"<style>{STYLE}</style>" if alone else "",
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>',
         f'<text class="title" x="{MARGIN}" y="28">{_text(graph.title)}</text>',
-        *(_edge(edge, [at(point) for point in layout.routes[edge.source, edge.target]]) for edge in ways),
-        *(_label(edge, [at(point) for point in layout.routes[edge.source, edge.target]]) for edge in ways),
+        *(_edge(edge, [at(point) for point in layout.routes[edge.source, edge.target]]) for edge in edges),
+        *(_label(edge, [at(point) for point in layout.routes[edge.source, edge.target]]) for edge in edges),
         *(_node(node, at(layout.places[node.name])) for node in graph.nodes),
         "</svg>",
     ]
@@ -77,10 +77,10 @@ def svg(graph: Graph, *, alone: bool = True) -> str:
 
 
 def description(graph: Graph) -> str:
-    """Return the picture in words: what each state that was entered came to."""
+    """Return a text alternative: the status of each state that was entered."""
     if not graph.is_execution:
         return f"{len(graph.nodes)} states: " + ", ".join(node.name for node in graph.nodes)
-    return "; ".join(f"{node.name}: {lines[0]}" for node in graph.nodes if (lines := node_lines(node))) or "not begun"
+    return "; ".join(f"{node.name}: {lines[0]}" for node in graph.nodes if (lines := node_lines(node))) or "not started"
 
 
 def _node(node: Node, centre: Point) -> str:
@@ -96,9 +96,9 @@ def _node(node: Node, centre: Point) -> str:
         box = f'<polygon class="box" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>'
     lines = _wrapped((node_lines(node) or [node.kind.lower()])[0])
     first = y - 3 - 6 * (len(lines) - 1)
-    told = ": ".join(part for part in (node.name, node.comment, node.status, node.notes) if part)
+    tooltip = ": ".join(part for part in (node.name, node.comment, node.status, node.notes) if part)
     return (
-        f'<g class="{node.tone}"><title>{_text(told)}</title>{box}'
+        f'<g class="{node.tone}"><title>{_text(tooltip)}</title>{box}'
         f'<text class="name" x="{x:.1f}" y="{first:.1f}">{_text(_short(node.name, LETTERS))}</text>'
         + "".join(
             f'<text class="kind" x="{x:.1f}" y="{first + 15 + 12.5 * number:.1f}">{_text(line)}</text>'
@@ -109,7 +109,7 @@ def _node(node: Node, centre: Point) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    """Return a text in one line or, broken at a dot between its parts, in two."""
+    """Return a text in one line or, split at a dot between its parts, in two."""
     lines = [""]
     for part in text.split(" · "):
         longer = f"{lines[-1]} · {part}" if lines[-1] else part
@@ -137,13 +137,13 @@ def _edge(edge: Edge, points: Sequence[Point]) -> str:
 
 
 def _label(edge: Edge, points: Sequence[Point]) -> str:
-    """Return the words of an edge, a third of its way to the next layer, where edges have parted already."""
+    """Return the label of an edge, near the next layer, where edges no longer overlap."""
     if not edge.label or (edge.caught and not edge.taken):
         return ""
     (x0, y0), (x1, y1) = points[0], points[1]
     start = y0 + BOX_HEIGHT / 2
     x, y = x0 + (x1 - x0) * 0.75, start + (y1 - BOX_HEIGHT / 2 - start) * 0.62 + 4
-    if abs(x1 - x0) > COLUMN / 2:  # the edge lies nearly flat there: above it, not across
+    if abs(x1 - x0) > COLUMN / 2:  # the edge is nearly horizontal there: place the label above it
         y -= 11
     return f'<text class="label{"" if edge.taken else " untaken"}" x="{x:.1f}" y="{y:.1f}">{_text(edge.label)}</text>'
 
@@ -153,5 +153,5 @@ def _short(text: str, letters: int) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a text for XML, without the control characters that XML cannot hold."""
+    """Return a text escaped for XML, without the control characters that XML cannot represent."""
     return escape("".join(character for character in text if character.isprintable()))

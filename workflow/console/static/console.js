@@ -1,6 +1,6 @@
-// Looks again while something may change: asks for the same page and takes over what its <main> holds.
+// Polls while something may change: fetches the same page and replaces <main> with the new one.
 "use strict";
-async function look() {
+async function poll() {
   const main = document.querySelector("main");
   if (!main.dataset.again) return;
   const busy = document.hidden || main.querySelector("[data-keep]:focus-within, details[open]");
@@ -10,12 +10,12 @@ async function look() {
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("main");
       if (answer.redirected && new URL(answer.url).pathname !== location.pathname) { location.replace(answer.url); return; }
-      if (answer.ok && fresh) take(main, fresh, page.title);
-    } catch { /* the stack is starting again: look once more later */ }
+      if (answer.ok && fresh) replace(main, fresh, page.title);
+    } catch { /* the stack is restarting: poll again later */ }
   }
-  if (main.dataset.again) setTimeout(look, 1000 * Number(main.dataset.again));
+  if (main.dataset.again) setTimeout(poll, 1000 * Number(main.dataset.again));
 }
-function take(main, fresh, title) {
+function replace(main, fresh, title) {
   if (fresh.innerHTML === main.innerHTML && fresh.dataset.again === main.dataset.again) return;
   const places = [...main.querySelectorAll(".picture, .wide")].map((part) => [part.scrollLeft, part.scrollTop]);
   const focus = [...main.querySelectorAll("a, button, [tabindex]")].indexOf(document.activeElement);
@@ -33,18 +33,18 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   input.files = event.dataTransfer.files;
 });
-// The picture is larger than a screen: go where the execution is, until somebody looks around by themselves.
+// The graph is larger than a screen: scroll to the current state, until the user scrolls.
 let touched = false;
 for (const kind of ["wheel", "pointerdown", "keydown"]) {
   document.addEventListener(kind, (event) => { touched ||= Boolean(event.target.closest?.(".picture")); }, { passive: true });
 }
 function show(otherwise) {
   const picture = document.querySelector(".picture");
-  const state = picture?.querySelector(".running, .bad, .refused, .ended") ?? (otherwise && picture?.querySelector(otherwise));
+  const state = picture?.querySelector(".running, .bad, .rejected, .ended") ?? (otherwise && picture?.querySelector(otherwise));
   if (!state || touched) return;
   const [outer, inner] = [picture.getBoundingClientRect(), state.getBoundingClientRect()];
   picture.scrollLeft += inner.left + inner.width / 2 - outer.left - outer.width / 2;
   picture.scrollTop += inner.top - outer.top - Math.min(outer.height / 2, 300);
 }
 show("g");
-setTimeout(look, 1000 * Number(document.querySelector("main").dataset.again || 0));
+setTimeout(poll, 1000 * Number(document.querySelector("main").dataset.again || 0));

@@ -1,0 +1,1 @@
+"""Commands for batches: make, check, load, list, undo, and query their rates."""

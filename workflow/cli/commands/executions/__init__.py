@@ -1,0 +1,1 @@
+"""Commands for executions: list, show, start, stop, draw."""

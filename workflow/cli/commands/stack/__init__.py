@@ -1,0 +1,1 @@
+"""Commands for the stack itself: start, stop, addresses, definition."""

@@ -1,0 +1,25 @@
+"""`ratesflow down`."""
+
+import click
+
+from ratesflow.workflow.cli.context import CliContext
+from ratesflow.workflow.cli.output import notice
+
+
+@click.command()
+@click.pass_obj
+def down(context: CliContext) -> None:
+    """Stop the embedded stack and all of its processes.
+
+    Its data is kept.
+
+    \b
+    Example:
+      ratesflow down
+
+    Exit codes: 0 nothing is running, 1 it could not be stopped.
+    """
+    from ratesflow.local.stack import down as stop
+
+    running = stop(context.home_folder())
+    notice("The stack is down." if running else f"No stack was running in {context.home_folder()}.")

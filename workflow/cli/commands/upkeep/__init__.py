@@ -1,0 +1,1 @@
+"""Commands that maintain the database: rates, abandoned batches, schema, reference data."""
