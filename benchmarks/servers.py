@@ -22,7 +22,7 @@ import psycopg2
 
 from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
-from ratesflow.local.deploy import CREDENTIALS, REGION, Clients, clients
+from ratesflow.local.deploy import CREDENTIALS, REGION, AwsClients, clients
 from ratesflow.local.postgres.rds_master import MASTER
 from ratesflow.local.postgres.server import Postgres, start_postgres
 from ratesflow.local.processes import free_port, last_lines, python, start, stop
@@ -42,7 +42,7 @@ class Servers:
     folder: Path
     postgres: Postgres
     endpoint: str
-    aws: Clients
+    aws: AwsClients
     password: str
     _databases: int = field(default=0)
 
