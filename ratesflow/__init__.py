@@ -1,1 +1,1 @@
-"""Loads files of freight prices from S3 into PostgreSQL, all of a file or none, and serves daily averages."""
+"""Loads files of freight prices from S3 into PostgreSQL, all of a file or none of it, and serves daily averages."""

@@ -1,6 +1,7 @@
-"""Which package may import which: what an image or the Lambda holds follows from it."""
+"""Which package may import which, beyond the contracts in .importlinter: the images and the Lambda depend on it."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,29 +16,45 @@ ALLOWED = {
     "workflow": {"workflow"},
     "local": set(PACKAGES),
 }
-ALSO = {"workflow/cli/stack.py": {"local"}, "workflow/cli/sample.py": {"database"}}
-"""`up` and `down` alone import the embedded stack; the command line alone may import the reference data."""
+EXCEPTIONS = {
+    "workflow/cli/commands/stack/up.py": {"local"},
+    "workflow/cli/commands/stack/down.py": {"local"},
+    "workflow/cli/commands/batches/sample.py": {"database"},
+    "workflow/console/__main__.py": {"local"},
+}
+"""Only `up`, `down` and the console's process import the embedded stack; only `sample` imports the reference data."""
 
 
 def imported(file: Path) -> Iterator[str]:
+    """Yield the modules that a file imports."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        yield from (name.split(".")[0] for name in names)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_what_they_may(package):
-    """workflow, loader and api never import one another; nothing imports local but `up` and `down`."""
+    """workflow, loader and api never import one another; in workflow only the exceptions import local or database."""
+    seen = set()
     for file in sorted((ROOT / package).rglob("*.py")):
         name = file.relative_to(ROOT).as_posix()
-        wrong = {one for one in imported(file) if one in PACKAGES} - ALLOWED[package] - ALSO.get(name, set())
+        used = {module.split(".")[1] for module in imported(file) if module.startswith("ratesflow.")}
+        seen |= used
+        wrong = (used & set(PACKAGES)) - ALLOWED[package] - EXCEPTIONS.get(name, set())
         assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+    assert package in seen
+
+
+@pytest.mark.parametrize("name", EXCEPTIONS)
+def test_exceptions_are_needed(name):
+    """Each exception names an import that exists."""
+    used = {module.split(".")[1] for module in imported(ROOT / name) if module.startswith("ratesflow.")}
+    assert used >= EXCEPTIONS[name]
 
 
 def test_lambda_needs_boto3_alone():
-    """The trigger is the whole Lambda function: of what is not in Python itself it imports boto3 and its core."""
-    import sys
-
-    outside = {name for name in imported(ROOT / "workflow/trigger.py") if name not in sys.stdlib_module_names}
-    assert outside == {"boto3", "botocore"}
+    """The trigger is the whole Lambda function: beside the standard library it imports boto3 and botocore."""
+    names = {module.split(".")[0] for module in imported(ROOT / "workflow/trigger.py")}
+    assert {name for name in names if name not in sys.stdlib_module_names} == {"boto3", "botocore"}

@@ -1,1 +1,1 @@
-"""What an operator does with a stack, here or on AWS: executions, tasks, uploads, logs."""
+"""The operator's client of a stack, embedded or on AWS: executions, tasks, uploads, logs, rates."""

@@ -1,1 +1,1 @@
-"""Pictures of the state machine and of its executions: Mermaid and SVG."""
+"""Graphs of the state machine and of its executions, as Mermaid and SVG."""
