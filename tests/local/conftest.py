@@ -55,7 +55,7 @@ class Stack:
 
     @property
     def aws(self) -> AwsClients:
-        """AwsClients of its AWS."""
+        """Clients of its AWS."""
         return clients(self.environment["AWS_ENDPOINT_URL"])
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
