@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from ratesflow.loader.batches.results import Result
+    from ratesflow.loader.dataset import Dataset
 
 SHARDED_TASKS = ("validate", "load")
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
@@ -104,7 +106,7 @@ def _maintenance_task(connection: "Connection", options: argparse.Namespace) -> 
         from ratesflow.loader.batches import ledger_outcomes
         from ratesflow.loader.tasks.undo import undo
 
-        result = undo(connection, options.run, options.batch)
+        result = undo(connection, options.run, options.batch, _dataset())
         ledger_outcomes.keep(connection, bucket, options.batch)
         return result
     if options.task == "compact":
@@ -123,11 +125,11 @@ def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
     if name == "validate":
         from ratesflow.loader.tasks.validate import validate
 
-        return validate
+        return partial(validate, dataset=_dataset())
     if name == "load":
         from ratesflow.loader.tasks.load import load
 
-        return load
+        return partial(load, dataset=_dataset())
     if name == "commit":
         from ratesflow.loader.tasks.commit import commit
 
@@ -135,6 +137,13 @@ def _batch_task(name: str) -> "Callable[[Connection, Batch], Result | None]":
     from ratesflow.loader.tasks.discard import discard
 
     return discard
+
+
+def _dataset() -> "Dataset":
+    """Return the dataset for the tasks that read or derive rows; the others do not import it."""
+    from ratesflow.loader.freight.dataset import FreightPrices
+
+    return FreightPrices()
 
 
 def _batch(options: argparse.Namespace) -> Batch:
@@ -173,7 +182,7 @@ def _validate_file(options: argparse.Namespace) -> int:
                 known, _ = reference.stored(cursor)
         else:
             known = reference.builtin()
-        report = validate_file(Path(options.file), known)
+        report = validate_file(Path(options.file), _dataset(), known)
     except (OSError, reference.ReferenceDataError) as error:
         print(f"cannot validate {options.file}: {error}", file=sys.stderr)
         return UsageError.exit_code

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.freight.schema import printable
 from ratesflow.loader.runtime.errors import ClosedError
+from ratesflow.loader.runtime.texts import printable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812

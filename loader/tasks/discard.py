@@ -10,7 +10,7 @@ from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.batches.shards import terminate_backends, undone
+from ratesflow.loader.batches.shards import terminate_backends, unfinished
 from ratesflow.loader.runtime.errors import UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.runtime.session import end_sessions
@@ -151,7 +151,7 @@ def _shards_in_words(cursor: "Cursor", batch: Batch, batch_no: int, message: str
     task = message.partition(" failed")[0]
     if batch.shards == 1 or task not in ("validate", "load"):
         return ""
-    missing = undone(cursor, batch_no, task, batch.shards)
+    missing = unfinished(cursor, batch_no, task, batch.shards)
     some = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
     return f"; of {batch.shards} shards these are not done: {some}"
 

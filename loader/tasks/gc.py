@@ -25,6 +25,7 @@ from ratesflow.loader.runtime import clients
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
+from ratesflow.loader.tasks import metrics
 from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     upkeep.work_off(_leftovers(connection, dropped))
     if batch == ALL:
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
+    metrics.note("Backlog", upkeep.backlog)
     words = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
     key = f"results/{run}/gc.data.json"
     s3.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})

@@ -43,6 +43,7 @@ from tests.faults.moving import change, possible
 from tests.faults.snapshots import Snapshot, faults, look, steps_back
 from tests.fix_database import drop_database
 from tests.loader.conftest import TaskHarness
+from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
 # What needs no lock of the task that stands still is done by then.
@@ -211,7 +212,7 @@ class Life(RuleBasedStateMachine):
         set_read_only(self.desk.database, "on")
         try:
             with connected(task.__name__) as connection:
-                task(connection, batch)
+                call_task(task, connection, batch)
             raise AssertionError(f"{task.__name__} ran on a server that takes no writes")
         except TransientError:
             pass

@@ -19,6 +19,8 @@ import pytest
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import read_shard
 from ratesflow.loader.files.report import ReportWriter, merged
+from ratesflow.loader.freight.dataset import FreightPrices
+from ratesflow.loader.freight.validator import PriceValidator
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
@@ -118,7 +120,7 @@ def test_the_words_of_a_refusal_move_no_cursor() -> None:
     sink = io.BytesIO()
     pa.parquet.write_table(pa.table({"\x1b[2J\x9b\n\u202e": [1]}), sink)
     with ReportWriter() as writer:
-        read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PORTS, writer)
+        read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
     assert report.errors[0]["reason"] == "wrong_header"
     assert report.errors[0]["message"].isprintable()
@@ -132,7 +134,7 @@ def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: TaskHarne
     for task in (validate, load, commit):
         desk18.run(task, batch)
     with connected("undo") as connection:
-        undo(connection, "run", batch.batch_id)
+        undo(connection, "run", batch.batch_id, FreightPrices())
     assert desk18.run(discard, batch).outcome == "undone"
     assert desk18.database.ask(RATES) == []
     with connected("compact") as connection:

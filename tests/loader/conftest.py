@@ -17,6 +17,7 @@ from ratesflow.loader.tasks import copy_rows
 from ratesflow.local.deploy import REGION, Clients
 from ratesflow.local.postgres.server import Postgres
 from tests.fix_database import Database
+from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
 PART = 8192
@@ -39,7 +40,7 @@ class TaskHarness:
     def run(self, task: Callable, batch: Batch):
         """Run a task as its process would."""
         with connected(task.__name__) as connection:
-            return task(connection, batch)
+            return call_task(task, connection, batch)
 
     def state(self, batch: Batch) -> str:
         """Return what the ledger says of a batch."""

@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ratesflow.loader.batches import s3, shards
+from ratesflow.loader.batches import s3
+from ratesflow.loader.batches.ledger import require_open
+from ratesflow.loader.batches.shards import ClaimedShard
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import ClosedError, TransientError
 from ratesflow.loader.tasks.commit import commit
@@ -89,7 +92,7 @@ def test_commits_undos_and_compactions_at_once(desk: TaskHarness) -> None:
 
     def take_out(batch) -> None:
         with connected("undo") as connection:
-            undo(connection, "run", batch.batch_id)
+            undo(connection, "run", batch.batch_id, FreightPrices())
 
     def merge(_: int) -> None:
         with connected("compact") as connection:
@@ -138,11 +141,13 @@ def test_a_zombie_attempt_is_ended_by_its_retry(desk: TaskHarness) -> None:
         with zombie.cursor() as cursor:
             number = desk.database.one("SELECT batch_no FROM batches")
             cursor.execute("SELECT stage_batch(%s)", (number,))
+            entry = require_open(cursor, batch.batch_id)
             zombie.commit()
-            shards.register_backend(cursor, number, "load", 0)
-            zombie.commit()
+        shard = ClaimedShard(zombie, batch, entry, "load")
+        assert shard.start()
+        with zombie.cursor() as cursor:
             cursor.execute("SELECT 1 FROM batches WHERE batch_no = %s FOR SHARE", (number,))
-            assert shards.claim(cursor, number, "load", 0)
+            cursor.execute("UPDATE shards SET done_at = now() WHERE batch_no = %s AND task = 'load'", (number,))
             cursor.execute(f"INSERT INTO staging_{number} VALUES (%s, '2021-01-01', 1, 'CNSHA', 'NLRTM')", (number,))
         assert desk.run(load, batch).rows == ROWS
         assert zombie.closed == 0

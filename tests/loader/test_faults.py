@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ratesflow.loader.batches.batch import PART_BYTES, Batch
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime import fault_injection
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
@@ -19,6 +20,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
+from tests.loader.task_calls import call_task
 
 ROWS = 40
 TOTAL = "SELECT coalesce(sum(count), 0)::bigint FROM daily_rates WHERE orig_code IN (SELECT code FROM ports)"
@@ -47,7 +49,7 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
 def _run(environment: dict[str, str], task: Callable[..., Any], *arguments: Any) -> None:
     os.environ.update(environment)
     with connected(task.__name__) as connection:
-        task(connection, *arguments)
+        call_task(task, connection, *arguments)
 
 
 class Work:
@@ -141,7 +143,7 @@ def test_undo_is_wholly_in_or_wholly_out(desk: TaskHarness) -> None:
         both.add(undone)
         assert work.visible() == work.total - ROWS * undone
         with connected("undo") as connection:
-            undo(connection, "run", work.current().batch_id)
+            undo(connection, "run", work.current().batch_id, FreightPrices())
         assert work.visible() == work.total - ROWS
         if died:
             work.next()

@@ -182,13 +182,17 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
     """The rows of text are copied without pandas and pyarrow, which would cost a start-up of half a second."""
     code = (
         "import sys; from pathlib import Path; import ratesflow.loader.tasks.load;"
-        "from ratesflow.loader.files.detect import read_layout;"
-        "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import Span;"
+        "from ratesflow.loader.freight.dataset import FreightPrices;"
+        "from ratesflow.loader.batches.digest import PartDigests;"
+        "ROWS = FreightPrices().schema;"
+        "from ratesflow.loader.files.detect import detect_format;"
+        "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import ByteRange;"
         "data = Path(sys.argv[1]).read_bytes();"
-        "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
-        "rows = Span(0, 9) if layout.kind == 'parquet' else Span(layout.header.bytes, size << 9);"
-        "source = Source(fetch, size, Span(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
-        "assert b''.join(copied(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
+        "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data);"
+        "layout = detect_format(fetch, size, ROWS); header = layout.header;"
+        "rows = ByteRange(0, 9) if layout.kind == 'parquet' else ByteRange(header.bytes, size << 9);"
+        "source = Source(fetch, size, ROWS, ByteRange(0, size), layout.kind, layout.gzipped, header.columns, rows);"
+        "assert b''.join(csv_stream(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
     )
     assert absent.isdisjoint(_modules(code, FORMATS[name], tmp_path))
 
@@ -198,8 +202,9 @@ def test_validation_of_text_imports_no_pyarrow(name: str, tmp_path: Path) -> Non
     """pandas would load pyarrow as soon as it is installed, which costs 35 MB."""
     code = (
         "import sys; from pathlib import Path; from ratesflow.database.reference import builtin;"
+        "from ratesflow.loader.freight.dataset import FreightPrices;"
         "from ratesflow.loader.files.read_shard import validate_file;"
-        "report = validate_file(Path(sys.argv[1]), builtin());"
+        "report = validate_file(Path(sys.argv[1]), FreightPrices(), builtin());"
         "assert report.accepted, report; print(*sys.modules)"
     )
     found = _modules(code, FORMATS[name], tmp_path)

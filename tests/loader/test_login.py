@@ -20,6 +20,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
+from tests.loader.task_calls import call_task
 from tests.rotation import rotate
 
 PASSWORD = "pass'word%"
@@ -54,7 +55,7 @@ def everything(desk: TaskHarness, user: str, monkeypatch: pytest.MonkeyPatch) ->
             desk.run(task, batch)
     for task, *arguments in ((undo, batches[0].batch_id), (compact,), (gc, desk.bucket), (undo, batches[1].batch_id)):
         with connected("test") as connection:
-            task(connection, "run", *arguments)
+            call_task(task, connection, "run", *arguments)
     assert [desk.state(batch) for batch in batches] == ["undone", "undone"]
 
 

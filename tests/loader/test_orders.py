@@ -22,6 +22,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, daily, rows
+from tests.loader.task_calls import call_task
 from tests.loader.test_shards import PRICES, run_all
 from tests.loader.test_undo_and_compact import committed, run
 from tests.tree import DISAGREE
@@ -237,7 +238,7 @@ def load_read_only(connection: Any, batch: Batch) -> None:
     """Load at the moment when the server stops to take writes."""
     with connection.cursor() as cursor:
         cursor.execute("SET transaction_read_only = on")
-    load(connection, batch)
+    call_task(load, connection, batch)
 
 
 def test_a_port_that_is_new_has_no_rates_to_move(desk18: TaskHarness) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.freight.rates import RateCounts
 from ratesflow.loader.freight.rates_digest import RatesDigest, rates_digest
 from ratesflow.loader.freight.rows import Rows
@@ -116,7 +117,7 @@ def test_only_what_still_counts_is_named(desk18: TaskHarness) -> None:
     assert first.batch_id in desk18.run(validate, late).message
     desk18.run(load, late)
     with connected("undo") as connection:
-        undo(connection, "run", first.batch_id)
+        undo(connection, "run", first.batch_id, FreightPrices())
     assert "file incoming/b.csv" in desk18.run(commit, late).message
     assert noted(desk18) == [None, None, 2]
 

@@ -221,10 +221,10 @@ def test_a_half_that_fails_is_all_that_is_copied_again(
     ran: list[str] = []
     second_is_done = threading.Event()
 
-    def fails(cursor, batch, entry, source, *rest):
+    def fails(cursor, shard, source, *rest):
         half = "second" if source.span.start else "first"
         ran.append(half)
-        done = copied(cursor, batch, entry, source, *rest)
+        done = copied(cursor, shard, source, *rest)
         if half == side == "first":
             assert second_is_done.wait(10)
         if half == side:
@@ -256,7 +256,7 @@ def test_a_discard_ends_both_halves(desk: TaskHarness, monkeypatch: pytest.Monke
     batch = desk.send(csv(PRICES))
     desk.run(validate, batch)
     monkeypatch.setattr(
-        "ratesflow.loader.tasks.load._copy_rates", lambda *_: (_ for _ in ()).throw(OperationalError("broke"))
+        "ratesflow.loader.tasks.load._copy_derived", lambda *_: (_ for _ in ()).throw(OperationalError("broke"))
     )
     with pytest.raises(TransientError):
         desk.run(load, batch)

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from ratesflow.database.sqlstates import Kind, kind_of
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
@@ -93,7 +94,7 @@ def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(
         with connected("compact") as connection:
             compact(connection, "run")
     with connected("undo") as connection:
-        undo(connection, "run", batches[1].batch_id)
+        undo(connection, "run", batches[1].batch_id, FreightPrices())
         compact(connection, "run")
     deadline = time.monotonic() + 30
     while _total(url) != 3 * ROWS and time.monotonic() < deadline:

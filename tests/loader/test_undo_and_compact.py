@@ -19,6 +19,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, daily, rows
+from tests.loader.task_calls import call_task
 
 
 def committed(desk: TaskHarness, prices: list, name: str = "a"):
@@ -31,7 +32,7 @@ def committed(desk: TaskHarness, prices: list, name: str = "a"):
 def run(desk: TaskHarness, task, *arguments):
     """Run a task that belongs to no batch."""
     with connected("test") as connection:
-        return task(connection, "run-1", *arguments)
+        return call_task(task, connection, "run-1", *arguments)
 
 
 def visible(desk: TaskHarness) -> list[tuple]:
