@@ -47,9 +47,9 @@ class TaskHarness:
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 
-def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """Return a desk with a bucket of its own, whose tasks log in as the loader of the shared server."""
-    bucket = f"desk-{next(_numbers)}"
+def make_harness(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """Return a harness with a bucket of its own, whose tasks log in as the loader of the shared server."""
+    bucket = f"harness-{next(_numbers)}"
     s3 = aws("s3")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -60,15 +60,15 @@ def make_desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def desk(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """A desk on each version of PostgreSQL."""
-    return make_desk(database, aws, monkeypatch)
+def harness(database: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """A harness on each version of PostgreSQL."""
+    return make_harness(database, aws, monkeypatch)
 
 
 @pytest.fixture
-def desk18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """A desk on the newest PostgreSQL alone."""
-    return make_desk(database18, aws, monkeypatch)
+def harness18(database18: Database, aws: Clients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """A harness on the newest PostgreSQL alone."""
+    return make_harness(database18, aws, monkeypatch)
 
 
 @pytest.fixture
