@@ -123,7 +123,7 @@ batches = Table(
     Column("seconds", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="by step"),
     Column("opened_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("closed_at", DateTime(timezone=True), comment="when it left the state open"),
-    Column("told", Boolean, comment="by gc; null where the execution tells by itself"),
+    Column("notified", Boolean, comment="by gc; null where the execution sends the notification"),
     Column("dropped_at", DateTime(timezone=True), comment="when its prices were dropped, if it does not count"),
     PrimaryKeyConstraint("batch_no"),
     UniqueConstraint("batch_id"),
@@ -145,7 +145,7 @@ Index(
     batches.c.batch_no,
     postgresql_where=text("state = 'undone' AND dropped_at IS NULL"),
 )
-Index("batches_untold", batches.c.batch_no, postgresql_where=text("NOT told"))
+Index("batches_unnotified", batches.c.batch_no, postgresql_where=text("NOT notified"))
 
 # What each shard of a task has done; a task that is not split is shard 0 of 1. The prices of a large shard are
 # loaded by two connections; the second half has a claim of its own.

@@ -17,9 +17,9 @@ from ratesflow.loader.batches.ledger import (
     REJECTED,
     Entry,
     close_entry,
-    duplicate_in_words,
+    duplicate_message,
     find_duplicate,
-    note_same_prices,
+    set_same_prices,
     update_entry,
 )
 from ratesflow.loader.batches.results import Result
@@ -75,14 +75,14 @@ def finalize_validation(
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
     twin = find_duplicate(cursor, entry, digest=facts["digest"], forced=facts["forced"])
     if twin:
-        message = duplicate_in_words(twin)
+        message = duplicate_message(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
         return REJECTED, report.summary
     update_entry(cursor, entry.batch_no, **facts)
-    return "accepted", note_same_prices(cursor, entry.batch_no)
+    return "accepted", set_same_prices(cursor, entry.batch_no)
 
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:

@@ -14,7 +14,7 @@ from ratesflow.database.lock_retries import patiently
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.digest import batch_digest, watched_by
-from ratesflow.loader.batches.ledger import Entry, add_seconds, note_hidden, require_open
+from ratesflow.loader.batches.ledger import Entry, add_seconds, register_hidden, require_open
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.batches.shards import ClaimedShard
 from ratesflow.loader.dataset import Dataset
@@ -40,7 +40,7 @@ def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | N
     # Before any lock is taken: an earlier attempt that hangs may hold all of them.
     shard.start()
     with connection, connection.cursor() as cursor:
-        note_hidden(cursor, entry.batch_no)
+        register_hidden(cursor, entry.batch_no)
         cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
     with shard.claimed() as (cursor, is_new):
         if is_new:

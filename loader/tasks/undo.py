@@ -13,7 +13,7 @@ from ratesflow.database.lock_retries import UNDO_LOCK, holding
 from ratesflow.database.reference import stored
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
-from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, note_hidden
+from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, register_hidden
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.files.streams import IteratorIO
@@ -73,7 +73,7 @@ def _write_negative(connection: "Connection", entry: Entry, dataset: Dataset) ->
     if rows != entry.rows:
         raise TaskError(f"{rows:,} prices are stored, but {entry.rows or 0:,} were committed: nothing was undone")
     with connection, connection.cursor() as cursor:
-        note_hidden(cursor, -entry.batch_no)
+        register_hidden(cursor, -entry.batch_no)
         cursor.execute(
             "DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,)
         )  # of a killed attempt

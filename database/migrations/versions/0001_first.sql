@@ -56,7 +56,7 @@ CREATE TABLE batches (
     seconds jsonb NOT NULL DEFAULT '{}'::jsonb,
     opened_at timestamptz NOT NULL DEFAULT now(),
     closed_at timestamptz,
-    told boolean,
+    notified boolean,
     dropped_at timestamptz,
     CONSTRAINT batches_pkey PRIMARY KEY (batch_no),
     CONSTRAINT batches_batch_id_key UNIQUE (batch_id),
@@ -76,14 +76,14 @@ COMMENT ON COLUMN batches.message IS 'why it was refused or failed, in words';
 COMMENT ON COLUMN batches.seconds IS 'by step';
 COMMENT ON COLUMN batches.closed_at IS 'when it left the state open';
 COMMENT ON COLUMN batches.dropped_at IS 'when its prices were dropped, if it does not count';
-COMMENT ON COLUMN batches.told IS 'by gc; null where the execution tells by itself';
+COMMENT ON COLUMN batches.notified IS 'by gc; null where the execution sends the notification';
 CREATE UNIQUE INDEX batches_committed_digest ON batches (digest) WHERE state = 'committed' AND NOT forced;
 CREATE INDEX batches_digest ON batches (digest) WHERE state = 'committed';
 CREATE INDEX batches_rates_digest ON batches (rates_digest) WHERE state = 'committed';
 CREATE INDEX batches_key ON batches (key);
 CREATE INDEX batches_open ON batches (opened_at) WHERE state = 'open';
 CREATE INDEX batches_undone ON batches (batch_no) WHERE state = 'undone' AND dropped_at IS NULL;
-CREATE INDEX batches_untold ON batches (batch_no) WHERE NOT told;
+CREATE INDEX batches_unnotified ON batches (batch_no) WHERE NOT notified;
 
 CREATE TABLE shards (
     batch_no bigint,
