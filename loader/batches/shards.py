@@ -27,6 +27,14 @@ class ClaimedShard:
     def _key(self) -> tuple[int, str, int]:
         return self.entry.batch_no, self.task, self.batch.shard
 
+    @classmethod
+    def of_open_batch(cls, connection: "Connection", batch: Batch, task: str) -> "ClaimedShard":
+        """Return the started shard of a batch. Raises ClosedError unless the batch is open; takes no lock."""
+        with connection, connection.cursor() as cursor:
+            shard = cls(connection, batch, require_open(cursor, batch.batch_id), task)
+            shard._register_backend(cursor)
+        return shard
+
     def start(self) -> bool:
         """Register this backend as working on the shard; return False if an earlier attempt has done it.
 
@@ -34,20 +42,23 @@ class ClaimedShard:
         out. Commits, so that the next attempt sees this backend.
         """
         with self.connection, self.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(activity.pid)"
-                " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
-                " WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL AND pid <> pg_backend_pid()",
-                self._key,
-            )
-            cursor.execute(
-                "INSERT INTO shards (batch_no, task, shard, pid, backend_start)"
-                " SELECT %s, %s, %s, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-                " ON CONFLICT (batch_no, task, shard) DO UPDATE"
-                " SET pid = excluded.pid, backend_start = excluded.backend_start WHERE shards.done_at IS NULL",
-                self._key,
-            )
-            return cursor.rowcount == 1
+            return self._register_backend(cursor)
+
+    def _register_backend(self, cursor: "Cursor") -> bool:
+        cursor.execute(
+            "SELECT pg_terminate_backend(activity.pid)"
+            " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
+            " WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL AND pid <> pg_backend_pid()",
+            self._key,
+        )
+        cursor.execute(
+            "INSERT INTO shards (batch_no, task, shard, pid, backend_start)"
+            " SELECT %s, %s, %s, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            " ON CONFLICT (batch_no, task, shard) DO UPDATE"
+            " SET pid = excluded.pid, backend_start = excluded.backend_start WHERE shards.done_at IS NULL",
+            self._key,
+        )
+        return cursor.rowcount == 1
 
     @contextmanager
     def claimed(self) -> "Iterator[tuple[Cursor, bool]]":

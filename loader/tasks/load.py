@@ -34,11 +34,9 @@ def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | N
     those that were validated.
     """
     began = time.monotonic()
-    with connection, connection.cursor() as cursor:
-        entry = require_open(cursor, batch.batch_id)
-    shard = ClaimedShard(connection, batch, entry, "load")
     # Before any lock is taken: an earlier attempt that hangs may hold all of them.
-    shard.start()
+    shard = ClaimedShard.of_open_batch(connection, batch, "load")
+    entry = shard.entry
     with connection, connection.cursor() as cursor:
         register_hidden(cursor, entry.batch_no)
         cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
