@@ -8,17 +8,24 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.servers import BUCKET
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.results import write_result
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
 
-TASKS: dict[str, Callable[..., Any]] = {"validate": validate, "load": load, "commit": commit}
+DATASET = FreightPrices()
+TASKS: dict[str, Callable[..., Any]] = {
+    "validate": partial(validate, dataset=DATASET),
+    "load": partial(load, dataset=DATASET),
+    "commit": commit,
+}
 
 
 def run(batch: Batch) -> dict[str, float]:
@@ -36,7 +43,7 @@ def run(batch: Batch) -> dict[str, float]:
 
 
 def batch_of(sent: dict[str, str]) -> Batch:
-    """Return a batch as the tasks are told of it."""
+    """Return a batch as the tasks receive it."""
     return Batch(sent["batch_id"], BUCKET, sent["key"], sent["version"])
 
 

@@ -22,6 +22,7 @@ from ratesflow.loader.tasks.registry import Task, all_tasks, find_task
 
 if TYPE_CHECKING:
     from ratesflow.loader.batches.results import Result
+    from ratesflow.loader.dataset import Dataset
 
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
 FIGURES = {"rows": "Rows", "rejected_rows": "RejectedRows"}
@@ -105,6 +106,13 @@ def _work(options: argparse.Namespace) -> str:
     return f"{_run_id(options)}/{os.environ.get(ARRAY_INDEX, '')}"
 
 
+def _dataset() -> "Dataset":
+    """Return the dataset for the tasks that read or derive rows; the others do not import it."""
+    from ratesflow.loader.freight.dataset import FreightPrices
+
+    return FreightPrices()
+
+
 def _batch(options: argparse.Namespace) -> Batch:
     return Batch(
         batch_id=options.batch_id,
@@ -133,6 +141,7 @@ _PROVIDERS: Mapping[str, Callable[[argparse.Namespace], Any]] = {
     "run": _run_id,
     "bucket": _bucket,
     "work": _work,
+    "dataset": lambda _: _dataset(),
 }
 
 

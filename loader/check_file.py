@@ -12,6 +12,7 @@ from pathlib import Path
 from ratesflow.database import reference
 from ratesflow.database.reference import Reference
 from ratesflow.loader.files.read_shard import validate_file
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime import termination
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.log import log
@@ -26,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reference", type=Path, help="a folder with ports.csv and regions.csv")
     options = parser.parse_args(arguments)
     try:
-        report = validate_file(options.file, _reference(options.reference))
+        report = validate_file(options.file, FreightPrices(), _reference(options.reference))
     except (OSError, reference.ReferenceDataError) as error:
         sys.stderr.write(f"cannot validate {options.file}: {error}\n")
         return UsageError.exit_code

@@ -1,10 +1,10 @@
-"""One batch, as the tasks are told of it."""
+"""One batch, as the tasks receive it."""
 
 from dataclasses import dataclass
 
 # The parts whose SHA-256s make the digest. Shards begin and end at whole parts.
 PART_BYTES = 8 * 1024 * 1024
-# What is in memory at a time: a part is read and worked on in blocks.
+# Parts are read and processed in blocks, one in memory at a time.
 BLOCK_BYTES = 1024 * 1024
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ratesflow.loader.batches.batch import PART_BYTES
 from ratesflow.loader.batches.digest import PartDigests
-from ratesflow.loader.freight.schema import MAX_LINE_BYTES
+from ratesflow.loader.dataset import MAX_LINE_BYTES
 
 Fetch = Callable[[int, int], Iterator[bytes]]
 """Yields the bytes of the batch from one offset to another, in blocks that are read ahead."""

@@ -1,11 +1,11 @@
-"""The ledger's row of a batch: opened once, closed once, and locked by whatever must not overlap its closing."""
+"""The ledger's row of a batch: opened once, closed once, and locked by what must not overlap its closing."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.freight.schema import printable
 from ratesflow.loader.runtime.errors import ClosedError
+from ratesflow.loader.runtime.texts import printable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -51,7 +51,7 @@ class Entry:
 def open_entry(
     cursor: "Cursor", batch: Batch, *, state: str = OPEN, message: str | None = None, notified: bool | None = None
 ) -> Entry:
-    """Return the batch's row, made if it was not there; the row of an earlier attempt is the same row."""
+    """Return the batch's row, inserted if it is missing. All attempts share one row."""
     cursor.execute(
         "INSERT INTO batches (batch_id, bucket, key, version, execution_arn, state, message, notified, closed_at)"
         " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, CASE WHEN %s <> 'open' THEN now() END)"
@@ -95,33 +95,33 @@ def update_entry(cursor: "Cursor", batch_no: int, **values: Any) -> None:
 
 
 def close_entry(cursor: "Cursor", batch_no: int, state: str, **values: Any) -> None:
-    """Take a row from open to its end. Raises ClosedError if something else closed it."""
+    """Close an open row. Raises ClosedError if it is no longer open."""
     update_entry(cursor, batch_no, state=state, **values)
     cursor.execute("UPDATE batches SET closed_at = now() WHERE batch_no = %s", (batch_no,))
 
 
 def add_seconds(cursor: "Cursor", batch_no: int, step: str, seconds: float) -> None:
-    """Note how many seconds a step took."""
+    """Store the seconds that a step took."""
     cursor.execute(
         "UPDATE batches SET seconds = seconds || jsonb_build_object(%s, %s) WHERE batch_no = %s",
         (step, round(seconds, 3), batch_no),
     )
 
 
-def note_hidden(cursor: "Cursor", batch_no: int) -> None:
-    """Note that hidden rates of this number are about to be written, so that gc finds what a crash leaves of them."""
+def register_hidden(cursor: "Cursor", batch_no: int) -> None:
+    """Record that hidden rates of this number will be written, so that gc finds what a crash leaves."""
     cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (batch_no,))
 
 
-def hold_digest(cursor: "Cursor", digest: str) -> None:
-    """Keep batches of the same bytes from being committed beside this one, until the transaction ends."""
+def lock_digest(cursor: "Cursor", digest: str) -> None:
+    """Prevent other batches with the same bytes from committing, until the transaction ends."""
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (digest,))
 
 
 def find_duplicate(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
     """Return another batch with the same bytes that is committed, None if there is none.
 
-    Forced ones count too. One that is forced itself has a twin only in its own object: run again, it adds nothing.
+    Forced batches count. The twin of a forced batch must have the same object: loading it again adds nothing.
     """
     cursor.execute(
         f"SELECT {_TWIN} FROM batches AS twin, batches AS own"  # noqa: S608
@@ -134,17 +134,16 @@ def find_duplicate(cursor: "Cursor", entry: Entry, *, digest: str | None, forced
     return Twin(*row) if row else None
 
 
-def duplicate_in_words(twin: Twin) -> str:
+def duplicate_message(twin: Twin) -> str:
     """Return the message of a batch whose bytes another one has committed."""
     return f"the same bytes were committed already, by {twin}"
 
 
-def note_same_prices(cursor: "Cursor", batch_no: int) -> str:
-    """Note in a batch's row which other one is committed with the same rates and other bytes: `same_prices_as`.
+def set_same_prices(cursor: "Cursor", batch_no: int) -> str:
+    """Set `same_prices_as` of a batch to another committed batch with the same rates in other bytes.
 
-    Return the message that says so, which the row gets too, or "" when there is none. To be called when the batch
-    is accepted, and again at the end of the transaction that commits it: the other one may have come, or been undone,
-    in the meantime.
+    Return the message about it, which the row gets too, or "" if there is none. Call this when the batch is accepted,
+    and again at the end of the transaction that commits it: the other batch may have been committed, or undone, since.
     """
     cursor.execute(
         f"SELECT own.same_prices_as, {_TWIN} FROM batches AS own LEFT JOIN batches AS twin"  # noqa: S608

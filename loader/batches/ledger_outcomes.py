@@ -1,9 +1,9 @@
-"""What the ledger says of a batch, kept where the command line and the console can read it without the database.
+"""The outcome of a batch in the ledger, stored where the command line and the console read it without the database.
 
-An execution that was stopped, ran out of time or failed knows nothing of its batch's outcome, and none knows of an
-undo. For these, gc and undo keep a document in the bucket: `results/outcomes/BATCH.json`, of the schema of a
-notification (`docs/schemas/notification.json`). It stands above what the execution says;
-workflow/client/ledger_outcomes.py reads it. It goes when the execution is forgotten, as all results do.
+A stopped, timed-out or failed execution has no outcome of its batch, and no execution has that of an undo. For these,
+gc and undo store a document in the bucket: `results/outcomes/BATCH.json`, with the schema of a notification
+(`docs/schemas/notification.json`). It overrides what the execution has; workflow/client/ledger_outcomes.py reads it.
+It expires with the execution, like all results.
 """
 
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ FROM batches WHERE batch_id = %s FOR SHARE
 
 
 def keep(connection: "Connection", bucket: str, batch_id: str) -> None:
-    """Store what the ledger says of a batch now, unless it is open or unknown. Raises as `objects.put` does."""
+    """Store the current outcome of a batch, unless it is open or unknown. Raises what `s3.put` raises."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_ROW, (batch_id,))
         row = cursor.fetchone()
@@ -35,5 +35,5 @@ def keep(connection: "Connection", bucket: str, batch_id: str) -> None:
         state, seconds, *rest = row
         batch = Batch(*rest[:5])
         document = notification.of(batch, Result("gc", batch_id, state, *rest[5:]), seconds)
-        # Under the lock of the row, so that an undo cannot be told of before what it undoes.
+        # Under the lock of the row, so that the outcome of an undo cannot be stored before the one that it undoes.
         s3.put_json(bucket, f"{PREFIX}{batch_id}.json", document)

@@ -1,7 +1,7 @@
-"""Finds batches whose execution is over although nothing closed them in the ledger.
+"""Finds batches whose execution has ended without closing them in the ledger.
 
-There are two kinds: rows that are open although their execution was stopped or ran out of time, and executions
-that ended before their first task could make a row, such as one that was stopped while its job waited for a place.
+There are two kinds: open rows whose execution was stopped or timed out, and executions that ended before their first
+task inserted a row, such as one that was stopped while its job was queued.
 """
 
 import json
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 ALL = "all"
 STATE_MACHINE = "RATESFLOW_STATE_MACHINE_ARN"
-# What ended longer ago was seen by thousands of runs of gc; Step Functions itself forgets it after 90 days.
+# Thousands of runs of gc have seen older ones; Step Functions itself deletes executions after 90 days.
 FORGOTTEN_AFTER = timedelta(days=30)
 
-# The error of an execution that told of its batch before it failed, by the definition in workflow/.
-TOLD = "BatchFailed"
+# The error of an execution that notified before it failed, by the definition in workflow/.
+NOTIFIED = "BatchFailed"
 
 _ENDS = {
     "ABORTED": "the execution was stopped",
@@ -42,7 +42,7 @@ WHERE state = 'open' AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A batch to be closed, how its execution ended, and the seconds of the steps that it had done."""
+    """A batch to be closed, how its execution ended, and the seconds of its finished steps."""
 
     batch: Batch
     end: str
@@ -50,7 +50,7 @@ class Abandoned:
 
 
 def abandoned(connection: "Connection", batch: str) -> Iterator[Abandoned]:
-    """Yield the batches (all, or the one named) that are to be closed. Raises TransientError when AWS does not say."""
+    """Yield the batches to be closed (all, or the one named). Raises TransientError when AWS cannot be asked."""
     yield from _left_open(connection, batch)
     yield from _never_opened(connection, batch)
 
@@ -60,7 +60,7 @@ def _left_open(connection: "Connection", batch: str) -> Iterator[Abandoned]:
         cursor.execute(_OPEN, {"batch": batch})
         rows = cursor.fetchall()
     for batch_id, bucket, key, version, arn, seconds in rows:
-        end = _end_in_words(_describe(arn)) if arn else "it was started without an execution, and nothing finished it"
+        end = _describe_end(_describe(arn)) if arn else "it was started without an execution, and nothing finished it"
         if end:
             yield Abandoned(Batch(batch_id, bucket, key, version, arn or ""), end, seconds)
 
@@ -90,25 +90,25 @@ def ended(batch: str, how: Sequence[str]) -> Iterator[list[str]]:
 
 
 def was_notified(batch: str) -> bool | None:
-    """Tell whether an execution that failed had sent its notification; None if it goes on, since somebody redrove it.
+    """Return whether a failed execution had sent its notification; None if it was redriven and runs again.
 
-    It had not if it failed by a fault of the state machine itself (States.Runtime, which no Catch takes), or because
-    the notification could not be sent. Raises TransientError when AWS does not say.
+    It had not if the state machine itself failed (States.Runtime, which no Catch handles), or because
+    the notification could not be sent. Raises TransientError when AWS cannot be asked.
     """
     execution = _describe(_execution_arn(os.environ[STATE_MACHINE], batch))
     if execution is None:
         return True  # longer ago than Step Functions remembers
-    return execution.get("error") == TOLD if execution["status"] == "FAILED" else None
+    return execution.get("error") == NOTIFIED if execution["status"] == "FAILED" else None
 
 
 def _never_opened_batch(arn: str) -> Abandoned | None:
     execution = _describe(arn)
-    end = _end_in_words(execution)
+    end = _describe_end(execution)
     if execution is None or end is None or execution["status"] == "SUCCEEDED":
         return None
     given = json.loads(execution["input"])
     if not isinstance(given, dict) or not {"bucket", "key", "version"} <= set(given):
-        return None  # somebody started it by hand, of no batch
+        return None  # started by hand, without a batch
     return Abandoned(Batch(_name(arn), given["bucket"], given["key"], given["version"], arn), end)
 
 
@@ -128,7 +128,7 @@ def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")
 
 
 def _describe(arn: str) -> dict[str, Any] | None:
-    """Return what Step Functions says of an execution, None when it does not know it any more."""
+    """Return Step Functions' description of an execution, None if it is deleted."""
     try:
         found: dict[str, Any] = clients.client("stepfunctions").describe_execution(executionArn=arn)
     except ClientError as error:
@@ -140,8 +140,8 @@ def _describe(arn: str) -> dict[str, Any] | None:
     return found
 
 
-def _end_in_words(execution: dict[str, Any] | None) -> str | None:
-    """Say how an execution ended, None if it still runs. One that nobody knows any more is over."""
+def _describe_end(execution: dict[str, Any] | None) -> str | None:
+    """Return how an execution ended, None if it still runs. A deleted execution has ended."""
     if execution is None:
         return "its execution is not known any more"
     end = _ENDS.get(execution["status"])

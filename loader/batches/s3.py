@@ -70,7 +70,7 @@ def head(batch: Batch) -> ObjectHead:
 
 
 def _why_no_head(batch: Batch, error: Exception) -> TaskError:
-    """Say why HEAD was refused: its answer has no body, so that only a GET is told the reason."""
+    """Return why HEAD failed: its response has no body, so only GET returns the reason."""
     try:
         _ask(batch, {"range": (0, 1)})
     except (BaseError, OSError) as reason:

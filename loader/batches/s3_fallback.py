@@ -18,21 +18,21 @@ _ODD = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
 
 
 def needs_boto3(key: str) -> bool:
-    """Tell whether obstore cannot name this key."""
+    """Return whether obstore cannot name this key."""
     return _ODD.search(key) is not None
 
 
 def head(batch: Batch) -> dict[str, Any]:
-    """Return what boto3's head_object says. Raises as `objects.head` does."""
+    """Return the response of boto3's head_object. Raises what `s3.head` raises."""
     try:
         return _call(batch, "head_object")
-    except TaskError:  # the answer to HEAD has no body: only a GET is told the reason
+    except TaskError:  # the response to HEAD has no body: only GET returns the reason
         _call(batch, "get_object", Range="bytes=0-0")
         raise
 
 
 def blocks(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes from `start` to `stop` in blocks of 1 MiB. Raises OSError, and as `objects.parts` does."""
+    """Yield the bytes from `start` to `stop` in blocks of 1 MiB. Raises OSError, and what `s3.parts` raises."""
     from botocore.exceptions import BotoCoreError
 
     body = _call(batch, "get_object", Range=f"bytes={start}-{stop - 1}")["Body"]

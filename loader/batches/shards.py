@@ -1,35 +1,97 @@
-"""What each shard of a task has done: claimed in the same transaction as the work, so that nothing is done twice."""
+"""The shards of a task: each is claimed in the transaction of its work, so that no work is done twice."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.ledger import Entry, require_open
+
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def register_backend(cursor: "Cursor", batch_no: int, task: str, shard: int) -> None:
-    """Say that this backend works on a shard, and end the backend of an earlier attempt that still does.
+@dataclass(frozen=True)
+class ClaimedShard:
+    """The shard of `batch` that this process works on, for one task; `entry` is the batch's row in the ledger."""
 
-    An attempt whose machine vanished can leave its backend waiting, with its claim, for as long as TCP takes.
-    Commit at once, so that the next attempt sees it.
-    """
-    cursor.execute(
-        "SELECT pg_terminate_backend(activity.pid)"
-        " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
-        " WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL AND pid <> pg_backend_pid()",
-        (batch_no, task, shard),
-    )
-    cursor.execute(
-        "INSERT INTO shards (batch_no, task, shard, pid, backend_start)"
-        " SELECT %s, %s, %s, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
-        " ON CONFLICT (batch_no, task, shard) DO UPDATE"
-        " SET pid = excluded.pid, backend_start = excluded.backend_start WHERE shards.done_at IS NULL",
-        (batch_no, task, shard),
-    )
+    connection: "Connection"
+    batch: Batch
+    entry: Entry
+    task: str
+
+    @property
+    def _key(self) -> tuple[int, str, int]:
+        return self.entry.batch_no, self.task, self.batch.shard
+
+    @classmethod
+    def of_open_batch(cls, connection: "Connection", batch: Batch, task: str) -> "ClaimedShard":
+        """Return the started shard of a batch. Raises ClosedError unless the batch is open; takes no lock."""
+        with connection, connection.cursor() as cursor:
+            shard = cls(connection, batch, require_open(cursor, batch.batch_id), task)
+            shard._register_backend(cursor)
+        return shard
+
+    def start(self) -> bool:
+        """Register this backend as working on the shard; return False if an earlier attempt has done it.
+
+        Terminates the backend of an earlier attempt: one whose machine vanished would hold its claim until TCP times
+        out. Commits, so that the next attempt sees this backend.
+        """
+        with self.connection, self.connection.cursor() as cursor:
+            return self._register_backend(cursor)
+
+    def _register_backend(self, cursor: "Cursor") -> bool:
+        cursor.execute(
+            "SELECT pg_terminate_backend(activity.pid)"
+            " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
+            " WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL AND pid <> pg_backend_pid()",
+            self._key,
+        )
+        cursor.execute(
+            "INSERT INTO shards (batch_no, task, shard, pid, backend_start)"
+            " SELECT %s, %s, %s, pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            " ON CONFLICT (batch_no, task, shard) DO UPDATE"
+            " SET pid = excluded.pid, backend_start = excluded.backend_start WHERE shards.done_at IS NULL",
+            self._key,
+        )
+        return cursor.rowcount == 1
+
+    @contextmanager
+    def claimed(self) -> "Iterator[tuple[Cursor, bool]]":
+        """Open a transaction that locks the open batch and marks the shard as done, if it commits.
+
+        Yield its cursor, and False if the shard was done before. Raises ClosedError unless the batch is open.
+        """
+        with self.connection, self.connection.cursor() as cursor:
+            require_open(cursor, self.batch.batch_id, "FOR SHARE")
+            cursor.execute(
+                "UPDATE shards SET done_at = now()"
+                " WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL",
+                self._key,
+            )
+            yield cursor, cursor.rowcount == 1
+
+    def record(self, cursor: "Cursor", rows: int, result: dict[str, Any] | None = None) -> None:
+        """Store the result of the claimed shard."""
+        cursor.execute(
+            "UPDATE shards SET rows = %s, result = %s WHERE batch_no = %s AND task = %s AND shard = %s",
+            (rows, json.dumps(result or {}), *self._key),
+        )
+
+    def rows(self, cursor: "Cursor") -> int:
+        """Return the number of rows of the shard, which is done."""
+        cursor.execute("SELECT rows FROM shards WHERE batch_no = %s AND task = %s AND shard = %s", self._key)
+        row = cursor.fetchone()
+        assert row is not None
+        return int(row[0])
 
 
 def terminate_backends(cursor: "Cursor", batch_no: int) -> None:
-    """End every backend that still works on a shard of the batch: the batch is about to be closed."""
+    """Terminate every backend that still works on a shard of the batch, before the batch is closed."""
     cursor.execute(
         "SELECT pg_terminate_backend(activity.pid)"
         " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
@@ -38,42 +100,8 @@ def terminate_backends(cursor: "Cursor", batch_no: int) -> None:
     )
 
 
-def is_done(cursor: "Cursor", batch_no: int, task: str, shard: int) -> bool:
-    """Tell whether an earlier attempt has done a shard."""
-    cursor.execute(
-        "SELECT done_at IS NOT NULL FROM shards WHERE batch_no = %s AND task = %s AND shard = %s",
-        (batch_no, task, shard),
-    )
-    return cursor.fetchone() == (True,)
-
-
-def claim(cursor: "Cursor", batch_no: int, task: str, shard: int) -> bool:
-    """Mark a shard as done, if this transaction commits. False when it is done already."""
-    cursor.execute(
-        "UPDATE shards SET done_at = now() WHERE batch_no = %s AND task = %s AND shard = %s AND done_at IS NULL",
-        (batch_no, task, shard),
-    )
-    return cursor.rowcount == 1
-
-
-def record(cursor: "Cursor", batch_no: int, task: str, shard: int, rows: int, result: dict[str, Any]) -> None:
-    """Keep what the merge needs of a shard that was claimed."""
-    cursor.execute(
-        "UPDATE shards SET rows = %s, result = %s WHERE batch_no = %s AND task = %s AND shard = %s",
-        (rows, json.dumps(result), batch_no, task, shard),
-    )
-
-
-def rows(cursor: "Cursor", batch_no: int, task: str, shard: int) -> int:
-    """Return how many rows a shard that is done has."""
-    cursor.execute("SELECT rows FROM shards WHERE batch_no = %s AND task = %s AND shard = %s", (batch_no, task, shard))
-    row = cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
 def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
-    """Return what is known of every shard of a task that is done, in order, each with its `rows`."""
+    """Return the results of all shards of a task that are done, in order, each with its `rows`."""
     cursor.execute(
         "SELECT rows, result FROM shards WHERE batch_no = %s AND task = %s AND done_at IS NOT NULL ORDER BY shard",
         (batch_no, task),
@@ -81,8 +109,8 @@ def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
     return [{"rows": rows, **result} for rows, result in cursor.fetchall()]
 
 
-def undone(cursor: "Cursor", batch_no: int, task: str, count: int) -> list[int]:
-    """Return which of the `count` shards of an array job are not done; some may never have begun."""
+def unfinished(cursor: "Cursor", batch_no: int, task: str, count: int) -> list[int]:
+    """Return which of the `count` shards of an array job are unfinished; some may never have started."""
     cursor.execute(
         "SELECT shard FROM generate_series(0, %s - 1) AS shard WHERE shard NOT IN"
         " (SELECT shard FROM shards WHERE batch_no = %s AND task = %s AND done_at IS NOT NULL) ORDER BY shard",

@@ -1,9 +1,10 @@
-"""The first line of a CSV batch: which columns stand where, and where the rows begin."""
+"""The first line of a CSV batch: the order of its columns, and where the rows begin."""
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, SHOWN, FileRejectedError
+from ratesflow.loader.dataset import MAX_LINE_BYTES, SHOWN, FileRejectedError
 
 BOM = b"\xef\xbb\xbf"
 
@@ -16,10 +17,10 @@ class Header:
     bytes: int
 
 
-def read_header(start: bytes) -> Header:
+def read_header(start: bytes, columns: Sequence[str]) -> Header:
     """Read the first line of a file of which `start` is the beginning (64 KiB or all of it).
 
-    Raises RefusedFileError when this is no CSV file with the four columns.
+    Raises FileRejectedError when this is not a CSV file with exactly these columns.
     """
     if not start:
         raise FileRejectedError(1, "empty_file", "the file is empty")
@@ -33,19 +34,19 @@ def read_header(start: bytes) -> Header:
         names = next(csv.reader([text], strict=True), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise FileRejectedError(1, "not_csv", f"the first line cannot be read as CSV in UTF-8: {error}") from None
-    _check_names(names, text)
+    _check_names(names, columns, text)
     return Header(tuple(names), len(line) + len(line_end))
 
 
-def _check_names(names: list[str], text: str) -> None:
-    missing = [name for name in COLUMNS if name not in names]
-    extra = [name for name in names if name not in COLUMNS]
+def _check_names(names: list[str], columns: Sequence[str], text: str) -> None:
+    missing = [name for name in columns if name not in names]
+    extra = [name for name in names if name not in columns]
     doubled = sorted({name for name in names if names.count(name) > 1})
-    faults = [
-        f"{what} {', '.join(map(repr, columns))}"
-        for what, columns in (("missing", missing), ("unknown", extra), ("twice", doubled))
-        if columns
+    wrong = [
+        f"{what} {', '.join(map(repr, found))}"
+        for what, found in (("missing", missing), ("unknown", extra), ("twice", doubled))
+        if found
     ]
-    if faults:
-        message = f"the header must name {', '.join(COLUMNS)}, in any order; {'; '.join(faults)}"
+    if wrong:
+        message = f"the header must name {', '.join(columns)}, in any order; {'; '.join(wrong)}"
         raise FileRejectedError(1, "wrong_header", message[:1000], text[:SHOWN])

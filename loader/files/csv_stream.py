@@ -1,7 +1,7 @@
-"""The rows of a validated shard as the text that COPY takes: read as validation read them, digested on the way.
+"""The rows of a validated shard as text for COPY: read as validation read them, and digested meanwhile.
 
-CSV is copied as it stands, but that all lines of a shard get one end if they have two. JSON Lines and Parquet are
-turned into CSV piece by piece; pandas is not needed.
+CSV is copied unchanged, except that a shard whose lines end in LF and CRLF gets LF alone. JSON Lines and Parquet are
+converted to CSV piece by piece, without pandas.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,27 +9,26 @@ from dataclasses import dataclass
 
 from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch
 from ratesflow.loader.batches.digest import PartDigests
+from ratesflow.loader.dataset import FileRejectedError, RowSchema
 from ratesflow.loader.files.detect import CSV, PARQUET
 from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.lines import between, whole_lines, with_plain_ends
-from ratesflow.loader.freight.schema import FileRejectedError
-
-COPY_RATES = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
 
 
 class ChangedError(Exception):
-    """The bytes cannot be read as they were when they were validated."""
+    """The bytes cannot be read as they were during validation."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a shard's rows are, as validation found them; `span` are the bytes of the object that it digests.
+    """Where a shard's rows are, as validation found them; `span` is the range of the object that it digests.
 
-    `mixed_ends` says that its lines of CSV do not all end alike.
+    `mixed_ends`: some of its lines of CSV end in LF, some in CRLF.
     """
 
     fetch: Fetch
     size: int
+    schema: RowSchema
     span: ByteRange
     kind: str
     gzipped: bool
@@ -38,10 +37,10 @@ class Source:
     mixed_ends: bool = False
 
 
-def copied(source: Source, digests: PartDigests) -> Iterator[bytes]:
-    """Yield the rows as CSV, each line with the columns in `source.columns`; all of the span goes to `digests`.
+def csv_stream(source: Source, digests: PartDigests) -> Iterator[bytes]:
+    """Yield the rows as CSV with the columns `source.columns`; `digests` gets all bytes of the span.
 
-    Raises ChangedError when the file is not what validation accepted.
+    Raises ChangedError when the file is not the one that was validated.
     """
     try:
         if source.kind == PARQUET:
@@ -74,7 +73,7 @@ def _json_lines(source: Source, digests: PartDigests) -> Iterator[bytes]:
     from ratesflow.loader.files.jsonlines import rows_as_csv
 
     for _, lines, piece in whole_lines(_text(source, digests), 1):
-        yield rows_as_csv(piece, lines, source.columns)
+        yield rows_as_csv(piece, lines, source.columns, source.schema)
 
 
 def _row_groups(source: Source, digests: PartDigests) -> Iterator[bytes]:
@@ -83,6 +82,7 @@ def _row_groups(source: Source, digests: PartDigests) -> Iterator[bytes]:
     for block in source.fetch(source.span.start, source.span.stop):
         digests.update(block)
     if source.rows.start < source.rows.stop:
-        file = open_parquet(source.fetch, source.size)
-        for batch in record_batches(file, range(source.rows.start, source.rows.stop), 1):
-            yield rows_as_csv(batch)
+        file = open_parquet(source.fetch, source.size, source.schema)
+        groups = range(source.rows.start, source.rows.stop)
+        for batch in record_batches(file, groups, 1, source.schema):
+            yield rows_as_csv(batch, source.schema)

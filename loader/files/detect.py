@@ -1,17 +1,17 @@
-"""What kind of file a batch is: told by its first bytes, never by its name."""
+"""The format of a batch, detected by its first bytes, never by its name."""
 
 from dataclasses import dataclass
 
 from ratesflow.loader.batches.batch import BLOCK_BYTES
 from ratesflow.loader.batches.byte_ranges import Fetch
+from ratesflow.loader.dataset import MAX_LINE_BYTES, FileRejectedError, RowSchema
 from ratesflow.loader.files.csv_header import BOM, Header, read_header
 from ratesflow.loader.files.gunzip import MAGIC as GZIP
 from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.jsonlines import columns_of
-from ratesflow.loader.freight.schema import COLUMNS, MAX_LINE_BYTES, FileRejectedError
 
 CSV, JSON_LINES, PARQUET = "csv", "jsonl", "parquet"
-# How other kinds of file begin, for a message that says what it is rather than what it is not.
+# How other kinds of file begin, for a message that names the kind.
 FOREIGN = {
     b"PK\x03\x04": "a zip file or a workbook",
     b"PARE": "a Parquet file with an encrypted footer",
@@ -48,13 +48,13 @@ class FileFormat:
         return 2 if self.kind == CSV else 1
 
 
-def read_layout(fetch: Fetch, size: int) -> FileFormat:
-    """Look at the beginning of a batch of `size` bytes. Raises RefusedFileError when it is none."""
+def detect_format(fetch: Fetch, size: int, schema: RowSchema) -> FileFormat:
+    """Return the format of a batch of `size` bytes. Raises FileRejectedError when it has none of the formats."""
     start = b"".join(fetch(0, min(size, MAX_LINE_BYTES + 1)))
     if not start:
         raise FileRejectedError(1, "empty_file", "the file is empty")
     if start.startswith(b"PAR1"):
-        return FileFormat(PARQUET, False, Header(COLUMNS, 0))
+        return FileFormat(PARQUET, False, Header(schema.names, 0))
     gzipped = start.startswith(GZIP)
     if gzipped:
         start = _first_text(fetch, size)
@@ -66,8 +66,8 @@ def read_layout(fetch: Fetch, size: int) -> FileFormat:
             raise FileRejectedError(1, "unknown_format", f"this is {kind}; {ACCEPTED}")
     if start.removeprefix(BOM).lstrip().startswith(b"{"):
         bom = len(BOM) if start.startswith(BOM) else 0
-        return FileFormat(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0]), bom))
-    return FileFormat(CSV, gzipped, read_header(start))
+        return FileFormat(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0], schema), bom))
+    return FileFormat(CSV, gzipped, read_header(start, schema.names))
 
 
 def _first_text(fetch: Fetch, size: int) -> bytes:
@@ -79,7 +79,7 @@ def _first_text(fetch: Fetch, size: int) -> bytes:
             if len(text) > MAX_LINE_BYTES:
                 break
     except FileRejectedError as error:
-        # Said again, with its line, when the text up to there is read.
+        # Reading the text up to there raises this again, with its line.
         if b"\n" not in text:
             error.line = 1
             raise

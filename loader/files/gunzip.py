@@ -4,8 +4,8 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from ratesflow.loader.batches.batch import BLOCK_BYTES
+from ratesflow.loader.dataset import FileRejectedError
 from ratesflow.loader.files.limits import check_text, most_text
-from ratesflow.loader.freight.schema import FileRejectedError
 
 MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -14,7 +14,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 def unpacked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Yield the text of a gzip file of `size` bytes in blocks of at most 1 MiB.
 
-    Raises RefusedFileError when the file ends too early, is damaged, holds something else behind the packed
+    Raises FileRejectedError when the file ends too early, is damaged, holds something else behind the packed
     text (zeros are padding), or unpacks to more than `ratesflow.loader.files.limits` allows.
     """
     most, written = most_text(size), 0

@@ -1,39 +1,29 @@
-"""JSON Lines: one object a line, with exactly the four keys; codes and day as strings, the price as an integer.
+"""JSON Lines: one object a line, with exactly the dataset's keys; integers as numbers, text and days as strings.
 
-A line is read by Python's JSON parser, strictly: no key twice, no NaN, no 5.0 or 5e2. Files are written by
-programs, so that nearly all lines have the same text but for their values; pieces in which all have it are
-turned into CSV as a whole, which then is read and copied as CSV is. Both readings find the same values.
+Python's JSON parser reads a line, strictly: no key twice, no NaN, no 5.0 or 5e2. Files are written by programs, so
+nearly all lines have the same text around their values. A piece in which all lines do is converted to CSV as a whole,
+then checked and copied as CSV. Both ways find the same values.
 """
 
 import json
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from ratesflow.loader.freight.schema import (
-    COLUMNS,
-    EMPTY_LINE,
-    Price,
-    Violation,
-    check_value,
-    fault,
-    parse_day,
-    parse_price,
-    unreadable,
-)
+from ratesflow.loader.dataset import Column, Kind, RowSchema, Violation, violation
+from ratesflow.loader.files.lines import EMPTY_LINE, unreadable
 
 _SPACE = rb"[ \t\r]*"
 _MEMBER = _SPACE + rb'"(\w+)"' + _SPACE + rb":" + _SPACE + rb'("?)([^",{}\s\\]*)("?)' + _SPACE
-_LINE = re.compile(_SPACE + rb"\{" + rb",".join([_MEMBER] * 4) + rb"\}" + _SPACE)
-# What stands between values while a piece is turned, and what may stand in values that are not read one by one.
-_MARKS = b"\1\2\3"
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-\n" + _MARKS
-_BUT_MARKS = bytes(set(range(256)) - set(_MARKS + b"\n"))
-_TO_COMMAS = bytes.maketrans(_MARKS, b",,,")
+# Bytes that stand between values while a piece is converted, one for each comma of a row.
+_MARKS = tuple(bytes([number]) for number in range(1, 9))
+# Bytes of values that are not read one by one.
+_VALUES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
+_TO_COMMAS = bytes.maketrans(b"".join(_MARKS), b"," * len(_MARKS))
 
-
-# Where rows follow it, as for CSV.
+# The violation of an empty line with rows after it, as for CSV.
 EMPTY_OBJECT = Violation("", "", "invalid_json", EMPTY_LINE.message)
 
 
@@ -47,40 +37,48 @@ class Shape:
     after: bytes
 
 
-def columns_of(line: bytes) -> tuple[str, ...]:
-    """Return the order of the keys in a file whose first line this is; the contract's order if it is unusual."""
-    shape = _shape(line)
-    return shape.columns if shape else COLUMNS
+def columns_of(line: bytes, schema: RowSchema) -> tuple[str, ...]:
+    """Return the order of the keys in a file with this first line; the schema's order if the line is unusual."""
+    shape = _shape(line, schema)
+    return shape.columns if shape else schema.names
 
 
-def _shape(line: bytes) -> Shape | None:
-    found = _LINE.fullmatch(line)
+@lru_cache
+def _line(columns: int) -> re.Pattern[bytes]:
+    return re.compile(_SPACE + rb"\{" + rb",".join([_MEMBER] * columns) + rb"\}" + _SPACE)
+
+
+def _shape(line: bytes, schema: RowSchema) -> Shape | None:
+    count = len(schema.columns)
+    found = _line(count).fullmatch(line) if count <= len(_MARKS) + 1 else None
     if not found:
         return None
     keys, opening, closing = found.groups()[0::4], found.groups()[1::4], found.groups()[3::4]
     columns = tuple(key.decode() for key in keys)
-    quotes = tuple(b"" if column == "price" else b'"' for column in columns)
-    if set(columns) != set(COLUMNS) or not opening == closing == quotes:
+    integers = {column.name for column in schema.columns if column.kind is Kind.INTEGER}
+    quotes = tuple(b"" if column in integers else b'"' for column in columns)
+    if set(columns) != set(schema.names) or not opening == closing == quotes:
         return None
-    ends = [0, *(end for number in (3, 7, 11, 15) for end in found.span(number)), len(line)]
+    ends = [0, *(end for number in range(3, 4 * count, 4) for end in found.span(number)), len(line)]
     texts = [line[ends[at] : ends[at + 1]] for at in range(0, len(ends), 2)]
     return Shape(columns, texts[0], tuple(texts[1:-1]), texts[-1])
 
 
-def as_csv(piece: bytes, lines: int, columns: tuple[str, ...]) -> bytes | None:
-    """Return whole lines as CSV with these columns, None if they are not all of one shape and plain values.
+def as_csv(piece: bytes, lines: int, columns: tuple[str, ...], schema: RowSchema) -> bytes | None:
+    """Return whole lines as CSV with these columns, None if they are not all of one shape with plain values.
 
-    What is returned tells nothing of whether the values are good, but for this: a price has no leading zero.
+    The values are not checked, with one exception: an integer has no leading zero.
     """
-    text = _turned(piece, lines, columns)
+    text = _converted(piece, lines, columns, schema)
     if text is None and b"\r\n" in piece:  # some lines may end in CRLF, some in LF
-        text = _turned(piece.replace(b"\r\n", b"\n"), lines, columns)
+        text = _converted(piece.replace(b"\r\n", b"\n"), lines, columns, schema)
     return text
 
 
-def _turned(piece: bytes, lines: int, columns: tuple[str, ...]) -> bytes | None:
-    shape = _shape(piece[: piece.find(b"\n") + 1 or len(piece)].removesuffix(b"\n"))
-    if shape is None or shape.columns != columns or any(mark in piece for mark in (b"\1", b"\2", b"\3")):
+def _converted(piece: bytes, lines: int, columns: tuple[str, ...], schema: RowSchema) -> bytes | None:
+    shape = _shape(piece[: piece.find(b"\n") + 1 or len(piece)].removesuffix(b"\n"), schema)
+    marks = _MARKS[: len(columns) - 1]
+    if shape is None or shape.columns != columns or any(mark in piece for mark in marks):
         return None
     whole = piece if piece.endswith(b"\n") else piece + b"\n"
     end, joint = shape.after + b"\n", shape.after + b"\n" + shape.before
@@ -88,14 +86,22 @@ def _turned(piece: bytes, lines: int, columns: tuple[str, ...]) -> bytes | None:
     if not whole.endswith(end) or whole.count(joint) != lines - 1:
         return None
     text = whole[len(shape.before) : -len(end)].replace(joint, b"\n") + b"\n"
-    for mark, between in zip((b"\1", b"\2", b"\3"), shape.between, strict=True):
+    for mark, between in zip(marks, shape.between, strict=True):
         text = text.replace(between, mark)
-    if text.translate(None, _BUT_MARKS) != (_MARKS + b"\n") * lines or text.translate(None, _PLAIN):
+    end_of_line = b"".join(marks) + b"\n"
+    if text.translate(None, _all_but(end_of_line)) != end_of_line * lines or text.translate(
+        None, _VALUES + end_of_line
+    ):
         return None
-    price = columns.index("price")
-    if (b"\n", b"\1", b"\2", b"\3")[price] + b"0" in b"\n" + text:
+    before = dict(zip(columns, (b"\n", *marks), strict=True))
+    whole = b"\n" + text
+    if any(before[column.name] + b"0" in whole for column in schema.columns if column.kind is Kind.INTEGER):
         return None
     return text.translate(_TO_COMMAS)
+
+
+def _all_but(kept: bytes) -> bytes:
+    return bytes(set(range(256)) - set(kept))
 
 
 class _Whole(str):
@@ -119,22 +125,11 @@ _decoder = json.JSONDecoder(
 )
 
 
-def parse_object(line: bytes, ports: Container[str]) -> Price | list[Violation]:
-    """Return the row that a line holds, or everything that is wrong with it."""
-    row = members(line)
-    if isinstance(row, list):
-        return row
-    problems = [problem for column in COLUMNS if (problem := _check(column, row[column], ports))]
-    if problems:
-        return problems
-    return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
-
-
-def members(line: bytes) -> dict[str, Any] | list[Violation]:
-    """Return the four values of a line, of whatever type, or what is wrong with the object."""
+def members(line: bytes, schema: RowSchema) -> dict[str, Any] | list[Violation]:
+    """Return the values of a line by key, of any type, or what is wrong with the object."""
     line = line.removesuffix(b"\n")
-    if problem := unreadable(line):
-        return [problem]
+    if wrong := unreadable(line):
+        return [wrong]
     text = line.decode()
     try:
         pairs = _decoder.decode(text)
@@ -145,39 +140,38 @@ def members(line: bytes) -> dict[str, Any] | list[Violation]:
     except (ValueError, RecursionError) as error:
         return [_no_json(text, f"not JSON: {error}")]
     if not isinstance(pairs, _Pairs):
-        return [fault("", text, "invalid_json", "not an object; each line must be one object")]
-    return _faults(pairs) or dict(pairs)
+        return [violation("", text, "invalid_json", "not an object; each line must be one object")]
+    return _wrong_keys(pairs, schema.names) or dict(pairs)
 
 
-def _no_json(text: str, why: str) -> Violation:
-    return fault(
-        "", text, "invalid_json", f"{why if text.strip() else 'a line of spaces'}; each line must be one object"
-    )
+def _no_json(text: str, reason: str) -> Violation:
+    shown = reason if text.strip() else "a line of spaces"
+    return violation("", text, "invalid_json", f"{shown}; each line must be one object")
 
 
-def _faults(pairs: _Pairs) -> list[Violation]:
+def _wrong_keys(pairs: _Pairs, names: Sequence[str]) -> list[Violation]:
     keys = [key for key, _ in pairs]
-    problems = [
-        fault(key, "", "duplicate_key", f"{key} stands twice in the object") for key in COLUMNS if keys.count(key) > 1
-    ]
-    problems += [fault(key, "", "missing_value", f"the object has no {key}") for key in COLUMNS if key not in keys]
-    unknown = [key for key in keys if key not in COLUMNS]
+    found = [violation(key, "", "duplicate_key", f"the object has {key} twice") for key in names if keys.count(key) > 1]
+    found += [violation(key, "", "missing_value", f"the object has no {key}") for key in names if key not in keys]
+    unknown = [key for key in keys if key not in names]
     if unknown:
-        message = f"the object must have {', '.join(COLUMNS)} and nothing else"
-        problems.append(fault("", ", ".join(unknown), "unknown_key", message))
-    return problems
+        message = f"the object must have {', '.join(names)} and nothing else"
+        found.append(violation("", ", ".join(unknown), "unknown_key", message))
+    return found
 
 
-def _check(column: str, value: Any, ports: Container[str]) -> Violation | None:
+def wrong_type(column: Column, value: Any) -> Violation | None:
+    """Return the violation of a value that is null or has another type than its column, or None."""
     if value is None:
-        return fault(column, "null", "missing_value", f"{column} is null")
-    if column == "price" and type(value) is not _Whole:
-        message = "price must be a JSON integer: no quotes, no fraction, no exponent"
-        return fault(column, _shown(value), "invalid_price", message)
-    if column != "price" and type(value) is not str:
-        reason = "invalid_day" if column == "day" else "invalid_code"
-        return fault(column, _shown(value), reason, f"{column} must be a JSON string")
-    return check_value(column, value, ports)
+        return violation(column.name, "null", "missing_value", f"{column.name} is null")
+    if column.kind is Kind.INTEGER:
+        right = type(value) is _Whole
+        wanted = "a JSON integer: no quotes, no fraction, no exponent"
+    else:
+        right, wanted = type(value) is str, "a JSON string"
+    return (
+        None if right else violation(column.name, _shown(value), column.wrong_type, f"{column.name} must be {wanted}")
+    )
 
 
 def _shown(value: Any) -> str:
@@ -186,14 +180,14 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def rows_as_csv(piece: bytes, lines: int, columns: Sequence[str]) -> bytes:
-    """Return lines that were checked as CSV with these columns. Raises ValueError when they were not."""
-    text = as_csv(piece, lines, tuple(columns))
+def rows_as_csv(piece: bytes, lines: int, columns: Sequence[str], schema: RowSchema) -> bytes:
+    """Return validated lines as CSV with these columns. Raises ValueError when they are not valid."""
+    text = as_csv(piece, lines, tuple(columns), schema)
     if text is not None:
         return text
     rows = []
     for line in piece.split(b"\n")[:lines]:
-        row = members(line)
+        row = members(line, schema)
         if isinstance(row, list):
             raise ValueError(row[0].message)
         rows.append(",".join(row[column] for column in columns) + "\n")

@@ -8,7 +8,7 @@
 
 import os
 
-from ratesflow.loader.freight.schema import FileRejectedError
+from ratesflow.loader.dataset import FileRejectedError
 from ratesflow.loader.runtime.errors import UsageError
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -23,7 +23,7 @@ def most_text(packed_bytes: int) -> int:
 
 
 def check_text(text_bytes: int, packed_bytes: int, most: int) -> None:
-    """Raise RefusedFileError when a packed file holds more text than it may."""
+    """Raise FileRejectedError when a packed file holds more text than it may."""
     if text_bytes > most:
         raise FileRejectedError(
             0,

@@ -1,18 +1,21 @@
-"""Cuts the bytes of a file into pieces of whole lines, and tells rows from the empty lines at the end.
+"""Cuts the bytes of a file into pieces of whole lines, and separates rows from the empty lines at the end.
 
-A line ends in LF or CRLF, each as it likes.
+Each line ends in LF or CRLF; a file may mix them.
 """
 
 from collections.abc import Iterable, Iterator
 
-from ratesflow.loader.freight.schema import MAX_LINE_BYTES, FileRejectedError
+from ratesflow.loader.dataset import MAX_LINE_BYTES, SHOWN, FileRejectedError, Violation, violation
+
+# The violation of an empty line with rows after it: empty lines at the end of a file are skipped.
+EMPTY_LINE = Violation("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
 
 
 def whole_lines(blocks: Iterable[bytes], first_line: int) -> Iterator[tuple[int, int, bytes]]:
     """Cut blocks of a file at line ends; yield the number of each piece's first line, how many it has, and the piece.
 
-    Raises RefusedFileError at a line of more than 64 KiB that a block does not end. One that the blocks raise
-    without a line gets the number of the line that was under way.
+    Raises FileRejectedError at a line of more than 64 KiB that does not end in its block. One raised by `blocks`
+    without a line gets the number of the line that is being read.
     """
     line, rest = first_line, b""
     try:
@@ -39,15 +42,15 @@ def rows_end(piece: bytes) -> int:
     """Return where the empty lines at the end of a piece of whole lines begin: its size when there are none."""
     if not piece.endswith((b"\n\n", b"\n\r\n")) and piece not in (b"\n", b"\r\n"):
         return len(piece)
-    signs = len(piece.rstrip(b"\r\n"))
-    end = piece.find(b"\n", signs) + 1 if signs else 0
-    # From here on there are but ends of lines. A carriage return more than those have makes a line no empty one.
+    text = len(piece.rstrip(b"\r\n"))
+    end = piece.find(b"\n", text) + 1 if text else 0
+    # Only line ends follow. A line with an additional carriage return is not empty.
     stray = piece.rfind(b"\r\r", end)
     return end if stray < 0 else piece.find(b"\n", stray) + 1
 
 
 def between(blocks: Iterable[bytes], start: int, stop: int | None = None) -> Iterator[bytes]:
-    """Yield what blocks hold from one offset to another, or to their end; all blocks are taken."""
+    """Yield the bytes from one offset to another, or to the end; all blocks are read."""
     at = 0
     for block in blocks:
         wanted = block[max(start - at, 0) : None if stop is None else max(stop - at, 0)]
@@ -57,7 +60,7 @@ def between(blocks: Iterable[bytes], start: int, stop: int | None = None) -> Ite
 
 
 def with_plain_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines that end in LF or CRLF with LF alone, which COPY wants to be alike."""
+    """Yield lines that end in LF or CRLF with LF alone: COPY takes one kind of line end."""
     held = b""
     for block in blocks:
         text = held + block
@@ -65,3 +68,27 @@ def with_plain_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield text.removesuffix(held).replace(b"\r\n", b"\n")
     if held:
         yield held
+
+
+def unreadable(line: bytes) -> Violation | None:
+    """Return the violation that keeps PostgreSQL from storing a line as text, or None."""
+    shown = line[: SHOWN + 1].decode(errors="replace")
+    if len(line) > MAX_LINE_BYTES:
+        return violation("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
+    if b"\0" in line:
+        return violation("", shown, "nul_byte", f"a NUL byte at byte {line.index(0) + 1} of the line")
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return violation("", shown, "invalid_utf8", f"not UTF-8 at byte {error.start + 1} of the line")
+    return None
+
+
+def unsplittable(line: bytes) -> Violation | None:
+    """Return the violation that keeps a line from being split into fields, or None."""
+    shown = line[: SHOWN + 1].decode(errors="replace")
+    if b"\r" in line:
+        return violation("", shown, "line_end", "a carriage return inside a line; lines end in LF or CRLF")
+    if line.count(b'"') % 2:
+        return violation("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
+    return None

@@ -1,4 +1,4 @@
-"""How far a shard has come, as lines of its log, for whoever watches it while it runs."""
+"""The progress of a shard, as lines of its log."""
 
 import time
 from collections.abc import Iterator
@@ -15,10 +15,9 @@ PART_OF_THE_TIME = 20
 
 @dataclass
 class Progress:
-    """Writes `progress` lines: the rows so far, and what share of the whole that is, from 0 to 1.
+    """Writes `progress` lines: the rows so far, and their share of the whole, from 0 to 1.
 
-    They come often at first, when somebody may be looking, and then as seldom as suits the time that it takes:
-    an hour's work writes some 800 lines.
+    Lines are frequent at first and become rarer: a task of one hour writes about 800.
     """
 
     began: float = field(default_factory=time.monotonic)
@@ -27,8 +26,8 @@ class Progress:
     def __post_init__(self) -> None:
         self._due = self.began + FIRST_SECONDS
 
-    def tell(self, rows: int, share: float) -> None:
-        """Write a line, if it is time for one."""
+    def update(self, rows: int, share: float) -> None:
+        """Write a line, if one is due."""
         now = time.monotonic()
         if now >= self._due:
             self._due = now + max(FIRST_SECONDS, min((now - self.began) / PART_OF_THE_TIME, LONGEST_SECONDS))
@@ -40,16 +39,16 @@ class Progress:
 
 
 def watched(fetch: Fetch, span: ByteRange, report: ReportWriter, progress: Progress) -> Fetch:
-    """Return a fetch that tells how far the reading of a span is, whenever another block is wanted of it."""
+    """Return a fetch that reports progress through a span with every block that is read."""
 
-    def fetch_and_tell(start: int, stop: int) -> Iterator[bytes]:
+    def fetch_and_report(start: int, stop: int) -> Iterator[bytes]:
         at = start
         for block in fetch(start, stop):
             yield block
             at += len(block)
-            progress.tell(report.rows, _share(at, span, report))
+            progress.update(report.rows, _share(at, span, report))
 
-    return fetch_and_tell
+    return fetch_and_report
 
 
 def _share(at: int, span: ByteRange, report: ReportWriter) -> float:

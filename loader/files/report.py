@@ -1,4 +1,4 @@
-"""The validation report: what was refused, where and why; the first hundred in JSON, all of it in CSV."""
+"""The validation report: which rows were rejected and why; the first hundred violations in JSON, all in CSV."""
 
 import csv
 import json
@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ratesflow.loader.freight.schema import UNKNOWN_PORT, FileRejectedError, Violation, fault
+from ratesflow.loader.dataset import UNKNOWN_PORT, FileRejectedError, Reject, Violation, violation
 
 FIRST_ERRORS = 100
-# Beyond this many, problems are counted but no longer listed: the file is broken, not a line of it.
+# Further violations are counted but not listed: the file as a whole is wrong.
 LISTED_ERRORS = 1_000_000
-# Unknown ports that a report names, the most frequent first, and those that a shard counts at most.
+# Most unknown ports that a report names, most frequent first, and that a shard counts.
 NAMED_PORTS = 100
 COUNTED_PORTS = 1000
 COLUMNS = ("line", "column", "value", "reason", "message")
@@ -22,9 +22,9 @@ COLUMNS = ("line", "column", "value", "reason", "message")
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """The report as it is stored. `reasons` counts problems; a row with two counts once in rejected_rows.
+    """The report as it is stored. `reasons` counts violations; a row with two counts once in `rejected_rows`.
 
-    `listed_errors` is how many of them the full report has: the first ones. `unknown_ports` counts the values.
+    `listed_errors` is the number of violations in the full report: the first ones. `unknown_ports` counts the values.
     """
 
     accepted: bool
@@ -39,7 +39,7 @@ class ValidationReport:
     schema: str = field(default="ratesflow.report/1")
 
     def to_json(self) -> str:
-        """Return the report as JSON that people can read."""
+        """Return the report as indented JSON."""
         return json.dumps(asdict(self), ensure_ascii=False, indent=2)
 
     @property
@@ -48,19 +48,19 @@ class ValidationReport:
         if self.accepted:
             return ""
         if not self.errors:
-            return "refused"
+            return "rejected"
         first = self.errors[0]
         where = f"line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
-        return f"{self.rejected_rows:,} of {self.rows:,} rows refused; the first: {where}: {first['message']}"
+        return f"{self.rejected_rows:,} of {self.rows:,} rows rejected; the first: {where}: {first['message']}"
 
 
 @dataclass(frozen=True)
 class ShardReport:
     """What one shard found. Lines are those of the file, or count from 0 where a later shard begins.
 
-    `refused` says that the shard stopped reading, so that `rows` is not all of them. `first_line` is the number
-    of the file's first row. `empty_end` counts the empty lines after its last row, which are wrong (`empty_line`
-    says in which way) if another shard has rows after them.
+    `stopped`: the shard stopped reading early, so `rows` does not count all of them. `first_line` is the number of
+    the file's first row. `empty_end` counts the empty lines after its last row; each is a violation (`empty_line`) if
+    another shard has rows after them.
     """
 
     rows: int
@@ -68,7 +68,7 @@ class ShardReport:
     reasons: dict[str, int]
     errors: list[dict[str, Any]]
     listed_errors: int
-    refused: bool
+    stopped: bool
     first_line: int = 2
     empty_end: int = 0
     empty_line: dict[str, str] = field(default_factory=dict)
@@ -77,9 +77,9 @@ class ShardReport:
 
 @dataclass(frozen=True)
 class NumberedShard:
-    """A shard whose lines can be numbered: `before` is to be added to their numbers.
+    """A shard whose lines can be numbered, by adding `before` to their numbers.
 
-    `empty` are the file's lines, empty and after the shard's last row, that are wrong.
+    `empty` are the numbers of the empty lines after the shard's last row that are violations.
     """
 
     report: ShardReport
@@ -88,7 +88,7 @@ class NumberedShard:
 
 
 class ReportWriter:
-    """Collects the problems of one shard in bounded memory; the full list goes to a temporary file on disk."""
+    """Collects the violations of one shard in bounded memory; the full list goes to a temporary file."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -96,9 +96,9 @@ class ReportWriter:
         self.reasons: Counter[str] = Counter()
         self.errors: list[dict[str, Any]] = []
         self.listed = 0
-        self.refused = False
+        self.stopped = False
         self.first_line = 2
-        self.expected_rows = 0  # how many there will be, where the file says so beforehand
+        self.expected_rows = 0  # where the file has their number
         self._unknown_ports: Counter[str] = Counter()
         self._empty_end: tuple[int, dict[str, str]] = (0, {})
         self._file: IO[str] | None = None
@@ -113,59 +113,59 @@ class ReportWriter:
             Path(self._file.name).unlink(missing_ok=True)
 
     def count(self, rows: int) -> None:
-        """Count rows that were read, good or bad."""
+        """Count rows that were read, valid or not."""
         self.rows += rows
 
-    def refuse(self, line: int, problems: list[Violation]) -> None:
-        """Note what is wrong with one row."""
+    def reject(self, line: int, violations: list[Violation]) -> None:
+        """Report the violations of one row."""
         self.rejected_rows += 1
-        for problem in problems:
-            self._note(line, problem)
+        for each in violations:
+            self._add(line, each)
 
-    def refuse_run(self, first_line: int, lines: int, problem: Violation) -> None:
-        """Count so many lines, one after another, that all have one problem; those are listed that still can be."""
+    def reject_run(self, first_line: int, lines: int, wrong: Violation) -> None:
+        """Report consecutive lines that all have one violation."""
         self.rows += lines
         self.rejected_rows += lines
         listed = min(lines, LISTED_ERRORS - self.listed)
         for at in range(listed):
-            self._note(first_line + at, problem)
+            self._add(first_line + at, wrong)
         if lines > listed:
-            self.reasons[problem.reason] += lines - listed
+            self.reasons[wrong.reason] += lines - listed
 
-    def pass_over(self, lines: int, problem: Violation) -> None:
-        """Note the empty lines after the last row, and what is wrong with them if other rows follow."""
-        self._empty_end = (lines, asdict(problem) if lines else {})
+    def skip(self, lines: int, wrong: Violation) -> None:
+        """Count the empty lines after the last row; each is this violation if a later shard has rows."""
+        self._empty_end = (lines, asdict(wrong) if lines else {})
 
-    def refuser(self, first_line: int) -> Callable[[int, list[Violation]], None]:
-        """Return what notes the problems of the lines of a piece, which are counted from 0."""
+    def rejecter(self, first_line: int) -> Reject:
+        """Return a function that reports the violations of a piece's rows, which are counted from 0."""
 
-        def refuse(at: int, problems: list[Violation]) -> None:
-            self.refuse(first_line + at, problems)
+        def reject(at: int, violations: list[Violation]) -> None:
+            self.reject(first_line + at, violations)
 
-        return refuse
+        return reject
 
-    def refuse_file(self, error: FileRejectedError) -> None:
-        """Note why nothing more of the file is read."""
-        self.refused = True
-        self._note(error.line, fault("", error.value, error.reason, str(error)))
+    def reject_file(self, error: FileRejectedError) -> None:
+        """Report why reading stops here."""
+        self.stopped = True
+        self._add(error.line, violation("", error.value, error.reason, str(error)))
 
-    def _note(self, line: int, problem: Violation) -> None:
-        self.reasons[problem.reason] += 1
+    def _add(self, line: int, wrong: Violation) -> None:
+        self.reasons[wrong.reason] += 1
         ports = self._unknown_ports
-        if problem.reason == UNKNOWN_PORT and (problem.value in ports or len(ports) < COUNTED_PORTS):
-            ports[problem.value] += 1
+        if wrong.reason == UNKNOWN_PORT and (wrong.value in ports or len(ports) < COUNTED_PORTS):
+            ports[wrong.value] += 1
         if len(self.errors) < FIRST_ERRORS:
-            self.errors.append({"line": line, **asdict(problem)})
+            self.errors.append({"line": line, **asdict(wrong)})
         if self.listed < LISTED_ERRORS:
             self.listed += 1
             if self._file is None:
                 self._file = listing()
                 self._write = csv.writer(self._file).writerow
-            values = (problem.column, problem.value, problem.reason, problem.message)
+            values = (wrong.column, wrong.value, wrong.reason, wrong.message)
             self._write([line, *map(harmless, values)])
 
     def full_report(self) -> Path | None:
-        """Return the file with every problem, None if there was none."""
+        """Return the file with all violations, None if there were none."""
         if self._file is None:
             return None
         self._file.flush()
@@ -179,7 +179,7 @@ class ReportWriter:
             dict(self.reasons),
             self.errors,
             self.listed,
-            self.refused,
+            self.stopped,
             self.first_line,
             *self._empty_end,
             dict(self._unknown_ports),
@@ -187,7 +187,7 @@ class ReportWriter:
 
 
 def listing() -> IO[str]:
-    """Open a temporary file for a full list of problems, with its header; the caller removes it."""
+    """Open a temporary file for a full list of violations, with its header; the caller removes it."""
     file = tempfile.NamedTemporaryFile(  # noqa: SIM115
         "w", encoding="utf-8", newline="", prefix="ratesflow-", suffix=".csv", delete=False
     )
@@ -198,11 +198,11 @@ def listing() -> IO[str]:
 def numbered(shards: list[ShardReport]) -> list[NumberedShard]:
     """Return the shards whose lines can be numbered, in order.
 
-    After a shard that stopped reading nobody knows how many lines went before.
+    Lines after a shard that stopped early cannot be numbered.
     """
     found = []
     before = 0
-    last = max((number for number, shard in enumerate(shards) if shard.rows or shard.refused), default=0)
+    last = max((number for number, shard in enumerate(shards) if shard.rows or shard.stopped), default=0)
     for number, shard in enumerate(shards):
         first = before + shard.first_line  # of the shard's lines
         wrong = shard.empty_end if number < last else 0
@@ -210,13 +210,13 @@ def numbered(shards: list[ShardReport]) -> list[NumberedShard]:
         # The lines of the first shard are numbered already.
         found.append(NumberedShard(shard, first if number else 0, empty))
         before += shard.rows + shard.empty_end
-        if shard.refused:
+        if shard.stopped:
             break
     return found
 
 
 def merged(shards: list[ShardReport], full_report: str | None = None) -> ValidationReport:
-    """Return the report of a batch from those of its shards, in order; `full_report` is where the list is."""
+    """Return the report of a batch from those of its shards, in order; `full_report` is the address of the list."""
     reasons: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
     ports: Counter[str] = Counter()
@@ -250,10 +250,10 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
 
 
 def _no_rows(first_line: int) -> dict[str, Any]:
-    words = "there is a header, but no row after it" if first_line > 1 else "there is no row"
-    return {"line": first_line, **asdict(Violation("", "", "no_rows", words))}
+    message = "there is a header, but no row after it" if first_line > 1 else "there is no row"
+    return {"line": first_line, **asdict(Violation("", "", "no_rows", message))}
 
 
 def harmless(value: Any) -> Any:
-    """Return a value that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    """Return a value that no spreadsheet interprets as a formula (OWASP, "CSV Injection")."""
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

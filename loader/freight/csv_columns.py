@@ -1,8 +1,8 @@
-"""Checks millions of rows by looking at each distinct value once: the contract, vectorised with pandas.
+"""Checks millions of rows by checking each distinct value once, with pandas.
 
-pandas splits a piece of the file into columns of categories. Each category is looked up or parsed by the
-plain functions of `schema`, and the results are spread over the rows. A piece whose structure is
-in doubt (commas that do not add up, stray line ends, NUL bytes) is read line by line instead.
+pandas splits a piece of the file into columns of categories. The plain functions of `schema` look up or parse each
+category, and the results are spread over the rows. A piece with an unclear structure (a wrong number of commas, stray
+line ends, NUL bytes) is read line by line instead.
 """
 
 import io
@@ -14,67 +14,65 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.dataset import Reject, Violation
 from ratesflow.loader.freight import fixed_width
 from ratesflow.loader.freight.pandas_without_arrow import pd
 from ratesflow.loader.freight.rows import Integers, Rows
-from ratesflow.loader.freight.schema import COLUMNS, Price, Violation, parse_day, parse_line, parse_price
+from ratesflow.loader.freight.schema import COLUMNS, Price, parse_day, parse_line, parse_price
 
 _TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
-# Days and prices by their text, so that a day is parsed once a file; emptied when a file has too many.
-REMEMBERED = 100_000
+# Cached days and prices by their text, so that a day is parsed once a file; the cache is cleared when it is full.
+CACHE_SIZE = 100_000
 
-Refuse = Callable[[int, list[Violation]], None]
-"""Takes the number of a line in its piece, counted from 0, and what is wrong with it."""
 ReadLine = Callable[[bytes], Price | list[Violation]]
 
 
 class VectorizedValidator:
     """Checks pieces of one file. Ports are numbered from 1 in the order of `ports`."""
 
-    def __init__(self, header: Header, ports: Iterable[str]) -> None:
-        self.header = header
+    def __init__(self, columns: tuple[str, ...], ports: Iterable[str]) -> None:
+        self.columns = columns
         self.ports = {code: number for number, code in enumerate(ports, start=1)}
         self._days: dict[str, int] = {}
         self._prices: dict[str, int] = {}
 
-    def check(self, data: bytes, lines: int, refuse: Refuse) -> Rows:
-        """Return the good rows of a piece of so many lines, the last of which may lack its end."""
+    def check(self, data: bytes, lines: int, reject: Reject) -> Rows:
+        """Return the valid rows of a piece of `lines` lines, the last of which may lack its line end."""
         columns = self.split(data, lines)
         if columns is None:
-            return self.line_by_line(data, refuse, self._read_line)
-        return self.kept(columns, data, refuse, self._read_line)
+            return self.line_by_line(data, reject, self._read_line)
+        return self.valid_rows(columns, data, reject, self._read_line)
 
-    def kept(self, columns: dict[str, Integers], data: bytes, refuse: Refuse, read: ReadLine) -> Rows:
-        """Return the rows that have a number in each column, and those of the others that `read` takes."""
+    def valid_rows(self, columns: dict[str, Integers], data: bytes, reject: Reject, read: ReadLine) -> Rows:
+        """Return the rows that have a number in each column, and those of the others that `read` accepts."""
         bad = np.zeros(len(columns["price"]), dtype=bool)
         for values in columns.values():
             bad |= values == 0
         if not bad.any():
             return Rows(*(columns[name] for name in COLUMNS))
         good = Rows(*(columns[name][~bad] for name in COLUMNS))
-        rest = self.line_by_line(data, refuse, read, bad)
+        rest = self.line_by_line(data, reject, read, bad)
         return Rows(*(np.concatenate(pair) for pair in zip(good.columns, rest.columns, strict=True)))
 
     def line_by_line(
-        self, data: bytes, refuse: Refuse, read: ReadLine, chosen: npt.NDArray[np.bool_] | None = None
+        self, data: bytes, reject: Reject, read: ReadLine, chosen: npt.NDArray[np.bool_] | None = None
     ) -> Rows:
-        """Read a piece slowly, or the chosen lines of it."""
+        """Read a piece one line at a time, or the chosen lines of it."""
         found = []
-        known = lru_cache(maxsize=1000)(read)
+        cached = lru_cache(maxsize=1000)(read)
         for at, line in _numbered(data, chosen):
-            row = known(line)
+            row = cached(line)
             if isinstance(row, Price):
                 found.append((self.ports[row.orig_code], self.ports[row.dest_code], row.day, row.price))
             else:
-                refuse(at, row)
+                reject(at, row)
         return Rows(*np.array(found, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
 
     def split(self, data: bytes, lines: int) -> dict[str, Integers] | None:
-        """Return the four columns as numbers, 0 where a value is bad; None if the structure is in doubt."""
+        """Return the four columns as numbers, 0 where a value is bad; None if the structure is unclear."""
         if not self._regular(data, lines):
             return None
-        found = fixed_width.split(data, lines, self.header) or self._parse(data, lines)
+        found = fixed_width.split(data, lines, self.columns) or self._parse(data, lines)
         if found is None:
             return None
         columns = {}
@@ -90,7 +88,7 @@ class VectorizedValidator:
         """Split lines of any shape."""
         try:
             with warnings.catch_warnings():
-                # A field too many in the first line; the commas tell of it, and the columns below.
+                # About an additional field in the first line, which the commas and the columns below show.
                 warnings.simplefilter("ignore", pd.errors.ParserWarning)
                 frame = self._frame(data)
         except ValueError:  # pandas' parser errors are ValueErrors
@@ -103,14 +101,14 @@ class VectorizedValidator:
         return pd.read_csv(
             io.BytesIO(data),
             header=None,
-            names=self.header.columns,
+            names=self.columns,
             index_col=False,
-            # As categories, prices would be taken for numbers, and +5 for 5.
+            # As categories, prices would become numbers, and +5 would become 5.
             dtype=_TYPES,
             na_filter=False,
             skip_blank_lines=False,
             low_memory=False,
-            encoding="latin-1",  # never fails: what is not ASCII breaks the contract anyway
+            encoding="latin-1",  # never fails: text that is not ASCII is not valid anyway
         )
 
     def _regular(self, data: bytes, lines: int) -> bool:
@@ -133,7 +131,7 @@ class VectorizedValidator:
     def _read_line(self, line: bytes) -> Price | list[Violation]:
         if line.endswith(b"\n"):
             line = line[:-1].removesuffix(b"\r")
-        return parse_line(line, self.header.columns, self.ports)
+        return parse_line(line, self.columns, self.ports)
 
 
 def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:
@@ -144,20 +142,20 @@ def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tup
 
 
 def _distinct(column: "pd.Series[Any]") -> tuple[npt.NDArray[Any], list[Any]]:
-    """Return for each row the number of its value, and the distinct values; numbers among them are a bad sign."""
+    """Return for each row the number of its value, and the distinct values; numbers show an unclear structure."""
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), column.cat.categories.tolist()
     codes, values = pd.factorize(column)
     return codes, values.tolist()
 
 
-def _parsed(values: list[str], known: dict[str, int], parse: Callable[[str], int]) -> Integers:
-    if len(known) > REMEMBERED:
-        known.clear()
+def _parsed(values: list[str], cache: dict[str, int], parse: Callable[[str], int]) -> Integers:
+    if len(cache) > CACHE_SIZE:
+        cache.clear()
     try:
-        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)
+        return np.array(list(map(cache.__getitem__, values)), dtype=np.int64)
     except KeyError:
         for value in values:
-            if value not in known:
-                known[value] = parse(value)
-        return np.array(list(map(known.__getitem__, values)), dtype=np.int64)
+            if value not in cache:
+                cache[value] = parse(value)
+        return np.array(list(map(cache.__getitem__, values)), dtype=np.int64)

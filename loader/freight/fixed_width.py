@@ -1,15 +1,15 @@
-"""Splits lines that all look like CNSHA,NLRTM,2021-01-31,1000 without looking for the ends of their fields.
+"""Splits lines that all look like CNSHA,NLRTM,2021-01-31,1000 without searching for the ends of their fields.
 
 Codes and days have one length each, so only the price's varies. A field is taken as a number of eight bytes,
 and only the distinct ones become text.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ratesflow.loader.files.csv_header import Header
 from ratesflow.loader.freight.pandas_without_arrow import pd
 
 WIDTHS = {"orig_code": 5, "dest_code": 5, "day": 10}
@@ -22,10 +22,10 @@ Distinct = tuple[npt.NDArray[Any], list[str]]
 """For each line the number of its value, and the distinct values."""
 
 
-def split(data: bytes, lines: int, header: Header) -> dict[str, Distinct] | None:
+def split(data: bytes, lines: int, names: Sequence[str]) -> dict[str, Distinct] | None:
     """Return the columns of a piece that has three commas a line on average; None if a line has another shape.
 
-    Carriage returns must stand before line ends alone.
+    Carriage returns may only precede line ends.
     """
     if b'"' in data or not data.isascii() or not data.endswith(b"\n"):
         return None
@@ -40,11 +40,11 @@ def split(data: bytes, lines: int, header: Header) -> dict[str, Distinct] | None
     # The eight bytes from each byte on, as numbers whose lowest byte is the first; zeros stand behind the last.
     words = np.ndarray((len(data),), dtype="<u8", buffer=data + bytes(LONGEST), strides=(1,))
     found, at = {}, starts
-    for name in header.columns:
+    for name in names:
         width = WIDTHS.get(name, digits)
         found[name] = _days(words, at) if name == "day" else _distinct(_cut(words[at], width))
         at = at + width
-        if name != header.columns[-1] and np.any(words[at] & 0xFF != COMMA):
+        if name != names[-1] and np.any(words[at] & 0xFF != COMMA):
             return None
         at = at + 1
     return found

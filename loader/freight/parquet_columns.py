@@ -1,4 +1,4 @@
-"""Checks the rows of a Parquet file: the contract, once for each distinct text, and on whole columns of numbers."""
+"""Checks the rows of a Parquet file: each distinct text once, and numbers as whole columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,29 +8,20 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ratesflow.loader.dataset import SHOWN, FileRejectedError, Reject, Violation, violation
 from ratesflow.loader.files.parquet import is_text
-from ratesflow.loader.freight.csv_columns import Refuse
 from ratesflow.loader.freight.rows import Integers, Rows
-from ratesflow.loader.freight.schema import (
-    COLUMNS,
-    MAX_PRICE,
-    SHOWN,
-    FileRejectedError,
-    Violation,
-    check_value,
-    fault,
-    parse_day,
-)
+from ratesflow.loader.freight.schema import COLUMNS, MAX_PRICE, check_value, parse_day
 
 # The number of 1970-01-01, from which Arrow counts, and of 9999-12-31.
 EPOCH, LAST_DAY = 719_163, 3_652_059
 _DAY_IN = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
-def check(batch: "pa.RecordBatch", ports: Mapping[str, int], refuse: Refuse) -> Rows:
-    """Return the good rows of a batch; `ports` are their numbers from 1 by code. Rows are counted from 0.
+def check(batch: "pa.RecordBatch", ports: Mapping[str, int], reject: Reject) -> Rows:
+    """Return the valid rows of a batch; `ports` are their numbers from 1 by code. Rows are counted from 0.
 
-    Raises RefusedFileError, without a line, when the batch makes no sense.
+    Raises FileRejectedError, without a line, when the batch is damaged.
     """
     columns = {name: batch.column(name) for name in COLUMNS}
     numbers = {name: _numbers(name, column, ports) for name, column in columns.items()}
@@ -41,7 +32,7 @@ def check(batch: "pa.RecordBatch", ports: Mapping[str, int], refuse: Refuse) -> 
         return Rows(*(numbers[name] for name in COLUMNS))
     for at in np.flatnonzero(bad).tolist():
         wrong = [name for name in COLUMNS if not numbers[name][at]]
-        refuse(at, [_problem(name, columns[name][at], ports) for name in wrong])
+        reject(at, [_violation(name, columns[name][at], ports) for name in wrong])
     return Rows(*(numbers[name][~bad] for name in COLUMNS))
 
 
@@ -105,19 +96,19 @@ def _unit(found: "pa.DataType") -> str:
     return str(found.unit)
 
 
-def _problem(name: str, value: Any, ports: Mapping[str, int]) -> Violation:
+def _violation(name: str, value: Any, ports: Mapping[str, int]) -> Violation:
     text = _text(value) if value.is_valid else None
     if text is None:
-        return fault(name, "null", "missing_value", f"{name} is null")
+        return violation(name, "null", "missing_value", f"{name} is null")
     if pa.types.is_temporal(value.type):
         return _wrong_day(value)
-    problem = check_value(name, text, ports)
-    assert problem is not None, f"the two readings of a value differ: {name} {text!r}"
-    return problem
+    wrong = check_value(name, text, ports)
+    assert wrong is not None, f"the two readings of a value differ: {name} {text!r}"
+    return wrong
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text, cut where a report would cut it; None if a dictionary says that there is none."""
+    """Return a value as text, cut where a report would cut it; None if it is a null of a dictionary."""
     if pa.types.is_dictionary(value.type):
         value = value.value
     if not value.is_valid:
@@ -132,5 +123,5 @@ def _wrong_day(value: Any) -> Violation:
     number = value.cast(_integer(value.type)).as_py()
     shown = str(np.int64(number).astype(f"datetime64[{unit}]"))
     if number % _DAY_IN[unit]:
-        return fault("day", shown, "invalid_day", "day must be a day without a time")
-    return fault("day", shown, "impossible_day", "day must lie between 0001-01-01 and 9999-12-31")
+        return violation("day", shown, "invalid_day", "day must be a day without a time")
+    return violation("day", shown, "impossible_day", "day must lie between 0001-01-01 and 9999-12-31")

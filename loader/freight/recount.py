@@ -1,7 +1,7 @@
-"""Counts the rates of a committed batch once more, from the record of its prices.
+"""Counts the rates of a committed batch again, from its stored prices.
 
-The record is read as a file would be, by the code that validates files, since that is quick at any shape: many
-prices on few lanes, few prices on many days.
+The prices are read by the code that validates files, which is fast for many prices on few lanes and for few prices on
+many days.
 """
 
 from collections.abc import Iterator
@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors, sql
 
 from ratesflow.database.reference import Reference
-from ratesflow.loader.batches.batch import BLOCK_BYTES
-from ratesflow.loader.files.csv_header import Header
+from ratesflow.loader.dataset import Violation
 from ratesflow.loader.freight.csv_columns import VectorizedValidator
 from ratesflow.loader.freight.rates import RateCounts, copy_rows
-from ratesflow.loader.freight.schema import COLUMNS, Violation
+from ratesflow.loader.freight.schema import COLUMNS
 from ratesflow.loader.runtime import watchdog
 from ratesflow.loader.runtime.errors import TaskError, TransientError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# From the one table that has them: prices as a whole would be locked for as long as it takes.
+# Bytes of prices that are counted at a time.
+PIECE_BYTES = 1024 * 1024
+# From the one table that has them: a COPY of all of `prices` would lock it meanwhile.
 _COPY = sql.SQL("COPY (SELECT {columns} FROM {table} WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
 _TABLE = "SELECT relname FROM price_tables JOIN pg_class ON pg_class.oid = part WHERE %s BETWEEN first AND last"
 
@@ -36,7 +37,7 @@ def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[Ra
         try:
             cursor.copy_expert(copy, counting)
         except errors.UndefinedTable as error:
-            raise TransientError("its prices were merged with others just now") from error
+            raise TransientError("its prices are being merged with others") from error
     counting.finish()
     return counting.counts, counting.rows
 
@@ -51,15 +52,15 @@ class _Counting:
 
     def __init__(self, ports: list[str]) -> None:
         self.counts, self.rows = RateCounts(), 0
-        self._checker = VectorizedValidator(Header(COLUMNS, 0), ports)
+        self._checker = VectorizedValidator(COLUMNS, ports)
         self._blocks: list[bytes] = []
         self._bytes = 0
 
     def write(self, data: bytes) -> None:
-        """Take some whole lines, or a part of one."""
+        """Take the next bytes, which may end inside a line."""
         self._blocks.append(data)
         self._bytes += len(data)
-        if self._bytes >= BLOCK_BYTES:
+        if self._bytes >= PIECE_BYTES:
             self._count(keep=True)
 
     def finish(self) -> None:
@@ -74,9 +75,9 @@ class _Counting:
         self._blocks, self._bytes = [rest] if rest else [], len(rest)
         if piece:
             lines = piece.count(b"\n")
-            self.counts.add(self._checker.check(piece, lines, _refuse))
+            self.counts.add(self._checker.check(piece, lines, _raise))
             self.rows += lines
 
 
-def _refuse(_: int, problems: list[Violation]) -> None:
-    raise TaskError(f"a price in the record cannot be counted: {problems[0].message}")
+def _raise(_: int, violations: list[Violation]) -> None:
+    raise TaskError(f"a stored price cannot be counted: {violations[0].message}")

@@ -1,9 +1,9 @@
-"""The contract of a row of prices, and what is wrong with a line that breaks it.
+"""The columns of a price, and what is wrong with a line that breaks their rules.
 
-This is the plain form, one line at a time. `csv_columns` says the same of millions of lines by looking at
-each distinct value once; a test holds the two against one another, and both against PostgreSQL's COPY.
-Every rule is at least as strict as COPY, so that what is accepted here is accepted there, with the same
-value: `+5`, `1_000` and `٣` are numbers to Python, and ` 5` is one to PostgreSQL, but none is to us.
+This is the plain form, one line at a time. `csv_columns` applies the same rules to millions of lines by checking each
+distinct value once; a test compares the two with each other, and both with PostgreSQL's COPY.
+Every rule is at least as strict as COPY, so that COPY accepts what is accepted here, with the same value: `+5`,
+`1_000` and `٣` are numbers in Python, and ` 5` is one in PostgreSQL, but all are rejected here.
 """
 
 import csv
@@ -11,45 +11,28 @@ import re
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
-COLUMNS = ("orig_code", "dest_code", "day", "price")
+from ratesflow.loader.dataset import UNKNOWN_PORT, Column, Kind, RowSchema, Violation, violation
+from ratesflow.loader.files.jsonlines import members, wrong_type
+from ratesflow.loader.files.lines import EMPTY_LINE, unreadable, unsplittable
+
+ROWS = RowSchema(
+    (
+        Column("orig_code", Kind.TEXT, "invalid_code"),
+        Column("dest_code", Kind.TEXT, "invalid_code"),
+        Column("day", Kind.DAY, "invalid_day"),
+        Column("price", Kind.INTEGER, "invalid_price"),
+    ),
+    shortest_row=len("CNSHA,NLRTM,2021-01-31,5\n"),
+)
+COLUMNS = ROWS.names
 # The largest price: PostgreSQL's integer.
 MAX_PRICE = 2_147_483_647
-# Longest line, in bytes: four columns need 35. It bounds what a file without line ends can cost.
-MAX_LINE_BYTES = 65_536
-# The reason of values that have the form of a port's code but are none.
-UNKNOWN_PORT = "unknown_port"
-# Characters of a value that a report repeats.
-SHOWN = 100
 
 _CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _PRICE = re.compile(r"[0-9]+", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Violation:
-    """One thing that is wrong with one line: which column, its value, a reason to count by, and the words."""
-
-    column: str
-    value: str
-    reason: str
-    message: str
-
-
-# Where rows follow it: at the end of a file empty lines are passed over.
-EMPTY_LINE = Violation("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
-
-
-class FileRejectedError(Exception):
-    """The whole file is refused, at `line`, for a `reason` to count by; the rest of it is not looked at.
-
-    Line 0 stands for the one that is being read.
-    """
-
-    def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
-        super().__init__(message)
-        self.line, self.reason, self.value = line, reason, value
 
 
 @dataclass(frozen=True)
@@ -64,59 +47,51 @@ class Price:
 
 def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Violation]:
     """Return the row that `line` (without its LF or CRLF) holds, or everything that is wrong with it."""
-    if problem := unreadable(line) or _unsplittable(line):
-        return [problem]
+    if wrong := unreadable(line) or unsplittable(line):
+        return [wrong]
     text = line.decode()
     fields = text.split(",") if '"' not in text else next(csv.reader([text]), [])
     if not text:
         return [EMPTY_LINE]
     if len(fields) != len(columns):
         shown = f"{len(fields)} fields instead of {len(columns)}"
-        return [fault("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
-    problems = [
-        problem for column, value in zip(columns, fields, strict=True) if (problem := check_value(column, value, ports))
+        return [violation("", text, "wrong_field_count", f"{shown}; a row is {','.join(columns)}")]
+    violations = [
+        wrong for column, value in zip(columns, fields, strict=True) if (wrong := check_value(column, value, ports))
     ]
-    if problems:
-        return problems
+    if violations:
+        return violations
     row = dict(zip(columns, fields, strict=True))
     return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
 
 
-def unreadable(line: bytes) -> Violation | None:
-    """Return what keeps a line from being text that PostgreSQL can store, or None."""
-    shown = line[: SHOWN + 1].decode(errors="replace")
-    if len(line) > MAX_LINE_BYTES:
-        return fault("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
-    if b"\0" in line:
-        return fault("", shown, "nul_byte", f"a NUL byte at byte {line.index(0) + 1} of the line")
-    try:
-        line.decode()
-    except UnicodeDecodeError as error:
-        return fault("", shown, "invalid_utf8", f"not UTF-8 at byte {error.start + 1} of the line")
-    return None
+def parse_object(line: bytes, ports: Container[str]) -> Price | list[Violation]:
+    """Return the row that a line of JSON holds, or everything that is wrong with it."""
+    row = members(line, ROWS)
+    if isinstance(row, list):
+        return row
+    violations = [wrong for column in ROWS.columns if (wrong := _check_member(column, row[column.name], ports))]
+    if violations:
+        return violations
+    return Price(row["orig_code"], row["dest_code"], parse_day(row["day"]), parse_price(row["price"]))
 
 
-def _unsplittable(line: bytes) -> Violation | None:
-    shown = line[: SHOWN + 1].decode(errors="replace")
-    if b"\r" in line:
-        return fault("", shown, "line_end", "a carriage return inside a line; lines end in LF or CRLF")
-    if line.count(b'"') % 2:
-        return fault("", shown, "open_quote", "a quote that is not closed on its line; a row is one line")
-    return None
+def _check_member(column: Column, value: Any, ports: Container[str]) -> Violation | None:
+    return wrong_type(column, value) or check_value(column.name, value, ports)
 
 
 def check_value(column: str, value: str, ports: Container[str]) -> Violation | None:
     """Return what is wrong with `value` in `column`, or None."""
     if not value:
-        return fault(column, value, "missing_value", f"{column} is empty")
+        return violation(column, value, "missing_value", f"{column} is empty")
     if column == "day":
         return None if parse_day(value) else _wrong_day(value)
     if column == "price":
         return None if parse_price(value) else _wrong_price(value)
     if not _CODE.fullmatch(value):
-        return fault(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
+        return violation(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
     if value not in ports:
-        return fault(column, value, UNKNOWN_PORT, f"there is no port {value}; load it with `reference load`")
+        return violation(column, value, UNKNOWN_PORT, f"there is no port {value}; load it with `reference load`")
     return None
 
 
@@ -141,27 +116,13 @@ def parse_price(value: str) -> int:
 
 def _wrong_day(value: str) -> Violation:
     if _DAY.fullmatch(value):
-        return fault("day", value, "impossible_day", "there is no such day in the calendar")
-    return fault("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
+        return violation("day", value, "impossible_day", "there is no such day in the calendar")
+    return violation("day", value, "invalid_day", "day must be written YYYY-MM-DD, such as 2021-01-31")
 
 
 def _wrong_price(value: str) -> Violation:
     if _PRICE.fullmatch(value) and value.strip("0"):
-        return fault("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
+        return violation("price", value, "price_too_large", f"price must be at most {MAX_PRICE:,}")
     if _PRICE.fullmatch(value) or re.fullmatch(r"-[0-9]+", value, re.ASCII):
-        return fault("price", value, "price_not_positive", "price must be more than 0")
-    return fault("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")
-
-
-def fault(column: str, value: str, reason: str, message: str) -> Violation:
-    """Return a problem in characters that every reader can show, its value cut to what a report repeats."""
-    shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
-    return Violation(column, printable(shown), reason, printable(message))
-
-
-def printable(text: str) -> str:
-    """Return a text with what is no sign to look at written as its escape."""
-    if text.isprintable():
-        return text
-    # NUL is refused by PostgreSQL's JSON, half a surrogate pair by UTF-8, and others move the cursor.
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+        return violation("price", value, "price_not_positive", "price must be more than 0")
+    return violation("price", value, "invalid_price", "price must be a whole number of US dollars in plain digits")

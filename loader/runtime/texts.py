@@ -16,3 +16,11 @@ def plain(text: str) -> str:
 
 def _fits(sign: str) -> bool:
     return sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cs")
+
+
+def printable(text: str) -> str:
+    """Return a text with each character that is not printable as its escape."""
+    if text.isprintable():
+        return text
+    # PostgreSQL's JSON rejects NUL, UTF-8 rejects half a surrogate pair, and other characters move the cursor.
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

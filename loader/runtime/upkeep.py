@@ -34,12 +34,16 @@ class Upkeep:
             self._try(name, do)
         return self.done - before
 
+    @property
+    def backlog(self) -> int:
+        """The number of pieces that were not done."""
+        return len(self.left) + len(self.defects)
+
     def finish(self) -> str:
-        """Write the backlog as a metric; return words about what was left, if any.
+        """Return a message about the pieces left for the next run, if any.
 
         Raises TaskError for a piece that no retry can do.
         """
-        metrics.note("Backlog", len(self.left) + len(self.defects))
         if self.defects:
             raise TaskError(f"{len(self.defects)} pieces of upkeep failed; the first: {self.defects[0]}")
         return f"; {len(self.left)} pieces left for the next run, the first: {self.left[0]}" if self.left else ""

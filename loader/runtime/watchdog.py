@@ -35,7 +35,7 @@ class Limits:
 
     @property
     def options(self) -> str:
-        """What the server is told when a session begins."""
+        """The settings of the session, as libpq's options."""
         statement, idle = self.session or self.statement, self.statement
         return f"-c statement_timeout={statement}s -c idle_in_transaction_session_timeout={idle}s"
 

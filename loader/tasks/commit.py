@@ -14,12 +14,12 @@ from ratesflow.loader.batches.ledger import (
     Entry,
     add_seconds,
     close_entry,
-    duplicate_in_words,
+    duplicate_message,
     find_duplicate,
     find_entry,
-    hold_digest,
-    note_same_prices,
+    lock_digest,
     require_open,
+    set_same_prices,
 )
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.batches.shards import done
@@ -68,17 +68,17 @@ def _commit(cursor: "Cursor", batch: Batch, began: float) -> tuple[Entry, str]:
     if outcome == COMMITTED:
         make_visible(cursor, entry.batch_no)
         # Last, when commits wait for one another: of two with the same prices the second sees the first.
-        note_same_prices(cursor, entry.batch_no)
+        set_same_prices(cursor, entry.batch_no)
     return entry, outcome
 
 
 def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
     """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
     assert entry.digest is not None
-    hold_digest(cursor, entry.digest)
+    lock_digest(cursor, entry.digest)
     twin = find_duplicate(cursor, entry, digest=entry.digest, forced=entry.forced)
     if twin:
-        message = duplicate_in_words(twin)
+        message = duplicate_message(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
         return DUPLICATE
     fit_tree(cursor, entry.batch_no, entry.reference_version)

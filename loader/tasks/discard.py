@@ -1,4 +1,4 @@
-"""Discard: close the ledger's row first, so that nothing can be loaded or committed any more; then drop the rows."""
+"""Discard: close the ledger's row first, so that nothing more can be loaded or committed; then drop the rows."""
 
 import json
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,14 @@ from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, UNDONE, close_entry, find_entry, open_entry
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.batches.shards import terminate_backends, undone
+from ratesflow.loader.batches.shards import terminate_backends, unfinished
 from ratesflow.loader.runtime.errors import UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.runtime.session import end_sessions
 from ratesflow.loader.runtime.texts import plain
 from ratesflow.loader.tasks.registry import Limits, Task
 
-# What dropping waits for in all: readers of prices, and a merge of their tables.
+# Seconds to wait for readers of prices, or a merge of their tables, before dropping.
 DROP_SECONDS = 10.0
 # Rates that are deleted in one statement.
 RATES_AT_ONCE = 100_000
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 def discard(connection: "Connection", batch: Batch, why: str | None = None, *, notified: bool | None = None) -> Result:
     """Close the batch as failed and drop what it staged; a batch that is closed already stays as it is.
 
-    `why` is the cause in words; by default it is read from what the state machine recorded. `notified` is recorded
-    in the transaction that closes the batch: False means that no notification was sent yet. The outcome is
-    `discarded`, or the state that the batch had already: a commit whose answer was lost is still a commit.
+    `why` is the cause; by default it is read from the error that the state machine stored. `notified` is stored in the
+    transaction that closes the batch: False means that its notification is still to be sent. The outcome is
+    `discarded`, or the state of a batch that was closed before: a commit whose result was lost is still a commit.
     """
-    message = plain(why or cause_in_words(batch))
+    message = plain(why or failure_cause(batch))
     with connection, connection.cursor() as cursor:
         if message == OUT_OF_TIME:
             message = f"{_step(cursor, batch.batch_id)} {message}"
         entry = open_entry(cursor, batch, state=FAILED, message=message, notified=notified)
         if entry.state == OPEN:
-            message += _shards_in_words(cursor, batch, entry.batch_no, message)
-            # A load that is still at work holds the row; it must not make this wait.
+            message += _unfinished_shards(cursor, batch, entry.batch_no, message)
+            # A load that still runs holds the row, which would block this transaction.
             terminate_backends(cursor, entry.batch_no)
             end_sessions(cursor, "commit", f"{batch.batch_id}/")
     with connection, connection.cursor() as cursor:
@@ -50,7 +50,7 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, n
         if entry.state == OPEN:
             close_entry(cursor, entry.batch_no, FAILED, message=message, notified=notified)
             entry = find_entry(cursor, batch.batch_id) or entry
-    # The prices of an undone batch are gc's to drop, and its rates the compaction's to merge with their negative.
+    # gc drops the prices of an undone batch, and compaction merges its rates with their negative.
     if entry.state not in (COMMITTED, UNDONE):
         drop_rows(connection, entry.batch_no)
     outcome = "discarded" if entry.state == FAILED else entry.state
@@ -60,10 +60,10 @@ def discard(connection: "Connection", batch: Batch, why: str | None = None, *, n
 
 
 def drop_rows(connection: "Connection", batch_no: int) -> bool:
-    """Drop the rates and the staging table of a batch that is closed and does not count.
+    """Drop the rates and the staging table of a closed batch that is not visible.
 
-    False when somebody who reads prices, or merges their tables, holds them for longer than DROP_SECONDS: then gc
-    finds by the list of what is hidden that they are still to be dropped.
+    Return False when a reader of prices, or a merge of their tables, holds a lock for longer than DROP_SECONDS: gc
+    then drops them later.
     """
     while _delete_rates(connection, batch_no):
         pass
@@ -91,8 +91,8 @@ def _delete_rates(connection: "Connection", batch_no: int) -> int:
         return cursor.rowcount
 
 
-def cause_in_words(batch: Batch) -> str:
-    """Say what failed, from the error that the state machine recorded and from what the task itself said."""
+def failure_cause(batch: Batch) -> str:
+    """Return what failed, from the error that the state machine stored and the task's own last message."""
     try:
         error = json.loads(s3.get(batch.bucket, batch.result_key("error.json")))
         if isinstance(error, str):  # text that was encoded twice
@@ -120,7 +120,7 @@ def cause_in_words(batch: Batch) -> str:
 
 
 def _step(cursor: "Cursor", batch_id: str) -> str:
-    """Return the first step that the ledger does not know to be done."""
+    """Return the first step that the ledger does not have as done."""
     cursor.execute("SELECT seconds FROM batches WHERE batch_id = %s", (batch_id,))
     row = cursor.fetchone()
     done = row[0] if row else {}
@@ -137,7 +137,7 @@ def _job(cause: object) -> dict[str, Any] | None:
 
 
 def _said(batch: Batch, task: str) -> str | None:
-    """Return the last words of the task, if it could still write them."""
+    """Return the last message of the task, if it stored one."""
     try:
         words = json.loads(s3.get(batch.bucket, batch.result_key(f"{task}.error.json")))["message"]
     except (KeyError, ValueError):
@@ -147,12 +147,12 @@ def _said(batch: Batch, task: str) -> str | None:
     return str(words)
 
 
-def _shards_in_words(cursor: "Cursor", batch: Batch, batch_no: int, message: str) -> str:
-    """Say which shards of an array job that failed are not done; Step Functions only knows that some are not."""
+def _unfinished_shards(cursor: "Cursor", batch: Batch, batch_no: int, message: str) -> str:
+    """Return a message that names the unfinished shards of a failed array job, which Step Functions does not name."""
     task = message.partition(" failed")[0]
     if batch.shards == 1 or task not in ("validate", "load"):
         return ""
-    missing = undone(cursor, batch_no, task, batch.shards)
+    missing = unfinished(cursor, batch_no, task, batch.shards)
     some = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
     return f"; of {batch.shards} shards these are not done: {some}"
 

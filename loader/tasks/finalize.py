@@ -1,6 +1,6 @@
-"""From the shards of a validation to its answer: digest, totals, line numbers, report, and the ledger's row.
+"""The result of a validation from those of its shards: digest, totals, line numbers, report, the ledger's row.
 
-Runs under the lock of the ledger's row, and does the same again if it must.
+Runs under the lock of the ledger's row; running it again gives the same result.
 """
 
 import csv
@@ -17,13 +17,14 @@ from ratesflow.loader.batches.ledger import (
     REJECTED,
     Entry,
     close_entry,
-    duplicate_in_words,
+    duplicate_message,
     find_duplicate,
-    note_same_prices,
+    set_same_prices,
     update_entry,
 )
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.batches.s3 import ObjectHead
+from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.files.report import (
     COLUMNS,
     LISTED_ERRORS,
@@ -34,7 +35,6 @@ from ratesflow.loader.files.report import (
     merged,
     numbered,
 )
-from ratesflow.loader.freight.rates_digest import rates_digest
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -43,8 +43,10 @@ REPORT = "report.json"
 FULL_REPORT = "errors.csv"
 
 
-def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, results: list[dict[str, Any]]) -> Result:
-    """Store the report, and close the batch as duplicate or rejected or note its counts for the load.
+def finalize_validation(
+    cursor: "Cursor", batch: Batch, dataset: Dataset, entry: Entry, head: ObjectHead, results: list[dict[str, Any]]
+) -> Result:
+    """Store the report; close the batch as duplicate or rejected, or store its counts for the load.
 
     `results` are those of all shards, in order. The caller holds the lock of the ledger's row.
     """
@@ -52,18 +54,18 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
     report = merged(reports, _full_report(batch, results, reports))
     key = batch.report_key(REPORT)
     s3.put(batch.bucket, key, report.to_json().encode(), "application/json")
-    refused = any(shard.refused for shard in reports)
+    incomplete = any(shard.stopped for shard in reports)
     parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
     words: list[Any] = [result.get("rates_digest") for result in results]
     facts = {
         "bytes": head.bytes,
         "forced": head.forced,
-        "digest": None if refused else batch_digest(parts),
-        "rates_digest": rates_digest(words) if report.accepted and all(words) else None,
+        "digest": None if incomplete else batch_digest(parts),
+        "rates_digest": dataset.digest(words) if report.accepted and all(words) else None,
         "rows": report.rows,
         "rejected_rows": report.rejected_rows,
         "report": f"s3://{batch.bucket}/{key}",
-        # Rates that were counted with different trees of regions are counted again by the load.
+        # The load counts rates again that were counted with different trees of regions.
         "reference_version": min(result["reference_version"] for result in results),
     }
     outcome, message = _settle(cursor, entry, report, facts)
@@ -73,18 +75,18 @@ def decide(cursor: "Cursor", batch: Batch, entry: Entry, head: ObjectHead, resul
 def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
     twin = find_duplicate(cursor, entry, digest=facts["digest"], forced=facts["forced"])
     if twin:
-        message = duplicate_in_words(twin)
+        message = duplicate_message(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
         return REJECTED, report.summary
     update_entry(cursor, entry.batch_no, **facts)
-    return "accepted", note_same_prices(cursor, entry.batch_no)
+    return "accepted", set_same_prices(cursor, entry.batch_no)
 
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
-    """Return the address of the list of all problems, joined with the file's own line numbers."""
+    """Return the address of the list of all violations, joined with the file's own line numbers."""
     shards = numbered(reports)
     keys = [result["listed"] for result in results]
     if not any(keys) and not any(shard.empty for shard in shards):
@@ -93,7 +95,7 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
     if batch.shards > 1:
         file = listing()
         try:
-            lists = (_problems(batch, shard, key) for shard, key in zip(shards, keys, strict=False))
+            lists = (_violations(batch, shard, key) for shard, key in zip(shards, keys, strict=False))
             csv.writer(file).writerows(islice(chain.from_iterable(lists), LISTED_ERRORS))
             file.close()
             s3.put(batch.bucket, key, Path(file.name), "text/csv; charset=utf-8")
@@ -102,7 +104,7 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
     return f"s3://{batch.bucket}/{key}"
 
 
-def _problems(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
+def _violations(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
     """Yield the rows of one shard's list, without its header, with the file's own line numbers."""
     if key is not None:
         rows = csv.reader(s3.text_lines(batch.bucket, key))

@@ -1,8 +1,8 @@
-"""gc: close what executions left open when they were stopped or timed out, and start what nobody saw.
+"""gc: close what stopped or timed-out executions left open, and start objects that no execution has processed.
 
 A stopped or timed-out execution runs no Catch, so no discard. This closes its batch, drops what it staged and
-notifies, as the state machine would have done. It runs by schedule, after `ratesflow stop`, and as often as
-one likes: every step asks the ledger first.
+notifies, as the state machine would have. It runs by schedule and after `ratesflow stop`, and may run at any time:
+every step checks the ledger first.
 """
 
 import json
@@ -25,17 +25,18 @@ from ratesflow.loader.runtime import clients, metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
+from ratesflow.loader.runtime import metrics
 from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
 from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# An object younger than this may still be on its way through events and queues; one older was given up.
+# A younger object may still be in events and queues; an older one is no longer retried.
 LOST_MINUTES = "RATESFLOW_RETRIGGER_AFTER_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
 
-# What is registered as hidden although nobody works on it any more: batches that are closed, undos that never ended.
+# Hidden rows that no task works on any more: of closed batches, and of undos that never ended.
 _LEFT = """
 SELECT changes.batch_no
 FROM changes LEFT JOIN batches USING (batch_no)
@@ -48,7 +49,7 @@ SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execut
        rows, rejected_rows, report, coalesce(message, '')
 FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 """
-# Stopped, or out of time, after the ledger was closed: perhaps before its state Notify. Twice is better than never.
+# Stopped or timed out after the ledger was closed, perhaps before the state Notify: at least one notification.
 _CUT_OFF = """
 UPDATE batches SET notified = false WHERE batch_id = ANY (%s) AND notified IS NULL AND state NOT IN ('open', 'undone')
 """
@@ -59,7 +60,7 @@ _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 
 def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
-    """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; say how many.
+    """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; return how many.
 
     Each is a piece of its own, which cannot stop the others. Raises TaskError, after everything else was done, for
     what no retry can do.
@@ -71,11 +72,12 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
     upkeep.work_off(_each(lambda: _abandoned(connection, batch), "list of abandoned batches"))
     upkeep.work_off([("executions that were cut off", partial(_note_cut_off, connection, batch))])
     upkeep.work_off(_unnotified(connection, bucket, batch, closed))
-    if batch != ALL:  # somebody wants to know, whoever closed it
+    if batch != ALL:  # its outcome is wanted, no matter what closed the batch
         upkeep.work_off([(f"outcome of {batch}", partial(ledger_outcomes.keep, connection, bucket, batch))])
     upkeep.work_off(_leftovers(connection, dropped))
     if batch == ALL:
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
+    metrics.note("Backlog", upkeep.backlog)
     words = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
     key = f"results/{run}/gc.data.json"
     s3.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})
@@ -85,7 +87,7 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Res
 
 
 def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:
-    """Yield pieces; that their list cannot be made is a piece that fails."""
+    """Yield pieces; if their list fails, yield a piece that fails."""
     try:
         yield from pieces()
     except TaskError as error:
@@ -102,25 +104,25 @@ def _abandoned(connection: "Connection", batch: str) -> Iterator[Piece]:
 
 
 def _unnotified(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
-    """Yield the notifications of what gc closed and has not notified of, in this run or one that was killed."""
+    """Yield the pending notifications of batches that gc closed, in this run or one that was killed."""
     with connection, connection.cursor() as cursor:
         cursor.execute(_UNNOTIFIED, {"batch": batch})
         rows = cursor.fetchall()
     for row in rows:
-        yield f"notification of {row[3]}", partial(_notify, connection, bucket, closed, *row)
+        yield f"notification of {row[3]}", partial(_notify_pending, connection, bucket, closed, *row)
 
 
-def _notify(
+def _notify_pending(
     connection: "Connection",
     bucket: str,
     closed: list[str],
     batch_no: int,
     state: str,
     seconds: dict[str, float],
-    *columns: Any,
+    *row: Any,
 ) -> None:
-    found = Batch(*columns[:5])
-    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *columns[5:]), seconds))
+    found = Batch(*row[:5])
+    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *row[5:]), seconds))
     ledger_outcomes.keep(connection, bucket, found.batch_id)
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE batches SET notified = true WHERE batch_no = %s", (batch_no,))
@@ -129,7 +131,7 @@ def _notify(
 
 
 def _note_cut_off(connection: "Connection", batch: str) -> None:
-    """Note the closed batches of executions that may have ended before they notified."""
+    """Mark the closed batches of executions that may have ended before they notified."""
     for names in ended(batch, ("ABORTED", "TIMED_OUT")):
         with connection, connection.cursor() as cursor:
             cursor.execute(_CUT_OFF, (names,))
@@ -138,7 +140,7 @@ def _note_cut_off(connection: "Connection", batch: str) -> None:
             cursor.execute(_FAILED, (names,))
             found = cursor.fetchall()
         for name, state in found:  # each is looked at once
-            # Such an execution has notified of a failure: one that could not ask the ledger may have been wrong.
+            # Such an execution has notified of a failure: one that could not read the ledger may have been wrong.
             notified = was_notified(name) and state == FAILED
             with connection, connection.cursor() as cursor:
                 cursor.execute(
@@ -159,10 +161,10 @@ def _leftovers(connection: "Connection", dropped: list[int]) -> Iterator[Piece]:
 
 
 def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> None:
-    """Drop what was written hidden under a number, unless who wrote it is still at work."""
+    """Drop what was written hidden under a number, unless its writer is still at work."""
     if number in range(1, FIRST_MOVE):
         if not drop_rows(connection, number):
-            raise TransientError("somebody reads prices, or merges their tables")
+            raise TransientError("prices are being read, or their tables merged")
         dropped.append(number)
         return
     lock = (TREE_LOCK, 0) if number >= FIRST_MOVE else (UNDO_LOCK, -number % (1 << 31))

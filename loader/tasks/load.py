@@ -1,6 +1,6 @@
-"""Load: COPY the very bytes that were validated into the batch's staging table, and its rates beside them.
+"""Load: COPY the bytes that were validated into the batch's staging table, and its rates into `rates`.
 
-Nothing of it can be read yet: the batch is in no list of open batches, and the ledger still says open.
+Readers see none of it: the batch is not among the visible batches, and the ledger still has it as open.
 """
 
 import hashlib
@@ -14,9 +14,10 @@ from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.digest import batch_digest, watched_by
-from ratesflow.loader.batches.ledger import Entry, add_seconds, note_hidden, require_open
+from ratesflow.loader.batches.ledger import Entry, add_seconds, register_hidden, require_open
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.files.csv_stream import COPY_RATES
+from ratesflow.loader.batches.shards import ClaimedShard
+from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.files.streams import IteratorIO
 from ratesflow.loader.runtime.errors import ClosedError, TaskError
 from ratesflow.loader.tasks.copy_rows import copy_prices
@@ -27,31 +28,28 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def load(connection: "Connection", batch: Batch) -> Result | None:
-    """Stage the batch and attach its table to prices, hidden. Doing it again changes nothing.
+def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | None:
+    """Stage the batch and attach its table to prices, hidden. Running it again changes nothing.
 
-    None means that other shards are still at work. Raises ClosedError when the batch is not open or its bytes
-    are not those that were validated.
+    Return None while other shards are unfinished. Raises ClosedError when the batch is not open, or its bytes are not
+    those that were validated.
     """
     began = time.monotonic()
+    # Before any lock is taken: an earlier attempt that hangs may hold all of them.
+    shard = ClaimedShard.of_open_batch(connection, batch, "load")
+    entry = shard.entry
     with connection, connection.cursor() as cursor:
-        # First of all, and without a lock: an earlier attempt that hangs may hold every lock that comes.
-        entry = require_open(cursor, batch.batch_id)
-        shards.register_backend(cursor, entry.batch_no, "load", batch.shard)
-    with connection, connection.cursor() as cursor:
-        note_hidden(cursor, entry.batch_no)
+        register_hidden(cursor, entry.batch_no)
         cursor.execute("SELECT stage_batch(%s)", (entry.batch_no,))
+    with shard.claimed() as (cursor, is_new):
+        if is_new:
+            _load_shard(cursor, shard, dataset)
     with connection, connection.cursor() as cursor:
-        entry = require_open(cursor, batch.batch_id, "FOR SHARE")
-        if shards.claim(cursor, entry.batch_no, "load", batch.shard):
-            _load_shard(cursor, batch, entry)
-    with connection, connection.cursor() as cursor:
-        # Without a lock, which would wait for the shards that still copy. Of the shards that are done last, at
-        # least one sees all of them here.
+        # Without a lock, which would wait for shards that still copy. Of the last shards, at least one sees all here.
         done = shards.done(cursor, entry.batch_no, "load")
     if len(done) < batch.shards:
         return None
-    # Waits for ANALYZE or a merge of tables, which last minutes; nothing that was copied is lost meanwhile.
+    # May wait minutes for ANALYZE or a merge of tables, without losing what was copied.
     entry = retry_on_lock(connection, lambda cursor: _attach(cursor, batch, time.monotonic() - began))
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
 
@@ -64,11 +62,11 @@ def _attach(cursor: "Cursor", batch: Batch, seconds: float) -> Entry:
     return entry
 
 
-def _load_shard(cursor: "Cursor", batch: Batch, entry: Entry) -> None:
-    validated = _validated(cursor, batch, entry)
-    rows = copy_prices(cursor, batch, entry, validated)
-    _copy_rates(cursor, batch, validated)
-    shards.record(cursor, entry.batch_no, "load", batch.shard, rows, {})
+def _load_shard(cursor: "Cursor", shard: ClaimedShard, dataset: Dataset) -> None:
+    validated = _validated(cursor, shard.batch, shard.entry)
+    rows = copy_prices(cursor, shard, dataset.schema, validated)
+    _copy_derived(cursor, shard.batch, dataset.copy_derived, validated)
+    shard.record(cursor, rows)
 
 
 def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
@@ -79,25 +77,25 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
         )
     parts = [bytes.fromhex(part) for shard in found for part in shard["digests"]]
     if batch_digest(parts) != entry.digest:
-        raise ClosedError(f"the parts of {batch.url} that were validated do not make its digest")
+        raise ClosedError(f"the parts of {batch.url} that were validated do not have its digest")
     return found[batch.shard]
 
 
-def _copy_rates(cursor: "Cursor", batch: Batch, validated: dict[str, Any]) -> None:
+def _copy_derived(cursor: "Cursor", batch: Batch, statement: str, validated: dict[str, Any]) -> None:
     sha256 = hashlib.sha256()
     stream = IteratorIO(watched_by(sha256, s3.blocks(batch.bucket, validated["rates"])))
-    refused = None
+    failed = None
     try:
-        cursor.copy_expert(COPY_RATES, stream)
+        cursor.copy_expert(statement, stream)
     except psycopg2.Error as error:
         if stream.failure:
             raise stream.failure from error
-        refused = error
-        stream.skip()  # whether it was the right bytes that the database refused is known at their end
+        failed = error
+        stream.skip()  # the digest shows whether the database rejected the right bytes
     if sha256.hexdigest() != validated["rates_sha256"]:
         raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
-    if refused:
-        raise refused
+    if failed:
+        raise failed
 
 
 TASK = Task(

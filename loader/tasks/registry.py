@@ -46,11 +46,11 @@ BATCH_ARGUMENTS = (
 RUN = Argument("run", "the name under which the result is stored")
 """The argument of every other task."""
 
-PROVIDED = ("connection", "batch", "run", "bucket", "work")
+PROVIDED = ("connection", "batch", "run", "bucket", "work", "dataset")
 """What a function may ask for by the name of a parameter.
 
 An open connection to the database; the Batch; the name of the run; the bucket of results; what all attempts of this job
-have in common, for a function that opens its own sessions.
+have in common, for a function that opens its own sessions; the Dataset.
 """
 
 

@@ -1,10 +1,9 @@
-"""Undo: take exactly one committed batch out again, by opening its negative.
+"""Undo: remove exactly one committed batch, by making its negative visible.
 
-The negative has the number of the batch with a minus before it. Its rates are the batch's own, counted once more
-from its prices and negated, so that both together are nothing; it does not matter whether the batch's rates
-were merged with others meanwhile, or are being merged right now. They are written hidden, which takes as long as a
-load; then one short transaction closes the ledger's row and opens the negative. The prices are dropped later, by
-`gc`; the same file may be sent again at once.
+The negative has the batch's number with a minus sign. Its rates are the batch's own, counted again from its prices and
+negated, so that both add up to zero, whether or not compaction has merged the batch's rates. They are written hidden,
+which takes as long as a load; then one short transaction closes the ledger's row and makes the negative visible. `gc`
+drops the prices later; the same file may be sent again at once.
 """
 
 from typing import TYPE_CHECKING
@@ -15,11 +14,10 @@ from ratesflow.database.reference import stored
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
 from ratesflow.loader.batches import ledger_outcomes
-from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, note_hidden
+from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, register_hidden
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.files.csv_stream import COPY_RATES
+from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.files.streams import IteratorIO
-from ratesflow.loader.freight.recount import negative_rows, recounted
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, UsageError
 from ratesflow.loader.tasks.registry import Limits, Task
 
@@ -28,22 +26,22 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def undo(connection: "Connection", run: str, batch_id: str) -> Result:
-    """Make a committed batch invisible, all of it at once; a batch that is undone already stays so.
+def undo(connection: "Connection", run: str, batch_id: str, dataset: Dataset) -> Result:
+    """Make a committed batch invisible, all of it at once; a batch that is undone stays undone.
 
     Raises UsageError when there is no such batch, ClosedError when it was never committed.
     """
     with connection, connection.cursor() as cursor:
         entry = _committed(cursor, batch_id)
     if entry.state == UNDONE:
-        return _before(run, entry, batch_id)
-    # Of two undos of one batch the second waits, and then finds it undone.
+        return _undone_before(run, entry, batch_id)
+    # The second of two undos of one batch waits, then finds the batch undone.
     with advisory_lock(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id)
             if entry.state == UNDONE:
-                return _before(run, entry, batch_id)
-        counted_with = _write_negative(connection, entry)
+                return _undone_before(run, entry, batch_id)
+        counted_with = _write_negative(connection, entry, dataset)
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id, "FOR UPDATE")
             fit_tree(cursor, -entry.batch_no, counted_with)
@@ -65,28 +63,30 @@ def _committed(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
     return entry
 
 
-def _before(run: str, entry: Entry, batch_id: str) -> Result:
+def _undone_before(run: str, entry: Entry, batch_id: str) -> Result:
     return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} was undone before")
 
 
-def _write_negative(connection: "Connection", entry: Entry) -> int:
-    """Write the negative's rates, hidden; return the version of the tree of regions that they fit."""
+def _write_negative(connection: "Connection", entry: Entry, dataset: Dataset) -> int:
+    """Write the negative's rates, hidden; return the version of the tree of regions that they were counted with."""
     with connection, connection.cursor() as cursor:
         reference, reference_version = stored(cursor)
-        counts, rows = recounted(cursor, entry.batch_no, reference)
+        lines, rows = dataset.negative_rows(cursor, entry.batch_no, reference)
     if rows != entry.rows:
-        raise TaskError(f"{rows:,} prices are recorded, but {entry.rows or 0:,} were committed: nothing was undone")
+        raise TaskError(f"{rows:,} prices are stored, but {entry.rows or 0:,} were committed: nothing was undone")
     with connection, connection.cursor() as cursor:
-        note_hidden(cursor, -entry.batch_no)
-        cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,))  # of a killed try
-        cursor.copy_expert(COPY_RATES, IteratorIO(negative_rows(counts, entry.batch_no, reference)))
+        register_hidden(cursor, -entry.batch_no)
+        cursor.execute(
+            "DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,)
+        )  # of a killed attempt
+        cursor.copy_expert(dataset.copy_derived, IteratorIO(lines))
         mark_lanes(cursor, -entry.batch_no)
     return reference_version
 
 
-def undo_and_record(connection: "Connection", run: str, bucket: str, batch: str) -> Result:
+def undo_and_record(connection: "Connection", run: str, bucket: str, batch: str, dataset: Dataset) -> Result:
     """Undo a committed batch, and store its outcome where commands read it."""
-    result = undo(connection, run, batch)
+    result = undo(connection, run, batch, dataset)
     ledger_outcomes.keep(connection, bucket, batch)
     return result
 

@@ -10,6 +10,7 @@ import pytest
 from benchmarks import lanes
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import validate_file
+from ratesflow.loader.freight.dataset import FreightPrices
 
 ROWS = 100_000
 
@@ -22,7 +23,7 @@ def test_a_batch_is_the_same_for_the_same_seed_and_another_for_another(tmp_path:
 
 
 def test_a_batch_has_so_many_rows_and_all_are_valid(tmp_path: Path):
-    report = validate_file(lanes.write(tmp_path / "batch.csv", 20_001, 1), builtin())
+    report = validate_file(lanes.write(tmp_path / "batch.csv", 20_001, 1), FreightPrices(), builtin())
     assert (report.accepted, report.rows) == (True, 20_001)
 
 

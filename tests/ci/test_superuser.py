@@ -15,7 +15,7 @@ ALLOWED = {
     "tests/faults/standbys.py": "copies standbys, stops their replay, lets them lag",
     "tests/faults/strikes_database.py": "makes a whole server read-only",
     "tests/fix_database.py": "drops databases where autovacuum may be at work",
-    "tests/loader/test_standby.py": "copies a standby",
+    "tests/loader/tasks/test_standby.py": "copies a standby",
     "tests/local/test_postgres.py": "makes data from before there was a master",
 }
 """Files by what they do as the superuser. The product is not among them, but for the start of the embedded server."""

@@ -12,7 +12,9 @@ from sqlalchemy import make_url
 
 from ratesflow.database.connect import NoDatabaseError, connect
 from ratesflow.database.migrate import migrate
-from ratesflow.loader.batches.shards import register_backend
+from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.ledger import require_open
+from ratesflow.loader.batches.shards import ClaimedShard
 from ratesflow.loader.runtime.session import close_session, end_sessions, open_session
 from tests.fix_database import Database
 from tests.rotation import rotate
@@ -81,7 +83,8 @@ def attempts(urls: Iterable[str]) -> list[tuple[bool, bool]]:
     for url in urls:
         opened = open_session(url, "load", "b/0"), connect(url, "test")
         with opened[1], opened[1].cursor() as cursor:
-            register_backend(cursor, 1, "load", 0)
+            entry = require_open(cursor, "b")
+        ClaimedShard(opened[1], Batch("b", "b", "k", "v"), entry, "load").start()
         sessions.append(opened)
     found = []
     for opened in sessions:

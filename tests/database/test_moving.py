@@ -20,9 +20,9 @@ from ratesflow.workflow.client.aws_clients import AwsClients
 from tests.api.service import connections_to, database_reader, uncached
 from tests.ci.pipeline import ROOT
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
-from tests.loader.conftest import TaskHarness, make_desk
+from tests.loader.conftest import TaskHarness, make_harness
 from tests.loader.samples import csv, rows
-from tests.loader.test_tasks import committed
+from tests.loader.tasks.test_tasks import committed
 
 LOGINS = {"LOADER": "ratesflow_loader_login", "READER": "ratesflow_reader_login"}
 RUNBOOK = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
@@ -91,9 +91,9 @@ def answers(url: str) -> list[Any]:
 
 
 def _desk(rds: Rds, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    desk = make_desk(rds.database, aws, monkeypatch)
+    harness = make_harness(rds.database, aws, monkeypatch)
     monkeypatch.setenv("DATABASE_URL", rds.login("LOADER", "first"))
-    return desk
+    return harness
 
 
 def test_the_runbook_moves_a_database(
@@ -104,8 +104,8 @@ def test_the_runbook_moves_a_database(
     old.migrate(monkeypatch, "first")
     with closing(psycopg2.connect(old.database.url)) as connection:
         reference_change.load(connection, reference.builtin())
-    desk = _desk(old, aws, monkeypatch)
-    committed(desk, csv(rows(3000)))
+    harness = _desk(old, aws, monkeypatch)
+    committed(harness, csv(rows(3000)))
     before, everything = answers(old.login("READER", "first")), old.database.snapshot()
     assert any(day["price"] for day in before[-1]["rates"]), "a region of the sample has prices"
 
@@ -119,7 +119,7 @@ def test_the_runbook_moves_a_database(
     assert new.database.one("SELECT last_analyze FROM pg_stat_user_tables WHERE relname = 'rates'") is not None
     assert answers(new.login("READER", "second")) == before
     monkeypatch.setenv("DATABASE_URL", new.login("LOADER", "second"))
-    moved = TaskHarness(new.database, desk.bucket, desk.aws)
+    moved = TaskHarness(new.database, harness.bucket, harness.aws)
     committed(moved, csv(rows(500, seed=2)), key="incoming/later.csv")
     assert moved.database.one("SELECT count(*) FROM committed_prices") == 3500
 

@@ -12,7 +12,7 @@ from ratesflow.database.reference import Port, Reference, ReferenceDataError, Re
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
 from tests.fix_database import Database
-from tests.loader.test_plans import PlanCursor
+from tests.loader.tasks.test_plans import PlanCursor
 from tests.tree import DISAGREE
 
 PORTS = "code,name,parent_slug\nCNSHA,Shanghai,east\nNLRTM,Rotterdam,west\n"

@@ -18,6 +18,7 @@ from ratesflow.loader.tasks.validate import validate
 from tests.faults.dying import run_until
 from tests.faults.moving import KINDS
 from tests.fix_database import Database, run_alone
+from tests.loader.task_calls import call_task
 
 Task = Callable[..., Any]
 Move = tuple[str, int]
@@ -79,7 +80,7 @@ def perform(task: Task, *arguments: Any, point: int = 0, may_pass: bool = False)
         return run_until(point, task, *arguments, small=True)
     try:
         with connected(task.__name__) as connection:
-            task(connection, *arguments)
+            call_task(task, connection, *arguments)
     except (ClosedError, UsageError):
         pass
     except TransientError:

@@ -1,10 +1,10 @@
-"""The desks of the loader's tests and the stacks of the local ones, for what the campaigns need beside them."""
+"""The harnesses of the loader's tests and the stacks of the local ones, for what the campaigns need beside them."""
 
 import pytest
 
-from tests.loader.conftest import desk18
+from tests.loader.conftest import harness18
 from tests.local.conftest import own_stack
 
 pytest.register_assert_rewrite("tests.faults.life")
 
-__all__ = ["desk18", "own_stack"]
+__all__ = ["harness18", "own_stack"]

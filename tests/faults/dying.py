@@ -15,6 +15,7 @@ from ratesflow.loader.runtime import fault_injection
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import TaskError
 from tests.faults.small import shrink_modules
+from tests.loader.task_calls import call_task
 
 REFUSED = 1
 _MODULES = [f"loader.{name}" for name in ("validate", "load", "commit", "discard", "undo", "compact", "gc")]
@@ -73,6 +74,6 @@ def _run(environment: dict[str, str], small: bool, task: Callable[..., Any], *ar
         shrink_modules()
     try:
         with connected(task.__name__) as connection:
-            task(connection, *arguments)
+            call_task(task, connection, *arguments)
     except TaskError:
         sys.exit(REFUSED)

@@ -11,12 +11,13 @@ from collections.abc import Callable
 
 import atheris
 
-with atheris.instrument_imports(include=["loader", "ratesflow.api.resources.parameters"]):
+with atheris.instrument_imports(include=["ratesflow.loader", "ratesflow.api.resources.parameters"]):
     from ratesflow.api.resources.parameters import rates_query
     from ratesflow.api.resources.problems import ProblemError
     from ratesflow.loader.files.read_shard import read_shard
     from ratesflow.loader.files.report import ReportWriter, merged
     from ratesflow.loader.freight.schema import Price, parse_line
+    from ratesflow.loader.freight.validator import PriceValidator
 from tests.loader.reading_files import PORTS, fetch_from
 
 HEADER = b"orig_code,dest_code,day,price\n"
@@ -26,7 +27,7 @@ OBJECT = b'{"orig_code":"CNSHA","dest_code":"NLRTM","day":"2021-01-31","price":5
 def any_file(data: bytes) -> None:
     """A file of whatever kind."""
     with ReportWriter() as writer:
-        read_shard(fetch_from(data, 997), len(data), PORTS, writer)
+        read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
     if not report.accepted:
         assert report.errors
@@ -40,7 +41,7 @@ def any_file(data: bytes) -> None:
 def csv_lines(data: bytes) -> None:
     """Lines of CSV: both ways count the same rows."""
     with ReportWriter() as writer:
-        read_shard(fetch_from(HEADER + data), len(HEADER + data), PORTS, writer)
+        read_shard(fetch_from(HEADER + data), len(HEADER + data), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
     if report.accepted:
         lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]

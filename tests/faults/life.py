@@ -43,6 +43,7 @@ from tests.faults.moving import change, possible
 from tests.faults.snapshots import Snapshot, faults, look, steps_back
 from tests.fix_database import drop_database
 from tests.loader.conftest import TaskHarness
+from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
 # What needs no lock of the task that stands still is done by then.
@@ -54,9 +55,9 @@ class Life(RuleBasedStateMachine):
 
     batches = Bundle("batches")
 
-    def __init__(self, make_desk: Callable[[], tuple[TaskHarness, Sequence[str]]]) -> None:
+    def __init__(self, make_harness: Callable[[], tuple[TaskHarness, Sequence[str]]]) -> None:
         super().__init__()
-        self.desk, logins = make_desk()
+        self.harness, logins = make_harness()
         self.logins = itertools.cycle(logins)
         self.sent: dict[str, Content] = {}
         self.states: dict[str, str | None] = {}
@@ -90,7 +91,7 @@ class Life(RuleBasedStateMachine):
         """Put a file into the bucket: new bytes, the same bytes again, or bytes that break the contract."""
         content = Content(number + 10 * bad, rows=24 + 48 * (number % 2), bad_line=7 if bad else 0)
         name = f"life-{next(_numbers)}"
-        batch = self.desk.send(content.data, key=f"incoming/{name}.csv", batch_id=name, force=force)
+        batch = self.harness.send(content.data, key=f"incoming/{name}.csv", batch_id=name, force=force)
         return self.know(replace(batch, shards=shards), content)
 
     def redo(self, batch: Batch) -> Batch:
@@ -147,7 +148,7 @@ class Life(RuleBasedStateMachine):
             "commit": (commit, batch),
             "discard": (discard, batch),
             "undo": (undo, "run", batch.batch_id),
-            "gc": (gc, "run", self.desk.bucket, batch.batch_id),
+            "gc": (gc, "run", self.harness.bucket, batch.batch_id),
             "compact": (compact, "run"),
             "move": (move_tree, self.file(move)),
         }
@@ -156,7 +157,7 @@ class Life(RuleBasedStateMachine):
     def job(self, name: str, other: Batch, move: Move, may_pass: bool) -> Callable[[], Any]:
         """Return what one of the others does."""
         if name in ("analyze", "read_only"):
-            return partial({"analyze": analyze, "read_only": demote}[name], self.desk.database)
+            return partial({"analyze": analyze, "read_only": demote}[name], self.harness.database)
         return partial(perform, *self.call(name, other, move), may_pass=may_pass)
 
     def all_shards(self, task: Task, batch: Batch, jobs: list[Callable[[], Any]], may_pass: bool = False) -> None:
@@ -197,26 +198,26 @@ class Life(RuleBasedStateMachine):
 
     def tidy(self, batch: Batch, point: int, count: int) -> None:
         """Gc closes one batch whose execution is over, and drops what was left; perhaps two of it at once."""
-        work = partial(perform, gc, "run", self.desk.bucket, batch.batch_id)
+        work = partial(perform, gc, "run", self.harness.bucket, batch.batch_id)
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda at: work(point=point * at), range(1, count + 1)))
 
     def rotate(self) -> None:
         """From now on tasks log in as the other of two users, and the planner knows all tables as they are now."""
         os.environ["DATABASE_URL"] = next(self.logins)
-        analyze(self.desk.database)
+        analyze(self.harness.database)
 
     def read_only(self, batch: Batch, task: Task) -> None:
         """The server takes no writes, and a task gives up for this time, with nothing done."""
-        set_read_only(self.desk.database, "on")
+        set_read_only(self.harness.database, "on")
         try:
             with connected(task.__name__) as connection:
-                task(connection, batch)
+                call_task(task, connection, batch)
             raise AssertionError(f"{task.__name__} ran on a server that takes no writes")
         except TransientError:
             pass
         finally:
-            set_read_only(self.desk.database, "off")
+            set_read_only(self.harness.database, "off")
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -226,7 +227,7 @@ class Life(RuleBasedStateMachine):
         def keep_looking() -> None:
             before = self.before
             while not end:
-                now = look(self.desk.database.url)
+                now = look(self.harness.database.url)
                 wrong.extend(faults(now, self.sent))
                 wrong.extend(steps_back(before, now) if before else [])
                 before = now
@@ -243,7 +244,7 @@ class Life(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         """What must hold after each step, all of it in one snapshot."""
-        now = look(self.desk.database.url)
+        now = look(self.harness.database.url)
         states = {name: entry.state for name, entry in now.ledger.items()}
         for name, before in self.states.items():
             assert states.get(name) in MAY_FOLLOW[before], f"{name} went from {before} to {states.get(name)}"
@@ -256,7 +257,7 @@ class Life(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Gc closes everything that is open; only what is committed is left, and nothing once that is undone."""
-        ask = self.desk.database.ask
+        ask = self.harness.database.ask
         try:
             self.close_all()
             assert "open" not in self.states.values()
@@ -270,11 +271,11 @@ class Life(RuleBasedStateMachine):
             for table in ("rates", "prices", "price_tables", "visible_batches WHERE batch_no <> 0"):
                 assert ask(f"SELECT FROM {table}") == [], table
         finally:
-            drop_database(self.desk.database.server, self.desk.database.name)
+            drop_database(self.harness.database.server, self.harness.database.name)
 
     def close_all(self) -> None:
         """Tidy and merge everything, which leaves nothing but what counts."""
-        perform(gc, "run", self.desk.bucket, "all")
+        perform(gc, "run", self.harness.bucket, "all")
         perform(compact, "run")
         self.holds()
-        assert self.desk.database.ask(LEFT) == []
+        assert self.harness.database.ask(LEFT) == []

@@ -9,6 +9,7 @@ import pytest
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import read_shard
 from ratesflow.loader.files.report import FIRST_ERRORS, ReportWriter, ShardReport, merged
+from ratesflow.loader.freight.validator import PriceValidator
 from tests.faults.corpus import Case, cases
 from tests.loader.reading_files import fetch_from
 
@@ -20,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 def validated(data: bytes) -> tuple[ShardReport, list[list[str]]]:
     """Validate a file; return its report and the rows of its list of errors, read as a spreadsheet would."""
     with ReportWriter() as writer:
-        read_shard(fetch_from(data, 997), len(data), PORTS, writer)
+        read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
         path = writer.full_report()
         listed = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))) if path else []
         return writer.finish(), listed

@@ -19,6 +19,8 @@ import pytest
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import read_shard
 from ratesflow.loader.files.report import ReportWriter, merged
+from ratesflow.loader.freight.dataset import FreightPrices
+from ratesflow.loader.freight.validator import PriceValidator
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
@@ -75,29 +77,29 @@ def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp
     assert own_stack.ask("SELECT count(*) FROM committed_prices") == [(200,)]
 
 
-def test_a_batch_that_a_killed_gc_closed_is_told_of(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_that_a_killed_gc_closed_is_told_of(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gc dies at each of its points; the next one tells of the batch that was closed, always with the same id."""
-    told = subscribed(desk18, monkeypatch)
+    told = subscribed(harness18, monkeypatch)
     closed = 0
     for point in range(1, 60):
-        batch = desk18.send(csv(rows(20, seed=point)), key=f"incoming/{point}.csv")
-        desk18.run(validate, batch)
-        died = run_until(point, gc, "run", desk18.bucket, batch.batch_id)
-        closed += desk18.state(batch) == "failed"
+        batch = harness18.send(csv(rows(20, seed=point)), key=f"incoming/{point}.csv")
+        harness18.run(validate, batch)
+        died = run_until(point, gc, "run", harness18.bucket, batch.batch_id)
+        closed += harness18.state(batch) == "failed"
         with connected("gc") as connection:
-            gc(connection, "run", desk18.bucket, batch.batch_id)
-        assert desk18.state(batch) == "failed"
+            gc(connection, "run", harness18.bucket, batch.batch_id)
+        assert harness18.state(batch) == "failed"
         assert set(told(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
         if not died:
             break
     assert closed > 2
 
 
-def subscribed(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def subscribed(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     """Give the tasks a topic; return what tells the ids of the notifications of a batch."""
-    sns, sqs = desk.aws("sns"), desk.aws("sqs")
-    topic = sns.create_topic(Name=f"told-{desk.bucket}")["TopicArn"]
-    queue = sqs.create_queue(QueueName=f"told-{desk.bucket}")["QueueUrl"]
+    sns, sqs = harness.aws("sns"), harness.aws("sqs")
+    topic = sns.create_topic(Name=f"told-{harness.bucket}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"told-{harness.bucket}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     monkeypatch.setenv("RATESFLOW_TOPIC_ARN", topic)
@@ -118,46 +120,46 @@ def test_the_words_of_a_refusal_move_no_cursor() -> None:
     sink = io.BytesIO()
     pa.parquet.write_table(pa.table({"\x1b[2J\x9b\n\u202e": [1]}), sink)
     with ReportWriter() as writer:
-        read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PORTS, writer)
+        read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
     assert report.errors[0]["reason"] == "wrong_header"
     assert report.errors[0]["message"].isprintable()
     assert report.summary.isprintable()
 
 
-def test_a_discard_that_comes_after_an_undo_takes_nothing_away(desk18: TaskHarness) -> None:
+def test_a_discard_that_comes_after_an_undo_takes_nothing_away(harness18: TaskHarness) -> None:
     """The negative of an undone batch is only right beside the batch's own rates: discard leaves both alone."""
     content = Content(1, rows=60)
-    batch = desk18.send(content.data)
+    batch = harness18.send(content.data)
     for task in (validate, load, commit):
-        desk18.run(task, batch)
+        harness18.run(task, batch)
     with connected("undo") as connection:
-        undo(connection, "run", batch.batch_id)
-    assert desk18.run(discard, batch).outcome == "undone"
-    assert desk18.database.ask(RATES) == []
+        undo(connection, "run", batch.batch_id, FreightPrices())
+    assert harness18.run(discard, batch).outcome == "undone"
+    assert harness18.database.ask(RATES) == []
     with connected("compact") as connection:
         compact(connection, "run")
-    assert desk18.database.ask(RATES) == []
-    assert desk18.database.one("SELECT count(*) FROM rates") == 0
+    assert harness18.database.ask(RATES) == []
+    assert harness18.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(desk18: TaskHarness) -> None:
+def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(harness18: TaskHarness) -> None:
     """Gc drops what a change of reference data wrote before it was killed, and readers see the tree as it was."""
-    batch = desk18.send(Content(1, rows=60).data)
+    batch = harness18.send(Content(1, rows=60).data)
     for task in (validate, load, commit):
-        desk18.run(task, batch)
-    before = desk18.database.ask(RATES)
+        harness18.run(task, batch)
+    before = harness18.database.ask(RATES)
     hidden = "SELECT count(*) FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)"
     file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
     point = 11
-    while not desk18.database.one(hidden):
+    while not harness18.database.one(hidden):
         assert run_until(point, move_tree, file), "it ended, and was killed nowhere between its two halves"
         point += 2
     with connected("gc") as connection:
-        gc(connection, "run", desk18.bucket)
-    assert desk18.database.one(hidden) == 0
-    assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
-    assert sorted(desk18.database.ask(RATES)) == sorted(before)
+        gc(connection, "run", harness18.bucket)
+    assert harness18.database.one(hidden) == 0
+    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert sorted(harness18.database.ask(RATES)) == sorted(before)
 
 
 def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Database) -> None:

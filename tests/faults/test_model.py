@@ -26,10 +26,10 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def make_desk(
-    servers: Callable[[int], Any], desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+def make_harness(
+    servers: Callable[[int], Any], harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], tuple[TaskHarness, Sequence[str]]]:
-    """Makes a desk with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
+    """Makes a harness with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
     shrink_modules(monkeypatch.setattr)
     monkeypatch.setattr("ratesflow.loader.runtime.connection.CONNECT_SECONDS", 0.3)
     clone = rotate(servers(VERSION).url(), "loader", PASSWORD)
@@ -40,19 +40,19 @@ def make_desk(
         database = Database(server, name)
         logins = (database.loader_url, server.url(clone, PASSWORD, name))
         monkeypatch.setenv("DATABASE_URL", database.loader_url)
-        return TaskHarness(database, desk18.bucket, desk18.aws), logins
+        return TaskHarness(database, harness18.bucket, harness18.aws), logins
 
     return make
 
 
 @pytest.mark.timeout(900)
 def test_a_batch_is_in_or_out_whatever_happens_in_whatever_order(
-    make_desk: Callable[[], tuple[TaskHarness, Sequence[str]]],
+    make_harness: Callable[[], tuple[TaskHarness, Sequence[str]]],
 ) -> None:
     """Whatever tasks, changes of the tree, crashes and upkeep come in whatever order, every invariant is kept."""
     usual = EXAMPLES == 8
     run_state_machine_as_test(
-        lambda: Life(make_desk),
+        lambda: Life(make_harness),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,

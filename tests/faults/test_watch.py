@@ -96,50 +96,50 @@ def test_the_wire_stalls_delays_and_cuts() -> None:
     near.close()
 
 
-def test_a_reader_tells_whole_from_part_from_gone(desk18: TaskHarness) -> None:
+def test_a_reader_tells_whole_from_part_from_gone(harness18: TaskHarness) -> None:
     """It finds a batch whole after its commit; with one lane less it says part, and with none that it went back."""
     content = Content(3, rows=60)
-    batch = desk18.send(content.data)
-    reader = SqlReader("primary", desk18.database.url, lambda _: content, seed=1)
-    desk18.run(validate, batch)
-    desk18.run(load, batch)
+    batch = harness18.send(content.data)
+    reader = SqlReader("primary", harness18.database.url, lambda _: content, seed=1)
+    harness18.run(validate, batch)
+    harness18.run(load, batch)
     reader.look(content)
-    desk18.run(commit, batch)
+    harness18.run(commit, batch)
     reader.look(content)
     assert (reader.looked, reader.wrong) == ({"none": 1, "whole": 1, "snapshots": 2}, [])
     lane = random.Random(1).choice(sorted(content.port_sums))
-    desk18.database.ask("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
+    harness18.database.ask("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
     reader.look(content)
-    desk18.database.ask("DELETE FROM rates")
+    harness18.database.ask("DELETE FROM rates")
     reader.look(content)
     said = [words.split(":")[1].split()[0] for words in reader.wrong]
     assert [word for word in said if word != "regions"] == ["part", "content"]
     reader._connection.close()
 
 
-def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(desk18: TaskHarness) -> None:
+def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(harness18: TaskHarness) -> None:
     """The recount of the rates is that of the file; a table, a hidden rate and a lock that are left are listed."""
     content = Content(4, rows=60)
-    batch = desk18.send(content.data)
+    batch = harness18.send(content.data)
     for task in (validate, load):
-        desk18.run(task, batch)
-    number = desk18.database.one("SELECT batch_no FROM batches")
-    assert {what for (what,) in desk18.database.ask(LEFT)} == {
+        harness18.run(task, batch)
+    number = harness18.database.one("SELECT batch_no FROM batches")
+    assert {what for (what,) in harness18.database.ask(LEFT)} == {
         f"table staging_{number}",
         f"rates of batch {number}",
         f"hidden rates of {number}",
     }
-    desk18.run(commit, batch)
-    assert desk18.database.ask(LEFT) == []
+    harness18.run(commit, batch)
+    assert harness18.database.ask(LEFT) == []
     expected = {(*lane, content.day): sums for lane, sums in content.sums.items()}
-    found = {(orig, dest, day): (count, total) for orig, dest, day, count, total in desk18.database.ask(RATES)}
+    found = {(orig, dest, day): (count, total) for orig, dest, day, count, total in harness18.database.ask(RATES)}
     assert found == expected
-    holder = psycopg2.connect(desk18.database.url)
+    holder = psycopg2.connect(harness18.database.url)
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7)")
         assert seen(cursor, content) == content.port_sums
     holder.commit()
-    assert [what for (what,) in desk18.database.ask(LEFT)] == ["lock advisory ExclusiveLock"]
+    assert [what for (what,) in harness18.database.ask(LEFT)] == ["lock advisory ExclusiveLock"]
     holder.close()
 
 

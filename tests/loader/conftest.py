@@ -18,6 +18,7 @@ from ratesflow.local.deploy import REGION
 from ratesflow.local.postgres.server import Postgres
 from ratesflow.workflow.client.aws_clients import AwsClients
 from tests.fix_database import Database
+from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
 PART = 8192
@@ -40,16 +41,16 @@ class TaskHarness:
     def run(self, task: Callable, batch: Batch):
         """Run a task as its process would."""
         with connected(task.__name__) as connection:
-            return task(connection, batch)
+            return call_task(task, connection, batch)
 
     def state(self, batch: Batch) -> str:
         """Return what the ledger says of a batch."""
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 
-def make_desk(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """Return a desk with a bucket of its own, whose tasks log in as the loader of the shared server."""
-    bucket = f"desk-{next(_numbers)}"
+def make_harness(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """Return a harness with a bucket of its own, whose tasks log in as the loader of the shared server."""
+    bucket = f"harness-{next(_numbers)}"
     s3 = aws("s3")
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -60,15 +61,15 @@ def make_desk(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture
-def desk(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """A desk on each version of PostgreSQL."""
-    return make_desk(database, aws, monkeypatch)
+def harness(database: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """A harness on each version of PostgreSQL."""
+    return make_harness(database, aws, monkeypatch)
 
 
 @pytest.fixture
-def desk18(database18: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
-    """A desk on the newest PostgreSQL alone."""
-    return make_desk(database18, aws, monkeypatch)
+def harness18(database18: Database, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+    """A harness on the newest PostgreSQL alone."""
+    return make_harness(database18, aws, monkeypatch)
 
 
 @pytest.fixture

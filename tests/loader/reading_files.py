@@ -2,16 +2,19 @@
 
 import io
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
 from ratesflow.loader.batches.byte_ranges import ByteRange, Fetch
 from ratesflow.loader.batches.digest import PartDigests
-from ratesflow.loader.files.csv_stream import Source, copied
-from ratesflow.loader.files.detect import read_layout
+from ratesflow.loader.files.csv_stream import Source, csv_stream
+from ratesflow.loader.files.detect import detect_format
 from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ValidationReport, merged
-from ratesflow.loader.freight.rates import lane_months
+from ratesflow.loader.freight.rates import RateCounts, lane_months
+from ratesflow.loader.freight.schema import ROWS
+from ratesflow.loader.freight.validator import PriceValidator
 
 Rates = dict[tuple[str, str, int], tuple[int, int]]
 PORTS = ["CNSHA", "NLRTM", "USNYC"]
@@ -27,16 +30,25 @@ def fetch_from(data: bytes, block: int = 1 << 20) -> Fetch:
     return fetch
 
 
-def validated(data: bytes) -> tuple[ValidationReport, ShardScan]:
+@dataclass(frozen=True)
+class CountedScan(ShardScan):
+    """A scan with the rates that were counted."""
+
+    counts: RateCounts | None = None
+
+
+def validated(data: bytes) -> tuple[ValidationReport, CountedScan]:
     """Validate a file of prices between three ports."""
     with ReportWriter() as report:
-        reading = read_shard(fetch_from(data), len(data), PORTS, report)
-        return merged([report.finish()]), reading
+        validator = PriceValidator(PORTS)
+        scan = read_shard(fetch_from(data), len(data), validator, report)
+        return merged([report.finish()]), CountedScan(**vars(scan), counts=validator.counts)
 
 
-def counted(reading: ShardScan) -> Rates:
+def counted(reading: CountedScan) -> Rates:
     """Return count and sum by lane and day, as validation counted them."""
     found: Rates = {}
+    assert reading.counts is not None
     for lanes in lane_months(reading.counts.read()):
         for orig, dest, month, counts, sums in zip(*lanes, strict=True):
             first = date(month // 12, month % 12 + 1, 1).toordinal()
@@ -56,20 +68,21 @@ def recounted(rows: Iterable[tuple[str, str, int, int]]) -> Rates:
 
 def text_for_copy(data: bytes, reading: ShardScan) -> tuple[bytes, tuple[str, ...]]:
     """Return what load would give to COPY, and the columns it names; the digest of the bytes must be the same."""
-    layout = read_layout(fetch_from(data), len(data))
+    file_format = detect_format(fetch_from(data), len(data), ROWS)
     digests = PartDigests(len(data))
-    columns = layout.header.columns
+    columns = file_format.header.columns
     source = Source(
         fetch_from(data),
         len(data),
+        ROWS,
         ByteRange(0, len(data)),
-        layout.kind,
-        layout.gzipped,
+        file_format.kind,
+        file_format.gzipped,
         columns,
         reading.rows,
         reading.mixed_ends,
     )
-    text = b"".join(copied(source, digests))
+    text = b"".join(csv_stream(source, digests))
     assert digests.finish() == reading.digests
     return text, columns
 

@@ -19,6 +19,7 @@ from ratesflow.database import reference_change
 from ratesflow.database.reference import Port, Reference
 from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.tasks.compact import compact
 from ratesflow.loader.tasks.undo import undo
 from tests.api.seed import TREE, Price, Tree, averages, seed_batch
@@ -116,7 +117,7 @@ class Writer:
         name = self.dice.choice(list(self.history.prices))
         del self.history.prices[name]
         self.history.move()
-        undo(self.connection, "run", name)
+        undo(self.connection, "run", name, FreightPrices())
 
     def move_port(self) -> None:
         """Put a port under another region."""

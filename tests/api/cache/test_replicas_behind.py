@@ -18,7 +18,7 @@ from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import wait_until
 from tests.faults.proxies import Wire
 from tests.fix_database import PASSWORD, Database
-from tests.loader.test_standby import standby  # noqa: F401 a fixture
+from tests.loader.tasks.test_standby import standby  # noqa: F401 a fixture
 
 DAY = date(2021, 1, 1)
 TOUCHED, OTHER = ("CNGGZ", "EETLL"), ("CNSGH", "NLRTM")

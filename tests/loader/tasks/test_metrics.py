@@ -47,10 +47,10 @@ def values(line: dict[str, Any]) -> dict[tuple[str, ...], dict[str, float]]:
     return found
 
 
-def test_a_batch_is_counted_in_each_task(desk18: TaskHarness) -> None:
+def test_a_batch_is_counted_in_each_task(harness18: TaskHarness) -> None:
     """Validate, load and commit tell rows, bytes and seconds, commit its time and the open batches, and the end."""
     data = csv(rows(300))
-    batch = desk18.send(data)
+    batch = harness18.send(data)
     validated = values(on_batch("validate", batch))
     assert set(validated) == {("testing",), ("testing", "validate")}
     assert validated["testing",] == validated["testing", "validate"]
@@ -68,14 +68,14 @@ def test_a_batch_is_counted_in_each_task(desk18: TaskHarness) -> None:
     assert compacted["none",]["UncompactedBatches"] == 0
 
 
-def test_each_other_end_is_counted(desk18: TaskHarness) -> None:
+def test_each_other_end_is_counted(harness18: TaskHarness) -> None:
     """A refused batch, a duplicate, a discarded one and an undone one are each counted once, by their outcome."""
-    bad = desk18.send(b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,-1\n")
+    bad = harness18.send(b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,-1\n")
     line = values(on_batch("validate", bad))
     assert line["testing", "rejected"] == {"Batches": 1}
     assert (line["testing", "validate"]["Rows"], line["testing", "validate"]["RejectedRows"]) == (1, 1)
     data = csv(rows(20))
-    good, again, given_up = desk18.send(data), desk18.send(data), desk18.send(csv(rows(20, seed=2)))
+    good, again, given_up = harness18.send(data), harness18.send(data), harness18.send(csv(rows(20, seed=2)))
     for task in ("validate", "load", "commit"):
         on_batch(task, good)
     assert values(on_batch("validate", again))["testing", "duplicate"] == {"Batches": 1}
@@ -83,16 +83,16 @@ def test_each_other_end_is_counted(desk18: TaskHarness) -> None:
     assert values(on_batch("discard", given_up))["testing", "failed"] == {"Batches": 1}
     undone = run("undo", "--run", "undo-1", "--batch", good.batch_id, RATESFLOW_METRICS="true")[-1]
     assert values(undone)["none", "undone"] == {"Batches": 1}
-    abandoned = desk18.send(csv(rows(20, seed=3)))
+    abandoned = harness18.send(csv(rows(20, seed=3)))
     on_batch("validate", abandoned)
     closed = run("gc", "--run", "gc-1", "--batch", abandoned.batch_id, RATESFLOW_METRICS="true")[-1]
     assert values(closed)["none", "failed"] == {"Batches": 1}
 
 
-def test_shards_count_each_byte_and_row_once(desk18: TaskHarness) -> None:
+def test_shards_count_each_byte_and_row_once(harness18: TaskHarness) -> None:
     """Each shard tells its own bytes and seconds; whichever merged them tells the rows of all."""
     data = csv(rows(2_000) * 170)
-    batch, shards = desk18.send(data), 2
+    batch, shards = harness18.send(data), 2
     assert len(data) > PART_BYTES
     for task in ("validate", "load"):
         told = [
@@ -104,9 +104,9 @@ def test_shards_count_each_byte_and_row_once(desk18: TaskHarness) -> None:
         assert told[1]["Rows"] == 340_000
 
 
-def test_the_wait_for_a_place_is_told_if_it_is_known(desk18: TaskHarness) -> None:
+def test_the_wait_for_a_place_is_told_if_it_is_known(harness18: TaskHarness) -> None:
     """It runs from the moment of submission to the first attempt's begin; what cannot be read is left out."""
-    batch = desk18.send(csv(rows(20)))
+    batch = harness18.send(csv(rows(20)))
     a_minute_ago = (datetime.now(UTC) - timedelta(seconds=60)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for attempt, submitted, known in (("1", a_minute_ago, True), ("2", a_minute_ago, False), ("1", "then", False)):
         told = on_batch("validate", batch, AWS_BATCH_JOB_ATTEMPT=attempt, RATESFLOW_SUBMITTED_AT=submitted)
@@ -114,16 +114,16 @@ def test_the_wait_for_a_place_is_told_if_it_is_known(desk18: TaskHarness) -> Non
         assert 60 <= waited < 90 if known else waited is None
 
 
-def test_logs_stay_readable_unless_metrics_are_wanted(desk18: TaskHarness) -> None:
+def test_logs_stay_readable_unless_metrics_are_wanted(harness18: TaskHarness) -> None:
     """Without RATESFLOW_METRICS=true there is no such line."""
-    batch = desk18.send(csv(rows(20)))
+    batch = harness18.send(csv(rows(20)))
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     for environ in ({}, {metrics.VARIABLE: "false"}, {metrics.VARIABLE: ""}):
         assert not any("_aws" in line for line in run("validate", *named, **environ))
 
 
-def test_a_task_that_fails_counts_nothing(desk18: TaskHarness) -> None:
+def test_a_task_that_fails_counts_nothing(harness18: TaskHarness) -> None:
     """Its line would be counted again by the next attempt; the execution tells of the failure."""
-    batch = desk18.send(csv(rows(20)))
+    batch = harness18.send(csv(rows(20)))
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     assert not any("_aws" in line for line in run("load", *named, code=65, RATESFLOW_METRICS="true"))

@@ -20,18 +20,19 @@ from ratesflow.loader.tasks.compact import compact
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
+from tests.loader.batches.test_shards import PRICES, run_all
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, daily, rows
-from tests.loader.test_shards import PRICES, run_all
-from tests.loader.test_undo_and_compact import committed, run
+from tests.loader.task_calls import call_task
+from tests.loader.tasks.test_undo_and_compact import committed, run
 from tests.tree import DISAGREE
 
 SHARDS = 8
 
 
-def move_ports(desk: TaskHarness, chance: random.Random, count: int = 2) -> Reference:
+def move_ports(harness: TaskHarness, chance: random.Random, count: int = 2) -> Reference:
     """Put some ports of the sample into other regions."""
-    with closing(psycopg2.connect(desk.database.loader_url)) as connection:
+    with closing(psycopg2.connect(harness.database.loader_url)) as connection:
         with connection, connection.cursor() as cursor:
             known, _ = reference.stored(cursor)
         ports = chance.sample(sorted({orig for orig, *_ in PRICES}), count)
@@ -42,10 +43,10 @@ def move_ports(desk: TaskHarness, chance: random.Random, count: int = 2) -> Refe
             return reference.stored(cursor)[0]
 
 
-def seen(desk: TaskHarness) -> dict:
+def seen(harness: TaskHarness) -> dict:
     return {
         (orig, dest, day): (count, total)
-        for orig, dest, day, count, total in desk.database.ask(
+        for orig, dest, day, count, total in harness.database.ask(
             "SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::integer, sum(sum)::integer"
             " FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)"
             " WHERE batch_no IN (SELECT batch_no FROM visible_batches) GROUP BY 1, 2, 3 HAVING sum(count) <> 0"
@@ -54,35 +55,35 @@ def seen(desk: TaskHarness) -> dict:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_regions_are_right_when_ports_move_between_the_shards_tasks(desk: TaskHarness) -> None:
+def test_regions_are_right_when_ports_move_between_the_shards_tasks(harness: TaskHarness) -> None:
     """Validated by one tree, loaded by eight shards side by side by another, committed by a third: counted once."""
     chance = random.Random(5)
-    batch = desk.send(csv(PRICES))
+    batch = harness.send(csv(PRICES))
     for shard in range(SHARDS):  # the first shards by one tree, the others by the next
         if shard == SHARDS // 2:
-            move_ports(desk, chance)
-        desk.run(validate, replace(batch, shard=shard, shards=SHARDS))
-    move_ports(desk, chance)
-    assert "loaded" in run_all(desk, load, batch, SHARDS)
-    tree = move_ports(desk, chance)
-    assert desk.run(commit, replace(batch, shards=SHARDS)).outcome == "committed"
-    assert desk.database.ask(DISAGREE) == []
-    assert seen(desk) == daily(PRICES, tree)
-    tree = move_ports(desk, chance)
-    assert seen(desk) == daily(PRICES, tree)
-    run(desk, undo, batch.batch_id)
-    move_ports(desk, chance)
-    run(desk, compact)
-    assert seen(desk) == {}
-    assert desk.database.ask("SELECT FROM rates") == []
+            move_ports(harness, chance)
+        harness.run(validate, replace(batch, shard=shard, shards=SHARDS))
+    move_ports(harness, chance)
+    assert "loaded" in run_all(harness, load, batch, SHARDS)
+    tree = move_ports(harness, chance)
+    assert harness.run(commit, replace(batch, shards=SHARDS)).outcome == "committed"
+    assert harness.database.ask(DISAGREE) == []
+    assert seen(harness) == daily(PRICES, tree)
+    tree = move_ports(harness, chance)
+    assert seen(harness) == daily(PRICES, tree)
+    run(harness, undo, batch.batch_id)
+    move_ports(harness, chance)
+    run(harness, compact)
+    assert seen(harness) == {}
+    assert harness.database.ask("SELECT FROM rates") == []
 
 
-def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: TaskHarness) -> None:
+def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(harness18: TaskHarness) -> None:
     """While batches are committed, undone and merged and ports move all the time, a reader never sees a difference."""
     chance, stop, wrong, looks = random.Random(6), threading.Event(), [], []
 
     def look() -> None:
-        with closing(psycopg2.connect(desk18.database.url)) as connection:
+        with closing(psycopg2.connect(harness18.database.url)) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 while not stop.is_set():
@@ -92,18 +93,18 @@ def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: T
 
     def keep_moving() -> None:
         while not stop.is_set():
-            move_ports(desk18, chance)
+            move_ports(harness18, chance)
 
     def keep_merging() -> None:
         while not stop.is_set():
-            run(desk18, compact)
+            run(harness18, compact)
             time.sleep(0.05)
 
     def send(number: int) -> None:
         prices = [(orig, dest, day, price + number) for orig, dest, day, price in PRICES[:800]]
-        batch = committed(desk18, prices, f"moving-{number}")
+        batch = committed(harness18, prices, f"moving-{number}")
         if number % 3 == 0:
-            run(desk18, undo, batch.batch_id)
+            run(harness18, undo, batch.batch_id)
 
     with ThreadPoolExecutor(5) as pool:
         others = [pool.submit(each) for each in (look, keep_moving, keep_merging)]
@@ -115,86 +116,86 @@ def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(desk18: T
             other.result(60)
     assert len(looks) > 5
     assert wrong == []
-    assert desk18.database.ask(DISAGREE) == []
+    assert harness18.database.ask(DISAGREE) == []
 
 
-def test_a_load_never_waits_for_reference_data(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_never_waits_for_reference_data(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While reference data is being changed, for however long, batches are validated and loaded."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
-    with closing(desk18.database.connect()) as holder, holder.cursor() as cursor:
+    with closing(harness18.database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("UPDATE reference_version SET version = version + 1")
-        batch = desk18.send(csv(rows(500)))
-        desk18.run(validate, batch)
-        assert desk18.run(load, batch).outcome == "loaded"
+        batch = harness18.send(csv(rows(500)))
+        harness18.run(validate, batch)
+        assert harness18.run(load, batch).outcome == "loaded"
         holder.rollback()
-    assert desk18.run(commit, batch).outcome == "committed"
+    assert harness18.run(commit, batch).outcome == "committed"
 
 
-def test_a_load_outlasts_an_analyze(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_load_outlasts_an_analyze(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """ANALYZE of the prices conflicts with attaching a table; the load waits for it, beyond any lock timeout."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
-    batch = desk18.send(csv(rows(500)))
-    desk18.run(validate, batch)
-    with closing(desk18.database.connect()) as holder, ThreadPoolExecutor(1) as pool:
+    batch = harness18.send(csv(rows(500)))
+    harness18.run(validate, batch)
+    with closing(harness18.database.connect()) as holder, ThreadPoolExecutor(1) as pool:
         with holder.cursor() as cursor:
             cursor.execute("ANALYZE prices")  # holds its lock to the transaction's end
-        loading = pool.submit(desk18.run, load, batch)
+        loading = pool.submit(harness18.run, load, batch)
         with pytest.raises(TimeoutError):
             loading.result(3)
         holder.rollback()
         assert loading.result(30).outcome == "loaded"
 
 
-def forced(desk: TaskHarness, data: bytes, name: str) -> Batch:
-    return desk.send(data, key=f"incoming/{name}.csv", force=True)
+def forced(harness: TaskHarness, data: bytes, name: str) -> Batch:
+    return harness.send(data, key=f"incoming/{name}.csv", force=True)
 
 
-def whole(desk: TaskHarness, batch: Batch) -> str:
+def whole(harness: TaskHarness, batch: Batch) -> str:
     """Take a batch as far as it goes."""
     for task in (validate, load, commit):
-        result = desk.run(task, batch)
+        result = harness.run(task, batch)
         if result.outcome == "duplicate":
             break
     return result.outcome
 
 
-def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(desk: TaskHarness) -> None:
+def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(harness: TaskHarness) -> None:
     """A forced batch counts among those that are committed, also when the one that it repeats was undone."""
     data = csv(rows(100))
-    first, again = desk.send(data, key="incoming/a.csv"), forced(desk, data, "b")
-    assert [whole(desk, batch) for batch in (first, again)] == ["committed", "committed"]
-    run(desk, undo, first.batch_id)
-    assert whole(desk, desk.send(data, key="incoming/c.csv")) == "duplicate"
-    assert desk.database.one("SELECT count(*) FROM committed_prices") == 100
-    assert whole(desk, replace(again, batch_id="again")) == "duplicate", "a forced batch run again adds nothing"
-    assert whole(desk, forced(desk, data, "b")) == "committed"
+    first, again = harness.send(data, key="incoming/a.csv"), forced(harness, data, "b")
+    assert [whole(harness, batch) for batch in (first, again)] == ["committed", "committed"]
+    run(harness, undo, first.batch_id)
+    assert whole(harness, harness.send(data, key="incoming/c.csv")) == "duplicate"
+    assert harness.database.one("SELECT count(*) FROM committed_prices") == 100
+    assert whole(harness, replace(again, batch_id="again")) == "duplicate", "a forced batch run again adds nothing"
+    assert whole(harness, forced(harness, data, "b")) == "committed"
 
 
-def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(desk18: TaskHarness) -> None:
+def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(harness18: TaskHarness) -> None:
     """Of the same bytes loaded side by side the unforced one becomes a duplicate once the forced one is committed."""
     data = csv(rows(100))
-    plain, strong = desk18.send(data, key="incoming/a.csv"), forced(desk18, data, "b")
+    plain, strong = harness18.send(data, key="incoming/a.csv"), forced(harness18, data, "b")
     for task in (validate, load):
         for batch in (plain, strong):
-            desk18.run(task, batch)
-    assert desk18.run(commit, strong).outcome == "committed"
-    assert desk18.run(commit, plain).outcome == "duplicate"
-    assert desk18.database.one("SELECT count(*) FROM committed_prices") == 100
-    assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [
-        (desk18.database.one("SELECT batch_no FROM batches WHERE batch_id = %s", strong.batch_id),)
+            harness18.run(task, batch)
+    assert harness18.run(commit, strong).outcome == "committed"
+    assert harness18.run(commit, plain).outcome == "duplicate"
+    assert harness18.database.one("SELECT count(*) FROM committed_prices") == 100
+    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [
+        (harness18.database.one("SELECT batch_no FROM batches WHERE batch_id = %s", strong.batch_id),)
     ]
 
 
 def test_commits_of_the_same_bytes_come_one_after_the_other(
-    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While a forced batch is being committed, an unforced one of the same bytes waits, and becomes a duplicate."""
     data = csv(rows(100))
-    plain, strong = desk18.send(data, key="incoming/a.csv"), forced(desk18, data, "b")
+    plain, strong = harness18.send(data, key="incoming/a.csv"), forced(harness18, data, "b")
     for task in (validate, load):
         for batch in (plain, strong):
-            desk18.run(task, batch)
+            harness18.run(task, batch)
     almost, go_on = threading.Event(), threading.Event()
 
     def make_visible(cursor: Any, *batches: int) -> int:
@@ -205,45 +206,45 @@ def test_commits_of_the_same_bytes_come_one_after_the_other(
     with ThreadPoolExecutor(2) as pool:
         with monkeypatch.context() as patch:
             patch.setattr("ratesflow.loader.tasks.commit.make_visible", make_visible)
-            first = pool.submit(desk18.run, commit, strong)
+            first = pool.submit(harness18.run, commit, strong)
             assert almost.wait(30)
-        second = pool.submit(desk18.run, commit, plain)
+        second = pool.submit(harness18.run, commit, plain)
         with pytest.raises(TimeoutError):
             second.result(1)
         go_on.set()
         assert [each.result(30).outcome for each in (first, second)] == ["committed", "duplicate"]
 
 
-def test_a_server_that_takes_no_writes_is_waited_for(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_takes_no_writes_is_waited_for(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While the writer's name leads to a demoted server, a task waits; its own statement there is a passing fault."""
-    batch = desk18.send(csv(rows(100)))
+    batch = harness18.send(csv(rows(100)))
     monkeypatch.setattr("ratesflow.loader.runtime.connection.PAUSE_SECONDS", 0.05)
-    name = desk18.database.name
-    desk18.database.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    name = harness18.database.name
+    harness18.database.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(desk18.run, validate, batch)
+        waiting = pool.submit(harness18.run, validate, batch)
         with pytest.raises(TimeoutError):
             waiting.result(1)
-        with closing(psycopg2.connect(desk18.database.url)) as owner, owner.cursor() as cursor:
+        with closing(psycopg2.connect(harness18.database.url)) as owner, owner.cursor() as cursor:
             cursor.execute("SET transaction_read_only = off")
             cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = off")
             owner.commit()
         assert waiting.result(20).outcome == "accepted"
     with pytest.raises(TransientError, match="read-only"):
-        desk18.run(load_read_only, batch)
+        harness18.run(load_read_only, batch)
 
 
 def load_read_only(connection: Any, batch: Batch) -> None:
     """Load at the moment when the server stops to take writes."""
     with connection.cursor() as cursor:
         cursor.execute("SET transaction_read_only = on")
-    load(connection, batch)
+    call_task(load, connection, batch)
 
 
-def test_a_port_that_is_new_has_no_rates_to_move(desk18: TaskHarness) -> None:
+def test_a_port_that_is_new_has_no_rates_to_move(harness18: TaskHarness) -> None:
     """New ports and regions beside prices that are there change nothing that anybody can read."""
-    committed(desk18, PRICES[:300])
-    before = seen(desk18)
-    with closing(psycopg2.connect(desk18.database.loader_url)) as connection:
+    committed(harness18, PRICES[:300])
+    before = seen(harness18)
+    with closing(psycopg2.connect(harness18.database.loader_url)) as connection:
         reference_change.load(connection, Reference({"ZZNEW": Port("ZZNEW", "New", "baltic")}, {}))
-    assert seen(desk18) == before
+    assert seen(harness18) == before

@@ -15,12 +15,12 @@ from ratesflow.loader.batches import byte_ranges, digest
 from ratesflow.loader.batches.byte_ranges import shard_range
 from ratesflow.loader.batches.digest import PartDigests, batch_digest
 from ratesflow.loader.files import report
-from ratesflow.loader.files.csv_stream import Source, copied
-from ratesflow.loader.files.detect import read_layout
-from ratesflow.loader.files.jsonlines import parse_object
+from ratesflow.loader.files.csv_stream import Source, csv_stream
+from ratesflow.loader.files.detect import detect_format
 from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter, ShardReport, merged
-from ratesflow.loader.freight.schema import COLUMNS, Price, parse_line
+from ratesflow.loader.freight.schema import COLUMNS, ROWS, Price, parse_line, parse_object
+from ratesflow.loader.freight.validator import PriceValidator
 from tests.loader.reading_files import PORTS, fetch_from, validated
 
 HEADER = b"orig_code,dest_code,day,price"
@@ -69,15 +69,15 @@ def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, ShardS
     found = []
     for shard in range(shards):
         with ReportWriter() as writer:
-            reading = read_shard(fetch_from(data, block), len(data), PORTS, writer, shard, shards)
+            reading = read_shard(fetch_from(data, block), len(data), PriceValidator(PORTS), writer, shard, shards)
             found.append((writer.finish(), reading))
     return found
 
 
 def copied_by(connection: Any, data: bytes, block: int, readings: list[ShardScan]) -> list[tuple[Any, ...]]:
     """Return what PostgreSQL stores of shards that were validated, in the order of the contract's columns."""
-    layout = read_layout(fetch_from(data), len(data))
-    columns = ", ".join(layout.header.columns)
+    file_format = detect_format(fetch_from(data), len(data), ROWS)
+    columns = ", ".join(file_format.header.columns)
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE copied (orig_code text, dest_code text, day date, price integer)")
         for shard, reading in enumerate(readings):
@@ -85,15 +85,16 @@ def copied_by(connection: Any, data: bytes, block: int, readings: list[ShardScan
             source = Source(
                 fetch_from(data, block),
                 len(data),
+                ROWS,
                 span,
-                layout.kind,
-                layout.gzipped,
-                layout.header.columns,
+                file_format.kind,
+                file_format.gzipped,
+                file_format.header.columns,
                 reading.rows,
                 reading.mixed_ends,
             )
             digests = PartDigests(span.stop - span.start)
-            text = b"".join(copied(source, digests))
+            text = b"".join(csv_stream(source, digests))
             assert digests.finish() == reading.digests
             cursor.copy_expert(f"COPY copied ({columns}) FROM STDIN WITH (FORMAT csv)", io.BytesIO(text))
         cursor.execute("SELECT orig_code, dest_code, day - '0001-01-01'::date + 1, price FROM copied")

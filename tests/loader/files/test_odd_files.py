@@ -108,23 +108,23 @@ ODD: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_an_odd_file_is_rejected_with_its_line_and_reason(desk18: TaskHarness, name: str) -> None:
+def test_an_odd_file_is_rejected_with_its_line_and_reason(harness18: TaskHarness, name: str) -> None:
     """No odd file is a failure: the ledger says rejected, and the report says where and why."""
     data, line, reason = ODD[name]
-    result = desk18.run(validate, desk18.send(data))
+    result = harness18.run(validate, harness18.send(data))
     assert result.outcome == "rejected"
     assert result.message
-    told = json.loads(_read(desk18, result.report))
+    told = json.loads(_read(harness18, result.report))
     error = told["errors"][0]
     assert (error["line"], error["reason"]) == (line, reason)
     assert error["message"].isprintable()
     assert error["value"].isprintable()
     if reason != "no_rows":
-        assert _read(desk18, told["full_report"]).startswith(f"line,column,value,reason,message\r\n{line},")
+        assert _read(harness18, told["full_report"]).startswith(f"line,column,value,reason,message\r\n{line},")
 
 
-def _read(desk: TaskHarness, url: str) -> str:
-    body: Any = desk.aws("s3").get_object(Bucket=desk.bucket, Key=url.split("/", 3)[3])["Body"]
+def _read(harness: TaskHarness, url: str) -> str:
+    body: Any = harness.aws("s3").get_object(Bucket=harness.bucket, Key=url.split("/", 3)[3])["Body"]
     return body.read().decode()
 
 

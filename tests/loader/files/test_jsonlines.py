@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ratesflow.loader.files.jsonlines import as_csv, columns_of, parse_object
-from ratesflow.loader.freight.schema import COLUMNS, Price
+from ratesflow.loader.files.jsonlines import as_csv, columns_of
+from ratesflow.loader.freight.schema import COLUMNS, ROWS, Price, parse_object
 from tests.loader.reading_files import PORTS, copied_rows, counted, recounted, validated
 
 GOOD = {"orig_code": '"CNSHA"', "dest_code": '"NLRTM"', "day": '"2021-01-31"', "price": "5"}
@@ -91,9 +91,9 @@ def test_what_programs_write_is_read_as_a_whole(options: dict[str, Any]) -> None
     """Lines as json.dumps writes them, in any of its styles, need no reading one by one."""
     row = {"price": 7, "orig_code": "CNSHA", "dest_code": "NLRTM", "day": "2021-01-31"}
     line = json.dumps(row, **options).encode()
-    columns = columns_of(line)
+    columns = columns_of(line, ROWS)
     for lines in ((line + b"\n") * 3, (line + b"\r\n") * 3, line + b"\r\n" + line + b"\n" + line):
-        text = as_csv(lines, 3, columns)
+        text = as_csv(lines, 3, columns, ROWS)
         assert text == (",".join(str(row[column]) for column in columns) + "\n").encode() * 3
 
 
@@ -102,7 +102,7 @@ def test_a_broken_line_has_one_number_and_a_column() -> None:
     report, _ = validated(line_of() + b"\n" + b'{"price":5')
     assert (report.errors[0]["line"], report.summary) == (
         2,
-        "1 of 2 rows refused; the first: line 2: not JSON at column 11: Expecting ',' delimiter; "
+        "1 of 2 rows rejected; the first: line 2: not JSON at column 11: Expecting ',' delimiter; "
         "each line must be one object",
     )
 

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratesflow.loader.files.csv_header import Header
 from ratesflow.loader.freight import fixed_width, grouped_sums
 from ratesflow.loader.freight.csv_columns import VectorizedValidator
 from ratesflow.loader.freight.grouped_sums import SpillingAggregator
@@ -101,8 +100,8 @@ def test_lines_of_one_shape_are_split_and_taken_as_line_by_line(rows: list, colu
     """Values good or bad, in any order of columns: each is split, and taken or refused as it is line by line."""
     order = [COLUMNS.index(column) for column in columns]
     data = "".join(",".join(row[at] for at in order) + next(ends) for row in rows).encode()
-    checker = VectorizedValidator(Header(tuple(columns), 0), PORTS)
-    found = fixed_width.split(data, len(rows), checker.header)
+    checker = VectorizedValidator(tuple(columns), PORTS)
+    found = fixed_width.split(data, len(rows), checker.columns)
     assert found is not None
     split = {name: [found[name][1][code] for code in found[name][0].tolist()] for name in COLUMNS}
     assert list(zip(*(split[name] for name in COLUMNS), strict=True)) == rows
@@ -129,10 +128,9 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_lines_of_another_shape_are_left_to_pandas(name: str) -> None:
     """One line among many is enough, wherever it is."""
-    header = Header(COLUMNS, 0)
     dice = random.Random(1)
     for _ in range(5):
         text = [SHAPE] * 30
         text.insert(30 if name == "no line end" else dice.randrange(31), OTHERS[name])
-        assert fixed_width.split("".join(text).encode(), 31, header) is None
-    assert fixed_width.split((SHAPE * 31).encode(), 31, header) is not None
+        assert fixed_width.split("".join(text).encode(), 31, COLUMNS) is None
+    assert fixed_width.split((SHAPE * 31).encode(), 31, COLUMNS) is not None

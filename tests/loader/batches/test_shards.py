@@ -79,68 +79,71 @@ def shards_of(batch: Batch, count: int) -> list[Batch]:
     return [replace(batch, shard=shard, shards=count) for shard in range(count)]
 
 
-def run_all(desk: TaskHarness, task, batch: Batch, count: int) -> list[str]:
+def run_all(harness: TaskHarness, task, batch: Batch, count: int) -> list[str]:
     """Run all shards of a task side by side; return the outcomes of those that merged."""
     with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(lambda shard: desk.run(task, shard), shards_of(batch, count)))
+        results = list(pool.map(lambda shard: harness.run(task, shard), shards_of(batch, count)))
     return [result.outcome for result in results if result]
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("count", [2, 4, 16])
-def test_a_batch_comes_out_the_same_however_it_was_split(desk: TaskHarness, count: int) -> None:
+def test_a_batch_comes_out_the_same_however_it_was_split(harness: TaskHarness, count: int) -> None:
     """Digest, counts, prices and rates of shards that ran side by side are those of one task."""
-    batch = desk.send(csv(PRICES))
-    assert "accepted" in run_all(desk, validate, batch, count)
-    assert "loaded" in run_all(desk, load, batch, count)
-    assert desk.run(commit, replace(batch, shards=count)).outcome == "committed"
+    batch = harness.send(csv(PRICES))
+    assert "accepted" in run_all(harness, validate, batch, count)
+    assert "loaded" in run_all(harness, load, batch, count)
+    assert harness.run(commit, replace(batch, shards=count)).outcome == "committed"
     facts = "SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s"
-    entry = desk.database.ask(facts, batch.batch_id)
-    assert desk.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+    entry = harness.database.ask(facts, batch.batch_id)
+    assert harness.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
         PRICES
     )
-    visible = desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
-    whole = desk.send(csv(PRICES), key="incoming/whole.csv", force=True)
-    desk.run(validate, whole)
+    visible = harness.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+    whole = harness.send(csv(PRICES), key="incoming/whole.csv", force=True)
+    harness.run(validate, whole)
     assert (
-        desk.database.ask("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)
+        harness.database.ask("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)
         == entry
     )
-    desk.run(load, whole)
-    desk.database.ask("DELETE FROM visible_batches WHERE batch_no <> 0")
-    desk.run(commit, whole)
-    assert desk.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
+    harness.run(load, whole)
+    harness.database.ask("DELETE FROM visible_batches WHERE batch_no <> 0")
+    harness.run(commit, whole)
+    assert harness.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
 
 
-def _report(desk: TaskHarness, result) -> tuple[dict, list[list[str]]]:
-    read = lambda url: desk.aws("s3").get_object(Bucket=desk.bucket, Key=url.split("/", 3)[3])["Body"].read().decode()  # noqa: E731
+def _report(harness: TaskHarness, result) -> tuple[dict, list[list[str]]]:
+    def read(url: str) -> str:
+        body = harness.aws("s3").get_object(Bucket=harness.bucket, Key=url.split("/", 3)[3])["Body"]
+        return body.read().decode()
+
     report = json.loads(read(result.report))
     return report, list(csv_module.reader(io.StringIO(read(report["full_report"]))))
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("count", [1, 2, 7])
-def test_line_numbers_of_a_report_are_exact_in_every_shard(desk18: TaskHarness, count: int) -> None:
+def test_line_numbers_of_a_report_are_exact_in_every_shard(harness18: TaskHarness, count: int) -> None:
     """Bad lines anywhere in the file are told by the file's own line numbers."""
     lines = csv(PRICES).decode().split("\n")
     bad = [1, 2, 777, 2500, 4321, 5999]
     for at in bad:
         lines[at] = lines[at].replace(",", ";")
-    batch = desk18.send("\n".join(lines).encode())
+    batch = harness18.send("\n".join(lines).encode())
     with ThreadPoolExecutor(count) as pool:
-        results = list(pool.map(lambda shard: desk18.run(validate, shard), shards_of(batch, count)))
+        results = list(pool.map(lambda shard: harness18.run(validate, shard), shards_of(batch, count)))
     result = next(result for result in results if result)
     assert (result.outcome, result.rows, result.rejected_rows) == ("rejected", 6000, 6)
-    report, full = _report(desk18, result)
+    report, full = _report(harness18, result)
     assert [error["line"] for error in report["errors"]] == [at + 1 for at in bad]
     assert [int(row[0]) for row in full[1:]] == [at + 1 for at in bad]
-    assert desk18.database.one("SELECT count(*) FROM rates") == 0
+    assert harness18.database.one("SELECT count(*) FROM rates") == 0
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("listed", [300, 1_000_000])
 def test_a_report_is_the_same_however_the_batch_was_split(
-    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch, listed: int
+    harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch, listed: int
 ) -> None:
     """Errors, runs of empty lines, unknown ports and the list, cut or whole, are those of one task."""
     for module in (report, finalize):
@@ -152,11 +155,11 @@ def test_a_report_is_the_same_however_the_batch_was_split(
     data = ("\n".join(lines) + "\r\n" * PART * 3).encode()
     found = []
     for count in (1, 7):
-        outcome = run_all(desk18, validate, batch := desk18.send(data), count)
+        outcome = run_all(harness18, validate, batch := harness18.send(data), count)
         assert outcome[0] == "rejected"
         query = "SELECT report, rows, rejected_rows, message FROM batches WHERE batch_id = %s"
-        ((url, *entry),) = desk18.database.ask(query, batch.batch_id)
-        told, full = _report(desk18, Result("validate", batch.batch_id, "rejected", report=url))
+        ((url, *entry),) = harness18.database.ask(query, batch.batch_id)
+        told, full = _report(harness18, Result("validate", batch.batch_id, "rejected", report=url))
         found.append((entry, full, told | {"full_report": None}, list(told["unknown_ports"])))
     assert found[0] == found[1]
     (rows, rejected, _), full, told, ports = found[0]
@@ -169,62 +172,62 @@ def test_a_report_is_the_same_however_the_batch_was_split(
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_shard_that_runs_twice_doubles_nothing(desk: TaskHarness) -> None:
+def test_a_shard_that_runs_twice_doubles_nothing(harness: TaskHarness) -> None:
     """Repeated and late attempts of shards find their work done."""
-    batch = desk.send(csv(PRICES))
+    batch = harness.send(csv(PRICES))
     for task in (validate, load):
         first, second = shards_of(batch, 2)
-        assert desk.run(task, first) is None
-        assert desk.run(task, first) is None
-        assert desk.run(task, second)
-        assert desk.run(task, first)
-    desk.run(commit, batch)
-    assert desk.database.one("SELECT count(*) FROM prices") == 6000
+        assert harness.run(task, first) is None
+        assert harness.run(task, first) is None
+        assert harness.run(task, second)
+        assert harness.run(task, first)
+    harness.run(commit, batch)
+    assert harness.database.one("SELECT count(*) FROM prices") == 6000
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_batch_without_all_its_shards_is_never_committed(desk: TaskHarness) -> None:
+def test_a_batch_without_all_its_shards_is_never_committed(harness: TaskHarness) -> None:
     """While one shard is not loaded, commit refuses; after the discard nothing is left and late shards give up."""
-    before = desk.database.snapshot()
-    batch = desk.send(csv(PRICES))
-    run_all(desk, validate, batch, 3)
+    before = harness.database.snapshot()
+    batch = harness.send(csv(PRICES))
+    run_all(harness, validate, batch, 3)
     first, second, third = shards_of(batch, 3)
     for shard in (first, third):
-        assert desk.run(load, shard) is None
+        assert harness.run(load, shard) is None
     with pytest.raises(TaskError, match="were validated, by shard"):
-        desk.run(commit, batch)
-    assert desk.run(discard, batch).outcome == "discarded"
+        harness.run(commit, batch)
+    assert harness.run(discard, batch).outcome == "discarded"
     with pytest.raises(ClosedError):
-        desk.run(load, second)
-    assert desk.database.snapshot() == before
+        harness.run(load, second)
+    assert harness.database.snapshot() == before
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_file_of_another_kind_is_refused_once(desk18: TaskHarness) -> None:
+def test_a_file_of_another_kind_is_refused_once(harness18: TaskHarness) -> None:
     """All shards see that the header is wrong, and the report says so one time."""
-    batch = desk18.send(b"a,b\n" + csv(PRICES))
-    results = [desk18.run(validate, shard) for shard in shards_of(batch, 3)]
+    batch = harness18.send(b"a,b\n" + csv(PRICES))
+    results = [harness18.run(validate, shard) for shard in shards_of(batch, 3)]
     assert [result.outcome if result else None for result in results] == [None, None, "rejected"]
-    report, _ = _report(desk18, results[2])
+    report, _ = _report(harness18, results[2])
     assert report["reasons"] == {"wrong_header": 1}
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("side", ["first", "second"])
 def test_a_half_that_fails_is_all_that_is_copied_again(
-    desk: TaskHarness, monkeypatch: pytest.MonkeyPatch, side: str
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch, side: str
 ) -> None:
     """Whichever connection of a large shard fails, the next attempt stages each row once."""
-    batch = desk.send(csv(PRICES))
-    desk.run(validate, batch)
+    batch = harness.send(csv(PRICES))
+    harness.run(validate, batch)
     copied = copy_rows._copy
     ran: list[str] = []
     second_is_done = threading.Event()
 
-    def fails(cursor, batch, entry, source, *rest):
+    def fails(cursor, shard, source, *rest):
         half = "second" if source.span.start else "first"
         ran.append(half)
-        done = copied(cursor, batch, entry, source, *rest)
+        done = copied(cursor, shard, source, *rest)
         if half == side == "first":
             assert second_is_done.wait(10)
         if half == side:
@@ -236,29 +239,29 @@ def test_a_half_that_fails_is_all_that_is_copied_again(
 
     monkeypatch.setattr(copy_rows, "_copy", fails)
     with pytest.raises(TransientError, match="the connection broke"):
-        desk.run(load, batch)
+        harness.run(load, batch)
     assert sorted(ran) == ["first", "second"]
-    staged = desk.database.one("SELECT count(*) FROM staging_1")
+    staged = harness.database.one("SELECT count(*) FROM staging_1")
     assert (staged > 0) == (side == "first")  # the second half, which has a transaction of its own
     ran.clear()
     monkeypatch.setattr(copy_rows, "_copy", lambda *arguments: (ran.append("copied"), copied(*arguments))[1])
-    assert desk.run(load, batch).rows == len(PRICES)
+    assert harness.run(load, batch).rows == len(PRICES)
     assert len(ran) == (1 if side == "first" else 2)
-    assert desk.run(commit, batch).outcome == "committed"
-    assert desk.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+    assert harness.run(commit, batch).outcome == "committed"
+    assert harness.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
         PRICES
     )
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_discard_ends_both_halves(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_discard_ends_both_halves(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch that is closed while a half of it is staged already leaves nothing."""
-    batch = desk.send(csv(PRICES))
-    desk.run(validate, batch)
+    batch = harness.send(csv(PRICES))
+    harness.run(validate, batch)
     monkeypatch.setattr(
-        "ratesflow.loader.tasks.load._copy_rates", lambda *_: (_ for _ in ()).throw(OperationalError("broke"))
+        "ratesflow.loader.tasks.load._copy_derived", lambda *_: (_ for _ in ()).throw(OperationalError("broke"))
     )
     with pytest.raises(TransientError):
-        desk.run(load, batch)
-    assert desk.run(discard, batch).outcome == "discarded"
-    assert desk.database.one("SELECT to_regclass('staging_1')") is None
+        harness.run(load, batch)
+    assert harness.run(discard, batch).outcome == "discarded"
+    assert harness.database.one("SELECT to_regclass('staging_1')") is None

@@ -20,58 +20,64 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
+from tests.loader.task_calls import call_task
 from tests.rotation import rotate
 
 PASSWORD = "pass'word%"
 
 
 @pytest.fixture
-def logins(desk: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+def logins(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Logins that no other test has, in the secrets that a migration reads; by the word of their roles."""
-    users = {role: f"{role} of {desk.database.name}" for role in ("loader", "reader")}
+    users = {role: f"{role} of {harness.database.name}" for role in ("loader", "reader")}
     for role, user in users.items():
         secret = {"username": user, "password": PASSWORD, "engine": "postgres"}
         monkeypatch.setenv(f"DATABASE_SECRET_{role.upper()}", json.dumps(secret))
     yield users
     for user in users.values():
         for name in (f"{user}_clone", user):
-            desk.database.ask(f'DROP ROLE IF EXISTS "{name}"')
+            harness.database.ask(f'DROP ROLE IF EXISTS "{name}"')
 
 
-def address(desk: TaskHarness, user: str, password: str = PASSWORD) -> str:
-    """Return the address of the desk's database for a user."""
-    return make_url(desk.database.url).set(username=user, password=password).render_as_string(hide_password=False)
+def address(harness: TaskHarness, user: str, password: str = PASSWORD) -> str:
+    """Return the address of the harness's database for a user."""
+    return make_url(harness.database.url).set(username=user, password=password).render_as_string(hide_password=False)
 
 
-def everything(desk: TaskHarness, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def everything(harness: TaskHarness, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Do as a user what the loader does: two batches, an undo, and the upkeep."""
-    monkeypatch.setenv("DATABASE_URL", address(desk, user))
-    batches = [desk.send(csv(rows(300, seed=seed)), key=f"incoming/{seed}.csv") for seed in (1, 2)]
+    monkeypatch.setenv("DATABASE_URL", address(harness, user))
+    batches = [harness.send(csv(rows(300, seed=seed)), key=f"incoming/{seed}.csv") for seed in (1, 2)]
     with connected("reference") as connection:
         reference_change.load(connection, reference.builtin())
     for batch in batches:
         for task in (validate, load, commit):
-            desk.run(task, batch)
-    for task, *arguments in ((undo, batches[0].batch_id), (compact,), (gc, desk.bucket), (undo, batches[1].batch_id)):
+            harness.run(task, batch)
+    for task, *arguments in (
+        (undo, batches[0].batch_id),
+        (compact,),
+        (gc, harness.bucket),
+        (undo, batches[1].batch_id),
+    ):
         with connected("test") as connection:
-            task(connection, "run", *arguments)
-    assert [desk.state(batch) for batch in batches] == ["undone", "undone"]
+            call_task(task, connection, "run", *arguments)
+    assert [harness.state(batch) for batch in batches] == ["undone", "undone"]
 
 
 def test_everything_is_done_as_each_of_two_rotated_users(
-    desk: TaskHarness, logins: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    harness: TaskHarness, logins: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A master that is no superuser migrates, its password rotates, it migrates again and AWS rotates the logins: as
     each of its two users the loader does all that it does, and the API reads."""
-    database = desk.database
+    database = harness.database
     assert database.one("SELECT rolsuper OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = user") is False
     migrate(database.url)
     master = make_url(database.url)
     database.ask("ALTER USER CURRENT_USER PASSWORD 'another'")
     try:
-        migrate(address(desk, str(master.username), "another"))
+        migrate(address(harness, str(master.username), "another"))
     finally:
-        changed = address(desk, str(master.username), "another")
+        changed = address(harness, str(master.username), "another")
         with closing(database.connect(changed)) as connection, connection, connection.cursor() as cursor:
             cursor.execute("ALTER USER CURRENT_USER PASSWORD %s", (master.password,))
     for role, first in logins.items():
@@ -79,19 +85,19 @@ def test_everything_is_done_as_each_of_two_rotated_users(
         assert rotate(database.url, second, PASSWORD) == first
         for user in (first, second):
             if role == "loader":
-                everything(desk, user, monkeypatch)
+                everything(harness, user, monkeypatch)
             else:
-                reads = ConnectionPool(address(desk, user), session(2))
+                reads = ConnectionPool(address(harness, user), session(2))
                 assert reads.fetch(NEWS, (0,), seconds=5)
                 reads.close()
 
 
-def test_a_refused_password_is_fetched_again(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_password_is_fetched_again(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one that came with the job is refused, and the one in Secrets Manager is right."""
-    url = make_url(desk18.database.loader_url)
+    url = make_url(harness18.database.loader_url)
     secret = {"username": url.username, "host": url.host, "port": url.port, "dbname": url.database}
     new = json.dumps({**secret, "password": url.password})
-    arn = desk18.aws("secretsmanager").create_secret(Name=desk18.bucket, SecretString=new)["ARN"]
+    arn = harness18.aws("secretsmanager").create_secret(Name=harness18.bucket, SecretString=new)["ARN"]
     monkeypatch.delenv("DATABASE_URL")
     monkeypatch.setenv("DATABASE_SECRET", json.dumps({**secret, "password": "rotated away"}))
     monkeypatch.setenv("DATABASE_SECRET_ARN", arn)

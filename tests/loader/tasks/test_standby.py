@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from ratesflow.database.sqlstates import Kind, kind_of
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
@@ -25,7 +26,7 @@ from ratesflow.local.processes import free_port, identity
 from tests.fix_database import PASSWORD
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
-from tests.loader.test_concurrency import TOTAL
+from tests.loader.tasks.test_concurrency import TOTAL
 
 ROWS = 400
 
@@ -78,22 +79,22 @@ class StandbyReader(threading.Thread):
 
 
 def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(
-    desk18: TaskHarness, standby: Postgres
+    harness18: TaskHarness, standby: Postgres
 ) -> None:
     """Every sum that a reader of the standby sees is one of whole batches, and the last one arrives there."""
-    url = standby.url("api", PASSWORD, desk18.database.name)
+    url = standby.url("api", PASSWORD, harness18.database.name)
     reader = StandbyReader(url)
     reader.start()
     batches = []
     for number in range(4):
-        batch = desk18.send(csv(rows(ROWS, seed=700 + number)), key=f"incoming/{number}.csv")
+        batch = harness18.send(csv(rows(ROWS, seed=700 + number)), key=f"incoming/{number}.csv")
         for task in (validate, load, commit):
-            desk18.run(task, batch)
+            harness18.run(task, batch)
         batches.append(replace(batch))
         with connected("compact") as connection:
             compact(connection, "run")
     with connected("undo") as connection:
-        undo(connection, "run", batches[1].batch_id)
+        undo(connection, "run", batches[1].batch_id, FreightPrices())
         compact(connection, "run")
     deadline = time.monotonic() + 30
     while _total(url) != 3 * ROWS and time.monotonic() < deadline:

@@ -24,7 +24,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import Row, csv
-from tests.loader.test_undo_and_compact import run
+from tests.loader.tasks.test_undo_and_compact import run
 
 TIMES, TOO_MUCH = 4, 9
 FEW = 5_000  # rows that a statement may touch in any case: the catalogues, the tree of regions
@@ -87,26 +87,26 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Counter[str]]:
     return taken
 
 
-def life(desk: TaskHarness, prices: list[Row], name: str, *, analyse: bool) -> None:
+def life(harness: TaskHarness, prices: list[Row], name: str, *, analyse: bool) -> None:
     """A batch with everything that may happen to it, and nothing left of it in the end."""
-    batch = desk.send(csv(prices), key=f"incoming/{name}.csv")
-    desk.run(validate, batch)
-    desk.run(load, batch)
+    batch = harness.send(csv(prices), key=f"incoming/{name}.csv")
+    harness.run(validate, batch)
+    harness.run(load, batch)
     if analyse:
-        desk.database.ask("ANALYZE")
-    move(desk, "CNGGZ", "china_main")  # so that the commit counts the regions once more
-    desk.run(commit, batch)
-    move(desk, "CNGGZ", "scandinavia")
-    run(desk, compact)
+        harness.database.ask("ANALYZE")
+    move(harness, "CNGGZ", "china_main")  # so that the commit counts the regions once more
+    harness.run(commit, batch)
+    move(harness, "CNGGZ", "scandinavia")
+    run(harness, compact)
     if analyse:
-        desk.database.ask("ANALYZE")
-    run(desk, undo, batch.batch_id)
-    run(desk, compact)
-    run(desk, gc, desk.bucket)
-    move(desk, "CNGGZ", reference.builtin().ports["CNGGZ"].parent_slug)
+        harness.database.ask("ANALYZE")
+    run(harness, undo, batch.batch_id)
+    run(harness, compact)
+    run(harness, gc, harness.bucket)
+    move(harness, "CNGGZ", reference.builtin().ports["CNGGZ"].parent_slug)
 
 
-def move(desk: TaskHarness, code: str, slug: str) -> None:
+def move(harness: TaskHarness, code: str, slug: str) -> None:
     with connected("reference") as connection:
         reference_change.load(connection, Reference({code: Port(code, "Moved", slug)}, {}))
 
@@ -114,13 +114,17 @@ def move(desk: TaskHarness, code: str, slug: str) -> None:
 @pytest.mark.parametrize("analyse", [False, True], ids=["no-statistics", "analysed"])
 @pytest.mark.parametrize(("shape", "size"), [(few_lanes, 6_000), (many_lanes, 3_000), (one_day, 6_000)])
 def test_work_grows_with_the_data(
-    desk18: TaskHarness, plans: Callable[[], Counter[str]], shape: Callable[[int], list[Row]], size: int, analyse: bool
+    harness18: TaskHarness,
+    plans: Callable[[], Counter[str]],
+    shape: Callable[[int], list[Row]],
+    size: int,
+    analyse: bool,
 ) -> None:
     """No statement of any task touches rows out of proportion to a batch that is four times as large."""
     plans()
-    life(desk18, shape(size), "small", analyse=analyse)
+    life(harness18, shape(size), "small", analyse=analyse)
     small = plans()
-    life(desk18, shape(TIMES * size), "large", analyse=analyse)
+    life(harness18, shape(TIMES * size), "large", analyse=analyse)
     large = plans()
     assert any("both_ways" in statement and rows > 0 for statement, rows in large.items())
     wrong = {

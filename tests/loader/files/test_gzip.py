@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ratesflow.loader.dataset import FileRejectedError
 from ratesflow.loader.files.gunzip import unpacked
-from ratesflow.loader.freight.schema import FileRejectedError
 from tests.loader.reading_files import copied_rows, counted, fetch_from, recounted, text_for_copy, validated
 
 HEADER = b"orig_code,dest_code,day,price\n"

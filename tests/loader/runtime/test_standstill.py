@@ -84,16 +84,16 @@ class _Breaking:
 
 
 @pytest.mark.parametrize("failure", [True, False], ids=["fails", "ends"])
-def test_a_copy_whose_socket_is_full_stops_no_other_thread(desk18: TaskHarness, failure: bool) -> None:
+def test_a_copy_whose_socket_is_full_stops_no_other_thread(harness18: TaskHarness, failure: bool) -> None:
     """While the server waits for a lock that another thread holds, that thread goes on, and lets go of the lock."""
-    desk18.database.ask("CREATE TABLE held (day date, price integer)")
-    desk18.database.ask("GRANT INSERT ON held TO loader")
-    desk18.database.ask(
+    harness18.database.ask("CREATE TABLE held (day date, price integer)")
+    harness18.database.ask("GRANT INSERT ON held TO loader")
+    harness18.database.ask(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END'"
     )
-    desk18.database.ask("CREATE TRIGGER held BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION wait()")
-    holder = desk18.database.connect()
+    harness18.database.ask("CREATE TRIGGER held BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION wait()")
+    holder = harness18.database.connect()
     holder.cursor().execute("SELECT pg_advisory_xact_lock(1)")
     freed: list[float] = []
 
@@ -164,10 +164,10 @@ def test_the_watchdog_ends_what_stands_still_and_nothing_else() -> None:
     assert time.monotonic() - began < 30
 
 
-def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
+def test_a_task_that_hangs_in_a_statement_is_ended(harness18: TaskHarness) -> None:
     """The server does not answer, as if it were stopped: the task's log has the stacks, and its session is gone."""
-    batch = desk18.send(csv(rows(10)))
-    holder = desk18.database.connect()
+    batch = harness18.send(csv(rows(10)))
+    holder = harness18.database.connect()
     holder.cursor().execute("LOCK TABLE batches IN EXCLUSIVE MODE")
     limits = "from ratesflow.loader.runtime import watchdog; from ratesflow.loader.tasks import validate; "
     limits += "object.__setattr__(validate.TASK, 'limits', watchdog.Limits(1, 1, session=100))"
@@ -175,7 +175,7 @@ def test_a_task_that_hangs_in_a_statement_is_ended(desk18: TaskHarness) -> None:
     code, said = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE
     assert "open_entry" in said
-    wait_until(lambda: not desk18.database.ask("SELECT FROM pg_locks WHERE NOT granted"), 5)
+    wait_until(lambda: not harness18.database.ask("SELECT FROM pg_locks WHERE NOT granted"), 5)
     holder.close()
 
 

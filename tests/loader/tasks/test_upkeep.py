@@ -22,7 +22,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
-from tests.loader.test_undo_and_compact import committed, counts, expected, run, tables
+from tests.loader.tasks.test_undo_and_compact import committed, counts, expected, run, tables
 
 MANY = """
 DO $$
@@ -42,22 +42,22 @@ $$
 """
 
 
-def many_tables(desk: TaskHarness, count: int, at_once: int = 150) -> None:
+def many_tables(harness: TaskHarness, count: int, at_once: int = 150) -> None:
     """Make as many committed batches with a table each, of one price; some in a transaction, for their locks."""
     for _ in range(count // at_once):
-        desk.database.ask(MANY.format(count=at_once).replace("i::text", "gen_random_uuid()::text"))
+        harness.database.ask(MANY.format(count=at_once).replace("i::text", "gen_random_uuid()::text"))
 
 
 @pytest.mark.parametrize("analysed", [False, True], ids=["no-statistics", "analysed"])
-def test_tables_are_merged_whatever_is_known_of_the_catalogues(desk: TaskHarness, analysed: bool) -> None:
+def test_tables_are_merged_whatever_is_known_of_the_catalogues(harness: TaskHarness, analysed: bool) -> None:
     """With catalogues that were analysed, as in any database that lives, and with none, few tables are left."""
-    many_tables(desk, 150)
+    many_tables(harness, 150)
     if analysed:
         for catalogue in ("pg_class", "pg_inherits", "pg_namespace"):
-            desk.database.ask(f"ANALYZE {catalogue}")
-    assert "merges of tables" in run(desk, compact).message
-    assert len(tables(desk)) <= 128
-    assert desk.database.one("SELECT count(*) FROM committed_prices") == 150
+            harness.database.ask(f"ANALYZE {catalogue}")
+    assert "merges of tables" in run(harness, compact).message
+    assert len(tables(harness)) <= 128
+    assert harness.database.one("SELECT count(*) FROM committed_prices") == 150
 
 
 def test_groups_are_bounded_by_rows_and_by_tables() -> None:
@@ -68,9 +68,9 @@ def test_groups_are_bounded_by_rows_and_by_tables() -> None:
     assert [[table.first for table in group] for group in groups(mixed, 100)] == [[1, 2, 3], [4, 5]]
 
 
-def test_a_piece_that_fails_stops_no_other(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_piece_that_fails_stops_no_other(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other lanes are merged, the run ends as a defect that names the piece, and the backlog is a metric."""
-    committed(desk18, rows(500, seed=1), "a")
+    committed(harness18, rows(500, seed=1), "a")
     monkeypatch.setattr(compacting, "LANES", 20)
     monkeypatch.setattr(compacting, "REST", 0)
     merge, pieces = compacting._merge, []
@@ -82,40 +82,40 @@ def test_a_piece_that_fails_stops_no_other(desk18: TaskHarness, monkeypatch: pyt
         merge(*arguments)
 
     monkeypatch.setattr(compacting, "_merge", fail_first)
-    before = counts(desk18)
+    before = counts(harness18)
     with pytest.raises(TaskError, match=r"1 pieces of upkeep failed; the first: lanes from .* no retry"):
-        run(desk18, compact)
+        run(harness18, compact)
     assert len(pieces) > 2
     assert metrics._noted["Backlog"] == 1
     lanes = "SELECT count(DISTINCT (orig_code, dest_code)) FROM rates WHERE batch_no <> 0"
-    assert desk18.database.one(lanes) == 20
-    assert counts(desk18) == before
-    run(desk18, compact)
-    assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
-    assert counts(desk18) == before
+    assert harness18.database.one(lanes) == 20
+    assert counts(harness18) == before
+    run(harness18, compact)
+    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert counts(harness18) == before
 
 
 def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
-    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lanes that somebody holds are left, the others are merged, and the run ends well."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("ratesflow.loader.runtime.upkeep.PAUSE_SECONDS", 0)
     monkeypatch.setattr(compacting, "LANES", 20)
-    committed(desk18, rows(500, seed=1), "a")
-    with closing(desk18.database.connect()) as holder, holder.cursor() as cursor:
+    committed(harness18, rows(500, seed=1), "a")
+    with closing(harness18.database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT FROM rates ORDER BY orig_code, dest_code LIMIT 1 FOR UPDATE")
-        assert "1 pieces left for the next run" in run(desk18, compact).message
-    assert "left for" not in run(desk18, compact).message
-    assert desk18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+        assert "1 pieces left for the next run" in run(harness18, compact).message
+    assert "left for" not in run(harness18, compact).message
+    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
 
 
-def test_two_that_drop_the_same_batch_both_succeed(desk: TaskHarness) -> None:
+def test_two_that_drop_the_same_batch_both_succeed(harness: TaskHarness) -> None:
     """A discard beside gc, or two gc: whichever comes second finds nothing left to do."""
-    batch = committed(desk, rows(100))
-    number = desk.database.one("SELECT batch_no FROM batches")
-    run(desk, undo, batch.batch_id)
-    with closing(desk.database.connect()) as first, ThreadPoolExecutor(1) as pool, connected("gc") as second:
+    batch = committed(harness, rows(100))
+    number = harness.database.one("SELECT batch_no FROM batches")
+    run(harness, undo, batch.batch_id)
+    with closing(harness.database.connect()) as first, ThreadPoolExecutor(1) as pool, connected("gc") as second:
         with first.cursor() as cursor:
             cursor.execute("SELECT drop_batch(%s)", (number,))
             dropping = pool.submit(drop_rows, second, number)
@@ -123,138 +123,138 @@ def test_two_that_drop_the_same_batch_both_succeed(desk: TaskHarness) -> None:
                 dropping.result(0.5)
             first.commit()
         dropping.result(20)
-    assert tables(desk) == []
+    assert tables(harness) == []
 
 
-def test_a_drop_beside_a_merge_of_its_table_succeeds(desk: TaskHarness) -> None:
+def test_a_drop_beside_a_merge_of_its_table_succeeds(harness: TaskHarness) -> None:
     """An undone batch whose table is merged with others meanwhile is dropped from the merged one."""
-    batches = [committed(desk, rows(100, seed=number), str(number)) for number in range(3)]
-    run(desk, undo, batches[1].batch_id)
-    with closing(desk.database.connect()) as merging, ThreadPoolExecutor(1) as pool:
+    batches = [committed(harness, rows(100, seed=number), str(number)) for number in range(3)]
+    run(harness, undo, batches[1].batch_id)
+    with closing(harness.database.connect()) as merging, ThreadPoolExecutor(1) as pool:
         with merging.cursor() as cursor:
             cursor.execute("SELECT merge_prices(1, 3)")
-            dropping = pool.submit(run, desk, gc, desk.bucket)
+            dropping = pool.submit(run, harness, gc, harness.bucket)
             with pytest.raises(TimeoutError):
                 dropping.result(0.5)
             merging.commit()
         assert "1 leftovers dropped" in dropping.result(20).message
-    assert tables(desk) == ["prices_1_3"]
-    assert desk.database.one("SELECT count(*) FROM prices") == 200
+    assert tables(harness) == ["prices_1_3"]
+    assert harness.database.one("SELECT count(*) FROM prices") == 200
 
 
-def test_two_of_each_at_once_do_all_of_it_once(desk18: TaskHarness) -> None:
+def test_two_of_each_at_once_do_all_of_it_once(harness18: TaskHarness) -> None:
     """Two gc and two compactions side by side end well, and leave what one of each would."""
-    batches = [committed(desk18, rows(300, seed=number), str(number)) for number in range(6)]
+    batches = [committed(harness18, rows(300, seed=number), str(number)) for number in range(6)]
     for batch in batches[::2]:
-        run(desk18, undo, batch.batch_id)
+        run(harness18, undo, batch.batch_id)
     ready = threading.Barrier(4)
 
     def work(task: object, *arguments: str) -> None:
         ready.wait(20)
-        run(desk18, task, *arguments)
+        run(harness18, task, *arguments)
 
     with ThreadPoolExecutor(4) as pool:
-        tasks = ((gc, desk18.bucket), (gc, desk18.bucket), (compact,), (compact,))
+        tasks = ((gc, harness18.bucket), (gc, harness18.bucket), (compact,), (compact,))
         working = [pool.submit(work, *each) for each in tasks]
         for each in working:
             each.result(60)
-    assert counts(desk18) == expected(*(rows(300, seed=number) for number in (1, 3, 5)))
-    assert desk18.database.ask("SELECT count(*) FROM prices") == [(900,)]
-    assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert counts(harness18) == expected(*(rows(300, seed=number) for number in (1, 3, 5)))
+    assert harness18.database.ask("SELECT count(*) FROM prices") == [(900,)]
+    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
 
 
-def test_what_gc_reads_does_not_grow_with_the_prices(desk18: TaskHarness) -> None:
+def test_what_gc_reads_does_not_grow_with_the_prices(harness18: TaskHarness) -> None:
     """After undos whose prices were dropped, gc opens no table of prices at all."""
-    undone = committed(desk18, rows(100, seed=99), "undone")
-    many_tables(desk18, 150)
-    run(desk18, undo, undone.batch_id)
-    run(desk18, gc, desk18.bucket)
+    undone = committed(harness18, rows(100, seed=99), "undone")
+    many_tables(harness18, 150)
+    run(harness18, undo, undone.batch_id)
+    run(harness18, gc, harness18.bucket)
     scans = "SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_user_tables WHERE relname ~ '^(staging|prices)_'"
-    desk18.database.ask("SELECT pg_stat_force_next_flush()")
-    before = desk18.database.one(scans)
-    run(desk18, gc, desk18.bucket)
-    assert desk18.database.one(scans) == before
+    harness18.database.ask("SELECT pg_stat_force_next_flush()")
+    before = harness18.database.one(scans)
+    run(harness18, gc, harness18.bucket)
+    assert harness18.database.one(scans) == before
 
 
-def test_hidden_rates_of_an_undo_that_died_are_dropped(desk18: TaskHarness) -> None:
+def test_hidden_rates_of_an_undo_that_died_are_dropped(harness18: TaskHarness) -> None:
     """The negative of an undo that was killed before its end is dropped by gc; the batch stays as it was."""
-    batch = committed(desk18, rows(100))
+    batch = committed(harness18, rows(100))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ratesflow.loader.tasks.undo.fit_tree", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run(desk18, undo, batch.batch_id)
-    assert desk18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") > 0
-    run(desk18, gc, desk18.bucket)
-    assert desk18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") == 0
-    assert counts(desk18) == expected(rows(100))
-    assert run(desk18, undo, batch.batch_id).outcome == "undone"
+            run(harness18, undo, batch.batch_id)
+    assert harness18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") > 0
+    run(harness18, gc, harness18.bucket)
+    assert harness18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") == 0
+    assert counts(harness18) == expected(rows(100))
+    assert run(harness18, undo, batch.batch_id).outcome == "undone"
 
 
-def test_counts_beyond_two_thousand_million_are_merged(desk: TaskHarness) -> None:
+def test_counts_beyond_two_thousand_million_are_merged(harness: TaskHarness) -> None:
     """A lane and day takes more prices than a number of 32 bits holds, through commit, compaction and reading."""
     lots = 1_200_000_000
     for number in (101, 102):
-        desk.database.ask(
+        harness.database.ask(
             "INSERT INTO rates VALUES (%s, '2021-02-01', 'CNSHA', 'NLRTM', array_fill(%s::bigint, '{28}'),"
             " array_fill(%s::bigint, '{28}'))",
             number,
             lots,
             lots * 2_000_000_000,
         )
-        desk.database.ask("INSERT INTO visible_batches VALUES (%s, 1)", number)
-    run(desk, compact)
-    assert desk.database.ask("SELECT DISTINCT batch_no, counts[1], sums[1] FROM rates") == [
+        harness.database.ask("INSERT INTO visible_batches VALUES (%s, 1)", number)
+    run(harness, compact)
+    assert harness.database.ask("SELECT DISTINCT batch_no, counts[1], sums[1] FROM rates") == [
         (0, 2 * lots, 4 * lots * 10**9)
     ]
-    assert desk.database.one("SELECT DISTINCT price FROM daily_rates") == 2_000_000_000
+    assert harness.database.one("SELECT DISTINCT price FROM daily_rates") == 2_000_000_000
 
 
-def test_the_changes_of_long_ago_are_forgotten(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_changes_of_long_ago_are_forgotten(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the last data versions changed is kept, and no more."""
     monkeypatch.setattr(compacting, "KEPT_CHANGES", 2)
     for number in range(4):
-        committed(desk18, rows(50, seed=number), str(number))
-    run(desk18, compact)
-    version = desk18.database.one("SELECT version FROM data_version")
-    assert desk18.database.ask("SELECT version FROM changes ORDER BY 1") == [(version - 1,), (version,)]
+        committed(harness18, rows(50, seed=number), str(number))
+    run(harness18, compact)
+    version = harness18.database.one("SELECT version FROM data_version")
+    assert harness18.database.ask("SELECT version FROM changes ORDER BY 1") == [(version - 1,), (version,)]
 
 
 def test_merging_gives_up_when_readers_of_prices_do_not_end(
-    desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch
+    harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A query over the prices that lasts holds up the merge, and the merge holds up no load."""
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.2)
-    many_tables(desk18, 150)
-    with closing(desk18.database.connect()) as person, person.cursor() as cursor:
+    many_tables(harness18, 150)
+    with closing(harness18.database.connect()) as person, person.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM prices WHERE batch_no = 1")
         with connected("compact") as connection:
             upkeep = Upkeep()
             assert upkeep.work_off(merges(connection)) == 0
         assert "left for the next run" in upkeep.finish()
-        committed(desk18, rows(50))
+        committed(harness18, rows(50))
 
 
-def test_who_reads_prices_holds_up_no_outcome(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_prices_holds_up_no_outcome(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
     monkeypatch.setattr("ratesflow.loader.tasks.discard.DROP_SECONDS", 0.3)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.1)
-    first, twin = (desk18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")
+    first, twin = (harness18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")
     for batch in (first, twin):
-        desk18.run(validate, batch)
-        desk18.run(load, batch)
-    other = desk18.send(csv(rows(100, seed=4)), key="incoming/c.csv")
-    desk18.run(validate, other)
-    desk18.run(load, other)
-    desk18.run(commit, first)
-    with closing(desk18.database.connect()) as person, person.cursor() as cursor:
+        harness18.run(validate, batch)
+        harness18.run(load, batch)
+    other = harness18.send(csv(rows(100, seed=4)), key="incoming/c.csv")
+    harness18.run(validate, other)
+    harness18.run(load, other)
+    harness18.run(commit, first)
+    with closing(harness18.database.connect()) as person, person.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM prices")
-        assert desk18.run(commit, twin).outcome == "duplicate"
-        assert desk18.run(discard, other).outcome == "discarded"
-        assert "2 pieces left for the next run" in run(desk18, gc, desk18.bucket).message
-        assert run(desk18, undo, first.batch_id).outcome == "undone"
-    assert len(tables(desk18)) == 3
-    run(desk18, gc, desk18.bucket)
-    assert tables(desk18) == []
-    run(desk18, compact)
-    assert desk18.database.ask("SELECT FROM rates") == []
-    assert desk18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+        assert harness18.run(commit, twin).outcome == "duplicate"
+        assert harness18.run(discard, other).outcome == "discarded"
+        assert "2 pieces left for the next run" in run(harness18, gc, harness18.bucket).message
+        assert run(harness18, undo, first.batch_id).outcome == "undone"
+    assert len(tables(harness18)) == 3
+    run(harness18, gc, harness18.bucket)
+    assert tables(harness18) == []
+    run(harness18, compact)
+    assert harness18.database.ask("SELECT FROM rates") == []
+    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []

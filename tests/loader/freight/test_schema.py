@@ -7,12 +7,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ratesflow.loader.dataset import FileRejectedError
 from ratesflow.loader.files.csv_header import Header, read_header
-from ratesflow.loader.files.detect import read_layout
+from ratesflow.loader.files.detect import detect_format
 from ratesflow.loader.files.lines import whole_lines
 from ratesflow.loader.freight.csv_columns import VectorizedValidator
 from ratesflow.loader.freight.rows import Rows
-from ratesflow.loader.freight.schema import COLUMNS, FileRejectedError, Price, parse_day, parse_line, parse_price
+from ratesflow.loader.freight.schema import COLUMNS, ROWS, Price, parse_day, parse_line, parse_price
 from tests.fix_database import Database
 from tests.loader.reading_files import PORTS, copied_rows, validated
 
@@ -56,7 +57,7 @@ def unfolded(good: Rows) -> list[tuple[Any, ...]]:
 def _check(data: bytes, columns: tuple[str, ...] = COLUMNS) -> tuple[list[tuple[Any, ...]], set[int], int]:
     lines = data.count(b"\n") + (not data.endswith(b"\n"))
     problems = {}
-    good = VectorizedValidator(Header(columns, 0), PORTS).check(data, lines, problems.__setitem__)
+    good = VectorizedValidator(columns, PORTS).check(data, lines, problems.__setitem__)
     rows = unfolded(good)
     assert len(rows) + len(problems) == lines
     return rows, set(problems), lines
@@ -70,7 +71,7 @@ def test_fast_and_plain_reading_agree(data: bytes) -> None:
     if not data:
         return
     rows, problems, _ = _check(data)
-    checker, plain_problems = VectorizedValidator(Header(COLUMNS, 0), PORTS), {}
+    checker, plain_problems = VectorizedValidator(COLUMNS, PORTS), {}
     plain = checker.line_by_line(data, plain_problems.__setitem__, checker._read_line)
     assert rows == unfolded(plain)
     assert problems == set(plain_problems)
@@ -190,13 +191,13 @@ def test_limits_of_days_and_prices() -> None:
 def test_a_file_of_another_kind_is_refused_in_words(start: bytes, reason: str, words: str) -> None:
     """The first line tells what a wrong file is, or what its header lacks."""
     with pytest.raises(FileRejectedError, match=words) as refused:
-        read_layout(lambda first, last: iter([start[first:last]]), len(start))
+        detect_format(lambda first, last: iter([start[first:last]]), len(start), ROWS)
     assert (refused.value.line, refused.value.reason) == (1, reason)
 
 
 def test_header_with_bom_quotes_and_crlf() -> None:
     """A header as Excel writes it is read like a plain one."""
-    header = read_header(b'\xef\xbb\xbf"day","price","orig_code","dest_code"\r\n2021')
+    header = read_header(b'\xef\xbb\xbf"day","price","orig_code","dest_code"\r\n2021', COLUMNS)
     assert header == Header(("day", "price", "orig_code", "dest_code"), 42)
 
 

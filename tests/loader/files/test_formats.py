@@ -47,48 +47,48 @@ FORMATS = {
 }
 
 
-def run_all(desk: TaskHarness, task: Any, batch: Any, count: int) -> Any:
+def run_all(harness: TaskHarness, task: Any, batch: Any, count: int) -> Any:
     """Run all shards of a task side by side; return what the one answers that merged them."""
     with ThreadPoolExecutor(count) as pool:
         shards = [replace(batch, shard=shard, shards=count) for shard in range(count)]
-        results = list(pool.map(lambda shard: desk.run(task, shard), shards))
+        results = list(pool.map(lambda shard: harness.run(task, shard), shards))
     return next(result for result in results if result)
 
 
-def read_report(desk: TaskHarness, result: Any) -> dict[str, Any]:
+def read_report(harness: TaskHarness, result: Any) -> dict[str, Any]:
     """Return the report of a validation."""
-    key = result.report.removeprefix(f"s3://{desk.bucket}/")
-    return json.loads(desk.aws("s3").get_object(Bucket=desk.bucket, Key=key)["Body"].read())
+    key = result.report.removeprefix(f"s3://{harness.bucket}/")
+    return json.loads(harness.aws("s3").get_object(Bucket=harness.bucket, Key=key)["Body"].read())
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", FORMATS)
-def test_every_format_commits_the_same_prices(desk: TaskHarness, name: str, shards: int) -> None:
+def test_every_format_commits_the_same_prices(harness: TaskHarness, name: str, shards: int) -> None:
     """Prices and rates are those that were sent, in any format and any number of shards, whatever the key says."""
-    batch = desk.send(FORMATS[name], key="incoming/prices.csv")
-    result = run_all(desk, validate, batch, shards)
+    batch = harness.send(FORMATS[name], key="incoming/prices.csv")
+    result = run_all(harness, validate, batch, shards)
     assert (result.outcome, result.rows) == ("accepted", len(PRICES))
-    assert run_all(desk, load, batch, shards).rows == len(PRICES)
-    assert desk.run(commit, replace(batch, shards=shards)).outcome == "committed"
-    stored = desk.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
+    assert run_all(harness, load, batch, shards).rows == len(PRICES)
+    assert harness.run(commit, replace(batch, shards=shards)).outcome == "committed"
+    stored = harness.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
     assert stored == sorted(PRICES)
-    counts = desk.database.ask("SELECT orig_code, dest_code, day, count FROM daily_rates")
+    counts = harness.database.ask("SELECT orig_code, dest_code, day, count FROM daily_rates")
     expected = samples.daily(PRICES, reference.builtin())
     assert {tuple(row[:3]): row[3] for row in counts} == {key: count for key, (count, _) in expected.items()}
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("name", ["csv.gz", "jsonl", "parquet"])
-def test_the_digest_is_that_of_the_objects_own_bytes(desk18: TaskHarness, name: str) -> None:
+def test_the_digest_is_that_of_the_objects_own_bytes(harness18: TaskHarness, name: str) -> None:
     """The same object is a duplicate of itself, however many shards read it; its prices in CSV are another batch."""
     data = FORMATS[name]
-    whole = desk18.send(data)
-    run_all(desk18, validate, whole, 1)
-    split = desk18.send(data, key="incoming/split")
-    run_all(desk18, validate, split, 4)
+    whole = harness18.send(data)
+    run_all(harness18, validate, whole, 1)
+    split = harness18.send(data, key="incoming/split")
+    run_all(harness18, validate, split, 4)
     digests = [
-        desk18.database.one("SELECT digest FROM batches WHERE batch_id = %s", batch.batch_id)
+        harness18.database.one("SELECT digest FROM batches WHERE batch_id = %s", batch.batch_id)
         for batch in (whole, split)
     ]
     parts = digest.PartDigests(len(data), PART)
@@ -115,56 +115,56 @@ BROKEN = {
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_file_of_any_format_leaves_nothing(desk: TaskHarness, name: str, shards: int) -> None:
+def test_a_broken_file_of_any_format_leaves_nothing(harness: TaskHarness, name: str, shards: int) -> None:
     """It is rejected with its line and reason, nothing of it can be loaded, and no table or rate is left."""
     data, reason, line = BROKEN[name]
-    before = desk.database.snapshot()
-    batch = desk.send(data)
-    result = run_all(desk, validate, batch, shards)
+    before = harness.database.snapshot()
+    batch = harness.send(data)
+    result = run_all(harness, validate, batch, shards)
     assert result.outcome == "rejected"
-    report = read_report(desk, result)
+    report = read_report(harness, result)
     assert report["reasons"][reason] == 1
     assert line in (None, report["errors"][0]["line"])
     with pytest.raises(ClosedError, match="rejected, not open"):
-        desk.run(load, batch)
-    assert desk.database.snapshot() == before
+        harness.run(load, batch)
+    assert harness.database.snapshot() == before
 
 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("name", ["jsonl", "parquet"])
-def test_bad_rows_have_the_files_own_numbers_in_every_shard(desk18: TaskHarness, name: str) -> None:
+def test_bad_rows_have_the_files_own_numbers_in_every_shard(harness18: TaskHarness, name: str) -> None:
     """Row n of a Parquet file is told as line n, and so is line n of JSON Lines, whichever shard finds it."""
     bad = {1, 2, 777, 2500, 4321, 6000}
     rows = [(*row[:3], -1) if at in bad else row for at, row in enumerate(PRICES, start=1)]
     make = {"jsonl": samples.json_lines, "parquet": lambda found: samples.parquet(found, row_group_size=700)}[name]
-    result = run_all(desk18, validate, desk18.send(make(rows)), 4)
-    report = read_report(desk18, result)
+    result = run_all(harness18, validate, harness18.send(make(rows)), 4)
+    report = read_report(harness18, result)
     assert (report["rows"], report["rejected_rows"]) == (6000, len(bad))
     assert {error["line"] for error in report["errors"]} == bad
 
 
 @pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl", "parquet"])
-def test_load_refuses_a_file_that_changed(desk: TaskHarness, name: str) -> None:
+def test_load_refuses_a_file_that_changed(harness: TaskHarness, name: str) -> None:
     """Another file of the same size in place of the validated one is refused, and nothing of it stays."""
     data = FORMATS[name]
-    batch = desk.send(data)
-    assert desk.run(validate, batch).outcome == "accepted"
+    batch = harness.send(data)
+    assert harness.run(validate, batch).outcome == "accepted"
     middle = len(data) // 2
     other = data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
-    version = desk.aws("s3").put_object(Bucket=batch.bucket, Key=batch.key, Body=other)["VersionId"]
+    version = harness.aws("s3").put_object(Bucket=batch.bucket, Key=batch.key, Body=other)["VersionId"]
     with pytest.raises(ClosedError, match="validated"):
-        desk.run(load, replace(batch, version=version))
-    assert desk.database.one("SELECT count(*) FROM rates") == 0
-    desk.run(discard, batch)
+        harness.run(load, replace(batch, version=version))
+    assert harness.database.one("SELECT count(*) FROM rates") == 0
+    harness.run(discard, batch)
 
 
-def test_an_object_that_changes_while_it_is_read_is_told(desk18: TaskHarness) -> None:
+def test_an_object_that_changes_while_it_is_read_is_told(harness18: TaskHarness) -> None:
     """In a bucket without versions, the rest of another object is never read as the rest of this one."""
-    desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"one")
-    batch = replace(desk18.send(b"x"), key="plain", version="null")
+    harness18.aws("s3").put_object(Bucket=harness18.bucket, Key="plain", Body=b"one")
+    batch = replace(harness18.send(b"x"), key="plain", version="null")
     batch = replace(batch, etag=s3.head(batch).etag)
     assert b"".join(s3.parts(batch, 0, 3)) == b"one"
-    desk18.aws("s3").put_object(Bucket=desk18.bucket, Key="plain", Body=b"two")
+    harness18.aws("s3").put_object(Bucket=harness18.bucket, Key="plain", Body=b"two")
     with pytest.raises(ClosedError, match="changed while it was read"):
         list(s3.parts(batch, 0, 3))
 
@@ -182,13 +182,17 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
     """The rows of text are copied without pandas and pyarrow, which would cost a start-up of half a second."""
     code = (
         "import sys; from pathlib import Path; import ratesflow.loader.tasks.load;"
-        "from ratesflow.loader.files.detect import read_layout;"
+        "from ratesflow.loader.freight.dataset import FreightPrices;"
+        "from ratesflow.loader.batches.digest import PartDigests;"
+        "ROWS = FreightPrices().schema;"
+        "from ratesflow.loader.files.detect import detect_format;"
         "from ratesflow.loader.files.csv_stream import *; from ratesflow.loader.batches.byte_ranges import ByteRange;"
         "data = Path(sys.argv[1]).read_bytes();"
-        "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data); layout = read_layout(fetch, size);"
-        "rows = ByteRange(0, 9) if layout.kind == 'parquet' else ByteRange(layout.header.bytes, size << 9);"
-        "source = Source(fetch, size, ByteRange(0, size), layout.kind, layout.gzipped, layout.header.columns, rows);"
-        "assert b''.join(copied(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
+        "fetch = lambda start, stop: iter([data[start:stop]]); size = len(data);"
+        "layout = detect_format(fetch, size, ROWS); header = layout.header;"
+        "rows = ByteRange(0, 9) if layout.kind == 'parquet' else ByteRange(header.bytes, size << 9);"
+        "source = Source(fetch, size, ROWS, ByteRange(0, size), layout.kind, layout.gzipped, header.columns, rows);"
+        "assert b''.join(csv_stream(source, PartDigests(size))).count(b'\\n') == 6000; print(*sys.modules)"
     )
     assert absent.isdisjoint(_modules(code, FORMATS[name], tmp_path))
 
@@ -198,8 +202,9 @@ def test_validation_of_text_imports_no_pyarrow(name: str, tmp_path: Path) -> Non
     """pandas would load pyarrow as soon as it is installed, which costs 35 MB."""
     code = (
         "import sys; from pathlib import Path; from ratesflow.database.reference import builtin;"
+        "from ratesflow.loader.freight.dataset import FreightPrices;"
         "from ratesflow.loader.files.read_shard import validate_file;"
-        "report = validate_file(Path(sys.argv[1]), builtin());"
+        "report = validate_file(Path(sys.argv[1]), FreightPrices(), builtin());"
         "assert report.accepted, report; print(*sys.modules)"
     )
     found = _modules(code, FORMATS[name], tmp_path)
@@ -218,14 +223,14 @@ def _modules(code: str, data: bytes, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     "key", ["incoming//prices.csv", "incoming/../p.csv", "incoming/tab\tprices.csv", "incoming/ä #?%41.csv"]
 )
-def test_every_key_that_s3_takes_can_be_loaded(desk18: TaskHarness, key: str) -> None:
+def test_every_key_that_s3_takes_can_be_loaded(harness18: TaskHarness, key: str) -> None:
     """Also names with empty parts, dots, control characters, spaces and what looks like an escape."""
-    batch = desk18.send(FORMATS["csv"], key=key, force=True)
+    batch = harness18.send(FORMATS["csv"], key=key, force=True)
     found = s3.head(batch)
     assert (found.bytes, found.forced) == (len(FORMATS["csv"]), True)
     assert b"".join(s3.parts(replace(batch, etag=found.etag), 5, found.bytes)) == FORMATS["csv"][5:]
-    assert desk18.run(validate, batch).outcome == "accepted"
-    assert desk18.run(load, batch).outcome == "loaded"
-    assert desk18.run(commit, batch).outcome == "committed"
+    assert harness18.run(validate, batch).outcome == "accepted"
+    assert harness18.run(load, batch).outcome == "loaded"
+    assert harness18.run(commit, batch).outcome == "committed"
     with pytest.raises(ClosedError, match="is gone"):
         s3.head(replace(batch, version="0" * 32))

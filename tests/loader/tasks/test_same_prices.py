@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.freight.rates import RateCounts
 from ratesflow.loader.freight.rates_digest import RatesDigest, rates_digest
 from ratesflow.loader.freight.rows import Rows
@@ -19,7 +20,7 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader import samples
 from tests.loader.conftest import TaskHarness
-from tests.loader.test_formats import FORMATS, run_all
+from tests.loader.files.test_formats import FORMATS, run_all
 
 PORTS = ["CNSHA", "NLRTM", "USNYC"]
 FIRST = date(2021, 1, 1).toordinal()
@@ -72,75 +73,75 @@ def _daily(rows: list) -> list[tuple[Any, ...]]:
     return [(lane, len(known), sum(known)) for lane, known in found.items()]
 
 
-def taken(desk: TaskHarness, data: bytes, key: str, shards: int = 1, **sending: Any) -> Any:
+def taken(harness: TaskHarness, data: bytes, key: str, shards: int = 1, **sending: Any) -> Any:
     """Take a batch all the way; return it and the answer of its commit."""
-    batch = desk.send(data, key=key, **sending)
-    assert run_all(desk, validate, batch, shards).outcome == "accepted"
-    run_all(desk, load, batch, shards)
-    return batch, desk.run(commit, batch)
+    batch = harness.send(data, key=key, **sending)
+    assert run_all(harness, validate, batch, shards).outcome == "accepted"
+    run_all(harness, load, batch, shards)
+    return batch, harness.run(commit, batch)
 
 
-def noted(desk: TaskHarness) -> list[int | None]:
+def noted(harness: TaskHarness) -> list[int | None]:
     """Return what the ledger says of each batch: as which other one it has the same prices."""
-    return [same for (same,) in desk.database.ask("SELECT same_prices_as FROM batches ORDER BY batch_no")]
+    return [same for (same,) in harness.database.ask("SELECT same_prices_as FROM batches ORDER BY batch_no")]
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_same_prices_in_another_wrapping_are_committed_and_said(desk: TaskHarness) -> None:
+def test_the_same_prices_in_another_wrapping_are_committed_and_said(harness: TaskHarness) -> None:
     """Packed, in other lines or in another format, in one shard or some: outcome and ledger name the first batch."""
-    first, plain = taken(desk, FORMATS["csv"], "incoming/plain.csv")
+    first, plain = taken(harness, FORMATS["csv"], "incoming/plain.csv")
     assert plain.message == ""
     for name, shards in (("crlf.csv", 1), ("csv.gz", 1), ("jsonl", 3), ("parquet", 3)):
-        batch, result = taken(desk, FORMATS[name], f"incoming/{name}", shards)
+        batch, result = taken(harness, FORMATS[name], f"incoming/{name}", shards)
         assert result.outcome == "committed"
         assert result.message.startswith(f"the same prices as batch {first.batch_id} (file incoming/plain.csv, ")
         assert "both count; take one out with `ratesflow undo`" in result.message
-        assert desk.run(commit, batch).message == result.message  # a lost answer is given again
-        assert desk.database.one("SELECT message FROM batches WHERE batch_id = %s", batch.batch_id) == result.message
-    assert noted(desk) == [None, 1, 1, 1, 1]
-    assert desk.database.one("SELECT count(DISTINCT rates_digest) FROM batches") == 1
+        assert harness.run(commit, batch).message == result.message  # a lost answer is given again
+        assert harness.database.one("SELECT message FROM batches WHERE batch_id = %s", batch.batch_id) == result.message
+    assert noted(harness) == [None, 1, 1, 1, 1]
+    assert harness.database.one("SELECT count(DISTINCT rates_digest) FROM batches") == 1
     other = [*samples.rows(50, seed=3)]
-    _, result = taken(desk, samples.csv(other), "incoming/other.csv")
+    _, result = taken(harness, samples.csv(other), "incoming/other.csv")
     _, result_again = taken(
-        desk, samples.csv([*other[:-1], (*other[-1][:3], other[-1][3] + 1)]), "incoming/corrected.csv"
+        harness, samples.csv([*other[:-1], (*other[-1][:3], other[-1][3] + 1)]), "incoming/corrected.csv"
     )
     assert (result.message, result_again.message) == ("", "")
 
 
-def test_only_what_still_counts_is_named(desk18: TaskHarness) -> None:
+def test_only_what_still_counts_is_named(harness18: TaskHarness) -> None:
     """A batch that is undone, or committed with the same bytes by force, is no other wrapping."""
-    first, _ = taken(desk18, FORMATS["csv"], "incoming/a.csv")
-    _, again = taken(desk18, FORMATS["csv"], "incoming/b.csv", force=True)
+    first, _ = taken(harness18, FORMATS["csv"], "incoming/a.csv")
+    _, again = taken(harness18, FORMATS["csv"], "incoming/b.csv", force=True)
     assert again.message == ""
-    late = desk18.send(FORMATS["jsonl"], key="incoming/c.jsonl")
-    assert first.batch_id in desk18.run(validate, late).message
-    desk18.run(load, late)
+    late = harness18.send(FORMATS["jsonl"], key="incoming/c.jsonl")
+    assert first.batch_id in harness18.run(validate, late).message
+    harness18.run(load, late)
     with connected("undo") as connection:
-        undo(connection, "run", first.batch_id)
-    assert "file incoming/b.csv" in desk18.run(commit, late).message
-    assert noted(desk18) == [None, None, 2]
+        undo(connection, "run", first.batch_id, FreightPrices())
+    assert "file incoming/b.csv" in harness18.run(commit, late).message
+    assert noted(harness18) == [None, None, 2]
 
 
-def test_of_two_that_are_loaded_at_once_the_second_one_knows(desk18: TaskHarness) -> None:
+def test_of_two_that_are_loaded_at_once_the_second_one_knows(harness18: TaskHarness) -> None:
     """Neither was committed when the other was validated: what counts is the moment of the commit."""
-    batches = [desk18.send(FORMATS[name], key=f"incoming/{name}") for name in ("csv", "jsonl")]
+    batches = [harness18.send(FORMATS[name], key=f"incoming/{name}") for name in ("csv", "jsonl")]
     for batch in batches:
-        assert desk18.run(validate, batch).message == ""
-        desk18.run(load, batch)
-    first, second = (desk18.run(commit, batch).message for batch in batches)
+        assert harness18.run(validate, batch).message == ""
+        harness18.run(load, batch)
+    first, second = (harness18.run(commit, batch).message for batch in batches)
     assert (first, batches[0].batch_id in second) == ("", True)
 
 
-def test_a_duplicate_is_told_which_file_came_before_and_when(desk18: TaskHarness) -> None:
+def test_a_duplicate_is_told_which_file_came_before_and_when(harness18: TaskHarness) -> None:
     """The message names batch, file and time, at validation and at commit."""
-    batches = [desk18.send(FORMATS["csv"], key=f"incoming/{name}.csv") for name in ("one", "two\x1b")]
+    batches = [harness18.send(FORMATS["csv"], key=f"incoming/{name}.csv") for name in ("one", "two\x1b")]
     for batch in batches:
-        desk18.run(validate, batch)
-        desk18.run(load, batch)
-    desk18.run(commit, batches[1])
-    third = desk18.send(FORMATS["csv"], key="incoming/three.csv")
+        harness18.run(validate, batch)
+        harness18.run(load, batch)
+    harness18.run(commit, batches[1])
+    third = harness18.send(FORMATS["csv"], key="incoming/three.csv")
     for task, batch in ((commit, batches[0]), (validate, third)):
-        result = desk18.run(task, batch)
+        result = harness18.run(task, batch)
         assert result.outcome == "duplicate"
         told = f"by batch {batches[1].batch_id} (file incoming/two\\x1b.csv, committed on "
         moment = result.message.removeprefix(f"the same bytes were committed already, {told}")

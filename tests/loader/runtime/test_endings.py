@@ -39,18 +39,18 @@ class Scene:
     sessions: int = 1
     owner: bool = False
 
-    def start(self, desk: TaskHarness, **environment: str) -> "subprocess.Popen[str]":
+    def start(self, harness: TaskHarness, **environment: str) -> "subprocess.Popen[str]":
         """Start an attempt of the task."""
-        url = desk.database.url if self.owner else desk.database.loader_url
+        url = harness.database.url if self.owner else harness.database.loader_url
         return start(self.task, *self.arguments, patches=SMALL_PARTS, DATABASE_URL=url, **environment)
 
 
-def scene(desk: TaskHarness, task: str) -> Scene:
+def scene(harness: TaskHarness, task: str) -> Scene:
     """Prepare what a task works on."""
     batches = "LOCK TABLE batches IN EXCLUSIVE MODE"
     if task in ("reference", "ledger", "migrate"):
         for name, text in (("ports", PORTS), ("regions", REGIONS)):
-            desk.aws("s3").put_object(Bucket=desk.bucket, Key=f"{name}.csv", Body=text.encode())
+            harness.aws("s3").put_object(Bucket=harness.bucket, Key=f"{name}.csv", Body=text.encode())
         files = ("--ports", "ports.csv", "--regions", "regions.csv") if task == "reference" else ()
         lock = {
             "reference": "LOCK TABLE reference_version IN EXCLUSIVE MODE",
@@ -58,7 +58,7 @@ def scene(desk: TaskHarness, task: str) -> Scene:
             "migrate": "LOCK TABLE pg_namespace IN SHARE MODE",  # its roles are granted rights on a schema
         }
         return Scene(task, ("--run", "run-1", *files), lock[task], owner=task == "migrate")
-    batch = desk.send(csv(rows(3000)))
+    batch = harness.send(csv(rows(3000)))
     before: dict[str, tuple[Callable[..., Any], ...]] = {
         "load": (validate,),
         "commit": (validate, load),
@@ -68,7 +68,7 @@ def scene(desk: TaskHarness, task: str) -> Scene:
         "gc": (validate,),
     }
     for done in before.get(task, ()):
-        desk.run(done, batch)
+        harness.run(done, batch)
     if task in ("undo", "compact", "gc"):
         named = ("--batch", batch.batch_id) if task == "undo" else ()
         lock = "LOCK TABLE data_version IN EXCLUSIVE MODE" if task == "compact" else batches
@@ -76,8 +76,8 @@ def scene(desk: TaskHarness, task: str) -> Scene:
     object_ = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version)
     arguments = (*object_, "--batch-id", batch.batch_id)
     if task == "load":
-        number = desk.database.one("SELECT batch_no FROM batches")
-        desk.database.ask("SELECT stage_batch(%s)", number)
+        number = harness.database.one("SELECT batch_no FROM batches")
+        harness.database.ask("SELECT stage_batch(%s)", number)
         return Scene(task, arguments, f"LOCK TABLE staging_{number} IN SHARE MODE", sessions=2)
     return Scene(task, arguments, batches)
 
@@ -95,9 +95,9 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def held(desk: TaskHarness, lock: str) -> Iterator[Any]:
+def held(harness: TaskHarness, lock: str) -> Iterator[Any]:
     """Hold a lock, until the caller lets go of it."""
-    holder = desk.database.connect()
+    holder = harness.database.connect()
     try:
         holder.cursor().execute(lock)
         yield holder
@@ -109,17 +109,17 @@ def held(desk: TaskHarness, lock: str) -> Iterator[Any]:
 @pytest.mark.parametrize(
     "task", ["validate", "load", "commit", "discard", "undo", "compact", "gc", "reference", "ledger", "migrate"]
 )
-def test_a_task_that_is_ended_leaves_no_session(desk18: TaskHarness, task: str) -> None:
+def test_a_task_that_is_ended_leaves_no_session(harness18: TaskHarness, task: str) -> None:
     """Killed or told to end in the middle of a statement, its sessions are gone at once; the next attempt does all."""
-    acts = scene(desk18, task)
-    there = lambda: sessions(desk18.database, task)  # noqa: E731
+    acts = scene(harness18, task)
+    there = lambda: sessions(harness18.database, task)  # noqa: E731
 
     def waits() -> bool:
         return [kind for kind, *_ in there()].count("Lock") == acts.sessions
 
-    with held(desk18, acts.lock) as holder:
+    with held(harness18, acts.lock) as holder:
         for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75)):
-            process = acts.start(desk18)
+            process = acts.start(harness18)
             wait_until(waits, 20, there)
             process.send_signal(number)
             at = time.monotonic()
@@ -129,33 +129,33 @@ def test_a_task_that_is_ended_leaves_no_session(desk18: TaskHarness, task: str) 
             wait_until(lambda: not there(), 3, there)
         holder.rollback()
     at = time.monotonic()
-    code, said = finish(acts.start(desk18))
+    code, said = finish(acts.start(harness18))
     assert code == 0, said
     assert time.monotonic() - at < 10
     assert there() == []
 
 
 @pytest.mark.parametrize(("task", "point"), [("undo", 6), ("compact", 4)])
-def test_an_attempt_that_stands_still_is_ended_by_the_next(desk18: TaskHarness, task: str, point: int) -> None:
+def test_an_attempt_that_stands_still_is_ended_by_the_next(harness18: TaskHarness, task: str, point: int) -> None:
     """With every lock in its hands it stands still; another attempt of the same job takes them and does the work."""
-    acts = scene(desk18, task)
-    stopped = acts.start(desk18, RATESFLOW_FAULT_INJECTION=f"wait:{point}")
+    acts = scene(harness18, task)
+    stopped = acts.start(harness18, RATESFLOW_FAULT_INJECTION=f"wait:{point}")
     try:
         wait_until(lambda: _is_stopped(stopped.pid), 20)
-        assert sessions(desk18.database, task)
-        code, said = finish(acts.start(desk18))
+        assert sessions(harness18.database, task)
+        code, said = finish(acts.start(harness18))
         assert code == 0, said
         result = json.loads(
-            desk18.aws("s3").get_object(Bucket=desk18.bucket, Key=f"results/run-1/{task}.json")["Body"].read()
+            harness18.aws("s3").get_object(Bucket=harness18.bucket, Key=f"results/run-1/{task}.json")["Body"].read()
         )
         assert "another" not in result["message"]
-        assert sessions(desk18.database, task) == []
+        assert sessions(harness18.database, task) == []
     finally:
         stopped.kill()
         stopped.communicate()
 
 
-def test_a_task_that_connects_ends_when_it_is_told_to(desk18: TaskHarness) -> None:
+def test_a_task_that_connects_ends_when_it_is_told_to(harness18: TaskHarness) -> None:
     """A server that takes connections and says nothing holds nobody who is told to end."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://loader:x@127.0.0.1:{silent.getsockname()[1]}/x"
