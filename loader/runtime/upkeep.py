@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import psycopg2
 
 from ratesflow.database.sqlstates import Kind, kind_of
-from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError
 from ratesflow.loader.runtime.log import log

@@ -25,7 +25,6 @@ from ratesflow.loader.runtime import clients, metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
-from ratesflow.loader.runtime import metrics
 from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
 from ratesflow.loader.tasks.registry import Limits, Task
 

@@ -21,8 +21,8 @@ from ratesflow.loader.dataset import Dataset, ShardValidator
 from ratesflow.loader.files.progress import Progress, watched
 from ratesflow.loader.files.read_shard import ShardScan, read_shard
 from ratesflow.loader.files.report import ReportWriter
-from ratesflow.loader.runtime.errors import ClosedError
 from ratesflow.loader.runtime import metrics
+from ratesflow.loader.runtime.errors import ClosedError
 from ratesflow.loader.tasks.finalize import FULL_REPORT, finalize_validation
 from ratesflow.loader.tasks.registry import Limits, Task
 

@@ -61,13 +61,13 @@ def test_a_task_is_named_as_its_file() -> None:
     assert find_task("ledger") is ledger.TASK
 
 
-def test_an_undeclared_outcome_is_a_defect(desk18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_undeclared_outcome_is_a_defect(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose result has an outcome that it does not declare exits with 70, with the reason in its log."""
     assert entry.main(["ledger", "--run", "declared"]) == 0
     monkeypatch.setattr(ledger, "TASK", replace(ledger.TASK, outcomes=("listed",)))
     assert entry.main(["ledger", "--run", "undeclared"]) == 70
     key = "results/undeclared/ledger.error.json"
-    reason = json.loads(desk18.aws("s3").get_object(Bucket=desk18.bucket, Key=key)["Body"].read())
+    reason = json.loads(harness18.aws("s3").get_object(Bucket=harness18.bucket, Key=key)["Body"].read())
     assert reason["message"] == "ledger returned the outcome done, which it does not declare"
 
 

@@ -33,7 +33,7 @@ def test_lines_come_often_at_first_and_then_seldom(monkeypatch, capsys):
     at: list[float] = []
     for tick in range(36_000):
         clock.now = tick / 10
-        progress.tell(tick, tick / 36_000)
+        progress.update(tick, tick / 36_000)
         if capsys.readouterr().out:
             at.append(clock.now)
     assert at[0] == 0.2
