@@ -9,8 +9,10 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 
-from benchmarks import commits, compaction, load, memory, plot, readers, servers, shards, table, tree, undo
+from benchmarks import plot, servers, table
+from benchmarks.loading import commits, load, memory, shards, undo
 from benchmarks.options import Options
+from benchmarks.reading import compaction, readers, tree
 from benchmarks.results import Measure, read, record
 
 Part = Callable[[servers.Servers, Options], dict[str, Measure]]
@@ -25,7 +27,7 @@ PARTS: dict[str, Part] = {
     "tree": tree.measure,
 }
 # The API's part is a module of its own, with servers of its own.
-API = "benchmarks.api"
+API = "benchmarks.api.__main__"
 
 
 def main(arguments: list[str] | None = None) -> int:

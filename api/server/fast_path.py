@@ -1,6 +1,6 @@
 """A short cut in front of Falcon for ``GET /rates``, the request that clients repeat.
 
-What it buys: Falcon takes three times as long for a response as Granian (`python -m benchmarks.api frameworks`
+What it buys: Falcon takes three times as long for a response as Granian (`python -m benchmarks.api throughput`
 measures both), and a plain ``GET /rates`` needs nothing of it. Cached responses, reads and errors of such requests
 leave from here; a condition that the cache cannot decide alone (several ETags, or one of newer data) goes to Falcon.
 

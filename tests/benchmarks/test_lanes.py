@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import lanes
+from benchmarks.loading import lanes
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import validate_file
 from ratesflow.loader.freight.dataset import FreightPrices

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import copies, frameworks, lanes, ours, servers
+from benchmarks import servers
 from benchmarks.__main__ import main
-from benchmarks.commits import take_back
+from benchmarks.loading import copies, frameworks, lanes, ours
+from benchmarks.loading.commits import take_back
 
 ROWS = 3_000
 SAME = "SELECT count(*), sum(price), count(DISTINCT (orig_code, dest_code, day)), min(day), max(day) FROM {}"

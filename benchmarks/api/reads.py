@@ -1,6 +1,6 @@
 """Reads at a steady rate, each timed from when it was due, whether the ones before were answered or not.
 
-`python -m benchmarks.api_reads PORT PATHS READS_A_SECOND SECONDS FILE` asks for lines of the file PATHS, in their
+`python -m benchmarks.api.reads PORT PATHS READS_A_SECOND SECONDS FILE` asks for lines of the file PATHS, in their
 order, and writes milliseconds and statuses to FILE. A service that stops for a moment is so felt by all reads that
 fall due meanwhile, as by customers.
 """

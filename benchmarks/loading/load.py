@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import copies, frameworks, lanes, ours
+from benchmarks.loading import copies, frameworks, lanes, ours
 from benchmarks.options import Options, label
 from benchmarks.results import Measure, median, ratio
 from benchmarks.servers import Servers

@@ -106,7 +106,7 @@ def _last_line(text: str) -> dict[str, Any]:
 
 def run_warm(servers: Servers, warm_up: Sent, sent: Sent) -> dict[str, float]:
     """Run all tasks in one process that has done another batch before; return the seconds of each."""
-    command = [sys.executable, "-m", "benchmarks.warm", *(json.dumps(vars(each)) for each in (warm_up, sent))]
+    command = [sys.executable, "-m", "benchmarks.loading.warm", *(json.dumps(vars(each)) for each in (warm_up, sent))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=servers.environment(sent.database))
     if done.returncode:
         raise RuntimeError(f"the tasks failed:\n{done.stdout[-1000:]}\n{done.stderr[-3000:]}")

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from benchmarks import lanes
+from benchmarks.loading import lanes
 from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
 from ratesflow.local.postgres.server import Postgres, start_postgres

@@ -21,9 +21,9 @@ import numpy as np
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from benchmarks.api_alternatives import WORKERS, ours, serving
-from benchmarks.api_data import PASSWORD
-from benchmarks.api_load import Wrk
+from benchmarks.api.alternatives import WORKERS, ours, serving
+from benchmarks.api.data import PASSWORD
+from benchmarks.api.wrk import Wrk
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, percentile, ratio
 from ratesflow.database import reference_change
@@ -187,7 +187,7 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
             command = [
                 sys.executable,
                 "-m",
-                "benchmarks.api_reads",
+                "benchmarks.api.reads",
                 str(port),
                 str(world.listed),
                 str(READS_A_SECOND),

@@ -1,6 +1,6 @@
 """Megabytes that the tasks need at most, by the size of the batch: the kernel's mark for each process."""
 
-from benchmarks import lanes, ours
+from benchmarks.loading import lanes, ours
 from benchmarks.options import TEN_MILLION, Options, label
 from benchmarks.results import Measure, median
 from benchmarks.servers import Servers

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.api_hello PORT WORKERS`: the server that our API runs on, with nothing to do but say hello."""
+"""`python -m benchmarks.api.hello PORT WORKERS`: the server that our API runs on, with nothing to do but say hello."""
 
 import socket
 import sys

@@ -3,10 +3,10 @@
 import time
 from contextlib import closing
 
-from benchmarks import lanes, ours
-from benchmarks.commits import take_back
+from benchmarks.loading import lanes, ours
+from benchmarks.loading.commits import take_back
 from benchmarks.options import Options
-from benchmarks.reading import Felt, readers
+from benchmarks.reading.process import Felt, readers
 from benchmarks.results import Measure
 from benchmarks.servers import BUCKET, Servers
 from ratesflow.database.connect import connect

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 from sqlalchemy import create_engine, make_url
 
-from benchmarks.copies import DATABASE
+from benchmarks.loading.copies import DATABASE
 from benchmarks.servers import Servers
 
 # None of these belongs to the project, so none may stand in its environment.
 PACKAGES = ("dlt[postgres]==1.31.0", "pyarrow==26.0.1")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def home() -> Path:

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import psutil
 
-from benchmarks import lanes, ours
+from benchmarks.loading import lanes, ours
 from benchmarks.options import Options, label
 from benchmarks.results import Measure, median, ratio
 from benchmarks.servers import Servers

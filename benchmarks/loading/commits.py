@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg2
 
-from benchmarks import lanes, ours
+from benchmarks.loading import lanes, ours
 from benchmarks.options import TEN_MILLION, Options, label
 from benchmarks.results import Measure, median, percentile, ratio
 from benchmarks.servers import BUCKET, Servers

@@ -1,6 +1,6 @@
 """A reader as the API is one: its prepared statement, at a steady pace, each answer timed.
 
-`python -m benchmarks.reader DATABASE_URL FILE READS_A_SECOND SEED` reads until its standard input ends, then
+`python -m benchmarks.reading.reader DATABASE_URL FILE READS_A_SECOND SEED` reads until its standard input ends, then
 writes what it saw to FILE: pairs of a moment (of the system's monotonic clock) and milliseconds.
 """
 

@@ -1,6 +1,6 @@
 """What people would run instead of our API, each as a process of its own; in an environment of its own.
 
-The first version's query and its answer stand in `api_flask.py` and `api_fastapi.py`; "hello" is the ceiling of
+The first version's query and its answer stand in `flask_app.py` and `fastapi_app.py`; "hello" is the ceiling of
 the very server that ours runs on.
 """
 
@@ -17,7 +17,7 @@ from urllib.request import urlopen
 
 from ratesflow.local.processes import free_port, last_lines, python, start, stop
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PACKAGES = (
     "flask==3.1.3", "gunicorn==27.0.1", "psycopg2-binary==2.9.13", "orjson==3.13.0",
     "fastapi==0.165.0", "uvicorn==0.54.0", "uvloop==0.23.0", "httptools==0.9.0", "asyncpg==0.32.0",
@@ -81,15 +81,15 @@ def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
     """Run every way side by side, idle until it is asked; give ports by name."""
     programs = prepare()
     environment = {"DATABASE_URL": url, "PYTHONPATH": str(Path(__file__).parent)}
-    gunicorn = [str(programs / "gunicorn"), "api_flask:app", "--worker-class", "sync", "--log-level", "error"]
-    uvicorn = [str(programs / "uvicorn"), "api_fastapi:app", "--loop", "uvloop", "--http", "httptools"]
+    gunicorn = [str(programs / "gunicorn"), "flask_app:app", "--worker-class", "sync", "--log-level", "error"]
+    uvicorn = [str(programs / "uvicorn"), "fastapi_app:app", "--loop", "uvloop", "--http", "httptools"]
     uvicorn += ["--no-access-log", "--log-level", "error", "--workers", str(WORKERS)]
     ports = {name: free_port() for name in ("first", "first_2", "fastapi", "hello")}
     commands = {
         "first": [*gunicorn, "--workers", "1", "--bind", f"127.0.0.1:{ports['first']}"],
         "first_2": [*gunicorn, "--workers", str(WORKERS), "--bind", f"127.0.0.1:{ports['first_2']}"],
         "fastapi": [*uvicorn, "--port", str(ports["fastapi"])],
-        "hello": [sys.executable, "-m", "benchmarks.api_hello", str(ports["hello"]), str(WORKERS)],
+        "hello": [sys.executable, "-m", "benchmarks.api.hello", str(ports["hello"]), str(WORKERS)],
     }
     with ExitStack() as stack:
         for name, command in commands.items():

@@ -5,7 +5,7 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-from benchmarks import lanes, ours
+from benchmarks.loading import lanes, ours
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, ratio
 from benchmarks.servers import Servers

@@ -18,10 +18,10 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import api_commits
-from benchmarks.api_alternatives import PACKAGES, all_of_them, ours
-from benchmarks.api_data import busy_lanes, fill, server, wrk_version
-from benchmarks.api_load import Seen, Wrk
+from benchmarks.api import commits as api_commits
+from benchmarks.api.alternatives import PACKAGES, all_of_them, ours
+from benchmarks.api.data import busy_lanes, fill, server, wrk_version
+from benchmarks.api.wrk import Seen, Wrk
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, ratio, record
 from benchmarks.servers import machine, warn_if_busy
@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
                 found = PARTS[name](bench)
                 record(found, machine(), _versions(postgres))
                 for measure, figures in found.items():
-                    print(f"{measure:34} {figures.value:10.4g}   [{figures.low:.4g} to {figures.high:.4g}]", flush=True)  # noqa: T201
+                    print(f"{measure:34} {figures.value:10.4g}   [{figures.low:.4g} to {figures.high:.4g}]", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return 0

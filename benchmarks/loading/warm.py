@@ -1,6 +1,6 @@
 """Runs all tasks of some batches in one process, and prints the seconds that the last one's tasks took.
 
-`python -m benchmarks.warm BATCH…`, each a JSON object. After the first batch everything is imported and the
+`python -m benchmarks.loading.warm BATCH…`, each a JSON object. After the first batch everything is imported and the
 clients are made: what is left is the work, from a new connection to the result document in the bucket.
 """
 

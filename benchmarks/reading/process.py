@@ -76,5 +76,5 @@ def readers(servers: Servers, database: str) -> Iterator[Felt]:
 
 
 def _start(url: str, path: Path, seed: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "benchmarks.reader", url, str(path), str(READS_A_SECOND), str(seed)]
+    command = [sys.executable, "-m", "benchmarks.reading.reader", url, str(path), str(READS_A_SECOND), str(seed)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

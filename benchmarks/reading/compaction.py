@@ -7,10 +7,10 @@ import subprocess
 import time
 from typing import Any
 
-from benchmarks import lanes, ours, warm
+from benchmarks.loading import lanes, ours, warm
 from benchmarks.options import Options
-from benchmarks.reader import READ, prepared
-from benchmarks.reading import Felt, readers
+from benchmarks.reading.process import Felt, readers
+from benchmarks.reading.reader import READ, prepared
 from benchmarks.results import Measure, median, percentile
 from benchmarks.servers import Servers
 from ratesflow.loader.batches import s3

@@ -1,0 +1,1 @@
+"""The rates API beside its alternatives."""

@@ -1,0 +1,1 @@
+"""Loading: from a file to committed rows, beside its alternatives."""

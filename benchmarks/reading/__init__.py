@@ -1,0 +1,1 @@
+"""Reads while batches commit, are merged and move."""
