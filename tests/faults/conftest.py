@@ -5,6 +5,6 @@ import pytest
 from tests.loader.conftest import harness18
 from tests.local.conftest import own_stack
 
-pytest.register_assert_rewrite("tests.faults.life")
+pytest.register_assert_rewrite("tests.faults.model.life")
 
 __all__ = ["harness18", "own_stack"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from tests.faults.campaign import Campaign
-from tests.faults.counting import Figures, Plan, uploaded
+from tests.faults.campaign.counting import Figures, Plan, uploaded
+from tests.faults.campaign.run import Campaign
 
 APIS, DATABASES = ("API", "API of the standbys"), ("primary", "standby", "slow standby")
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.campaign import Campaign
-from tests.faults.counting import Plan, uploaded
+from tests.faults.campaign.counting import Plan, uploaded
+from tests.faults.campaign.run import Campaign
 
 
 def _wanted(name: str, default: int) -> int:

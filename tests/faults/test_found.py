@@ -30,12 +30,12 @@ from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.api.service import Service
-from tests.faults.acts import move_tree
-from tests.faults.contents import PORTS as PORTS_WITH_PRICES
-from tests.faults.contents import Content
-from tests.faults.dying import run_until
-from tests.faults.moving import change
-from tests.faults.snapshots import RATES
+from tests.faults.campaign.acts import move_tree
+from tests.faults.campaign.contents import PORTS as PORTS_WITH_PRICES
+from tests.faults.campaign.contents import Content
+from tests.faults.campaign.dying import run_until
+from tests.faults.model.moving import change
+from tests.faults.readers.snapshots import RATES
 from tests.fix_database import Database
 from tests.loader.conftest import TaskHarness
 from tests.loader.reading_files import PORTS, fetch_from

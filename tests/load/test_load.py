@@ -18,7 +18,7 @@ from click.testing import CliRunner
 
 from ratesflow.local.deploy import deploy
 from ratesflow.workflow.cli import main
-from tests.faults.contents import FIRST_DAY, Content
+from tests.faults.campaign.contents import FIRST_DAY, Content
 from tests.load.flood import Flood, bursts, steady
 from tests.local.conftest import Stack
 from tests.local.hands import databases, ended, send, wait_for

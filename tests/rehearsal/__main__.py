@@ -5,13 +5,14 @@ import os
 import sys
 from pathlib import Path
 
-from tests.rehearsal import preflight, progress, signals
+from tests.rehearsal import progress, signals
 from tests.rehearsal.rehearsing import clean_up, rehearse, tell_what_is_left
 from tests.rehearsal.runner import CommandError, Runner, environment_of
 from tests.rehearsal.settings import ROOT
 from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal
 from tests.rehearsal.stage import Options, Stage
-from tests.rehearsal.steps import NAMES, Step, chosen
+from tests.rehearsal.stages import preflight
+from tests.rehearsal.stages.steps import NAMES, Step, chosen
 from tests.rehearsal.verified import first_lines
 
 REFUSED, INTERRUPTED = 2, 130

@@ -10,8 +10,8 @@ from tests.rehearsal.progress import FAILED, HELD, SKIPPED, Progress, StepResult
 from tests.rehearsal.runner import CommandError
 from tests.rehearsal.signals import InterruptedRehearsal, LeftRehearsal, expect_the_last
 from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
-from tests.rehearsal.steps import Step
-from tests.rehearsal.taking_down import left, take_down
+from tests.rehearsal.stages.steps import Step
+from tests.rehearsal.stages.taking_down import left, take_down
 
 OK, BROKEN, INTERRUPTED = 0, 1, 130
 

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.rehearsal import costs
-from tests.rehearsal.flips import UNSAFE
 from tests.rehearsal.progress import FAILED, HELD, SCHEMA, SKIPPED, StepResult
 from tests.rehearsal.stage import Stage
-from tests.rehearsal.steps import NAMES
-from tests.rehearsal.taking_down import left
+from tests.rehearsal.stages import costs
+from tests.rehearsal.stages.flips import UNSAFE
+from tests.rehearsal.stages.steps import NAMES
+from tests.rehearsal.stages.taking_down import left
 from tests.rehearsal.verified import first_lines
 
 

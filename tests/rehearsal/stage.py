@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tests.rehearsal.expected import Expected
 from tests.rehearsal.progress import Progress
 from tests.rehearsal.runner import Done, Runner
 from tests.rehearsal.settings import ROOT, file_of, values_of
+from tests.rehearsal.stages.expected import Expected
 
 GIVEN = ("loader_image", "api_image", "alarm_emails", "alarm_urls")
 

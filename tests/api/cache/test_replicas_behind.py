@@ -16,7 +16,7 @@ from ratesflow.api.server.wsgi import get_app
 from ratesflow.local.postgres.server import Postgres
 from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import wait_until
-from tests.faults.proxies import Wire
+from tests.faults.readers.proxies import Wire
 from tests.fix_database import PASSWORD, Database
 from tests.loader.tasks.test_standby import standby  # noqa: F401 a fixture
 

@@ -6,6 +6,6 @@ Python imports this module by its name from the folders of PYTHONPATH (Python do
 import sys
 
 if sys.orig_argv[1:4] == ["-P", "-m", "ratesflow.loader"]:
-    from tests.faults.small import shrink_process
+    from tests.faults.campaign.low_limits import shrink_process
 
     shrink_process()

@@ -1,6 +1,6 @@
 """Terraform, as far as a rehearsal speaks to it: it notes its calls, publishes addresses, and has plans made up.
 
-What Terraform itself makes of the same files is asked in tests/rehearsal/test_with_terraform.py, where it can run.
+What real Terraform makes of the same files: tests/rehearsal/tests/test_with_terraform.py, where it can run.
 """
 
 import json

@@ -1,0 +1,294 @@
+"""The field: a stack with standbys, a shaky wire to its database, a shaky S3, and all that was sent into it."""
+
+import json
+import os
+import random
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psutil
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ratesflow.database.reference import Reference, builtin
+from ratesflow.local.deploy import deploy
+from ratesflow.workflow.trigger import execution_name
+from tests.faults.campaign.contents import Content
+from tests.faults.campaign.low_limits import low_limits
+from tests.faults.campaign.stack_under_strikes import TASKS, strike_job, struck_definition
+from tests.faults.campaign.uploads import ASIDE, FORCED, Upload
+from tests.faults.readers.logins import LOGINS, make_clones, superuser_url, tell_loader
+from tests.faults.readers.proxies import ShakyS3, Wire
+from tests.faults.readers.snapshots import Snapshot
+from tests.faults.readers.standbys import Standbys
+from tests.local.conftest import Stack
+from tests.local.hands import databases
+
+DISK_BYTES = 1 << 30
+# A message that was received by a handler which died comes again after this time; a minute on AWS.
+VISIBILITY_SECONDS = 5
+
+
+class StackDownError(Exception):
+    """The supervisor of the stack ended, which no strike aimed at."""
+
+
+@dataclass
+class Field:
+    """A stack under strikes. `rng` decides everything that chance decides outside the stack."""
+
+    stack: Stack
+    rng: random.Random
+    disk: bool = field(default=False)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+    contents: list[Content] = field(default_factory=list)
+    undone: set[int] = field(default_factory=set)
+    paused: set[int] = field(default_factory=set)
+    twins: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    settled: dict[str, str] = field(default_factory=dict)
+    aws_killed: bool = False
+    trees: list[Reference] = field(default_factory=lambda: [builtin()])
+    former_trees: list[Reference] = field(default_factory=list)
+    moves: list[Reference] = field(default_factory=list)
+    before: Snapshot | None = None
+    turn: int = 0
+    jobs: list[str] = field(default_factory=list)
+    counted: Counter[str] = field(default_factory=Counter)
+    quiet: threading.Event = field(default_factory=threading.Event)
+    _started: list[Callable[[], object]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Start everything. The database's disk is a small one of its own if this user may mount one."""
+        self.stack.home.mkdir(parents=True)
+        self.disk = self._mount()
+        self.up()
+        self._meet()
+        self.owner_url = self.environment["DATABASE_URL"]
+        self.database_port = int(self.owner_url.rpartition(":")[2].partition("/")[0])
+        self.wire = Wire(self.database_port)
+        self._started.append(self.wire.close)
+        self.s3 = ShakyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
+        self._started.append(self.s3.stop)
+        self.passwords = json.loads((self.stack.home / "passwords.json").read_text())
+        self.superuser_url = superuser_url(self.owner_url, self.passwords)
+        make_clones(self.owner_url, self.passwords)
+        owner = (self.stack.home / "postgres").owner()
+        self.standbys = Standbys(self.owner_url, self.superuser_url, owner, self.passwords)
+        self._started.append(self.standbys.end)
+        self.log_in()
+
+    def up(self) -> None:
+        """Start the stack; all of its tasks have low limits."""
+        with low_limits():
+            self.stack.up()
+
+    def log_in(self, *, turn: bool = False) -> None:
+        """Let tasks, and the API that reads from the standbys, log in; with `turn` as the other users than before."""
+        self.turn ^= turn
+        tell_loader(self.aws("secretsmanager"), self.turn, self.passwords)
+        if turn or not self.standbys.api:
+            reader = LOGINS["api"][self.turn]
+            self.standbys.start_api(reader, self.passwords[reader])
+
+    def _meet(self) -> None:
+        self.environment = self.stack.environment
+        self.supervisor = psutil.Process(int((self.stack.home / "stack.pid").read_text()))
+
+    def end(self) -> None:
+        """Stop everything that was started and leave nothing."""
+        for process in self.twins:
+            process.kill()
+            process.wait()
+        for stop in reversed(self._started):
+            stop()
+        self.stack.run("down", code=None)
+        for process in self.stack.processes():
+            process.kill()
+        if self.disk:
+            subprocess.run(["umount", "-l", str(self.stack.home / "postgres")], check=False)
+
+    def _mount(self) -> bool:
+        if os.geteuid() != 0:
+            return False
+        folder = self.stack.home / "postgres"
+        folder.mkdir()
+        size = f"size={DISK_BYTES},mode=700"
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=False).returncode:
+            folder.rmdir()
+            return False
+        return True
+
+    def begin_round(self) -> None:
+        """Forget what is settled since the last round; an answer may still be of one of its trees."""
+        self.quiet.clear()
+        self.aws_killed = False
+        if self.before:
+            self.former_trees, self.trees, self.moves = self.trees, [self.before.tree], []
+
+    def aws(self, service: str) -> Any:
+        """Return the client of a service of the embedded AWS."""
+        return self.stack.aws(service)
+
+    def describe(self, name: str) -> Any:
+        """Describe an execution by its name. Raises ExecutionDoesNotExist of the client."""
+        machine = self.environment["RATESFLOW_STATE_MACHINE_ARN"]
+        arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
+        return self.aws("stepfunctions").describe_execution(executionArn=arn)
+
+    def redeploy(self, point: tuple[str, int] | None, hurried: bool) -> None:
+        """Deploy anew: tasks reach database and S3 over our proxies; one task stands still at a fault point."""
+        told = databases(self.stack)
+        old, new = f":{self.database_port}/", f":{self.wire.port}/"
+        deploy(
+            self.environment["AWS_ENDPOINT_URL"],
+            replace(told, loader=told.loader.replace(old, new)),
+            struck_definition(self.s3.url, point, hurried),
+        )
+        if point and point[0] not in TASKS:
+            strike_job(self.aws("batch"), *point)
+        self.log_in()
+        attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+        self.aws("sqs").set_queue_attributes(QueueUrl=self.environment["RATESFLOW_QUEUE_URL"], Attributes=attributes)
+
+    def send(self, content: Content, key: str, *, force: bool = False) -> Upload:
+        """Upload a file, and keep trying while S3 is away, as a supplier's client does."""
+        self._know(content)
+        self.counted["forced"] += force
+        return self.keep(key, self.put(content.data, key, force), content)
+
+    def put(self, data: bytes, key: str, force: bool = False) -> str:
+        """Put an object into the bucket, and return its version."""
+        metadata = {"ratesflow-force": "true"} if force else {}
+
+        def once() -> str:
+            made = self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)
+            return str(made["VersionId"])
+
+        return str(self.patiently(once))
+
+    def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
+        """Start the execution of a file that the trigger passes over, in so many shards."""
+        self._know(content)
+        key = f"{ASIDE}{name}.csv"
+        version = self.put(content.data, key)
+        given = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
+        given |= {"bytes": len(content.data), "shards": shards}
+        states, text = self.aws("stepfunctions"), json.dumps(given)
+
+        def begin() -> None:
+            with suppress(states.exceptions.ExecutionAlreadyExists):
+                machine = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
+                states.start_execution(stateMachineArn=machine, name=name, input=text)
+
+        self.patiently(begin)
+        upload = self.uploads[name] = Upload(name, key, version, content)
+        return upload
+
+    def _know(self, content: Content) -> None:
+        if content not in self.contents:
+            self.contents.append(content)
+
+    def keep(self, key: str, version: str, content: Content) -> Upload:
+        """Remember what was sent."""
+        name = execution_name(self.bucket, key, version)
+        return self.uploads.setdefault(name, Upload(name, key, version, content, key.startswith(FORCED)))
+
+    def copies(self, content: Content) -> int:
+        """Return how often a content may be committed at once: as often as somebody asked for it."""
+        return 1 + sum(upload.forced for upload in list(self.uploads.values()) if upload.content == content)
+
+    @property
+    def bucket(self) -> str:
+        """The bucket."""
+        return self.environment["RATESFLOW_BUCKET"]
+
+    def submit(self, task: str, **parameters: str) -> None:
+        """Submit a maintenance task, as the schedule and the command line do; nobody waits for it."""
+        run = f"{task}-{self.rng.randrange(1 << 60):x}"
+        with suppress(BotoCoreError, ClientError):
+            submitted = self.aws("batch").submit_job(
+                jobName=run,
+                jobQueue=self.environment["RATESFLOW_JOB_QUEUE"],
+                jobDefinition=f"ratesflow-{task}",
+                parameters={"run": run, **parameters},
+            )
+            self.jobs.append(submitted["jobId"])
+
+    def at_work(self) -> bool:
+        """Tell whether a maintenance task has not ended; raises what boto3 does while AWS is away."""
+        jobs = self.aws("batch").describe_jobs(jobs=self.jobs)["jobs"] if self.jobs else []
+        self.jobs = [job["jobId"] for job in jobs if job["status"] not in ("SUCCEEDED", "FAILED")]
+        return bool(self.jobs)
+
+    @property
+    def is_up(self) -> bool:
+        """Tell whether the process that watches over the stack is there."""
+        with suppress(psutil.Error):
+            return bool(self.supervisor.is_running() and self.supervisor.status() != psutil.STATUS_ZOMBIE)
+        return False
+
+    def up_again(self) -> str:
+        """Start a stack whose supervisor ended, as a person would; return the end of what it said."""
+        log = (self.stack.home / "logs" / "stack.log").read_text(errors="replace").splitlines()
+        self.up()
+        self._meet()
+        return " | ".join(log[-3:])
+
+    def patiently(self, do: Callable[[], Any], seconds: float = 60) -> Any:
+        """Do something with AWS until it works. Raises StackDownError when that cannot be."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return do()
+            except (BotoCoreError, ClientError):
+                if not self.is_up:
+                    raise StackDownError from None
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def part(self, module: str) -> psutil.Process | None:
+        """Return the process of a part of the stack, such as `ratesflow.local.aws`; None while it is away."""
+        with suppress(psutil.Error):
+            for process in self.supervisor.children():
+                with suppress(psutil.Error):
+                    if process.cmdline()[1:4] == ["-P", "-m", module]:
+                        return process
+        return None
+
+    def tasks(self) -> list[psutil.Process]:
+        """Return the tasks that this stack's jobs run now."""
+        aws, found = self.part("ratesflow.local.aws"), []
+        with suppress(psutil.Error):
+            for process in aws.children() if aws else []:
+                with suppress(psutil.Error):
+                    if process.cmdline()[1:4] == ["-P", "-m", "ratesflow.loader"]:
+                        found.append(process)
+        return found
+
+    def postmaster(self) -> psutil.Process | None:
+        """Return the process of the database server, None while it is away."""
+        with suppress(psutil.Error, OSError, ValueError):
+            return psutil.Process(int((self.stack.home / "postgres" / "postmaster.pid").read_text().split()[0]))
+        return None
+
+    @property
+    def api_urls(self) -> list[str]:
+        """Where the API listens that reads from the writer, and the one that reads from the standbys."""
+        return [self.environment["RATESFLOW_API_URL"], self.standbys.api_url]
+
+    def visible_content(self, chance: random.Random) -> Content | None:
+        """Choose a content for a reader: mostly one of the last."""
+        known = list(self.contents)
+        if not known:
+            return None
+        return chance.choice(known[-12:] if chance.random() < 0.7 else known)
+
+    def may_go(self, content: Content) -> bool:
+        """Tell whether a content may leave: somebody asked for its undo."""
+        return content.number in self.undone

@@ -1,0 +1,62 @@
+"""Limits so low that small files pass them: a file of some lines has several parts, three tables are too many.
+
+A digest depends on the parts, so that all processes of a deployment must have the same.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+# A line has about 30 bytes.
+PART, BLOCK = 256, 64
+# So many tables of prices may stay, and none is too young to be merged.
+TABLES, MINUTES = 2, 0.0
+# Files under strikes are larger, and a task may stand still between taking its number and showing it.
+STRUCK_PART, STRUCK_MINUTES = 2048, 0.5
+
+Set = Callable[[object, str, object], None]
+
+
+def shrink_modules(set_: Set = setattr) -> None:
+    """Lower the limits of this process, where the loader may be imported already; `set_` may undo it later."""
+    from ratesflow.loader.batches import byte_ranges, digest, s3
+    from ratesflow.loader.files import read_shard
+    from ratesflow.loader.tasks import compact, copy_rows, merge_partitions
+
+    for module in (s3, copy_rows):
+        set_(module, "PART_BYTES", PART)
+    for module in (s3, read_shard):
+        set_(module, "BLOCK_BYTES", BLOCK)
+    set_(byte_ranges.shard_range, "__defaults__", (PART,))
+    set_(digest.PartDigests.__init__, "__defaults__", (PART,))
+    set_(compact, "merges", partial(merge_partitions.merges, most=TABLES, minutes=MINUTES))
+    set_(compact, "REST", 0.0)
+
+
+def shrink_process() -> None:
+    """Lower the limits of a process that is about to become a task, before anything else of it is imported."""
+    from ratesflow.loader.batches import batch
+
+    batch.PART_BYTES = STRUCK_PART
+    if "compact" in sys.orig_argv:
+        from ratesflow.loader.tasks import merge_partitions
+
+        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.ROWS, STRUCK_MINUTES)
+
+
+@contextmanager
+def low_limits() -> Iterator[None]:
+    """Give low limits to all tasks of a stack that is started in this block."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{Path(__file__).parents[1] / 'every_process'}:{ROOT}"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before

@@ -1,0 +1,90 @@
+"""`python -m tests.faults.corpus.fuzz PARSER`: coverage-guided fuzzing of each parser.
+
+Needs atheris, which is no part of the tests' requirements: `pip install atheris` (wheels for Linux alone). Whatever
+the bytes are, a file is accepted or refused with a line and a reason; and what the quick way through pandas says of
+lines of CSV, the plain way through one line at a time says too. Other arguments go to libFuzzer, such as
+`-max_total_time=60` or a folder of examples (`python -m tests.faults.corpus.cases FOLDER` makes one).
+"""
+
+import sys
+from collections.abc import Callable
+
+import atheris
+
+with atheris.instrument_imports(include=["ratesflow.loader", "ratesflow.api.resources.parameters"]):
+    from ratesflow.api.resources.parameters import rates_query
+    from ratesflow.api.resources.problems import ProblemError
+    from ratesflow.loader.files.read_shard import read_shard
+    from ratesflow.loader.files.report import ReportWriter, merged
+    from ratesflow.loader.freight.schema import Price, parse_line
+    from ratesflow.loader.freight.validator import PriceValidator
+from tests.loader.reading_files import PORTS, fetch_from
+
+HEADER = b"orig_code,dest_code,day,price\n"
+OBJECT = b'{"orig_code":"CNSHA","dest_code":"NLRTM","day":"2021-01-31","price":5}\n'
+
+
+def any_file(data: bytes) -> None:
+    """A file of whatever kind."""
+    with ReportWriter() as writer:
+        read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
+        report = merged([writer.finish()])
+    if not report.accepted:
+        assert report.errors
+        first = report.errors[0]
+        assert first["line"] >= 1
+        assert first["reason"]
+        assert first["message"].isprintable()
+        assert first["value"].isprintable()
+
+
+def csv_lines(data: bytes) -> None:
+    """Lines of CSV: both ways count the same rows."""
+    with ReportWriter() as writer:
+        read_shard(fetch_from(HEADER + data), len(HEADER + data), PriceValidator(PORTS), writer)
+        report = merged([writer.finish()])
+    if report.accepted:
+        lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+        while not lines[-1]:
+            lines.pop()
+        columns = ("orig_code", "dest_code", "day", "price")
+        rows = [parse_line(line, columns, PORTS) for line in lines]
+        assert all(isinstance(row, Price) for row in rows)
+        assert report.rows == len(rows)
+
+
+def json_lines(data: bytes) -> None:
+    """Lines of JSON, after one that is right."""
+    any_file(OBJECT + data)
+
+
+def parquet(data: bytes) -> None:
+    """What begins and ends as Parquet."""
+    any_file(b"PAR1" + data + b"PAR1")
+
+
+def gzip(data: bytes) -> None:
+    """What begins as gzip."""
+    any_file(b"\x1f\x8b\x08\x00" + data)
+
+
+def query(data: bytes) -> None:
+    """The parameters of `/rates`."""
+    values = data.decode("utf-8", "replace").split("\0")
+    names = ("date_from", "date_to", "orig_code", "dest_code")
+    try:
+        rates_query(dict(zip(names, values, strict=False)))
+    except ProblemError as error:
+        if not error.faults:
+            raise
+
+
+PARSERS: dict[str, Callable[[bytes], None]] = {
+    each.__name__: each for each in (any_file, csv_lines, json_lines, parquet, gzip, query)
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or sys.argv[1] not in PARSERS:
+        sys.exit(f"give one of {', '.join(PARSERS)}")
+    atheris.Setup([sys.argv[0], *sys.argv[2:]], PARSERS[sys.argv[1]])
+    atheris.Fuzz()

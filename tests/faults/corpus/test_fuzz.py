@@ -1,0 +1,46 @@
+"""The quick form of fuzz.py: each parser, from examples of the corpus, for some hundred inputs that libFuzzer makes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.corpus.cases import cases
+
+PARSERS = ("any_file", "csv_lines", "json_lines", "parquet", "gzip", "query")
+RUNS = int(os.environ.get("RATESFLOW_FUZZ_RUNS", "300"))
+EXAMPLES, LONGEST = 40, 4096
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with some files of the corpus, each of another kind than the one before."""
+    folder = tmp_path_factory.mktemp("corpus")
+    small = [case.data for case in cases() if len(case.data) <= LONGEST]
+    for number, data in enumerate(small[:: len(small) // EXAMPLES]):
+        (folder / str(number)).write_bytes(data)
+    (folder / "query").write_bytes(b"2021-01-31\x002021-02-10\x00CNSHA\x00NLRTM")
+    return folder
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_no_input_is_too_odd_for(parser: str, examples: Path, tmp_path: Path) -> None:
+    """Whatever libFuzzer makes of the examples is accepted, or refused with its line and in words."""
+    pytest.importorskip("atheris", reason="atheris has no wheel for this system")
+    found = tmp_path / "found"  # what is new goes into the first folder
+    found.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.faults.corpus.fuzz",
+        parser,
+        f"-runs={RUNS}",
+        "-seed=1",
+        f"-max_len={LONGEST}",
+    ]
+    command += ["-timeout=20", f"-artifact_prefix={tmp_path}/", str(found), str(examples)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f"Done {RUNS} runs" in done.stderr
