@@ -289,13 +289,12 @@ class Campaign:
             figures.looked[reader.name] = Counter(reader.looked)
         figures.api_seconds = [each for reader in readers if isinstance(reader, ApiReader) for each in reader.seconds]
         figures.counted = Counter(self.field.counted)
-        figures.strikes["kill_at_a_fault_point"] = self.points.killed
-        figures.strikes["hold_at_a_fault_point"] = self.points.held
+        figures.strikes |= {"kill_at_a_fault_point": self.points.killed, "hold_at_a_fault_point": self.points.held}
         figures.s3_errors, figures.s3_cuts = self.field.s3.errors, self.field.s3.cuts
 
     def _line(self, wrong: list[str]) -> str:
         figures = self.figures
         outcomes = ", ".join(f"{count} {state}" for state, count in sorted(figures.outcomes.items()))
-        words = f"round {figures.rounds}: {figures.strikes.total()} strikes; {outcomes}; "
-        words += f"settled in {figures.settle_seconds[-1]:.1f} s; {len(wrong)} wrong"
-        return "\n  ".join([words, *wrong[:10]])
+        settled = f"settled in {figures.settle_seconds[-1]:.1f} s; {len(wrong)} wrong"
+        line = f"round {figures.rounds}: {figures.strikes.total()} strikes; {outcomes}; {settled}"
+        return "\n  ".join([line, *wrong[:10]])

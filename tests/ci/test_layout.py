@@ -1,0 +1,70 @@
+"""The layout of the checkout: small folders and files, and a package that holds everything it needs."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ("ratesflow", "workflow", "loader", "api", "database", "local")
+MAX_FILES, MAX_LINES = 16, 300
+NEEDED = (
+    "api/static/explorer.html",
+    "database/builtin/ports.csv",
+    "database/migrations/env.py",
+    "database/migrations/versions/0001_first.sql",
+    "database/roles.sql",
+    "local/aws/policies.json",
+    "py.typed",
+    "workflow/console/templates/base.html",
+    "workflow/definition.asl.json",
+    "workflow/job_definitions.json",
+)
+
+
+def python_files() -> list[Path]:
+    """Return the Python files of product, benchmarks and tests."""
+    return [file for folder in (*PRODUCT, "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
+
+
+def test_no_folder_is_crowded() -> None:
+    """No folder holds more than 16 Python files."""
+    files = python_files()
+    counts = {folder: sum(file.parent == folder for file in files) for folder in {file.parent for file in files}}
+    crowded = {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > MAX_FILES}
+    assert not crowded
+
+
+def test_no_file_is_long() -> None:
+    """No Python file is longer than 300 lines."""
+    lengths = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in python_files()
+    }
+    assert not {name: length for name, length in lengths.items() if length > MAX_LINES}
+
+
+def test_every_folder_is_a_listed_package() -> None:
+    """setup.cfg lists exactly the folders of the product that are packages."""
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    listed = settings["options"]["packages"].split()
+    folders = {file.parent.relative_to(ROOT).parts for part in PRODUCT for file in (ROOT / part).rglob("__init__.py")}
+    expected = {".".join(parts) if parts == ("ratesflow",) else ".".join(("ratesflow", *parts)) for parts in folders}
+    assert sorted(listed) == sorted(expected)
+
+
+def test_the_wheel_is_whole(tmp_path: Path) -> None:
+    """The wheel holds the package under one import name, with its SQL, data, pages and definitions."""
+    source = tmp_path / "source"  # a copy: a build leaves files behind
+    for part in PRODUCT:
+        shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"]
+    subprocess.run([*command, str(tmp_path), str(source)], check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"ratesflow/{name}" for name in NEEDED} <= names
+    assert {name.split("/")[0] for name in names} == {"ratesflow", wheel.name.rsplit("-", 3)[0] + ".dist-info"}
