@@ -51,7 +51,7 @@ lint: $(READY)  ## ruff, mypy and import-linter
 	@rm -rf $(LINKS) && mkdir -p $(LINKS)/ratesflow && ln -s $(CURDIR)/ratesflow/* $(LINKS)/ratesflow/ \
 	  && ln -s $(foreach part,workflow loader api database local,$(CURDIR)/$(part)) $(LINKS)/ratesflow/
 	@MYPYPATH=$(LINKS) $(BIN)/mypy
-	@cd $(LINKS) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter --no-cache | tail -n +12
+	@cd $(LINKS) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter --no-cache 2>&1 | tail -n +12
 
 format: $(READY)  ## let ruff rewrite what it can
 	@$(BIN)/ruff check --fix .

@@ -23,10 +23,10 @@ STARTERS = {
     "benchmarks/test_ways.py": "postgres",
     "database/test_logged.py": "postgres",
     "faults/test_campaign.py": "stack",
-    "local/aws/test_aws_objects.py": "stack",
-    "local/aws/test_aws_server.py": "stack",
-    "local/test_postgres.py": "postgres",
-    "workflow/test_starting.py": "stack",
+    "local/aws/s3/test_objects.py": "stack",
+    "local/aws/test_server.py": "stack",
+    "local/postgres/test_server.py": "postgres",
+    "workflow/client/test_start.py": "stack",
 }
 # Tests that need no server, and seconds all the same: they wait for what takes its time, or start the SDK.
 SLOW = {

@@ -100,6 +100,8 @@ def _merge_all(connection: "Connection", batches: list[int], upkeep: Upkeep) -> 
         cursor.execute(_BEGIN, (batches,))
     upkeep.work_off(_pieces(connection, batches))
     with connection, connection.cursor() as cursor:
+        # Statistics that are older than the merge may say that every row belongs to these batches.
+        cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(_EMPTY, (batches,))
         return cursor.rowcount
 

@@ -16,7 +16,7 @@ ALLOWED = {
     "tests/faults/campaign/strikes_database.py": "makes a whole server read-only",
     "tests/fix_database.py": "drops databases where autovacuum may be at work",
     "tests/loader/tasks/test_standby.py": "copies a standby",
-    "tests/local/test_postgres.py": "makes data from before there was a master",
+    "tests/local/postgres/test_server.py": "makes data from before there was a master",
 }
 """Files by what they do as the superuser. The product is not among them, but for the start of the embedded server."""
 

@@ -11,7 +11,7 @@ import psutil
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Signaller, ended, left, send, start, state, wait_for
+from tests.local.process_control import Signaller, ended, left, send, start, state, wait_for
 
 
 def kill(stack: Stack) -> None:
@@ -64,7 +64,7 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
         assert stack.ask(query, name) == [(count,)]
     assert ended(stack, gone)["status"] == "FAILED"
     assert left(stack, gone) == []
-    assert "its version in the bucket is gone, so that it cannot be redone" in stack.run("show", gone).stdout
+    assert "its version is no longer in the bucket, so it cannot be redone" in stack.run("show", gone).stdout
     _is_remembered(stack, first, stopped, redone)
 
 

@@ -15,7 +15,7 @@ from ratesflow.local.names import ACCOUNT, PREFIX, REGION, arn
 from ratesflow.local.roles import FILE, roles
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack, new_stack
-from tests.local.hands import ended, send, start, state, wait_for
+from tests.local.process_control import ended, send, start, state, wait_for
 from tests.security import iam_story
 from tests.security.iam_figure import Figure, acting, calls_of, figure
 

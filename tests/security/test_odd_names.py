@@ -13,7 +13,7 @@ from ratesflow.workflow.cli import main
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import ended, state
+from tests.local.process_control import ended, state
 
 NAMES = [
     "<img src=x onerror=alert(1)>.csv",

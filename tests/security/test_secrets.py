@@ -14,7 +14,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Signaller, ended, send, wait_for
+from tests.local.process_control import Signaller, ended, send, wait_for
 
 # What holds the secrets, for its owner's eyes alone.
 PRIVATE = {"passwords.json", "environment.json"}

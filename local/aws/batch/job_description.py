@@ -1,21 +1,18 @@
-"""A Batch job as DescribeJobs and ListJobs show it on AWS."""
+"""A Batch job as DescribeJobs and ListJobs show it on AWS. A job is one of moto's, which are untyped."""
 
 from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ratesflow.local.aws.batch.job_spec import merged_environment, merged_requirements
-
-if TYPE_CHECKING:
-    from ratesflow.local.aws.batch.process_job import ProcessJob
 
 _STATES = ("SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED", "FAILED")
 _STARTED = ("RUNNING", "SUCCEEDED", "FAILED")
 
 
-def summarise(job: ProcessJob) -> dict[str, Any]:
+def summarise(job: Any) -> dict[str, Any]:
     """The entry of ListJobs."""
     summary: dict[str, Any] = {
         "jobId": job.job_id,
@@ -38,7 +35,7 @@ def summarise(job: ProcessJob) -> dict[str, Any]:
     return summary
 
 
-def describe(job: ProcessJob) -> dict[str, Any]:
+def describe(job: Any) -> dict[str, Any]:
     """The entry of DescribeJobs."""
     description = summarise(job) | {
         "jobQueue": job.job_queue.arn,
@@ -58,7 +55,7 @@ def describe(job: ProcessJob) -> dict[str, Any]:
     return description
 
 
-def describe_attempt(job: ProcessJob, stopped_at: datetime, status_reason: str) -> dict[str, Any]:
+def describe_attempt(job: Any, stopped_at: datetime, status_reason: str) -> dict[str, Any]:
     """The entry of `attempts` for the attempt that has just ended."""
     container: dict[str, Any] = {"networkInterfaces": []}
     if job.log_stream_name:
@@ -71,7 +68,7 @@ def describe_attempt(job: ProcessJob, stopped_at: datetime, status_reason: str) 
     }
 
 
-def _container(job: ProcessJob) -> dict[str, Any]:
+def _container(job: Any) -> dict[str, Any]:
     definition, overrides = job.job_definition.container_properties, job.container_overrides
     container = {
         "image": definition["image"],
@@ -95,7 +92,7 @@ def _container(job: ProcessJob) -> dict[str, Any]:
     return container | _exit(job)
 
 
-def _exit(job: ProcessJob) -> dict[str, Any]:
+def _exit(job: Any) -> dict[str, Any]:
     ended: dict[str, Any] = {}
     if job.exit_code is not None:
         ended["exitCode"] = job.exit_code
@@ -104,7 +101,7 @@ def _exit(job: ProcessJob) -> dict[str, Any]:
     return ended
 
 
-def _array(job: ProcessJob) -> dict[str, Any]:
+def _array(job: Any) -> dict[str, Any]:
     if job.index is not None:
         return {"index": job.index}
     size = job.array_properties.get("size")

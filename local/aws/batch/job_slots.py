@@ -5,15 +5,25 @@ from __future__ import annotations
 import threading
 import time
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ratesflow.local.aws.batch.job_records import record_directory
 from ratesflow.local.aws.settings import Settings
 
-if TYPE_CHECKING:
-    from ratesflow.local.aws.batch.process_job import ProcessJob
-
 _STOPPED = "The embedded AWS was stopped"
+
+
+class SlotJob(Protocol):
+    """A job, as far as its slot knows it."""
+
+    def attempt_once(self) -> bool:
+        """Run one attempt; return whether the job is to run again."""
+
+    def terminate(self, reason: str) -> None:
+        """End the attempt that runs."""
+
+    def finish(self, status: str, reason: str | None) -> None:
+        """Set the final status."""
 
 
 class Slots:
@@ -22,13 +32,13 @@ class Slots:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.records = record_directory(settings.data_dir)
-        self._waiting: SimpleQueue[ProcessJob] = SimpleQueue()
-        self._running: set[ProcessJob] = set()
+        self._waiting: SimpleQueue[SlotJob] = SimpleQueue()
+        self._running: set[SlotJob] = set()
         self._closed = threading.Event()
         for number in range(settings.slots):
             threading.Thread(target=self._work, name=f"slot-{number}", daemon=True).start()
 
-    def enqueue(self, job: ProcessJob) -> None:
+    def enqueue(self, job: SlotJob) -> None:
         """Runs the job when its turn comes."""
         self._waiting.put(job)
 

@@ -97,7 +97,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             return True
 
     def attempt_once(self) -> bool:
-        """Runs one attempt; True if the job wants another."""
+        """Run one attempt; True if the job wants another."""
         if not self._set("STARTING"):
             return False
         number = len(self.attempts) + 1

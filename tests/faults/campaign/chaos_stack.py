@@ -27,7 +27,7 @@ from tests.faults.readers.proxies import ShakyS3, Wire
 from tests.faults.readers.snapshots import Snapshot
 from tests.faults.readers.standbys import Standbys
 from tests.local.conftest import Stack
-from tests.local.hands import databases
+from tests.local.process_control import databases
 
 DISK_BYTES = 1 << 30
 # A message that was received by a handler which died comes again after this time; a minute on AWS.

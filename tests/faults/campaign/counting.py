@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.faults.campaign.chaos_stack import Field
-from tests.local.hands import Mailbox
+from tests.local.process_control import Mailbox
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,14 @@ from tests.faults.campaign.low_limits import shrink_modules
 from tests.loader.task_calls import call_task
 
 REFUSED = 1
-_MODULES = [f"loader.{name}" for name in ("validate", "load", "commit", "discard", "undo", "compact", "gc")]
-_MODULES += ["tests.faults.campaign.low_limits"]
+_MODULES = [
+    f"ratesflow.loader.tasks.{name}" for name in ("validate", "load", "commit", "discard", "undo", "compact", "gc")
+]
+_MODULES += [
+    "ratesflow.loader.freight.validator",
+    "ratesflow.loader.freight.recount",
+    "tests.faults.campaign.low_limits",
+]
 
 
 def run_until(point: int, task: Callable[..., Any], *arguments: Any, small: bool = False) -> bool:

@@ -23,7 +23,7 @@ from tests.faults.campaign.strikes_database import (
     rotate_logins,
 )
 from tests.faults.campaign.uploads import FORCED
-from tests.local.test_fences import twin
+from tests.local.batches.test_fences import twin
 
 
 def _any_task(field: Field, rng: random.Random) -> psutil.Process | None:

@@ -23,6 +23,12 @@ from tests.loader.samples import csv, rows
 from tests.loader.task_calls import call_task
 
 ROWS = 40
+# What the dataset imports when a task first needs it: once in the fork server, not in each process.
+FREIGHT = (
+    "ratesflow.loader.freight.validator",
+    "ratesflow.loader.freight.rates_digest",
+    "ratesflow.loader.freight.recount",
+)
 TOTAL = "SELECT coalesce(sum(count), 0)::bigint FROM daily_rates WHERE orig_code IN (SELECT code FROM ports)"
 
 
@@ -32,7 +38,7 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
     The caller prepares the task's work before each step.
     """
     context = multiprocessing.get_context("forkserver")  # obstore's threads, if we had some, would not survive a fork
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *FREIGHT])
     for number in range(1, 200):
         given = [argument() if callable(argument) else argument for argument in arguments]
         environment = {**os.environ, fault_injection.VARIABLE: f"die:{number}"}

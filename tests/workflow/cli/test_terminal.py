@@ -15,7 +15,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.hands import Signaller, ended, slow_motion
+from tests.local.process_control import Signaller, ended, slow_motion
 
 SIGNS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

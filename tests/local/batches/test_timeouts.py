@@ -14,7 +14,7 @@ from ratesflow.workflow.placeholders import substitute
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import (
+from tests.local.process_control import (
     Mailbox,
     Signaller,
     databases,

@@ -9,9 +9,9 @@ from typing import Any
 import psutil
 
 from tests.loader.samples import csv, rows
+from tests.local.batches.test_schemas import check
 from tests.local.conftest import Stack
-from tests.local.hands import Mailbox, Signaller, ended, send, signal_to, state, tasks_of, wait_for
-from tests.local.test_schemas import check
+from tests.local.process_control import Mailbox, Signaller, ended, send, signal_to, state, tasks_of, wait_for
 
 
 def twin(process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":

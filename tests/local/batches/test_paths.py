@@ -12,7 +12,18 @@ import pytest
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Mailbox, Signaller, ended, left, send, signal_to, start, state, tasks_of, wait_for
+from tests.local.process_control import (
+    Mailbox,
+    Signaller,
+    ended,
+    left,
+    send,
+    signal_to,
+    start,
+    state,
+    tasks_of,
+    wait_for,
+)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from ratesflow.local.aws.settings import default_slots
 from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.hands import Mailbox, Signaller, ended, left, own_role, send, start, state, wait_for
+from tests.local.process_control import Mailbox, Signaller, ended, left, own_role, send, start, state, wait_for
 from tests.local.test_main_job import aws
 
 
