@@ -1,4 +1,4 @@
-"""Spares the embedded AWS what moto does over and over with the same result, at each request or execution."""
+"""Caches what moto computes again, with the same result, at each request or execution."""
 
 from __future__ import annotations
 

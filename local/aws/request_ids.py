@@ -1,4 +1,7 @@
-"""Mends moto's answers: it writes its number over all that stands between two tags of a request id, in any text."""
+"""Patches how moto writes request IDs: it replaces the text between two `<RequestId>` tags in any response.
+
+In a JSON response those tags are part of a caller's text, such as a log line. No upstream issue is known.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Puts Batch jobs that are processes in the place of moto's, which want Docker; checks what AWS checks."""
+"""Replaces moto's Batch jobs, which need Docker, by processes, and validates requests as AWS does.
+
+Without Docker moto 5.2.5 only pretends to run jobs (https://github.com/getmoto/moto/issues/8287).
+"""
 
 from __future__ import annotations
 

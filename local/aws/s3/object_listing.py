@@ -1,6 +1,7 @@
-"""Mends moto's ListObjectVersions, which sends keys as they are where percent-encoded ones were asked for.
+"""Patches moto's ListObjectVersions, which ignores `encoding-type=url` and returns keys unencoded.
 
-XML has no place for most control characters; a listing with a key that has one could not be read.
+XML cannot represent most control characters, so a listing with such a key could not be read. moto has an open pull
+request for ListObjects: https://github.com/getmoto/moto/pull/5181.
 """
 
 from typing import Any

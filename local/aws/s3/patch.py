@@ -1,4 +1,8 @@
-"""Mends moto's S3: objects live on disk, are read as far as asked for, and announced once they are there."""
+"""Patches moto's S3: objects are kept on disk, read in ranges, and announced when they are complete.
+
+moto 5.2.5 keeps objects in temporary files that end with the server, reads an object whole for a range of it, and
+sends its event before the object can be read. It is made for tests of one process.
+"""
 
 from __future__ import annotations
 

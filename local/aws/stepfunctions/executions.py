@@ -1,4 +1,8 @@
-"""Mends moto's StartExecution, StopExecution, DescribeExecution, ListExecutions and GetExecutionHistory."""
+"""Patches moto's StartExecution, StopExecution, DescribeExecution, ListExecutions and GetExecutionHistory.
+
+moto 5.2.5 forgets executions when the server ends and lets an execution that was stopped run on; StartExecution
+repeats what https://github.com/getmoto/moto/pull/9500 changed for executions that are over.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Mends how moto interprets a state machine: tasks' casing, `.sync` jobs, error names, what a Catch takes.
+"""Patches moto's interpreter of state machines: casing of tasks, `.sync` jobs, error names, what a Catch receives.
 
-Each function of this module takes away one difference from AWS that moto 5.2.5 has; `install` calls them all.
+Each function removes one difference between moto 5.2.5 and AWS, which its docstring names; `install` calls them all.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Adds to moto what it lacks of state machine versions: publishing, listing, deleting, aliases by ARN."""
+"""Adds what moto lacks of state machine versions: publishing, listing, deleting, aliases by ARN.
+
+moto 5.2.5 publishes a version only together with a definition (https://github.com/getmoto/moto/pull/8085); the rest of
+the API is an open pull request: https://github.com/getmoto/moto/pull/10106.
+"""
 
 from __future__ import annotations
 

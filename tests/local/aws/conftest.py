@@ -7,7 +7,8 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from aws_stack import Jobs, Machines, Stack, prepare_batch, running
+
+from tests.local.aws.aws_stack import Jobs, Machines, Stack, prepare_batch, running
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ import time
 
 import psutil
 import pytest
-from aws_stack import Jobs, launch, prepare_batch, running, wait_for
+
+from tests.local.aws.aws_stack import Jobs, launch, prepare_batch, running, wait_for
 
 # A job with a child of its own, both of which would last an hour.
 FAMILY = "echo $$; sleep 3600 & echo $!; wait"

@@ -5,10 +5,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from aws_stack import wait_for
 from botocore.exceptions import ClientError
 
 from ratesflow.local.aws.batch.patch import _Jobs
+from tests.local.aws.aws_stack import wait_for
 
 
 def test_parameters_fill_the_places_of_the_command(jobs):

@@ -4,7 +4,8 @@ import json
 import uuid
 
 import pytest
-from aws_stack import wait_for
+
+from tests.local.aws.aws_stack import wait_for
 
 
 @pytest.fixture

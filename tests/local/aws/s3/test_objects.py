@@ -7,8 +7,9 @@ import re
 import time
 
 import pytest
-from aws_stack import launch, running
 from botocore.exceptions import ClientError
+
+from tests.local.aws.aws_stack import launch, running
 
 MIB = 1024 * 1024
 

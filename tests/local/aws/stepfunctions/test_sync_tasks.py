@@ -4,10 +4,10 @@ import json
 import time
 
 import pytest
-from aws_stack import wait_for
 from botocore.exceptions import ClientError
 
 from ratesflow.local.aws.stepfunctions.interpreter import _JobResolver
+from tests.local.aws.aws_stack import wait_for
 
 SUBMIT = "arn:aws:states:::batch:submitJob.sync"
 
