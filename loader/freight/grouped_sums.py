@@ -1,8 +1,8 @@
 """Counts and sums by key, for any number of keys in bounded memory.
 
-What it buys: a batch of any number of lanes and days needs the same memory (`python -m benchmarks memory`). It
-works like an external merge sort: cells are sorted and added up by key when there are many; what is still too much is written
-to a temporary file, and in the end all files are merged. With KEPT_CELLS large enough, nothing is written.
+What it buys: a batch of any number of lanes and days needs the same memory (`python -m benchmarks memory`). It works
+like an external merge sort: cells are sorted and added up by key when there are many, what is still too much goes to a
+temporary file, and in the end all files are merged. With KEPT_CELLS large enough, nothing is written.
 """
 
 import tempfile
