@@ -147,7 +147,7 @@ def test_keyboard_only(page: Any) -> None:
         if page.evaluate("document.activeElement.id") == "charts":
             break
         page.keyboard.press("Tab")
-    page.keyboard.press("StateDirectory")
+    page.keyboard.press("Home")
     seen(page, "#reading", "Fri, 1 Jan 2021: $1,400.00, 3 prices")
     for _ in range(9):
         page.keyboard.press("ArrowRight")

@@ -139,7 +139,7 @@ def test_failed_batch_shows_the_log_of_its_task(page: Any, look: Look, stack: St
     page.goto(f"/executions/{name}")
     outcome_is(page, "failed")
     seen(page.locator("pre.log", has_text="is gone: send the file again"))
-    seen(page.get_by_text("when the cause is fixed, redo the batch"))
+    seen(page.get_by_text("Ingest the file again: its version is no longer in the bucket"))
     failed = page.locator("svg g.bad", has_text="Validate").first
     seen(failed)
     inner, outer = failed.bounding_box(), page.locator(".picture").bounding_box()
