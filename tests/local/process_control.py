@@ -55,27 +55,41 @@ def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 
 @contextmanager
-def slow_motion(stack: Stack, batch: str, runs: float = 0.1, rests: float = 0.3) -> Iterator[None]:
-    """Let validate and load of a batch run for moments only, so that who watches sees them under way, however busy."""
+def slow_motion(
+    stack: Stack, batch: str, runs: float = 0.03, rests: float = 0.3, observed: threading.Event | None = None
+) -> Iterator[None]:
+    """Let validate and load of a batch run for `runs` seconds at a time, with pauses between.
+
+    A pause lasts `rests` seconds, or, with `observed`, until the observer sets that event: however busy the
+    machine is, the observer then sees the tasks many times before they end.
+    """
     over = threading.Event()
 
-    def turn() -> None:
+    def alternate() -> None:
         while not over.is_set():
-            # Looked for while those that are known rest: on a busy machine it takes longer than they may run.
-            tasks = [*tasks_of(stack, "validate", batch), *tasks_of(stack, "load", batch)]
+            tasks = [*validating.hit.values(), *loading.hit.values()]
             signal_to(tasks, signal.SIGCONT)
-            over.wait(runs if tasks else 0)
+            over.wait(runs if tasks else 0.01)
             signal_to(tasks, signal.SIGSTOP)
-            over.wait(rests if tasks else 0.02)
-        signal_to([*tasks_of(stack, "validate", batch), *tasks_of(stack, "load", batch)], signal.SIGCONT)
+            if observed is None or not tasks:
+                over.wait(rests if tasks else 0)
+                continue
+            observed.clear()
+            while not over.is_set() and not observed.wait(0.05):
+                pass
 
-    thread = threading.Thread(target=turn)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with (
+        Signaller(stack, "validate", batch, signal.SIGSTOP) as validating,
+        Signaller(stack, "load", batch, signal.SIGSTOP) as loading,
+    ):
+        thread = threading.Thread(target=alternate)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+    signal_to([*validating.hit.values(), *loading.hit.values()], signal.SIGCONT)
 
 
 class Signaller(threading.Thread):
@@ -85,7 +99,7 @@ class Signaller(threading.Thread):
         super().__init__(daemon=True)
         self.task, self.batch, self.number, self.left = task, batch, number, times
         self._endpoint = stack.environment["AWS_ENDPOINT_URL"]  # it is the same after a `down` and an `up`
-        self.hit: set[int] = set()
+        self.hit: dict[int, psutil.Process] = {}
         self._others: set[int] = set()
         self._end = threading.Event()
 
@@ -102,7 +116,7 @@ class Signaller(threading.Thread):
         while self.left > 0 and not self._end.wait(0.015):
             present = set(psutil.pids())
             self._others &= present
-            for pid in present - self._others - self.hit:
+            for pid in present - self._others - self.hit.keys():
                 with suppress(psutil.Error):  # it may have ended meanwhile
                     self._look_at(psutil.Process(pid))
 
@@ -112,7 +126,7 @@ class Signaller(threading.Thread):
         if _is(process, command, self._endpoint, self.task, self.batch):
             if self.left > 0:
                 process.send_signal(self.number)
-                self.hit.add(process.pid)
+                self.hit[process.pid] = process
                 self.left -= 1
         elif command and command[1:4] != [
             "-P",

@@ -1,5 +1,6 @@
 """The progress of a running job on the embedded stack, single and as an array."""
 
+import threading
 import time
 
 import pytest
@@ -14,7 +15,7 @@ from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.process_control import slow_motion, start
 
-ROWS = 1_200_000
+ROWS = 2_400_000
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +23,11 @@ def environment(stack: Stack) -> Environment:
     return find_environment(stack.home)
 
 
-def watch(environment: Environment, name: str) -> dict[str, list[JobProgress]]:
-    """Poll the job of each task until the execution has ended; return its progress, by task."""
+def watch(environment: Environment, name: str, polled: threading.Event | None = None) -> dict[str, list[JobProgress]]:
+    """Poll the job of each task until the execution has ended; return its progress, by task.
+
+    `polled` is set after each round in which each job was polled once.
+    """
     pollers: dict[str, JobPoller] = {}
     seen: dict[str, list[JobProgress]] = {}
     status = "RUNNING"
@@ -37,6 +41,8 @@ def watch(environment: Environment, name: str) -> dict[str, list[JobProgress]]:
                 progress = pollers.setdefault(line.name, JobPoller(environment, line.job_id)).poll()
                 assert progress is not None
                 seen.setdefault(line.name, []).append(progress)
+        if polled:
+            polled.set()
         time.sleep(0.1)
     assert status == "SUCCEEDED", get_execution(environment, name).message
     return seen
@@ -47,14 +53,15 @@ def test_rows_and_fraction_grow_to_the_whole(environment, stack, shards):
     """Rows and fraction of validate and load never decrease and end complete, with and without shards."""
     header, _, body = csv(rows(20_000, seed=50 + shards)).partition(b"\n")
     name = start(stack, header + b"\n" + body * (ROWS // 20_000), f"progress-{shards}", shards)
-    with slow_motion(stack, name):
-        seen = watch(environment, name)
+    polled = threading.Event()
+    with slow_motion(stack, name, observed=polled):
+        seen = watch(environment, name, polled)
     for task in ("validate", "load"):
         counts = [one.rows for one in seen[task] if one.rows is not None]
         fractions = [one.fraction for one in seen[task] if one.fraction is not None]
         assert counts == sorted(counts)
         assert fractions == sorted(fractions)
-        assert any(0 < fraction < 1 for fraction in fractions)
+        assert any(0 < fraction < 1 for fraction in fractions), task
         assert (counts[-1], fractions[-1]) == (ROWS, 1.0)
     assert all(one.rows is None for one in seen["commit"])
     assert {one.waits for one in seen["validate"]} <= {"", "starting", "queued"}
