@@ -15,18 +15,20 @@ LONG = ("faults", "load", "local", "security", "ci", "loader")
 # What a test needs, by the fixtures that it uses, directly or through others.
 FIXTURES = {
     "postgres": {"servers", "own_server"},
-    "stack": {"aws", "aws_endpoint", "new_stack", "own_stack", "rehearsal", "stack", "stage"},
-    "browser": {"browser", "page"},
+    "stack": {"aws", "aws_endpoint", "hostile_stack", "new_stack", "own_stack", "rehearsal", "stack", "stage"},
 }
-# Files whose tests start servers or stacks by themselves, without a fixture.
+# Files whose tests start servers, stacks, browsers or containers without a fixture of that name.
 STARTERS = {
+    "api/resources/test_explorer.py": "browser",
     "benchmarks/test_ways.py": "postgres",
     "database/test_logged.py": "postgres",
     "faults/test_campaign.py": "stack",
+    "images/test_built.py": "slow",
     "local/aws/s3/test_objects.py": "stack",
     "local/aws/test_server.py": "stack",
     "local/postgres/test_server.py": "postgres",
     "workflow/client/test_start.py": "stack",
+    "workflow/console/test_browser.py": "browser",
 }
 # Tests that need no server, and seconds all the same: they wait for what takes its time, or start the SDK.
 SLOW = {

@@ -1,7 +1,5 @@
 """Every task is killed at every point between its statements: what it did is wholly in or wholly out."""
 
-import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +8,6 @@ import pytest
 
 from ratesflow.loader.batches.batch import PART_BYTES, Batch
 from ratesflow.loader.freight.dataset import FreightPrices
-from ratesflow.loader.runtime import fault_injection
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
@@ -20,15 +17,9 @@ from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.samples import csv, rows
-from tests.loader.task_calls import call_task
+from tests.loader.task_process import start_task
 
-ROWS = 40
-# What the dataset imports when a task first needs it: once in the fork server, not in each process.
-FREIGHT = (
-    "ratesflow.loader.freight.validator",
-    "ratesflow.loader.freight.rates_digest",
-    "ratesflow.loader.freight.recount",
-)
+ROWS = 8
 TOTAL = "SELECT coalesce(sum(count), 0)::bigint FROM daily_rates WHERE orig_code IN (SELECT code FROM ports)"
 
 
@@ -37,25 +28,15 @@ def until_dead(task: Callable[..., Any], *arguments: Any) -> Iterator[bool]:
 
     The caller prepares the task's work before each step.
     """
-    context = multiprocessing.get_context("forkserver")  # obstore's threads, if we had some, would not survive a fork
-    context.set_forkserver_preload([__name__, *FREIGHT])
     for number in range(1, 200):
         given = [argument() if callable(argument) else argument for argument in arguments]
-        environment = {**os.environ, fault_injection.VARIABLE: f"die:{number}"}
-        process = context.Process(target=_run, args=(environment, task, *given))
-        process.start()
+        process = start_task(f"die:{number}", task, *given)
         process.join(60)
         assert process.exitcode in (-signal.SIGKILL, 0), f"ended with {process.exitcode} at point {number}"
         yield process.exitcode != 0
         if process.exitcode == 0:
             return
     raise AssertionError("it passed 200 points and did not end")
-
-
-def _run(environment: dict[str, str], task: Callable[..., Any], *arguments: Any) -> None:
-    os.environ.update(environment)
-    with connected(task.__name__) as connection:
-        call_task(task, connection, *arguments)
 
 
 class Work:
@@ -184,12 +165,9 @@ def test_a_large_load_is_killed_and_done_again(harness18: TaskHarness) -> None:
     assert len(data) > 2 * PART_BYTES
     batch = harness18.send(data)
     harness18.run(validate, batch)
-    context = multiprocessing.get_context("forkserver")
     died = 0
     for number in (12, 18, 20, 22, 24, 26, 28, 32, 36):
-        environment = {**os.environ, fault_injection.VARIABLE: f"die:{number}"}
-        process = context.Process(target=_run, args=(environment, load, batch))
-        process.start()
+        process = start_task(f"die:{number}", load, batch)
         process.join(60)
         died += process.exitcode == -signal.SIGKILL
         assert harness18.state(batch) == "open"
