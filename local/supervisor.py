@@ -78,18 +78,21 @@ class Stack:
         require_free_port(self.ports.console, "--console-port")
         self.ports = self.ports.chosen()
         try:
+            self._launch_aws()  # it starts beside the database, and what needs the database beside the deployment
             self.home.wait_for("PostgreSQL")
             databases = self._start_database()
-            self._start_aws()
+            self._launch_api()
+            self._await("aws", self._aws_answers)
             self.environment = {
                 **deploy(self._endpoint, databases),
-                "RATESFLOW_API_URL": f"http://127.0.0.1:{self.ports.api}",
-                "RATESFLOW_CONSOLE_URL": f"http://127.0.0.1:{self.ports.console}",
+                "RATESFLOW_API_URL": self._api_url,
+                "RATESFLOW_CONSOLE_URL": self._console_url,
                 "DATABASE_URL": self._url(),
             }
-            self._start_events()
-            self._start_api()
-            self._start_console()
+            self._launch_events()
+            self._launch_console()
+            self._await("api", self._api_answers)
+            self._await("console", self._console_answers)
             self.home.wait_for("what was interrupted to be taken up again")
             recover(self.environment, self.home.aws)
         except BaseException:
@@ -131,16 +134,22 @@ class Stack:
         if self.children["aws"].poll() is not None:
             self._say("the embedded AWS ended; starting it again")
             self._recovered = False
-            self._start_aws()
+            self._launch_aws()
+            self._await("aws", self._aws_answers)
         if not self._recovered:
             deploy(self._endpoint, self._databases())
             recover(self.environment, self.home.aws)
             self._recovered = True
-        starts = {"events": self._start_events, "api": self._start_api, "console": self._start_console}
-        for name, begin in starts.items():
+        starts = {
+            "events": (self._launch_events, lambda: True),
+            "api": (self._launch_api, self._api_answers),
+            "console": (self._launch_console, self._console_answers),
+        }
+        for name, (launch, ready) in starts.items():
             if self.children[name].poll() is not None:
                 self._say(f"{name} ended; starting it again")
-                begin()
+                launch()
+                self._await(name, ready)
 
     def _start_database(self) -> Databases:
         self.postgres = start_postgres(
@@ -183,34 +192,53 @@ class Stack:
     def _endpoint(self) -> str:
         return f"http://127.0.0.1:{self.ports.aws}"
 
-    def _start_aws(self) -> None:
-        command = python("ratesflow.local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws))
-        self._run("aws", command, {}, lambda: _answers(f"{self._endpoint}/moto-api/"))
+    @property
+    def _api_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.api}"
 
-    def _start_events(self) -> None:
+    @property
+    def _console_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.console}"
+
+    def _aws_answers(self) -> bool:
+        return _answers(f"{self._endpoint}/moto-api/")
+
+    def _api_answers(self) -> bool:
+        return _answers(f"{self._api_url}/health/ready")
+
+    def _console_answers(self) -> bool:
+        return _answers(f"{self._console_url}/health")
+
+    def _launch_aws(self) -> None:
+        self._launch(
+            "aws", python("ratesflow.local.aws", "--port", str(self.ports.aws), "--data", str(self.home.aws)), {}
+        )
+
+    def _launch_events(self) -> None:
         environment = {name: self.environment[name] for name in _HANDLER_NEEDS} | credentials("trigger")
         environment["RATESFLOW_STATE_MACHINE_ARN"] = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
         queue = self.environment["RATESFLOW_QUEUE_URL"]
         command = python("ratesflow.local.event_source_mapping", "--endpoint", self._endpoint, "--queue", queue)
-        self._run("events", command, environment, lambda: True)
+        self._launch("events", command, environment)
 
-    def _start_api(self) -> None:
+    def _launch_api(self) -> None:
         command = python(
             "ratesflow.api", "--host", "127.0.0.1", "--port", str(self.ports.api), "--workers", str(API_WORKERS)
         )
-        url = f"{self.environment['RATESFLOW_API_URL']}/health/ready"
-        self._run("api", command, {"DATABASE_URL": self._url("api")}, lambda: _answers(url))
+        self._launch("api", command, {"DATABASE_URL": self._url("api")})
 
-    def _start_console(self) -> None:
+    def _launch_console(self) -> None:
         command = python(
             "ratesflow.workflow.console", "--home", str(self.home.folder), "--port", str(self.ports.console)
         )
-        url = f"http://127.0.0.1:{self.ports.console}/health"
-        self._run("console", command, {}, lambda: _answers(url))
+        self._launch("console", command, {})
 
-    def _run(self, name: str, command: list[str], environment: dict[str, str], ready: Callable[[], bool]) -> None:
-        log, began = self.home.logs / f"{name}.log", time.monotonic()
-        child = self.children[name] = start(command, log, environment=environment)
+    def _launch(self, name: str, command: list[str], environment: dict[str, str]) -> None:
+        self.children[name] = start(command, self.home.logs / f"{name}.log", environment=environment)
+
+    def _await(self, name: str, ready: Callable[[], bool]) -> None:
+        """Wait until a process that was launched is ready; raises StackError if it ends, or takes too long."""
+        log, began, child = self.home.logs / f"{name}.log", time.monotonic(), self.children[name]
         self.home.wait_for(NAMES[name])
         patience = Patience(child.pid)
         while not ready():

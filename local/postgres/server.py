@@ -108,7 +108,7 @@ def _initialise(data: Path, password: str, version: int) -> None:
     command = [
         str(POSTGRES_VERSIONS[version] / "initdb"),
         *("--pgdata", str(data), "--username", SUPERUSER, "--pwfile", str(secret)),
-        *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions"),
+        *("--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C", "--no-instructions", "--no-sync"),
     ]
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", **identity(user))

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 from sqlalchemy import make_url
 
+from ratesflow.local.aws.batch import warm_start
 from ratesflow.local.deploy import Databases
 from tests.local.conftest import Stack
 
@@ -34,16 +35,16 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # it may have ended meanwhile
-            if _is(process, process.cmdline(), stack.environment["AWS_ENDPOINT_URL"], task, batch):
+            if _is(process, process.cmdline(), stack.home, task, batch):
                 found.append(process)
     return found
 
 
-def _is(process: psutil.Process, command: list[str], endpoint: str, task: str, batch: str) -> bool:
+def _is(process: psutil.Process, command: list[str], home: Path, task: str, batch: str) -> bool:
     return (
         command[1:5] == ["-P", "-m", "ratesflow.loader", task]
         and any(part.startswith(batch) for part in command)
-        and process.environ().get("AWS_ENDPOINT_URL") == endpoint
+        and any(str(home / "aws") in parent.cmdline() for parent in process.parents())
     )
 
 
@@ -93,23 +94,28 @@ def slow_motion(
 
 
 class Signaller(threading.Thread):
-    """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most."""
+    """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most.
+
+    Meanwhile no task starts warm: a new interpreter takes so long to start that its process is seen before it works.
+    """
 
     def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
         super().__init__(daemon=True)
         self.task, self.batch, self.number, self.left = task, batch, number, times
-        self._endpoint = stack.environment["AWS_ENDPOINT_URL"]  # it is the same after a `down` and an `up`
+        self._home, self._switch = stack.home, stack.home / "aws" / warm_start.SWITCH
         self.hit: dict[int, psutil.Process] = {}
         self._others: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> "Signaller":
+        self._switch.touch()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self.join()
+        self._switch.unlink(missing_ok=True)
 
     def run(self) -> None:
         """Look for processes until told to end; a task needs ten times as long to come to its work."""
@@ -123,7 +129,7 @@ class Signaller(threading.Thread):
     def _look_at(self, process: psutil.Process) -> None:
         """Look at a process once: on a busy machine, to look at all of them each time would take too long."""
         command = process.cmdline()
-        if _is(process, command, self._endpoint, self.task, self.batch):
+        if _is(process, command, self._home, self.task, self.batch):
             if self.left > 0:
                 process.send_signal(self.number)
                 self.hit[process.pid] = process

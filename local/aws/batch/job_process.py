@@ -16,9 +16,11 @@ from pathlib import Path
 import psutil
 
 from ratesflow.local.aws.batch.job_records import JobRecord, write_record
+from ratesflow.local.aws.batch.warm_start import WarmProcess, start_warm
 from ratesflow.local.parent_death_signal import die_with_parent
 
 _LOOK_SECONDS = 0.2
+_DESCENDANTS_SECONDS = 1.0  # to find them takes a look at every process of the machine
 _CHUNK_BYTES = 65_536
 _LONGEST_LINE_BYTES = 256 * 1024  # the longest event that CloudWatch Logs takes
 _MIB = 1024 * 1024
@@ -72,19 +74,16 @@ class Attempt:
         self._timed_out = False
         self._out_of_memory = False
         self._peak_bytes = 0
+        self._descendants: list[psutil.Process] = []
+        self._descendants_due = 0.0
 
     def start(self) -> None:
         """Starts the process; OSError if there is no such command, or no room for its record."""
-        self._process = subprocess.Popen(
-            self._spec.command,
-            env=dict(self._spec.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=partial(_become_job, os.getpid()),
+        self._process: subprocess.Popen[bytes] | WarmProcess = (
+            start_warm(self._spec.command, self._spec.environment, self._records.parent) or self._start_cold()
         )
         self._began = time.monotonic()
+        self._descendants_due = self._began + _DESCENDANTS_SECONDS
         self._seen = psutil.Process(self._process.pid)  # there even if it has ended: nobody has waited for it yet
         self._record = JobRecord(
             self._spec.job_id,
@@ -102,6 +101,17 @@ class Attempt:
             raise
         self._reader = threading.Thread(target=self._read_output, daemon=True)
         self._reader.start()
+
+    def _start_cold(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._spec.command,
+            env=dict(self._spec.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=partial(_become_job, os.getpid()),
+        )
 
     def wait(self) -> Ending:
         """Waits for the end, enforcing the limits meanwhile."""
@@ -137,9 +147,14 @@ class Attempt:
         return self._process.returncode is not None
 
     def _look_at_memory(self) -> None:
-        resident = 0
+        resident, now = 0, time.monotonic()
         with contextlib.suppress(psutil.Error):
-            for process in [self._seen, *self._seen.children(recursive=True)]:
+            if now >= self._descendants_due:
+                self._descendants = self._seen.children(recursive=True)
+                self._descendants_due = now + _DESCENDANTS_SECONDS
+            resident = self._seen.memory_info().rss
+        for process in self._descendants:
+            with contextlib.suppress(psutil.Error):
                 resident += process.memory_info().rss
         self._peak_bytes = max(self._peak_bytes, resident)
         limit = self._spec.memory_mib
@@ -162,6 +177,7 @@ class Attempt:
 
     def _ending(self) -> Ending:
         code = self._process.returncode
+        assert code is not None
         code = 128 - code if code < 0 else code  # ended by a signal: as a shell and a container say it
         if self._out_of_memory:
             return Ending(128 + signal.SIGKILL, OUT_OF_MEMORY)
