@@ -27,6 +27,12 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60, pause: float = 0
     raise AssertionError("it did not happen in time")
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Return the command of a process, or of a task the title that it gave itself."""
+    parts = [part for part in process.cmdline() if part]
+    return parts[0].split(" ") if len(parts) == 1 else parts
+
+
 def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
     """Return the processes of a task that a stack runs for the batch whose name begins so.
 
@@ -35,7 +41,7 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):  # it may have ended meanwhile
-            if _is(process, process.cmdline(), stack.home, task, batch):
+            if _is(process, command_of(process), stack.home, task, batch):
                 found.append(process)
     return found
 
@@ -128,7 +134,7 @@ class Signaller(threading.Thread):
 
     def _look_at(self, process: psutil.Process) -> None:
         """Look at a process once: on a busy machine, to look at all of them each time would take too long."""
-        command = process.cmdline()
+        command = command_of(process)
         if _is(process, command, self._home, self.task, self.batch):
             if self.left > 0:
                 process.send_signal(self.number)

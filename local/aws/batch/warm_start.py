@@ -110,10 +110,12 @@ def _become_task(output: Connection, command: list[str], environment: dict[str, 
     for number in (1, 2):
         os.dup2(output.fileno(), number)
     output.close()
+    # Among the others is what keeps the fork server alive, which is to end with the embedded AWS, and this with it.
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # each line reaches the log as it is written
+    setproctitle(" ".join(command))  # first: it looks for its place beside the environment
     os.environ.clear()
     os.environ.update(environment)
-    setproctitle(" ".join(command))
     module = ENTRY_POINT[-1]
     sys.argv = [module, *command[len(ENTRY_POINT) :]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
