@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from benchmarks import plot, servers, table
-from benchmarks.loading import commits, load, memory, shards, undo
+from benchmarks.loading import commits, load, memory, shards, starts, undo
 from benchmarks.options import Options
 from benchmarks.reading import compaction, readers, tree
 from benchmarks.results import Measure, read, record
@@ -25,6 +25,7 @@ PARTS: dict[str, Part] = {
     "compact": compaction.measure,
     "undo": undo.measure,
     "tree": tree.measure,
+    "starts": starts.measure,
 }
 # The API's part is a module of its own, with servers of its own.
 API = "benchmarks.api.__main__"

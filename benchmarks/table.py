@@ -65,6 +65,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Shards": ("shards_", "two_", "four_"),
     "Reading meanwhile": ("reader_",),
     "After many batches": ("read_", "compact_", "batches_"),
+    "The embedded stack": ("start_",),
     "The API": ("api_", "region_"),
 }
 

@@ -63,7 +63,7 @@ def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
 
 @contextmanager
 def slow_motion(
-    stack: Stack, batch: str, runs: float = 0.03, rests: float = 0.3, observed: threading.Event | None = None
+    stack: Stack, batch: str, runs: float = 0.03, rests: float = 0.15, observed: threading.Event | None = None
 ) -> Iterator[None]:
     """Let validate and load of a batch run for `runs` seconds at a time, with pauses between.
 
