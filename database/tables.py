@@ -161,7 +161,6 @@ shards = Table(
     Column("rows", BigInteger),
     Column("result", JSONB, comment="input for merging the shards"),
     PrimaryKeyConstraint("batch_no", "task", "shard"),
-    CheckConstraint("task IN ('validate', 'load', 'load_second_half')", name="task"),
 )
 
 # The record of every price, for audit, undo and rebuilds; the API never reads it. A partition is the staging table of

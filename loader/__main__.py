@@ -107,7 +107,7 @@ def _work(options: argparse.Namespace) -> str:
 
 
 def _dataset() -> "Dataset":
-    """Return the dataset for the tasks that read or derive rows; the others do not import it."""
+    """Return the dataset; tasks that do not ask for it do not import it."""
     from ratesflow.loader.freight.dataset import FreightPrices
 
     return FreightPrices()

@@ -10,6 +10,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.ledger import STEPS
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.runtime import clients
 from ratesflow.loader.runtime.errors import TransientError
@@ -31,7 +32,7 @@ def of(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any
         "version": batch.version,
         "rows": closed.rows,
         "rejected_rows": closed.rejected_rows,
-        "seconds": {step: seconds.get(step) for step in ("validate", "load", "commit")},
+        "seconds": {step: seconds.get(step) for step in STEPS},
         "report": closed.report,
         "execution": batch.execution_arn,
         "message": closed.message,

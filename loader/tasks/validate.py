@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from ratesflow.database.reference import Reference, stored
+from ratesflow.database.reference import Reference
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.byte_ranges import shard_range
@@ -60,7 +60,7 @@ def _check_shard(shard: ClaimedShard, dataset: Dataset, size: int) -> None:
     """Read a shard and record its result, unless another attempt was faster or the batch was closed."""
     batch = shard.batch
     with shard.connection, shard.connection.cursor() as cursor:
-        reference, reference_version = stored(cursor)
+        reference, reference_version = dataset.reference(cursor)
     validator = dataset.validator(reference)
     span = shard_range(size, batch.shard, batch.shards)
     metrics.note("Bytes", span.stop - span.start)
