@@ -21,7 +21,7 @@ from ratesflow.loader.batches.ledger import (
     require_open,
     set_same_prices,
 )
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, closed_result
 from ratesflow.loader.batches.shards import done
 from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime import metrics
@@ -57,7 +57,8 @@ def commit(connection: "Connection", batch: Batch, dataset: Dataset) -> Result:
         entry = find_entry(cursor, batch.batch_id) or entry
     if entry.state == DUPLICATE:
         drop_rows(connection, dataset, entry.batch_no)
-    return _answer(batch, entry)
+    assert entry.state != OPEN
+    return closed_result("commit", batch.batch_id, entry)
 
 
 def _commit(cursor: "Cursor", batch: Batch, dataset: Dataset, began: float) -> tuple[Entry, str]:
@@ -105,12 +106,6 @@ def _check_counts(cursor: "Cursor", dataset: Dataset, entry: Entry) -> None:
     )
     if cursor.fetchone() != (1,):
         raise TaskError(f"the table staging_{entry.batch_no} is not part of {dataset.table}: nothing was committed")
-
-
-def _answer(batch: Batch, entry: Entry) -> Result:
-    assert entry.state != OPEN
-    message = entry.message or ""
-    return Result("commit", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)
 
 
 TASK = Task(

@@ -8,7 +8,7 @@ from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.hidden_rows import drop_rows
 from ratesflow.loader.batches.ledger import COMMITTED, FAILED, OPEN, STEPS, UNDONE, close_entry, find_entry, open_entry
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, closed_result
 from ratesflow.loader.batches.shards import terminate_backends, unfinished
 from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime.errors import UsageError
@@ -61,10 +61,7 @@ def discard(
     # gc drops the partition of an undone batch, and compaction merges its derived rows with their negative.
     if entry.state not in (COMMITTED, UNDONE):
         drop_rows(connection, dataset, entry.batch_no)
-    outcome = "discarded" if entry.state == FAILED else entry.state
-    return Result(
-        "discard", batch.batch_id, outcome, entry.rows, entry.rejected_rows, entry.report, entry.message or ""
-    )
+    return closed_result("discard", batch.batch_id, entry, "discarded" if entry.state == FAILED else None)
 
 
 @dataclass(frozen=True)

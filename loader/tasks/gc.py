@@ -16,12 +16,12 @@ from psycopg2 import errors
 
 from ratesflow.database.lock_retries import TREE_LOCK, UNDO_LOCK, retry_on_lock
 from ratesflow.database.reference_change import FIRST_MOVE
-from ratesflow.loader.batches import inbox, ledger_outcomes, notification, s3
-from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches import inbox, ledger_outcomes
 from ratesflow.loader.batches.hidden_rows import DROP_SECONDS, delete_derived, drop_rows
 from ratesflow.loader.batches.ledger import FAILED
+from ratesflow.loader.batches.notification import COLUMNS, notification, publish
 from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, store_data
 from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime import clients, metrics
 from ratesflow.loader.runtime.connection import explained
@@ -46,11 +46,9 @@ WHERE changes.version IS NULL AND (changes.batch_no < 0 OR batches.state IS DIST
 """
 # Once its negative is visible, the stored rows of an undone batch are not needed. Compaction merges the derived ones.
 _UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND dropped_at IS NULL"
-_UNNOTIFIED = """
-SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
-       rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
-"""
+_UNNOTIFIED = f"""
+SELECT {COLUMNS} FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""  # noqa: S608
 # Stopped or timed out after the batch was closed, perhaps before the state Notify: notified at least once.
 _INTERRUPTED = """
 UPDATE batches SET notified = false WHERE batch_id = ANY (%s) AND notified IS NULL AND state NOT IN ('open', 'undone')
@@ -81,11 +79,10 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL, *, dat
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
     metrics.note("Backlog", upkeep.backlog)
     message = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
-    key = f"results/{run}/gc.data.json"
-    s3.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})
+    data = store_data("gc", run, bucket, {"closed": closed, "leftovers": len(dropped), "started": started})
     message += upkeep.finish()
     metrics.note_end(FAILED, len(closed))
-    return Result("gc", run, "done", len(closed), message=message, data=key)
+    return Result("gc", run, "done", len(closed), message=message, data=data)
 
 
 def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:
@@ -109,24 +106,17 @@ def _abandoned(connection: "Connection", batch: str, dataset: Dataset) -> Iterat
 def _unnotified(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
     """Yield the pending notifications of batches that gc closed, in this run or one that was killed."""
     for row in run_statement(connection, _UNNOTIFIED, {"batch": batch}):
-        yield f"notification of {row[3]}", partial(_notify_pending, connection, bucket, closed, *row)
+        message = notification(row)
+        yield f"notification of {message['batch_id']}", partial(_notify_pending, connection, bucket, closed, message)
 
 
-def _notify_pending(
-    connection: "Connection",
-    bucket: str,
-    closed: list[str],
-    batch_no: int,
-    state: str,
-    seconds: dict[str, float],
-    *row: Any,
-) -> None:
-    found = Batch(*row[:5])
-    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *row[5:]), seconds))
-    ledger_outcomes.keep(connection, bucket, found.batch_id)
-    run_statement(connection, "UPDATE batches SET notified = true WHERE batch_no = %s", (batch_no,))
-    if state == FAILED:
-        closed.append(found.batch_id)
+def _notify_pending(connection: "Connection", bucket: str, closed: list[str], message: dict[str, Any]) -> None:
+    batch_id = message["batch_id"]
+    publish(message)
+    ledger_outcomes.keep(connection, bucket, batch_id)
+    run_statement(connection, "UPDATE batches SET notified = true WHERE batch_id = %s", (batch_id,))
+    if message["outcome"] == FAILED:
+        closed.append(batch_id)
 
 
 def _mark_interrupted(connection: "Connection", batch: str) -> None:
