@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.ledger import OPEN
-from ratesflow.loader.batches.notification import COLUMNS, notification
+from ratesflow.loader.batches.notification import NOTIFICATION_COLUMNS, notification
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 PREFIX = "results/outcomes/"
 
-_ROW = f"SELECT {COLUMNS} FROM batches WHERE batch_id = %s FOR SHARE"  # noqa: S608
+_ROW = f"SELECT {NOTIFICATION_COLUMNS} FROM batches WHERE batch_id = %s FOR SHARE"  # noqa: S608
 
 
 def keep(connection: "Connection", bucket: str, batch_id: str) -> None:

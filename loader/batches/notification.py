@@ -18,7 +18,7 @@ SCHEMA = "ratesflow.notification/1"
 TOPIC, ENVIRONMENT = "RATESFLOW_TOPIC_ARN", "RATESFLOW_ENVIRONMENT"
 
 
-COLUMNS = (
+NOTIFICATION_COLUMNS = (
     "batch_id, state, bucket, key, version, rows, rejected_rows, seconds, report,"
     " coalesce(execution_arn, ''), coalesce(message, '')"
 )
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def notification(row: Sequence[Any]) -> dict[str, Any]:
-    """Return the notification of a closed batch, from the COLUMNS of its row."""
+    """Return the notification of a closed batch, from the NOTIFICATION_COLUMNS of its row."""
     batch_id, state, bucket, key, version, rows, rejected_rows, seconds, report, execution, message = row
     return {
         "schema": SCHEMA,

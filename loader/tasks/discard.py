@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 # What exit codes of a job mean, for the message.
 _EXIT_CODES = {
-    1: " (no progress; its watchdog ended it, and its log has the stacks)",
+    1: " (no progress: its watchdog ended it, and its log has the stacks)",
     137: " (killed: out of memory, or from outside)",
     143: " (terminated)",
     75: " (a transient failure at every attempt)",
     65: " (the batch was closed, or its object can no longer be read)",
-    64: " (wrong arguments or environment)",
+    64: " (wrong arguments or configuration)",
 }
 TIMED_OUT = "did not end in time: its job was queued too long, or ran too long"
 

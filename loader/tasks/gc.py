@@ -19,7 +19,7 @@ from ratesflow.database.reference_change import FIRST_MOVE
 from ratesflow.loader.batches import inbox, ledger_outcomes
 from ratesflow.loader.batches.hidden_rows import DROP_SECONDS, delete_derived, drop_rows
 from ratesflow.loader.batches.ledger import FAILED
-from ratesflow.loader.batches.notification import COLUMNS, notification, publish
+from ratesflow.loader.batches.notification import NOTIFICATION_COLUMNS, notification, publish
 from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
 from ratesflow.loader.batches.results import Result, store_data
 from ratesflow.loader.dataset import Dataset
@@ -47,7 +47,8 @@ WHERE changes.version IS NULL AND (changes.batch_no < 0 OR batches.state IS DIST
 # Once its negative is visible, the stored rows of an undone batch are not needed. Compaction merges the derived ones.
 _UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND dropped_at IS NULL"
 _UNNOTIFIED = f"""
-SELECT {COLUMNS} FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+SELECT {NOTIFICATION_COLUMNS} FROM batches
+WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 """  # noqa: S608
 # Stopped or timed out after the batch was closed, perhaps before the state Notify: notified at least once.
 _INTERRUPTED = """
@@ -125,7 +126,7 @@ def _mark_interrupted(connection: "Connection", batch: str) -> None:
         run_statement(connection, _INTERRUPTED, (names,))
     for names in ended(batch, ("FAILED",)):
         for name, state in run_statement(connection, _FAILED, (names,)):  # only once for each batch
-            # A failed execution has notified of a failure, even if it could not read another state from the ledger.
+            # A failed execution notified of a failure, which was wrong if it could not read the ledger.
             notified = was_notified(name) and state == FAILED
             run_statement(
                 connection,
