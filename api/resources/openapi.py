@@ -2,14 +2,13 @@
 
 from typing import Any
 
-from ratesflow.api.resources.parameters import MAX_DAYS, PARAMETERS
+from ratesflow.api.resources.parameters import MAX_DAYS, PARAMETERS, PORT_CODE
 from ratesflow.api.resources.problems import CONTENT_TYPE, KINDS
-from ratesflow.database.reference import PORT_CODE, REGION_SLUG
 
 Json = dict[str, Any]
 
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-LOCATION = f"^({PORT_CODE.pattern}|{REGION_SLUG.pattern})$"
+LOCATION = rf"^({PORT_CODE.pattern}|[a-z0-9][a-z0-9_-]*)$"
 EXAMPLES = {"date_from": "2021-01-01", "date_to": "2021-01-31", "orig_code": "CNGGZ", "dest_code": "baltic"}
 
 

@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from ratesflow.api.models.rates import Location, RatesQuery
 from ratesflow.api.resources.problems import InvalidParameter, ProblemError
-from ratesflow.database.reference import PORT_CODE
 
 PARAMETERS = {
     "date_from": "the first day, such as 2021-01-01",
@@ -22,6 +21,7 @@ T = TypeVar("T")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # The checks of the tables ports and regions: what matches neither is in neither.
+PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9][a-z0-9_-]{0,199}", re.ASCII)
 
 
