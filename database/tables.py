@@ -30,6 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from ratesflow.database.reference import PORT_CODE, REGION_SLUG
+
 # States of a batch in the ledger; the first is the initial one.
 STATES = ("open", "committed", "rejected", "duplicate", "failed", "undone")
 
@@ -58,10 +60,9 @@ regions = Table(
         comment="the region that contains this one; null at the top",
     ),
     PrimaryKeyConstraint("slug"),
-    CheckConstraint(r"slug ~ '^[a-z0-9][a-z0-9_-]*$'", name="slug"),
+    CheckConstraint(f"slug ~ '^{REGION_SLUG.pattern}$'", name="slug"),
 )
 
-# UN/LOCODE: two letters for the country, then three letters or digits from 2 to 9 (UNECE Recommendation 16).
 ports = Table(
     "ports",
     metadata,
@@ -75,7 +76,7 @@ ports = Table(
         comment="the region that contains the port",
     ),
     PrimaryKeyConstraint("code"),
-    CheckConstraint("code ~ '^[A-Z]{2}[A-Z2-9]{3}$'", name="code"),
+    CheckConstraint(f"code ~ '^{PORT_CODE.pattern}$'", name="code"),
 )
 
 # One row, updated by every change of ports or regions. A batch records the version that its rates were computed with.
@@ -161,7 +162,6 @@ shards = Table(
     Column("rows", BigInteger),
     Column("result", JSONB, comment="input for merging the shards"),
     PrimaryKeyConstraint("batch_no", "task", "shard"),
-    CheckConstraint("task IN ('validate', 'load', 'load_second_half')", name="task"),
 )
 
 # The record of every price, for audit, undo and rebuilds; the API never reads it. A partition is the staging table of

@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.batch import Batch, result_key
 from ratesflow.loader.runtime import metrics, termination, watchdog
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.log import log
@@ -107,7 +107,7 @@ def _work(options: argparse.Namespace) -> str:
 
 
 def _dataset() -> "Dataset":
-    """Return the dataset for the tasks that read or derive rows; the others do not import it."""
+    """Return the dataset; tasks that do not ask for it do not import it."""
     from ratesflow.loader.freight.dataset import FreightPrices
 
     return FreightPrices()
@@ -152,7 +152,7 @@ def _store_error(task: Task, options: argparse.Namespace, message: str) -> None:
     try:
         index = os.environ.get(ARRAY_INDEX)
         text = message if index is None else f"shard {index}: {message}"
-        put_json(_bucket(options), f"results/{_run_id(options)}/{task.name}.error.json", {"message": text})
+        put_json(_bucket(options), result_key(_run_id(options), f"{task.name}.error.json"), {"message": text})
     except Exception as error:  # noqa: BLE001 the first failure is the one that counts
         log.error(f"could not store the reason: {error}")
 

@@ -1,14 +1,15 @@
-"""What the engine needs of a dataset: its columns, the checks of its rows, and the rows derived from them.
+"""What the engine needs of a dataset: its table and columns, the checks of its rows, and the rows derived from them.
 
-The engine (tasks, files, batches, runtime) knows no dataset. `ratesflow.loader.__main__` hands one in; freight prices
-in `ratesflow.loader.freight` are the only one. Calls are per file or per piece of a file, never per row.
+The engine (tasks, files, batches, runtime) knows no dataset. `ratesflow.loader.__main__` passes one in; freight prices
+in `ratesflow.loader.freight` are the only one. Calls are per file, piece of a file or transaction, never per row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from ratesflow.loader.runtime.errors import TransientError
 from ratesflow.loader.runtime.texts import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class FileRejectedError(Exception):
     def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
         super().__init__(message)
         self.line, self.reason, self.value = line, reason, value
+
+
+class MergeBlockedError(TransientError):
+    """No derived row may be merged now; other pieces of the same merge would fail, too."""
 
 
 class Kind(Enum):
@@ -105,26 +110,30 @@ class ShardValidator(Protocol):
         """Check rows of a Parquet file. Raises FileRejectedError, without a line, when they are damaged."""
 
     def derived_rows(self, batch_no: int, reference: "Reference") -> Iterator[bytes]:
-        """Yield the derived rows as text for `Dataset.copy_derived`; once, after all rows are checked."""
+        """Yield the derived rows as text for `Rollup.copy`; once, after all rows are checked."""
 
     @property
     def digest(self) -> list[int]:
         """This shard's part of the digest of the derived rows, after these were read."""
 
 
-class Dataset(Protocol):
-    """One kind of batch. What it imports to check rows is imported only when it checks them."""
+class Rollup(Protocol):
+    """The table of the rows that are derived from batches. They become visible with their batch.
+
+    Each row has a `batch_no`; 0 stands for merged rows. Rows add up: those of a batch and of its negative to zero.
+    """
 
     @property
-    def schema(self) -> RowSchema:
-        """The columns of a row."""
+    def table(self) -> str:
+        """The name of the table."""
 
     @property
-    def copy_derived(self) -> str:
-        """The statement that copies derived rows."""
+    def copy(self) -> str:
+        """The statement that copies derived rows into the table."""
 
-    def validator(self, reference: "Reference") -> ShardValidator:
-        """Return a validator for one shard."""
+    @property
+    def keys(self) -> str:
+        """The query for the keys in the batches `%(batches)s`, in order. Rows with equal keys are merged."""
 
     def digest(self, shards: Iterable[Sequence[int]]) -> str:
         """Return the digest of a batch's derived rows from those of its shards, in hexadecimal."""
@@ -132,6 +141,43 @@ class Dataset(Protocol):
     def negative_rows(self, cursor: "Cursor", batch_no: int, reference: "Reference") -> tuple[Iterator[bytes], int]:
         """Derive the rows of a committed batch again, from its stored rows.
 
-        Return them negated, under the negative of the batch's number, as text for `copy_derived`, and the number of
-        stored rows. Raises TransientError when the stored rows move to another table meanwhile.
+        Return them negated, under the negative of the batch's number, as text for `copy`, and the number of stored
+        rows. Raises TransientError when the stored rows move to another table meanwhile.
         """
+
+    def record_changes(self, cursor: "Cursor", batch_no: int) -> None:
+        """Record which responses the rows of a hidden batch change, for when they become visible."""
+
+    def match_reference(self, cursor: "Cursor", batch_no: int, version: int | None) -> None:
+        """Lock the reference data until the transaction ends, and make the rows of a hidden batch match it.
+
+        `version` is that of the reference data with which the rows were derived.
+        """
+
+    def merge(self, cursor: "Cursor", batches: Sequence[int], keys: Sequence[tuple[Any, ...]]) -> None:
+        """Replace the rows with these keys, of these batches and of number 0, by their sum under number 0.
+
+        Raises MergeBlockedError when no row of the table may be merged now.
+        """
+
+
+class Dataset(Protocol):
+    """One kind of batch. What it imports to check rows is imported only when it checks them."""
+
+    @property
+    def table(self) -> str:
+        """The name of the table of all rows, partitioned by `batch_no`."""
+
+    @property
+    def schema(self) -> RowSchema:
+        """The columns of a row."""
+
+    @property
+    def rollup(self) -> Rollup:
+        """The table of the derived rows."""
+
+    def reference(self, cursor: "Cursor") -> "tuple[Reference, int]":
+        """Return the reference data that rows are checked against, and its version."""
+
+    def validator(self, reference: "Reference") -> ShardValidator:
+        """Return a validator for one shard."""

@@ -41,8 +41,8 @@ def ingestion_workflow(settings: WorkflowSettings | None = None, before_commit: 
     is discarded, as after any other failure.
     """
     settings = settings or WorkflowSettings()
-    validate, load, commit = (task_states(settings, task) for task in ("validate", "load", "commit"))
-    read_validate, read_load, read_commit = (read_result(settings, task) for task in ("validate", "load", "commit"))
+    validate, load, commit = (task_states(settings, task) for task in outcome_states.STEPS)
+    read_validate, read_load, read_commit = (read_result(settings, task) for task in outcome_states.STEPS)
     notify = _success_path(settings)
     failure = _failure_path(settings, notify)
 

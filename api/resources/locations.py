@@ -1,6 +1,7 @@
 """``GET /ports`` and ``GET /regions``: what can be asked for, by name."""
 
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 import falcon
@@ -13,41 +14,36 @@ from ratesflow.api.resources.conditional import respond
 from ratesflow.api.resources.content_negotiation import JSON
 
 
-class PortsResource:
-    """All ports, by code."""
+class LocationsResource:
+    """The ports or the regions, as `build` makes them from all locations."""
 
-    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
+    def __init__(
+        self, reader: RatesReader, known: ResponseCache, path: str, build: Callable[[Places], dict[str, Any]]
+    ) -> None:
         self._reader = reader
         self._known = known
+        self._question = Question(path, PLACES)
+        self._build = build
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with every port, and the smallest region that contains it."""
-        respond(request, response, self._known, Question("/ports", PLACES), self._load)
+        """Respond with the document."""
+        respond(request, response, self._known, self._question, self._load)
 
     on_head = on_get
 
     def _load(self, deadline: float) -> Content:
         places = self._reader.places(deadline)
-        ports = [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in places.ports]
-        return Content(places.version, JSON, orjson.dumps({"ports": ports}))
+        return Content(places.version, JSON, orjson.dumps(self._build(places)))
 
 
-class RegionsResource:
-    """The tree of regions."""
+def ports_document(places: Places) -> dict[str, Any]:
+    """Return every port, and the smallest region that contains it."""
+    return {"ports": [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in places.ports]}
 
-    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
-        self._reader = reader
-        self._known = known
 
-    def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with the regions at the top, each with the regions and the ports right under it."""
-        respond(request, response, self._known, Question("/regions", PLACES), self._load)
-
-    on_head = on_get
-
-    def _load(self, deadline: float) -> Content:
-        places = self._reader.places(deadline)
-        return Content(places.version, JSON, orjson.dumps({"regions": region_tree(places)}))
+def regions_document(places: Places) -> dict[str, Any]:
+    """Return the regions at the top, each with the regions and the ports directly under it."""
+    return {"regions": region_tree(places)}
 
 
 def region_tree(places: Places) -> list[dict[str, Any]]:

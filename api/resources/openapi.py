@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from ratesflow.api.resources.parameters import MAX_DAYS, PARAMETERS
+from ratesflow.api.resources.parameters import MAX_DAYS, PARAMETERS, PORT_CODE
 from ratesflow.api.resources.problems import CONTENT_TYPE, KINDS
 
 Json = dict[str, Any]
 
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-LOCATION = r"^([A-Z]{2}[A-Z2-9]{3}|[a-z0-9][a-z0-9_-]*)$"
+LOCATION = rf"^({PORT_CODE.pattern}|[a-z0-9][a-z0-9_-]*)$"
 EXAMPLES = {"date_from": "2021-01-01", "date_to": "2021-01-31", "orig_code": "CNGGZ", "dest_code": "baltic"}
 
 
@@ -182,7 +182,7 @@ def _object(required: str, **properties: Json) -> Json:
 def _schemas() -> Json:
     text: Json = {"type": "string"}
     slug: Json = {"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]*$"}
-    code: Json = {"type": "string", "pattern": "^[A-Z]{2}[A-Z2-9]{3}$"}
+    code: Json = {"type": "string", "pattern": f"^{PORT_CODE.pattern}$"}
     rate = _object(
         "count day price",
         count={"type": ["integer", "null"], "minimum": 1, "description": "Prices of the day; null if there is none."},

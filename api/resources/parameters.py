@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 # The checks of the tables ports and regions: what matches neither is in neither.
-_PORT = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
+PORT_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _REGION = re.compile(r"[a-z0-9][a-z0-9_-]{0,199}", re.ASCII)
 
 
@@ -42,7 +42,7 @@ def rates_query(parameters: Mapping[str, str | list[str]]) -> RatesQuery:
 
 def location(text: str) -> Location:
     """Tell a port's code from a region's slug: the first are upper case, the second lower case."""
-    if _PORT.fullmatch(text):
+    if PORT_CODE.fullmatch(text):
         return Location(text, "port")
     return Location(text, "region" if _REGION.fullmatch(text) else None)
 

@@ -9,7 +9,7 @@ from ratesflow.api.models.rates import RatesReader
 from ratesflow.api.resources import problems
 from ratesflow.api.resources.docs_page import docs_page
 from ratesflow.api.resources.explorer import ExplorerResource, StaticResource, assets, page
-from ratesflow.api.resources.locations import PortsResource, RegionsResource
+from ratesflow.api.resources.locations import LocationsResource, ports_document, regions_document
 from ratesflow.api.resources.openapi import specification
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.resources.static import Text, TextResource
@@ -27,8 +27,8 @@ def create_app(reader: RatesReader, known: ResponseCache, rates: RatesResource) 
     app.add_route("/docs", TextResource(page(docs_page(document), files)))
     app.add_route("/openapi.json", TextResource(Text(orjson.dumps(document), falcon.MEDIA_JSON)))
     app.add_route("/rates", rates)
-    app.add_route("/ports", PortsResource(reader, known))
-    app.add_route("/regions", RegionsResource(reader, known))
+    app.add_route("/ports", LocationsResource(reader, known, "/ports", ports_document))
+    app.add_route("/regions", LocationsResource(reader, known, "/regions", regions_document))
     app.add_route("/health/live", LiveResource())
     app.add_route("/health/started", StartedResource(reader))
     app.add_route("/health/ready", ReadyResource(reader))

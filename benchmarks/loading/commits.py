@@ -13,6 +13,7 @@ from benchmarks.results import Measure, median, percentile, ratio
 from benchmarks.servers import BUCKET, Servers
 from ratesflow.database.connect import connect
 from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.tasks.commit import commit
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -61,7 +62,7 @@ def _commit_once(servers: Servers, connection: Any, sent: ours.Sent) -> float:
     """Return the milliseconds of one commit: all its statements and the wait for the disk, no connection."""
     batch = Batch(sent.batch_id, BUCKET, sent.key, sent.version)
     began = time.perf_counter()
-    result = commit(connection, batch)
+    result = commit(connection, batch, FreightPrices())
     milliseconds = 1000 * (time.perf_counter() - began)
     if result.outcome != "committed":
         raise RuntimeError(f"{sent.batch_id}: {result.outcome} {result.message}")

@@ -24,7 +24,7 @@ DATASET = FreightPrices()
 TASKS: dict[str, Callable[..., Any]] = {
     "validate": partial(validate, dataset=DATASET),
     "load": partial(load, dataset=DATASET),
-    "commit": commit,
+    "commit": partial(commit, dataset=DATASET),
 }
 
 

@@ -14,6 +14,7 @@ from benchmarks.reading.reader import READ, prepared
 from benchmarks.results import Measure, median, percentile
 from benchmarks.servers import Servers
 from ratesflow.loader.batches import s3
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.compact import compact
 
@@ -72,7 +73,7 @@ def _after(servers: Servers, options: Options) -> dict[str, Measure]:
             options.say(f"compact: {number:,} of {options.batches:,} batches")
         _load(servers, many, min(DUE, options.batches - number), SMALL_ROWS, seed=1_000_000 + number)
         with connected("compact") as connection:
-            compact(connection, f"compact-{number}")
+            compact(connection, f"compact-{number}", dataset=FreightPrices())
     seconds = time.monotonic() - began
     servers.settle()
     first, last = _reads(servers, one, many)

@@ -11,6 +11,7 @@ from benchmarks.results import Measure
 from benchmarks.servers import BUCKET, Servers
 from ratesflow.database.connect import connect
 from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.tasks.commit import commit
 
 READ_ROWS, COMMIT_ROWS, LOAD_ROWS = 1_000_000, 100_000, 1_000_000
@@ -52,7 +53,7 @@ def _commits(servers: Servers, hidden: ours.Sent, felt: Felt) -> None:
     with closing(connect(servers.url(hidden.database, "loader"), "bench")) as connection, felt.phase("commit"):
         end = time.monotonic() + PHASE_SECONDS
         while time.monotonic() < end:
-            commit(connection, batch)
+            commit(connection, batch, FreightPrices())
             time.sleep(SECONDS_BETWEEN_COMMITS / 2)
             take_back(servers, hidden)
             time.sleep(SECONDS_BETWEEN_COMMITS / 2)

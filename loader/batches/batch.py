@@ -8,6 +8,11 @@ PART_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 1024 * 1024
 
 
+def result_key(run: str, name: str) -> str:
+    """Return the key of a result, such as `validate.json`; `run` is the name of the batch or of another task's run."""
+    return f"results/{run}/{name}"
+
+
 @dataclass(frozen=True)
 class Batch:
     """One object in S3 and its execution; `shard` of `shards` is the piece that this process works on.
@@ -31,7 +36,7 @@ class Batch:
 
     def result_key(self, name: str) -> str:
         """Return the key of a result of this batch, such as `validate.json`."""
-        return f"results/{self.batch_id}/{name}"
+        return result_key(self.batch_id, name)
 
     def report_key(self, name: str) -> str:
         """Return the key of a part of this batch's validation report."""

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 OPEN, COMMITTED, REJECTED = "open", "committed", "rejected"
 DUPLICATE, FAILED, UNDONE = "duplicate", "failed", "undone"
+STEPS = ("validate", "load", "commit")
+"""The steps of a batch, in order: the keys of `seconds` in its row and in its notification."""
 
 # Of another batch, as messages name it.
 _TWIN = "twin.batch_no, twin.batch_id, twin.key, to_char(twin.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"

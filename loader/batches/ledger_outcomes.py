@@ -8,21 +8,16 @@ It expires with the execution, like all results.
 
 from typing import TYPE_CHECKING
 
-from ratesflow.loader.batches import notification, s3
-from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.ledger import OPEN
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.notification import NOTIFICATION_COLUMNS, notification
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 PREFIX = "results/outcomes/"
 
-_ROW = """
-SELECT state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
-       rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE batch_id = %s FOR SHARE
-"""
+_ROW = f"SELECT {NOTIFICATION_COLUMNS} FROM batches WHERE batch_id = %s FOR SHARE"  # noqa: S608
 
 
 def keep(connection: "Connection", bucket: str, batch_id: str) -> None:
@@ -30,10 +25,6 @@ def keep(connection: "Connection", bucket: str, batch_id: str) -> None:
     with connection, connection.cursor() as cursor:
         cursor.execute(_ROW, (batch_id,))
         row = cursor.fetchone()
-        if row is None or row[0] == OPEN:
-            return
-        state, seconds, *rest = row
-        batch = Batch(*rest[:5])
-        document = notification.of(batch, Result("gc", batch_id, state, *rest[5:]), seconds)
         # Under the lock of the row, so that the outcome of an undo cannot be stored before the one that it undoes.
-        s3.put_json(bucket, f"{PREFIX}{batch_id}.json", document)
+        if row and (outcome := notification(row))["outcome"] != OPEN:
+            s3.put_json(bucket, f"{PREFIX}{batch_id}.json", outcome)

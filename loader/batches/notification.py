@@ -5,12 +5,12 @@ Its schema is `docs/schemas/notification.json`; the state machine builds its own
 
 import json
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.ledger import STEPS
 from ratesflow.loader.runtime import clients
 from ratesflow.loader.runtime.errors import TransientError
 
@@ -18,40 +18,48 @@ SCHEMA = "ratesflow.notification/1"
 TOPIC, ENVIRONMENT = "RATESFLOW_TOPIC_ARN", "RATESFLOW_ENVIRONMENT"
 
 
-def of(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return the notification of a batch that is closed; `seconds` are those of the steps it had done."""
+NOTIFICATION_COLUMNS = (
+    "batch_id, state, bucket, key, version, rows, rejected_rows, seconds, report,"
+    " coalesce(execution_arn, ''), coalesce(message, '')"
+)
+"""What a notification needs of a batch's row in the ledger."""
+
+
+def notification(row: Sequence[Any]) -> dict[str, Any]:
+    """Return the notification of a closed batch, from the NOTIFICATION_COLUMNS of its row."""
+    batch_id, state, bucket, key, version, rows, rejected_rows, seconds, report, execution, message = row
     return {
         "schema": SCHEMA,
-        "notification_id": f"{batch.batch_id}:{closed.outcome}",
-        "outcome": closed.outcome,
+        "notification_id": f"{batch_id}:{state}",
+        "outcome": state,
         "environment": os.environ.get(ENVIRONMENT, ""),
-        "batch_id": batch.batch_id,
-        "bucket": batch.bucket,
-        "key": batch.key,
-        "version": batch.version,
-        "rows": closed.rows,
-        "rejected_rows": closed.rejected_rows,
-        "seconds": {step: seconds.get(step) for step in ("validate", "load", "commit")},
-        "report": closed.report,
-        "execution": batch.execution_arn,
-        "message": closed.message,
+        "batch_id": batch_id,
+        "bucket": bucket,
+        "key": key,
+        "version": version,
+        "rows": rows,
+        "rejected_rows": rejected_rows,
+        "seconds": {step: seconds.get(step) for step in STEPS},
+        "report": report,
+        "execution": execution,
+        "message": message,
     }
 
 
-def publish(notification: dict[str, Any]) -> None:
+def publish(message: dict[str, Any]) -> None:
     """Send a notification to the topic, if there is one. Raises TransientError when SNS does not take it."""
     topic = os.environ.get(TOPIC)
     if not topic:
         return
-    outcome, environment = notification["outcome"], notification["environment"]
+    outcome, environment = message["outcome"], message["environment"]
     attributes = {
         name: {"DataType": "String", "StringValue": value or "none"}
         for name, value in (("outcome", outcome), ("environment", environment))
     }
-    subject = f"{environment} {outcome.upper()}: {notification['batch_id']}"[:100]
+    subject = f"{environment} {outcome.upper()}: {message['batch_id']}"[:100]
     try:
         clients.client("sns").publish(
-            TopicArn=topic, Subject=subject, Message=json.dumps(notification), MessageAttributes=attributes
+            TopicArn=topic, Subject=subject, Message=json.dumps(message), MessageAttributes=attributes
         )
     except (BotoCoreError, ClientError) as error:
         raise TransientError(f"cannot notify {topic}: {error}") from error

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.runtime import clients
 from ratesflow.loader.runtime.errors import TransientError
+from ratesflow.loader.runtime.session import run_statement
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -56,10 +57,7 @@ def abandoned(connection: "Connection", batch: str) -> Iterator[Abandoned]:
 
 
 def _left_open(connection: "Connection", batch: str) -> Iterator[Abandoned]:
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_OPEN, {"batch": batch})
-        rows = cursor.fetchall()
-    for batch_id, bucket, key, version, arn, seconds in rows:
+    for batch_id, bucket, key, version, arn, seconds in run_statement(connection, _OPEN, {"batch": batch}):
         end = _describe_end(_describe(arn)) if arn else "it was started without an execution, and nothing finished it"
         if end:
             yield Abandoned(Batch(batch_id, bucket, key, version, arn or ""), end, seconds)
@@ -70,11 +68,10 @@ def _never_opened(connection: "Connection", batch: str) -> Iterator[Abandoned]:
     if not machine:
         return
     for arns in _ended(machine) if batch == ALL else [[_execution_arn(machine, batch)]]:
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT batch_id FROM batches WHERE batch_id = ANY (%s)", ([_name(arn) for arn in arns],))
-            known = {batch_id for (batch_id,) in cursor.fetchall()}
+        statement = "SELECT batch_id FROM batches WHERE batch_id = ANY (%s)"
+        opened = {batch_id for (batch_id,) in run_statement(connection, statement, ([_name(arn) for arn in arns],))}
         for arn in arns:
-            if _name(arn) not in known and (found := _never_opened_batch(arn)):
+            if _name(arn) not in opened and (found := _never_opened_batch(arn)):
                 yield found
 
 

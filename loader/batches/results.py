@@ -1,9 +1,13 @@
 """The result document of a task: small, written last, and all that the state machine knows of the task."""
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ratesflow.loader.batches.batch import result_key
 from ratesflow.loader.batches.s3 import put_json
+
+if TYPE_CHECKING:
+    from ratesflow.loader.batches.ledger import Entry
 
 # A state reads the document whole, and a state machine's data may hold 256 KB in all.
 MESSAGE_CHARACTERS = 2000
@@ -29,9 +33,15 @@ class Result:
         return {**asdict(self), "message": self.message[:MESSAGE_CHARACTERS]}
 
 
+def closed_result(task: str, batch_id: str, entry: "Entry", outcome: str | None = None) -> Result:
+    """Return the result of a task for a closed batch, from its row in the ledger; the outcome defaults to the state."""
+    message = entry.message or ""
+    return Result(task, batch_id, outcome or entry.state, entry.rows, entry.rejected_rows, entry.report, message)
+
+
 def write_result(result: Result, bucket: str) -> None:
     """Store the document where the state machine, or who submitted the task, reads it."""
-    put_json(bucket, f"results/{result.batch_id}/{result.task}.json", result.document())
+    put_json(bucket, result_key(result.batch_id, f"{result.task}.json"), result.document())
 
 
 def write_shard(task: str, batch_id: str, shard: int, result: Result | None, seconds: float, bucket: str) -> None:
@@ -44,11 +54,11 @@ def write_shard(task: str, batch_id: str, shard: int, result: Result | None, sec
         "merged": result is not None,
         "seconds": seconds,
     }
-    put_json(bucket, f"results/{batch_id}/{task}/{shard}.json", document)
+    put_json(bucket, result_key(batch_id, f"{task}/{shard}.json"), document)
 
 
 def store_data(task: str, run: str, bucket: str, data: Any) -> str:
     """Store a long answer beside the result document, and return its key for the document's `data`."""
-    key = f"results/{run}/{task}.data.json"
+    key = result_key(run, f"{task}.data.json")
     put_json(bucket, key, data)
     return key

@@ -3,10 +3,11 @@
 numpy and pandas are imported by the methods that need them: a load needs neither.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ratesflow.loader.dataset import RowSchema
+from ratesflow.database.reference import stored
+from ratesflow.loader.dataset import Rollup, RowSchema
+from ratesflow.loader.freight.rates_table import RatesTable
 from ratesflow.loader.freight.schema import ROWS
 
 if TYPE_CHECKING:
@@ -19,24 +20,16 @@ if TYPE_CHECKING:
 class FreightPrices:
     """Prices by origin, destination and day; the derived rows are rates: counts and sums by lane and month."""
 
+    table = "prices"
     schema: RowSchema = ROWS
-    copy_derived = "COPY rates (batch_no, month, orig_code, dest_code, counts, sums) FROM STDIN WITH (ENCODING 'UTF8')"
+    rollup: Rollup = RatesTable()
+
+    def reference(self, cursor: "Cursor") -> "tuple[Reference, int]":
+        """Return the ports and regions, and their version."""
+        return stored(cursor)
 
     def validator(self, reference: "Reference") -> "PriceValidator":
         """Return a validator for one shard."""
         from ratesflow.loader.freight.validator import PriceValidator
 
         return PriceValidator(sorted(reference.ports))
-
-    def digest(self, shards: Iterable[Sequence[int]]) -> str:
-        """Return the digest of a batch's rates from those of its shards, in hexadecimal."""
-        from ratesflow.loader.freight.rates_digest import rates_digest
-
-        return rates_digest(shards)
-
-    def negative_rows(self, cursor: "Cursor", batch_no: int, reference: "Reference") -> tuple[Iterator[bytes], int]:
-        """Return a committed batch's rates, counted again from its prices and negated, and the number of prices."""
-        from ratesflow.loader.freight.recount import negative_rows, recounted
-
-        counts, rows = recounted(cursor, batch_no, reference)
-        return negative_rows(counts, batch_no, reference), rows

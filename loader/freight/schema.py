@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from ratesflow.database.reference import PORT_CODE
 from ratesflow.loader.dataset import UNKNOWN_PORT, Column, Kind, RowSchema, Violation, violation
 from ratesflow.loader.files.jsonlines import members, wrong_type
 from ratesflow.loader.files.lines import EMPTY_LINE, unreadable, unsplittable
@@ -30,7 +31,6 @@ COLUMNS = ROWS.names
 # The largest price: PostgreSQL's integer.
 MAX_PRICE = 2_147_483_647
 
-_CODE = re.compile(r"[A-Z]{2}[A-Z2-9]{3}", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _PRICE = re.compile(r"[0-9]+", re.ASCII)
 
@@ -88,7 +88,7 @@ def check_value(column: str, value: str, ports: Container[str]) -> Violation | N
         return None if parse_day(value) else _wrong_day(value)
     if column == "price":
         return None if parse_price(value) else _wrong_price(value)
-    if not _CODE.fullmatch(value):
+    if not PORT_CODE.fullmatch(value):
         return violation(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
     if value not in ports:
         return violation(column, value, UNKNOWN_PORT, f"there is no port {value}; load it with `reference load`")

@@ -56,7 +56,7 @@ def note_end(outcome: str, batches: int = 1) -> None:
     _ended[outcome] = batches
 
 
-def note_open_batches(connection: "Connection") -> None:
+def note_uncompacted_batches(connection: "Connection") -> None:
     """Count the batches whose rates are not merged yet, which slow reads down; only if metrics are switched on."""
     if switched_on():
         with connection, connection.cursor() as cursor:

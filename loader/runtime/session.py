@@ -63,6 +63,13 @@ def close_session(connection: "Connection") -> None:
     connection.close()
 
 
+def run_statement(connection: "Connection", statement: Any, values: Any = None) -> list[tuple[Any, ...]]:
+    """Run one statement in a transaction of its own; return its rows, if it returns any."""
+    with connection, connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
+
+
 def session_name(task: str, work: str = "") -> str:
     """Return the application_name of a session, of which PostgreSQL keeps 63 bytes."""
     return f"ratesflow-{task}" + (f":{hashlib.sha256(work.encode()).hexdigest()[:16]}" if work else "")

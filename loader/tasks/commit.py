@@ -4,9 +4,9 @@ import time
 from typing import TYPE_CHECKING
 
 from ratesflow.database.lock_retries import retry_on_lock
-from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
 from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches.hidden_rows import drop_rows
 from ratesflow.loader.batches.ledger import (
     COMMITTED,
     DUPLICATE,
@@ -21,11 +21,11 @@ from ratesflow.loader.batches.ledger import (
     require_open,
     set_same_prices,
 )
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, closed_result
 from ratesflow.loader.batches.shards import done
+from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.errors import TaskError
-from ratesflow.loader.tasks.discard import drop_rows
 from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS, PATIENCE_SECONDS = 5.0, 600.0
 
 
-def commit(connection: "Connection", batch: Batch) -> Result:
+def commit(connection: "Connection", batch: Batch, dataset: Dataset) -> Result:
     """Make all rows of a loaded batch visible at once; answer committed again if it was committed before.
 
     When another batch with the same bytes was faster, this one ends as a duplicate and leaves nothing.
@@ -45,26 +45,30 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     """
     began = time.monotonic()
     entry, outcome = retry_on_lock(
-        connection, lambda cursor: _commit(cursor, batch, began), lock_seconds=LOCK_SECONDS, seconds=PATIENCE_SECONDS
+        connection,
+        lambda cursor: _commit(cursor, batch, dataset, began),
+        lock_seconds=LOCK_SECONDS,
+        seconds=PATIENCE_SECONDS,
     )
     if entry.state == OPEN and outcome == COMMITTED:
         metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
-        metrics.note_open_batches(connection)
+        metrics.note_uncompacted_batches(connection)
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id) or entry
     if entry.state == DUPLICATE:
-        drop_rows(connection, entry.batch_no)
-    return _answer(batch, entry)
+        drop_rows(connection, dataset, entry.batch_no)
+    assert entry.state != OPEN
+    return closed_result("commit", batch.batch_id, entry)
 
 
-def _commit(cursor: "Cursor", batch: Batch, began: float) -> tuple[Entry, str]:
+def _commit(cursor: "Cursor", batch: Batch, dataset: Dataset, began: float) -> tuple[Entry, str]:
     """Return the ledger's row as it was, and the state that it has now."""
     entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
     if entry and entry.state in (COMMITTED, DUPLICATE):
         return entry, entry.state
     entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-    _check_counts(cursor, entry)
-    outcome = _settle(cursor, entry, began)
+    _check_counts(cursor, dataset, entry)
+    outcome = _settle(cursor, dataset, entry, began)
     if outcome == COMMITTED:
         make_visible(cursor, entry.batch_no)
         # Last, when commits wait for one another: of two with the same prices the second sees the first.
@@ -72,7 +76,7 @@ def _commit(cursor: "Cursor", batch: Batch, began: float) -> tuple[Entry, str]:
     return entry, outcome
 
 
-def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
+def _settle(cursor: "Cursor", dataset: Dataset, entry: Entry, began: float) -> str:
     """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
     assert entry.digest is not None
     lock_digest(cursor, entry.digest)
@@ -81,13 +85,13 @@ def _settle(cursor: "Cursor", entry: Entry, began: float) -> str:
         message = duplicate_message(twin)
         close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
         return DUPLICATE
-    fit_tree(cursor, entry.batch_no, entry.reference_version)
+    dataset.rollup.match_reference(cursor, entry.batch_no, entry.reference_version)
     add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
     close_entry(cursor, entry.batch_no, COMMITTED)
     return COMMITTED
 
 
-def _check_counts(cursor: "Cursor", entry: Entry) -> None:
+def _check_counts(cursor: "Cursor", dataset: Dataset, entry: Entry) -> None:
     """Raise TaskError unless every row that was validated is in a table that is attached."""
     validated = [shard["rows"] for shard in done(cursor, entry.batch_no, "validate")]
     staged = [shard["rows"] for shard in done(cursor, entry.batch_no, "load")]
@@ -97,17 +101,11 @@ def _check_counts(cursor: "Cursor", entry: Entry) -> None:
             f"by shard {validated}: nothing was committed"
         )
     cursor.execute(
-        "SELECT count(*) FROM pg_inherits WHERE inhparent = 'prices'::regclass AND inhrelid = to_regclass(%s)",
-        (f"staging_{entry.batch_no}",),
+        "SELECT count(*) FROM pg_inherits WHERE inhparent = %s::regclass AND inhrelid = to_regclass(%s)",
+        (dataset.table, f"staging_{entry.batch_no}"),
     )
     if cursor.fetchone() != (1,):
-        raise TaskError(f"the table staging_{entry.batch_no} is not part of prices: nothing was committed")
-
-
-def _answer(batch: Batch, entry: Entry) -> Result:
-    assert entry.state != OPEN
-    message = entry.message or ""
-    return Result("commit", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)
+        raise TaskError(f"the table staging_{entry.batch_no} is not part of {dataset.table}: nothing was committed")
 
 
 TASK = Task(

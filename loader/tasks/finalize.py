@@ -61,7 +61,7 @@ def finalize_validation(
         "bytes": head.bytes,
         "forced": head.forced,
         "digest": None if incomplete else batch_digest(parts),
-        "rates_digest": dataset.digest(words) if report.accepted and all(words) else None,
+        "rates_digest": dataset.rollup.digest(words) if report.accepted and all(words) else None,
         "rows": report.rows,
         "rejected_rows": report.rejected_rows,
         "report": f"s3://{batch.bucket}/{key}",

@@ -1,8 +1,8 @@
 """gc: close what stopped or timed-out executions left open, and start objects that no execution has processed.
 
-A stopped or timed-out execution runs no Catch, so no discard. This closes its batch, drops what it staged and
-notifies, as the state machine would have. It runs by schedule and after `ratesflow stop`, and may run at any time:
-every step checks the ledger first.
+A stopped or timed-out execution runs no Catch, so no discard. gc closes its batch, drops what it staged and notifies,
+as the state machine would have done. It runs by schedule and after `ratesflow stop`, and may run at any time: every
+step checks the ledger first.
 """
 
 import json
@@ -16,40 +16,42 @@ from psycopg2 import errors
 
 from ratesflow.database.lock_retries import TREE_LOCK, UNDO_LOCK, retry_on_lock
 from ratesflow.database.reference_change import FIRST_MOVE
-from ratesflow.loader.batches import inbox, ledger_outcomes, notification, s3
-from ratesflow.loader.batches.batch import Batch
+from ratesflow.loader.batches import inbox, ledger_outcomes
+from ratesflow.loader.batches.hidden_rows import DROP_SECONDS, delete_derived, drop_rows
 from ratesflow.loader.batches.ledger import FAILED
+from ratesflow.loader.batches.notification import NOTIFICATION_COLUMNS, notification, publish
 from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, store_data
+from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime import clients, metrics
 from ratesflow.loader.runtime.connection import explained
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
+from ratesflow.loader.runtime.session import run_statement
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
-from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
+from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# A younger object may still be in events and queues; an older one is no longer retried.
+# The event of a younger object may still be on its way; an older object is no longer retried.
 LOST_MINUTES = "RATESFLOW_RETRIGGER_AFTER_MINUTES"
 LOST_AFTER, GIVEN_UP_AFTER = timedelta(minutes=15), timedelta(days=30)
 
-# Hidden rows that no task works on any more: of closed batches, and of undos that never ended.
+# Hidden rows that no task will complete: of closed batches, and of undos that were killed.
 _LEFT = """
 SELECT changes.batch_no
 FROM changes LEFT JOIN batches USING (batch_no)
 WHERE changes.version IS NULL AND (changes.batch_no < 0 OR batches.state IS DISTINCT FROM 'open')
 """
-# The prices of an undone batch are not needed once its negative counts; its rates are, until they are merged.
+# Once its negative is visible, the stored rows of an undone batch are not needed. Compaction merges the derived ones.
 _UNDONE = "SELECT batch_no FROM batches WHERE state = 'undone' AND dropped_at IS NULL"
-_UNNOTIFIED = """
-SELECT batch_no, state, seconds, batch_id, bucket, key, version, coalesce(execution_arn, ''),
-       rows, rejected_rows, report, coalesce(message, '')
-FROM batches WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
-"""
-# Stopped or timed out after the ledger was closed, perhaps before the state Notify: at least one notification.
-_CUT_OFF = """
+_UNNOTIFIED = f"""
+SELECT {NOTIFICATION_COLUMNS} FROM batches
+WHERE NOT notified AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
+"""  # noqa: S608
+# Stopped or timed out after the batch was closed, perhaps before the state Notify: notified at least once.
+_INTERRUPTED = """
 UPDATE batches SET notified = false WHERE batch_id = ANY (%s) AND notified IS NULL AND state NOT IN ('open', 'undone')
 """
 _FAILED = """
@@ -58,35 +60,34 @@ SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND notified IS NU
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 
-def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL) -> Result:
+def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL, *, dataset: Dataset) -> Result:
     """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; return how many.
 
-    Each is a piece of its own, which cannot stop the others. Raises TaskError, after everything else was done, for
-    what no retry can do.
+    Each is a piece of its own, which cannot stop the others. Raises TaskError for a piece that no retry can do, after
+    all other pieces were tried.
     """
     upkeep = Upkeep()
     closed: list[str] = []
     started: list[str] = []
     dropped: list[int] = []
-    upkeep.work_off(_each(lambda: _abandoned(connection, batch), "list of abandoned batches"))
-    upkeep.work_off([("executions that were cut off", partial(_note_cut_off, connection, batch))])
+    upkeep.work_off(_each(lambda: _abandoned(connection, batch, dataset), "list of abandoned batches"))
+    upkeep.work_off([("executions that were interrupted", partial(_mark_interrupted, connection, batch))])
     upkeep.work_off(_unnotified(connection, bucket, batch, closed))
-    if batch != ALL:  # its outcome is wanted, no matter what closed the batch
+    if batch != ALL:  # its outcome is stored in any case
         upkeep.work_off([(f"outcome of {batch}", partial(ledger_outcomes.keep, connection, bucket, batch))])
-    upkeep.work_off(_leftovers(connection, dropped))
+    upkeep.work_off(_leftovers(connection, dataset, dropped))
     if batch == ALL:
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
     metrics.note("Backlog", upkeep.backlog)
-    words = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
-    key = f"results/{run}/gc.data.json"
-    s3.put_json(bucket, key, {"closed": closed, "leftovers": len(dropped), "started": started})
-    words += upkeep.finish()
+    message = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
+    data = store_data("gc", run, bucket, {"closed": closed, "leftovers": len(dropped), "started": started})
+    message += upkeep.finish()
     metrics.note_end(FAILED, len(closed))
-    return Result("gc", run, "done", len(closed), message=words, data=key)
+    return Result("gc", run, "done", len(closed), message=message, data=data)
 
 
 def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:
-    """Yield pieces; if their list fails, yield a piece that fails."""
+    """Yield pieces; if listing them fails, yield a piece that fails."""
     try:
         yield from pieces()
     except TaskError as error:
@@ -97,73 +98,60 @@ def _fail(error: TaskError) -> None:
     raise error
 
 
-def _abandoned(connection: "Connection", batch: str) -> Iterator[Piece]:
+def _abandoned(connection: "Connection", batch: str, dataset: Dataset) -> Iterator[Piece]:
+    close = partial(discard, connection, dataset=dataset, notified=False)
     for found in abandoned(connection, batch):
-        yield f"batch {found.batch.batch_id}", partial(discard, connection, found.batch, found.end, notified=False)
+        yield f"batch {found.batch.batch_id}", partial(close, found.batch, found.end)
 
 
 def _unnotified(connection: "Connection", bucket: str, batch: str, closed: list[str]) -> Iterator[Piece]:
     """Yield the pending notifications of batches that gc closed, in this run or one that was killed."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_UNNOTIFIED, {"batch": batch})
-        rows = cursor.fetchall()
-    for row in rows:
-        yield f"notification of {row[3]}", partial(_notify_pending, connection, bucket, closed, *row)
+    for row in run_statement(connection, _UNNOTIFIED, {"batch": batch}):
+        message = notification(row)
+        yield f"notification of {message['batch_id']}", partial(_notify_pending, connection, bucket, closed, message)
 
 
-def _notify_pending(
-    connection: "Connection",
-    bucket: str,
-    closed: list[str],
-    batch_no: int,
-    state: str,
-    seconds: dict[str, float],
-    *row: Any,
-) -> None:
-    found = Batch(*row[:5])
-    notification.publish(notification.of(found, Result("gc", found.batch_id, state, *row[5:]), seconds))
-    ledger_outcomes.keep(connection, bucket, found.batch_id)
-    with connection, connection.cursor() as cursor:
-        cursor.execute("UPDATE batches SET notified = true WHERE batch_no = %s", (batch_no,))
-    if state == FAILED:
-        closed.append(found.batch_id)
+def _notify_pending(connection: "Connection", bucket: str, closed: list[str], message: dict[str, Any]) -> None:
+    batch_id = message["batch_id"]
+    publish(message)
+    ledger_outcomes.keep(connection, bucket, batch_id)
+    run_statement(connection, "UPDATE batches SET notified = true WHERE batch_id = %s", (batch_id,))
+    if message["outcome"] == FAILED:
+        closed.append(batch_id)
 
 
-def _note_cut_off(connection: "Connection", batch: str) -> None:
+def _mark_interrupted(connection: "Connection", batch: str) -> None:
     """Mark the closed batches of executions that may have ended before they notified."""
     for names in ended(batch, ("ABORTED", "TIMED_OUT")):
-        with connection, connection.cursor() as cursor:
-            cursor.execute(_CUT_OFF, (names,))
+        run_statement(connection, _INTERRUPTED, (names,))
     for names in ended(batch, ("FAILED",)):
-        with connection, connection.cursor() as cursor:
-            cursor.execute(_FAILED, (names,))
-            found = cursor.fetchall()
-        for name, state in found:  # each is looked at once
-            # Such an execution has notified of a failure: one that could not read the ledger may have been wrong.
+        for name, state in run_statement(connection, _FAILED, (names,)):  # only once for each batch
+            # A failed execution notified of a failure, which was wrong if it could not read the ledger.
             notified = was_notified(name) and state == FAILED
-            with connection, connection.cursor() as cursor:
-                cursor.execute(
-                    "UPDATE batches SET notified = %s WHERE batch_id = %s AND notified IS NULL", (notified, name)
-                )
+            run_statement(
+                connection,
+                "UPDATE batches SET notified = %s WHERE batch_id = %s AND notified IS NULL",
+                (notified, name),
+            )
 
 
-def _leftovers(connection: "Connection", dropped: list[int]) -> Iterator[Piece]:
+def _leftovers(connection: "Connection", dataset: Dataset, dropped: list[int]) -> Iterator[Piece]:
     with connection, connection.cursor() as cursor:
         cursor.execute(_LEFT)
         left = [number for (number,) in cursor.fetchall()]
         cursor.execute(_UNDONE)
         undone = [number for (number,) in cursor.fetchall()]
     for number in left:
-        yield f"leftovers under number {number}", partial(_drop_hidden, connection, number, dropped)
+        yield f"hidden rows of number {number}", partial(_drop_hidden, connection, dataset, number, dropped)
     for number in undone:
-        yield f"prices of the undone batch number {number}", partial(_drop_prices, connection, number, dropped)
+        yield f"{dataset.table} of the undone batch {number}", partial(_drop_undone, connection, number, dropped)
 
 
-def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> None:
-    """Drop what was written hidden under a number, unless its writer is still at work."""
+def _drop_hidden(connection: "Connection", dataset: Dataset, number: int, dropped: list[int]) -> None:
+    """Drop what was written hidden under a number, unless its writer is still running."""
     if number in range(1, FIRST_MOVE):
-        if not drop_rows(connection, number):
-            raise TransientError("prices are being read, or their tables merged")
+        if not drop_rows(connection, dataset, number):
+            raise TransientError(f"a query or a merge of tables holds a lock on {dataset.table}")
         dropped.append(number)
         return
     lock = (TREE_LOCK, 0) if number >= FIRST_MOVE else (UNDO_LOCK, -number % (1 << 31))
@@ -171,12 +159,12 @@ def _drop_hidden(connection: "Connection", number: int, dropped: list[int]) -> N
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", lock)
         if cursor.fetchone() == (True,):
             cursor.execute("DELETE FROM changes WHERE batch_no = %s AND version IS NULL", (number,))
-            if cursor.rowcount:  # else it became visible meanwhile
-                cursor.execute("DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (number,))
+            if cursor.rowcount:  # else it has become visible
+                delete_derived(cursor, dataset, number)
                 dropped.append(number)
 
 
-def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> None:
+def _drop_undone(connection: "Connection", number: int, dropped: list[int]) -> None:
     try:
         retry_on_lock(
             connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS
@@ -187,15 +175,13 @@ def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> N
 
 
 def _start_lost(connection: "Connection", bucket: str, started: list[str]) -> None:
-    """Send objects that no execution has opened to the queue of arrivals again; the trigger starts them once."""
+    """Send the events of objects without a ledger row to the queue again; the trigger starts each object once."""
     queue = os.environ.get("RATESFLOW_QUEUE_URL")
     if not queue:
         return
     sqs = clients.client("sqs")
     for page in _inbox(bucket):
-        with connection, connection.cursor() as cursor:
-            cursor.execute(_SEEN, (bucket, [version["Key"] for version in page]))
-            seen = set(cursor.fetchall())
+        seen = set(run_statement(connection, _SEEN, (bucket, [version["Key"] for version in page])))
         for version in page:
             if (version["Key"], version["VersionId"]) not in seen:
                 sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(_event(bucket, version)))
@@ -215,23 +201,23 @@ def _inbox(bucket: str) -> Iterator[list[dict[str, Any]]]:
 
 
 def _lost_after() -> timedelta:
-    """Return how old an object must be; an operator may set it. Raises UsageError."""
+    """Return how old an object must be to count as lost, which is a setting. Raises UsageError."""
     minutes = os.environ.get(LOST_MINUTES)
     try:
         return timedelta(minutes=float(minutes)) if minutes else LOST_AFTER
     except ValueError:
-        raise UsageError(f"{LOST_MINUTES} is {minutes!r}: give a number of minutes") from None
+        raise UsageError(f"{LOST_MINUTES} is {minutes!r}: set it to a number of minutes") from None
 
 
 def _event(bucket: str, version: dict[str, Any]) -> dict[str, Any]:
-    """Return the event of an object's arrival, as EventBridge would have sent it."""
-    found = {
+    """Return the event of a new object, as EventBridge would have sent it."""
+    s3_object = {
         "key": version["Key"],
         "size": version["Size"],
         "etag": version["ETag"].strip('"'),
         "version-id": version["VersionId"],
     }
-    detail = {"bucket": {"name": bucket}, "object": found, "reason": "found by gc"}
+    detail = {"bucket": {"name": bucket}, "object": s3_object, "reason": "found by gc"}
     return {"source": "aws.s3", "detail-type": "Object Created", "detail": detail}
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ratesflow.loader.batches.results import Result, store_data
+from ratesflow.loader.runtime.session import run_statement
 from ratesflow.loader.tasks.registry import Limits, Task
 
 if TYPE_CHECKING:
@@ -22,11 +23,8 @@ def list_ledger(
     connection: "Connection", run: str, bucket: str, limit: int = 100, state: str = "all", batch: str = "all"
 ) -> Result:
     """Store the newest rows of the ledger: all, those in one state, or those of one batch and its reruns."""
-    with connection, connection.cursor() as cursor:
-        cursor.execute(_LEDGER, {"limit": limit, "state": state, "batch": batch})
-        row = cursor.fetchone()
-        assert row is not None
-    return Result("ledger", run, "done", rows=len(row[0]), data=store_data("ledger", run, bucket, row[0]))
+    ((batches,),) = run_statement(connection, _LEDGER, {"limit": limit, "state": state, "batch": batch})
+    return Result("ledger", run, "done", rows=len(batches), data=store_data("ledger", run, bucket, batches))
 
 
 TASK = Task(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from ratesflow.database.lanes import mark_lanes
 from ratesflow.database.lock_retries import retry_on_lock
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
@@ -50,13 +49,13 @@ def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | N
     if len(done) < batch.shards:
         return None
     # May wait minutes for ANALYZE or a merge of tables, without losing what was copied.
-    entry = retry_on_lock(connection, lambda cursor: _attach(cursor, batch, time.monotonic() - began))
+    entry = retry_on_lock(connection, lambda cursor: _attach(cursor, batch, dataset, time.monotonic() - began))
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
 
 
-def _attach(cursor: "Cursor", batch: Batch, seconds: float) -> Entry:
+def _attach(cursor: "Cursor", batch: Batch, dataset: Dataset, seconds: float) -> Entry:
     entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
-    mark_lanes(cursor, entry.batch_no)
+    dataset.rollup.record_changes(cursor, entry.batch_no)
     cursor.execute("SELECT attach_batch(%s)", (entry.batch_no,))
     add_seconds(cursor, entry.batch_no, "load", seconds)
     return entry
@@ -65,7 +64,7 @@ def _attach(cursor: "Cursor", batch: Batch, seconds: float) -> Entry:
 def _load_shard(cursor: "Cursor", shard: ClaimedShard, dataset: Dataset) -> None:
     validated = _validated(cursor, shard.batch, shard.entry)
     rows = copy_prices(cursor, shard, dataset.schema, validated)
-    _copy_derived(cursor, shard.batch, dataset.copy_derived, validated)
+    _copy_derived(cursor, shard.batch, dataset.rollup.copy, validated)
     shard.record(cursor, rows)
 
 

@@ -1,7 +1,6 @@
-"""Keeps the number of tables bounded: the prices of old batches, a table each, become tables of many batches.
+"""Keeps the number of tables bounded: merges partitions of the dataset's table, which hold one batch each at first.
 
-Nobody waits for this but who reads prices themselves, for the blink in which the tables change places. The
-API never reads them.
+Only queries on that table wait for it, for as long as the catalog changes. The API never reads that table.
 """
 
 from collections.abc import Iterator
@@ -18,14 +17,14 @@ from ratesflow.loader.runtime.upkeep import Piece
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# So many tables are fine; a merged table grows up to about so many rows.
+# The number of tables that needs no merge, and the approximate maximum of rows in a merged table.
 TABLES, ROWS = 128, 10_000_000
-# Tables that one merge locks, each with its index, out of max_locks_per_transaction × max_connections for all.
+# Tables that one merge locks, each with its index, out of max_locks_per_transaction × max_connections for all sessions.
 GROUP_TABLES = 200
-# Numbers of batches are given before their rows can be seen. After this time none can still appear in between.
+# A batch gets its number before its row is visible. After this time, no number in between can still appear.
 MINUTES = 60
 
-# One row a table of prices: the numbers that it holds and how many rows by the ledger, none of it of the last hour.
+# One row for each partition that holds no batch of the last hour: its numbers, and its rows according to the ledger.
 _OLD = """
 SELECT first, last,
        (SELECT coalesce(sum(rows), 0)::bigint FROM batches
@@ -40,7 +39,7 @@ ORDER BY first
 
 @dataclass(frozen=True)
 class Table:
-    """The prices of the batches numbered `first` to `last`, `rows` of them."""
+    """A partition with the `rows` rows of the batches numbered `first` to `last`."""
 
     first: int
     last: int
@@ -48,7 +47,7 @@ class Table:
 
 
 def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minutes: int = MINUTES) -> Iterator[Piece]:
-    """Yield the merges of tables of prices, oldest first, after which about `most` are left."""
+    """Yield merges of partitions, oldest first, that leave about `most`."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM price_tables")
         ((too_many,),) = cursor.fetchall()
@@ -67,16 +66,16 @@ def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minut
 def _merge(connection: "Connection", group: list[Table]) -> None:
     bounds = (group[0].first, group[-1].last)
     try:
-        # Once: it copies first, and then asks for the lock.
+        # One attempt: it copies first and requests the lock afterwards.
         retry_on_lock(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
     except errors.LockNotAvailable as error:
         raise explained(error) from error
 
 
 def groups(tables: list[Table], rows: int, most: int = GROUP_TABLES) -> Iterator[list[Table]]:
-    """Yield neighbours that together have at most `rows` rows and are at most `most`; two at least.
+    """Yield groups of two or more neighbouring tables, each with at most `rows` rows and `most` tables.
 
-    A table that has half of the rows by itself is left alone: it would be copied again at every run.
+    A table with half of the rows or more is in no group: every run would copy it again.
     """
     group: list[Table] = []
     for table in [*tables, Table(0, 0, rows)]:

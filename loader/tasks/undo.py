@@ -1,19 +1,17 @@
 """Undo: remove exactly one committed batch, by making its negative visible.
 
-The negative has the batch's number with a minus sign. Its rates are the batch's own, counted again from its prices and
-negated, so that both add up to zero, whether or not compaction has merged the batch's rates. They are written hidden,
-which takes as long as a load; then one short transaction closes the ledger's row and makes the negative visible. `gc`
-drops the prices later; the same file may be sent again at once.
+The negative has the number of the batch with a minus sign. Its rows are the derived rows of the batch, derived again
+from the stored rows and negated, so that both add up to zero whether or not compaction has merged those of the batch.
+They are written hidden, which takes as long as a load. One short transaction then closes the row of the ledger and
+makes the negative visible. `gc` drops the stored rows later; the same file may be sent again at once.
 """
 
 from typing import TYPE_CHECKING
 
-from ratesflow.database.lanes import mark_lanes
 from ratesflow.database.lock_retries import UNDO_LOCK, advisory_lock
-from ratesflow.database.reference import stored
-from ratesflow.database.region_rates import fit_tree
 from ratesflow.database.versions import make_visible
 from ratesflow.loader.batches import ledger_outcomes
+from ratesflow.loader.batches.hidden_rows import delete_derived
 from ratesflow.loader.batches.ledger import COMMITTED, UNDONE, Entry, find_entry, register_hidden
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.dataset import Dataset
@@ -27,24 +25,24 @@ if TYPE_CHECKING:
 
 
 def undo(connection: "Connection", run: str, batch_id: str, dataset: Dataset) -> Result:
-    """Make a committed batch invisible, all of it at once; a batch that is undone stays undone.
+    """Remove a committed batch in one transaction; a batch that is already undone stays as it is.
 
     Raises UsageError when there is no such batch, ClosedError when it was never committed.
     """
     with connection, connection.cursor() as cursor:
         entry = _committed(cursor, batch_id)
     if entry.state == UNDONE:
-        return _undone_before(run, entry, batch_id)
-    # The second of two undos of one batch waits, then finds the batch undone.
+        return _already_undone(run, entry, batch_id)
+    # The second of two concurrent undos of a batch waits, and then finds the batch undone.
     with advisory_lock(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id)
             if entry.state == UNDONE:
-                return _undone_before(run, entry, batch_id)
-        counted_with = _write_negative(connection, entry, dataset)
+                return _already_undone(run, entry, batch_id)
+        reference_version = _write_negative(connection, entry, dataset)
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id, "FOR UPDATE")
-            fit_tree(cursor, -entry.batch_no, counted_with)
+            dataset.rollup.match_reference(cursor, -entry.batch_no, reference_version)
             cursor.execute(
                 "UPDATE batches SET state = 'undone', closed_at = now(), message = %s WHERE batch_no = %s",
                 (f"undone by {run}", entry.batch_no),
@@ -57,35 +55,33 @@ def _committed(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
     """Return the row of a batch that is committed or undone."""
     entry = find_entry(cursor, batch_id, lock)
     if entry is None:
-        raise UsageError(f"there is no batch {batch_id}: `ratesflow batches` lists them")
+        raise UsageError(f"there is no batch {batch_id}: list the batches with `ratesflow batches`")
     if entry.state not in (COMMITTED, UNDONE):
         raise ClosedError(f"batch {batch_id} is {entry.state}, not committed: there is nothing to undo")
     return entry
 
 
-def _undone_before(run: str, entry: Entry, batch_id: str) -> Result:
-    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} was undone before")
+def _already_undone(run: str, entry: Entry, batch_id: str) -> Result:
+    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} was already undone")
 
 
 def _write_negative(connection: "Connection", entry: Entry, dataset: Dataset) -> int:
-    """Write the negative's rates, hidden; return the version of the tree of regions that they were counted with."""
+    """Write the rows of the negative, hidden; return the version of the reference data that they were derived with."""
     with connection, connection.cursor() as cursor:
-        reference, reference_version = stored(cursor)
-        lines, rows = dataset.negative_rows(cursor, entry.batch_no, reference)
+        reference, reference_version = dataset.reference(cursor)
+        lines, rows = dataset.rollup.negative_rows(cursor, entry.batch_no, reference)
     if rows != entry.rows:
-        raise TaskError(f"{rows:,} prices are stored, but {entry.rows or 0:,} were committed: nothing was undone")
+        raise TaskError(f"{rows:,} rows are stored, but {entry.rows or 0:,} were committed: nothing was undone")
     with connection, connection.cursor() as cursor:
         register_hidden(cursor, -entry.batch_no)
-        cursor.execute(
-            "DELETE FROM rates WHERE batch_no = %s AND batch_no <> 0", (-entry.batch_no,)
-        )  # of a killed attempt
-        cursor.copy_expert(dataset.copy_derived, IteratorIO(lines))
-        mark_lanes(cursor, -entry.batch_no)
+        delete_derived(cursor, dataset, -entry.batch_no)  # of an attempt that was killed
+        cursor.copy_expert(dataset.rollup.copy, IteratorIO(lines))
+        dataset.rollup.record_changes(cursor, -entry.batch_no)
     return reference_version
 
 
 def undo_and_record(connection: "Connection", run: str, bucket: str, batch: str, dataset: Dataset) -> Result:
-    """Undo a committed batch, and store its outcome where commands read it."""
+    """Undo a committed batch, and store its outcome for the commands."""
     result = undo(connection, run, batch, dataset)
     ledger_outcomes.keep(connection, bucket, batch)
     return result

@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from ratesflow.database.reference import Reference, stored
+from ratesflow.database.reference import Reference
 from ratesflow.loader.batches import s3, shards
 from ratesflow.loader.batches.batch import Batch
 from ratesflow.loader.batches.byte_ranges import shard_range
 from ratesflow.loader.batches.digest import watched_by
 from ratesflow.loader.batches.ledger import FAILED, OPEN, Entry, add_seconds, find_entry, open_entry
-from ratesflow.loader.batches.results import Result
+from ratesflow.loader.batches.results import Result, closed_result
 from ratesflow.loader.batches.shards import ClaimedShard
 from ratesflow.loader.dataset import Dataset, ShardValidator
 from ratesflow.loader.files.progress import Progress, watched
@@ -60,7 +60,7 @@ def _check_shard(shard: ClaimedShard, dataset: Dataset, size: int) -> None:
     """Read a shard and record its result, unless another attempt was faster or the batch was closed."""
     batch = shard.batch
     with shard.connection, shard.connection.cursor() as cursor:
-        reference, reference_version = stored(cursor)
+        reference, reference_version = dataset.reference(cursor)
     validator = dataset.validator(reference)
     span = shard_range(size, batch.shard, batch.shards)
     metrics.note("Bytes", span.stop - span.start)
@@ -121,8 +121,7 @@ def _store_list(batch: Batch, writer: ReportWriter) -> str | None:
 def _earlier_result(batch: Batch, entry: Entry) -> Result:
     if entry.state == FAILED:
         raise ClosedError(f"batch {batch.batch_id} was closed as failed: {entry.message}")
-    message = entry.message or ""
-    return Result("validate", batch.batch_id, entry.state, entry.rows, entry.rejected_rows, entry.report, message)
+    return closed_result("validate", batch.batch_id, entry)
 
 
 TASK = Task(

@@ -87,7 +87,7 @@ def test_a_batch_that_a_killed_gc_closed_is_told_of(harness18: TaskHarness, monk
         died = run_until(point, gc, "run", harness18.bucket, batch.batch_id)
         closed += harness18.state(batch) == "failed"
         with connected("gc") as connection:
-            gc(connection, "run", harness18.bucket, batch.batch_id)
+            gc(connection, "run", harness18.bucket, batch.batch_id, dataset=FreightPrices())
         assert harness18.state(batch) == "failed"
         assert set(told(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
         if not died:
@@ -138,7 +138,7 @@ def test_a_discard_that_comes_after_an_undo_takes_nothing_away(harness18: TaskHa
     assert harness18.run(discard, batch).outcome == "undone"
     assert harness18.database.ask(RATES) == []
     with connected("compact") as connection:
-        compact(connection, "run")
+        compact(connection, "run", dataset=FreightPrices())
     assert harness18.database.ask(RATES) == []
     assert harness18.database.one("SELECT count(*) FROM rates") == 0
 
@@ -156,7 +156,7 @@ def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(harnes
         assert run_until(point, move_tree, file), "it ended, and was killed nowhere between its two halves"
         point += 2
     with connected("gc") as connection:
-        gc(connection, "run", harness18.bucket)
+        gc(connection, "run", harness18.bucket, dataset=FreightPrices())
     assert harness18.database.one(hidden) == 0
     assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
     assert sorted(harness18.database.ask(RATES)) == sorted(before)

@@ -8,6 +8,6 @@ from ratesflow.loader.freight.dataset import FreightPrices
 
 
 def call_task(task: Callable[..., Any], connection: Any, *arguments: Any) -> Any:
-    """Call a task, with the dataset as its last argument if it takes one."""
-    dataset = [FreightPrices()] if "dataset" in signature(task).parameters else []
-    return task(connection, *arguments, *dataset)
+    """Call a task, with the dataset if it takes one."""
+    dataset = {"dataset": FreightPrices()} if "dataset" in signature(task).parameters else {}
+    return task(connection, *arguments, **dataset)

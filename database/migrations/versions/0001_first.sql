@@ -95,8 +95,7 @@ CREATE TABLE shards (
     rows bigint,
     result jsonb,
     CONSTRAINT shards_pkey PRIMARY KEY (batch_no, task, shard),
-    CONSTRAINT shards_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES batches (batch_no),
-    CONSTRAINT shards_task_check CHECK (task IN ('validate', 'load', 'load_second_half'))
+    CONSTRAINT shards_batch_no_fkey FOREIGN KEY (batch_no) REFERENCES batches (batch_no)
 );
 COMMENT ON COLUMN shards.pid IS 'process ID of the backend that works on it';
 COMMENT ON COLUMN shards.result IS 'input for merging the shards';

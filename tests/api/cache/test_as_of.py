@@ -16,6 +16,7 @@ from ratesflow.api.resources.parameters import location
 from ratesflow.database import reference_change
 from ratesflow.database.reference import Port, Reference
 from ratesflow.database.versions import make_visible
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.tasks.compact import compact
 from tests.api.seed import TREE, Price, open_batch, seed_batch
 
@@ -84,10 +85,10 @@ def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Latest
 def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
     """Where later batches are merged into those before the newest state is read; merging those before is not felt."""
     before = at(newest)
-    compact(owner, "run")
+    compact(owner, "run", dataset=FreightPrices())
     commit(owner)
     assert counts(reader) == [(before, 1)] * 4
-    compact(owner, "run")
+    compact(owner, "run", dataset=FreightPrices())
     assert counts(reader) == [(before + 1, 2)] * 4
 
 

@@ -84,7 +84,7 @@ class Writer:
         elif kind == "undo" and self.history.prices:
             self.undo()
         elif kind == "compact":
-            compact(self.connection, "run")
+            compact(self.connection, "run", dataset=FreightPrices())
         elif kind == "port":
             self.move_port()
         time.sleep(0.005)

@@ -96,7 +96,7 @@ def test_commits_undos_and_compactions_at_once(harness: TaskHarness) -> None:
 
     def merge(_: int) -> None:
         with connected("compact") as connection:
-            compact(connection, "run")
+            compact(connection, "run", dataset=FreightPrices())
 
     with Readers(harness) as readers, ThreadPoolExecutor(8) as pool:
         work = [pool.submit(harness.run, commit, batch) for batch in second]

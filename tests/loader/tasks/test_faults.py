@@ -139,14 +139,14 @@ def test_undo_is_wholly_in_or_wholly_out(harness: TaskHarness) -> None:
 
 def test_compaction_never_changes_what_is_visible(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed anywhere, sums stay; the next run finishes, and only merged rows are left."""
-    monkeypatch.setattr("ratesflow.loader.tasks.compact.LANES", 60)
+    monkeypatch.setattr("ratesflow.loader.tasks.compact.KEYS", 60)
     work = Work(harness18, validate, load, commit)
     before = None
     for died in until_dead(compact, "run"):
         assert work.visible() == work.total
         assert before is None or harness18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == before
         with connected("compact") as connection:
-            compact(connection, "run")
+            compact(connection, "run", dataset=FreightPrices())
         assert work.visible() == work.total
         assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
         if died:

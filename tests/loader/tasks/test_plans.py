@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import Composable
 
 from ratesflow.database import reference, reference_change
 from ratesflow.database.reference import Port, Reference
@@ -57,7 +58,8 @@ class PlanCursor(Cursor):
 
     def execute(self, query: Any, values: Any = None) -> None:
         """Add the rows that the statement touches to those of the same statement, and run it."""
-        text = query.decode() if isinstance(query, bytes) else query
+        text = query.as_string(self) if isinstance(query, Composable) else query
+        text = text.decode() if isinstance(text, bytes) else text
         if EXPLAINED.match(text):
             with self.connection.cursor(cursor_factory=Cursor) as other:
                 other.execute("SAVEPOINT explained")

@@ -92,10 +92,10 @@ def test_a_standby_shows_whole_batches_through_commit_compaction_and_undo(
             harness18.run(task, batch)
         batches.append(replace(batch))
         with connected("compact") as connection:
-            compact(connection, "run")
+            compact(connection, "run", dataset=FreightPrices())
     with connected("undo") as connection:
         undo(connection, "run", batches[1].batch_id, FreightPrices())
-        compact(connection, "run")
+        compact(connection, "run", dataset=FreightPrices())
     deadline = time.monotonic() + 30
     while _total(url) != 3 * ROWS and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -86,7 +86,7 @@ def test_undo_twice_is_once(harness: TaskHarness) -> None:
     batch = committed(harness, A)
     run(harness, undo, batch.batch_id)
     before = harness.database.snapshot()
-    assert "before" in run(harness, undo, batch.batch_id).message
+    assert "was already undone" in run(harness, undo, batch.batch_id).message
     assert harness.database.snapshot() == before
 
 
@@ -136,7 +136,7 @@ def test_gc_drops_the_prices_of_an_undone_batch(harness: TaskHarness) -> None:
 
 
 def test_compaction_changes_nothing_that_is_visible(harness: TaskHarness) -> None:
-    """Rates of open batches become rows under number 0 with the same sums; the data version stays."""
+    """Rates of visible batches become rows under number 0 with the same sums; the data version stays."""
     for name, prices in (("a", A), ("b", B)):
         committed(harness, prices, name)
     before, version = visible(harness), harness.database.one("SELECT version FROM data_version")
@@ -161,9 +161,9 @@ def test_compaction_leaves_hidden_batches_hidden(harness: TaskHarness) -> None:
 
 
 def test_compaction_waits_until_it_is_due(harness18: TaskHarness) -> None:
-    """With fewer open batches than asked for nothing happens."""
+    """With fewer visible batches than `min_batches`, nothing is merged."""
     committed(harness18, A)
-    assert "due at 16" in run(harness18, compact, 16).message
+    assert "visible batches: 1; compaction starts at 16" in run(harness18, compact, 16).message
     assert harness18.database.one("SELECT count(*) FROM rates WHERE batch_no = 0") == 0
 
 

@@ -7,6 +7,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
+from ratesflow.loader.batches.hidden_rows import drop_rows
+from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime import metrics
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import TaskError
@@ -14,7 +16,7 @@ from ratesflow.loader.runtime.upkeep import Upkeep
 from ratesflow.loader.tasks import compact as compacting
 from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.compact import compact
-from ratesflow.loader.tasks.discard import discard, drop_rows
+from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.gc import gc
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.merge_partitions import GROUP_TABLES, Table, groups, merges
@@ -71,7 +73,7 @@ def test_groups_are_bounded_by_rows_and_by_tables() -> None:
 def test_a_piece_that_fails_stops_no_other(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other lanes are merged, the run ends as a defect that names the piece, and the backlog is a metric."""
     committed(harness18, rows(500, seed=1), "a")
-    monkeypatch.setattr(compacting, "LANES", 20)
+    monkeypatch.setattr(compacting, "KEYS", 20)
     monkeypatch.setattr(compacting, "REST", 0)
     merge, pieces = compacting._merge, []
 
@@ -83,7 +85,7 @@ def test_a_piece_that_fails_stops_no_other(harness18: TaskHarness, monkeypatch: 
 
     monkeypatch.setattr(compacting, "_merge", fail_first)
     before = counts(harness18)
-    with pytest.raises(TaskError, match=r"1 pieces of upkeep failed; the first: lanes from .* no retry"):
+    with pytest.raises(TaskError, match=r"1 pieces of upkeep failed; the first: rates from key .* no retry"):
         run(harness18, compact)
     assert len(pieces) > 2
     assert metrics._noted["Backlog"] == 1
@@ -101,7 +103,7 @@ def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
     """Lanes that somebody holds are left, the others are merged, and the run ends well."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("ratesflow.loader.runtime.upkeep.PAUSE_SECONDS", 0)
-    monkeypatch.setattr(compacting, "LANES", 20)
+    monkeypatch.setattr(compacting, "KEYS", 20)
     committed(harness18, rows(500, seed=1), "a")
     with closing(harness18.database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT FROM rates ORDER BY orig_code, dest_code LIMIT 1 FOR UPDATE")
@@ -118,7 +120,7 @@ def test_two_that_drop_the_same_batch_both_succeed(harness: TaskHarness) -> None
     with closing(harness.database.connect()) as first, ThreadPoolExecutor(1) as pool, connected("gc") as second:
         with first.cursor() as cursor:
             cursor.execute("SELECT drop_batch(%s)", (number,))
-            dropping = pool.submit(drop_rows, second, number)
+            dropping = pool.submit(drop_rows, second, FreightPrices(), number)
             with pytest.raises(TimeoutError):
                 dropping.result(0.5)
             first.commit()
@@ -180,7 +182,7 @@ def test_hidden_rates_of_an_undo_that_died_are_dropped(harness18: TaskHarness) -
     """The negative of an undo that was killed before its end is dropped by gc; the batch stays as it was."""
     batch = committed(harness18, rows(100))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ratesflow.loader.tasks.undo.fit_tree", lambda *_: 1 / 0)
+        patch.setattr("ratesflow.loader.freight.rates_table.fit_tree", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             run(harness18, undo, batch.batch_id)
     assert harness18.database.one("SELECT count(*) FROM rates WHERE batch_no < 0") > 0
@@ -236,7 +238,7 @@ def test_merging_gives_up_when_readers_of_prices_do_not_end(
 
 def test_who_reads_prices_holds_up_no_outcome(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
-    monkeypatch.setattr("ratesflow.loader.tasks.discard.DROP_SECONDS", 0.3)
+    monkeypatch.setattr("ratesflow.loader.batches.hidden_rows.DROP_SECONDS", 0.3)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.1)
     first, twin = (harness18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")
     for batch in (first, twin):

@@ -246,7 +246,7 @@ def test_an_array_whose_child_fails_is_discarded(stack: Stack, mailbox: Mailbox)
     execution = ended(stack, name)
     assert execution["status"] == "FAILED"
     assert execution["cause"].startswith("load failed: shard 1: the rates in s3://")
-    assert "of 4 shards these are not done: 1" in execution["cause"]
+    assert "unfinished shards, of 4: 1" in execution["cause"]
     assert state(stack, name)[0] == "failed"
     assert left(stack, name) == []
     assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]

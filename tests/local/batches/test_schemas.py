@@ -70,9 +70,8 @@ def test_documents_of_an_execution(stack: Stack, tmp_path: Path, kind: str) -> N
 
 def test_notification_of_gc_is_like_the_state_machines() -> None:
     """What gc sends for a batch that it closed has the same schema."""
-    from ratesflow.loader.batches.batch import Batch
-    from ratesflow.loader.batches.notification import of
-    from ratesflow.loader.batches.results import Result
+    from ratesflow.loader.batches.notification import notification
 
-    batch = Batch("name", "bucket", "incoming/a.csv", "v1", "arn:aws:states:…")
-    check("notification", of(batch, Result("gc", "name", "failed", message="stopped"), {"validate": 1.5}))
+    counts = (None, None, {"validate": 1.5}, None)
+    row = ("name", "failed", "bucket", "incoming/a.csv", "v1", *counts, "arn:aws:states:…", "stopped")
+    check("notification", notification(row))
