@@ -15,9 +15,11 @@ from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import Service
 from tests.fix_database import Database
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="run `make setup`, which installs playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="install Chromium (on Debian: apt-get install chromium), or name it in CHROMIUM"
+)
 
 FIRST = date(2021, 1, 1)
 LINK = "/?orig_code=CNGGZ&dest_code=EETLL&date_from=2021-01-01&date_to=2021-01-31"
