@@ -1,4 +1,4 @@
-"""``GET /ports`` and ``GET /regions``: what can be asked for, by name."""
+"""``GET /ports`` and ``GET /regions``: all locations, with their names."""
 
 from collections import defaultdict
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import falcon
 import orjson
 
-from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
-from ratesflow.api.models.rates import Places, RatesReader
-from ratesflow.api.models.versions import PLACES
+from ratesflow.api.cache.response_cache import Content, Lookup, ResponseCache
+from ratesflow.api.models.rates import RatesReader, ReferenceData
+from ratesflow.api.models.versions import REFERENCE_DATA
 from ratesflow.api.resources.conditional import respond
 from ratesflow.api.resources.content_negotiation import JSON
 
@@ -16,44 +16,44 @@ from ratesflow.api.resources.content_negotiation import JSON
 class PortsResource:
     """All ports, by code."""
 
-    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
+    def __init__(self, reader: RatesReader, cache: ResponseCache) -> None:
         self._reader = reader
-        self._known = known
+        self._cache = cache
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with every port, and the smallest region that contains it."""
-        respond(request, response, self._known, Question("/ports", PLACES), self._load)
+        """Respond with every port and the smallest region that contains it."""
+        respond(request, response, self._cache, Lookup("/ports", REFERENCE_DATA), self._load)
 
     on_head = on_get
 
     def _load(self, deadline: float) -> Content:
-        places = self._reader.places(deadline)
-        ports = [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in places.ports]
-        return Content(places.version, JSON, orjson.dumps({"ports": ports}))
+        reference = self._reader.reference_data(deadline)
+        ports = [{"code": port.key, "name": port.name, "parent_slug": port.parent_slug} for port in reference.ports]
+        return Content(reference.version, JSON, orjson.dumps({"ports": ports}))
 
 
 class RegionsResource:
     """The tree of regions."""
 
-    def __init__(self, reader: RatesReader, known: ResponseCache) -> None:
+    def __init__(self, reader: RatesReader, cache: ResponseCache) -> None:
         self._reader = reader
-        self._known = known
+        self._cache = cache
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with the regions at the top, each with the regions and the ports right under it."""
-        respond(request, response, self._known, Question("/regions", PLACES), self._load)
+        """Respond with the top-level regions, each with the regions and ports directly under it."""
+        respond(request, response, self._cache, Lookup("/regions", REFERENCE_DATA), self._load)
 
     on_head = on_get
 
     def _load(self, deadline: float) -> Content:
-        places = self._reader.places(deadline)
-        return Content(places.version, JSON, orjson.dumps({"regions": region_tree(places)}))
+        reference = self._reader.reference_data(deadline)
+        return Content(reference.version, JSON, orjson.dumps({"regions": region_tree(reference)}))
 
 
-def region_tree(places: Places) -> list[dict[str, Any]]:
-    """Return the regions at the top; each has its `regions`, and the codes of the `ports` right under it."""
+def region_tree(reference: ReferenceData) -> list[dict[str, Any]]:
+    """Return the top-level regions; each has its `regions`, and the codes of the `ports` directly under it."""
     ports: dict[str | None, list[str]] = defaultdict(list)
-    for port in places.ports:
+    for port in reference.ports:
         ports[port.parent_slug].append(port.key)
     nodes: dict[str, dict[str, Any]] = {
         region.key: {
@@ -63,7 +63,7 @@ def region_tree(places: Places) -> list[dict[str, Any]]:
             "ports": ports[region.key],
             "regions": [],
         }
-        for region in places.regions
+        for region in reference.regions
     }
     tops: list[dict[str, Any]] = []
     for node in nodes.values():

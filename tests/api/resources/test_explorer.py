@@ -125,7 +125,7 @@ def test_choose_by_name(page: Any) -> None:
     assert "orig_code=china_south" in page.url
     page.locator("#swap").click()
     seen(page, "#title", "Port of EETLL to China South")
-    seen(page, "#status", "no prices from here to there")
+    seen(page, "#status", "no prices between these locations")
     page.go_back()
     seen(page, "#title", "China South to Port of EETLL")
 
@@ -203,7 +203,7 @@ def test_wrong_dates(page: Any) -> None:
 def test_wrong_link(page: Any) -> None:
     """A link that names an unknown place tells so, and what may have been meant."""
     page.goto(LINK.replace("CNGGZ", "cnggz"))
-    seen(page, "#orig_code-error", "perhaps you mean CNGGZ")
+    seen(page, "#orig_code-error", "did you mean CNGGZ")
 
 
 def test_finds_the_prices(page: Any) -> None:
