@@ -94,7 +94,7 @@ def _run(connection: Connection, *statements: str) -> None:
 
 
 def busy_lanes(url: str, count: int, *, regions: bool = False) -> list[tuple[str, str]]:
-    """Return lanes that have prices, in random order."""
+    """Return lanes that have prices, in a fixed pseudo-random order."""
     kind = "NOT IN" if regions else "IN"
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(
