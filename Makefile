@@ -1,4 +1,4 @@
-# The commands of the project. Each makes .venv by itself, from any Python 3.11 to 3.13.
+# The commands of the project. Each creates .venv if needed, from any Python 3.11 to 3.13.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -6,9 +6,9 @@ BIN := .venv/bin
 READY := .venv/.ready
 # Tests wait more than they compute: a few more at once than a small machine has cores.
 WORKERS := 3
-# How long `make soak` takes.
+# The minutes that `make soak` takes.
 MINUTES := 10
-# The environment that `make rehearsal` makes and destroys.
+# The environment that `make rehearsal` creates and destroys.
 WORKSPACE := sandbox
 
 .PHONY: help setup demo test test-quick lint format bench soak rehearsal audit lock clean
@@ -16,7 +16,7 @@ WORKSPACE := sandbox
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-setup: $(READY)  ## make .venv with everything that the project needs
+setup: $(READY)  ## create .venv with everything that the project needs
 
 $(BIN)/python:
 	@python=; for candidate in $${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do \
@@ -25,7 +25,7 @@ $(BIN)/python:
 	if [ -z "$$python" ]; then \
 	  echo "ratesflow needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv);" >&2; \
 	  echo "name yours with: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; fi; \
-	echo "Making .venv with $$("$$python" --version); the first time takes a minute or two."; \
+	echo "Creating .venv with $$("$$python" --version); the first time takes a minute or two."; \
 	rm -rf .venv; "$$python" -m venv .venv
 
 $(READY): requirements/dev.txt setup.cfg | $(BIN)/python
@@ -33,7 +33,7 @@ $(READY): requirements/dev.txt setup.cfg | $(BIN)/python
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY)  ## the main job, start to end, on the embedded stack
+demo: $(READY)  ## a batch from upload to API, on the embedded stack
 	@$(BIN)/python -m ratesflow.local.demo
 
 test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded stack
@@ -42,7 +42,7 @@ test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded s
 test-quick: $(READY)  ## the tests that need no server, in a minute
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "unit and not slow" $(ARGS)
 
-# One folder as the package is installed: mypy and import-linter do not follow what setup.cfg maps.
+# One folder in the layout of the installed package: mypy and import-linter do not follow the mapping of setup.cfg.
 LINKS := build/links
 
 lint: $(READY)  ## ruff, mypy and import-linter
@@ -53,29 +53,29 @@ lint: $(READY)  ## ruff, mypy and import-linter
 	@MYPYPATH=$(LINKS) $(BIN)/mypy
 	@cd $(LINKS) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/.importlinter --no-cache 2>&1 | tail -n +12
 
-format: $(READY)  ## let ruff rewrite what it can
+format: $(READY)  ## ruff fixes and formats the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: $(READY)  ## pin every dependency anew, with hashes (needs the package index)
+lock: $(READY)  ## pin every dependency again, with hashes (needs the package index)
 	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,test; do \
 	  extras=; for extra in $$(tr , ' ' <<<"$${lock#*:}"); do extras+=" --extra $$extra"; done; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-package ratesflow $$extras setup.cfg --output-file requirements/$${lock%%:*}.txt $(LOCKFLAGS); done
 
-bench: $(READY)  ## the measurements, side by side with what one would pick instead
+bench: $(READY)  ## the benchmarks, side by side with the alternatives
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-soak: $(READY)  ## minutes of faults on the embedded stack (MINUTES=10), and a table of what was lost
+soak: $(READY)  ## random faults on the embedded stack (MINUTES=10), and a table of what was lost
 	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(ARGS)
 
-rehearsal: $(READY)  ## the first run on AWS, made, tried and destroyed again (WORKSPACE=sandbox); it asks before it begins
+rehearsal: $(READY)  ## create, try and destroy an environment on AWS (WORKSPACE=sandbox), after a confirmation
 	@$(BIN)/python -m tests.rehearsal --workspace $(WORKSPACE) $(ARGS)
 
-audit: $(READY)  ## bandit on the code, and known holes in the dependencies (needs the network)
+audit: $(READY)  ## bandit, and known vulnerabilities of the dependencies (needs the network)
 	@$(BIN)/bandit --quiet --recursive --severity-level medium --skip B608,B310,B104 ratesflow workflow loader api database local
 	@for lock in api loader dev; do \
 	  $(BIN)/uv tool run pip-audit --strict --require-hashes --disable-pip --requirement requirements/$$lock.txt; done
 
-clean:  ## remove .venv and everything that the tools left
+clean:  ## remove .venv and all caches and builds
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

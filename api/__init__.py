@@ -1,1 +1,1 @@
-"""The service that answers ``GET /rates``: how many prices a day from A to B, and their average."""
+"""The service behind ``GET /rates``: the number of prices per day from A to B, and their average."""

@@ -1,4 +1,4 @@
-"""``python -m ratesflow.api.healthcheck``: whether the service of this container lives; exit 0 or 1."""
+"""``python -m ratesflow.api.healthcheck``: check that the service in this container is alive; exit 0 or 1."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from http.client import HTTPConnection, HTTPException
 
 
 def is_live(port: int) -> bool:
-    """Ask ``/health/live`` on the loopback, for 2 seconds at most."""
+    """Request ``/health/live`` on the loopback address, with a timeout of 2 seconds."""
     connection = HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", "/health/live")

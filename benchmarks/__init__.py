@@ -1,1 +1,1 @@
-"""Side-by-side measurements against what a user would pick instead: `python -m benchmarks`, or `make bench`."""
+"""Measurements side by side with the alternatives: `python -m benchmarks`, or `make bench`."""

@@ -10,7 +10,7 @@ from benchmarks.results import FOLDER, replace
 
 PICTURE = FOLDER / "loading.svg"
 WIDTH, LEFT, BAR, GAP = 760, 250, 22, 8
-# The one place for colours.
+# All colours.
 OURS, OTHERS, INK = "#0b7285", "#adb5bd", "#343a40"
 
 LOADING = (
@@ -27,7 +27,7 @@ COMMITS = (("10k", "10,000 rows"), ("100k", "100,000 rows"), ("1m", "1,000,000 r
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: its words, its value, and whether it is ours."""
+    """One bar: its label, its value, and whether it is ratesflow's."""
 
     words: str
     value: float
@@ -35,7 +35,7 @@ class Bar:
 
 
 def write(known: Mapping[str, Mapping[str, Any]], path: Path = PICTURE) -> None:
-    """Draw what is known; nothing is written when there is nothing to draw."""
+    """Draw the available figures; write nothing if there are none."""
     loading = [
         Bar(words, known[name]["value"], way in ("work", "whole"))
         for way, words in LOADING

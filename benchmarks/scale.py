@@ -1,8 +1,8 @@
-"""`python -m benchmarks.scale`: what limits a day of many batches, and one batch of a billion rows; on paper.
+"""`python -m benchmarks.scale`: an estimate of what limits a day of many batches, and one batch of a billion rows.
 
 A small simulation of a day: batches arrive at random, half of them in two hours; each passes the quotas of AWS (token
-buckets), waits for places to run, for a container to start, and for the database. `docs/scale.md` tells where each
-figure comes from, and reads the results.
+buckets), waits for places to run, for a container to start, and for the database. `docs/scale.md` has the source of
+each figure, and discusses the results.
 """
 
 import argparse
@@ -32,13 +32,13 @@ class Figures:
     launch_rate: float = 20.0
     launch_burst: float = 100.0
     most_shards: int = 10_000
-    # Assumed: see the page.
+    # Assumed: see the page. Compaction has the schedule of production.
     start: float = 30.0
     transitions_rate: float = 800.0
     transitions: int = 16
     process: float = 0.5
     places: int = 64
-    compact_every: float = 300.0
+    compact_every: float = 900.0
     compact_due: int = 16
     merge_after: float = 3600.0
     part_bytes: int = 8 * 1024 * 1024
@@ -46,7 +46,7 @@ class Figures:
 
 
 class Bucket:
-    """A token bucket of AWS: so many a second, a burst at most."""
+    """A token bucket of AWS: a rate per second, and a maximum burst."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self.rate, self.burst = rate, burst

@@ -46,19 +46,19 @@ locals {
       periods   = 3
       seconds   = 60
       metrics = {
-        age   = { namespace = "ratesflow/api", name = "DataAge", dimensions = local.by_service, stat = "Minimum" }
-        known = { namespace = "ratesflow/api", name = "CacheHits", dimensions = local.by_service, stat = "Sum" }
-        read  = { namespace = "ratesflow/api", name = "CacheMisses", dimensions = local.by_service, stat = "Sum" }
+        age    = { namespace = "ratesflow/api", name = "DataAge", dimensions = local.by_service, stat = "Minimum" }
+        hits   = { namespace = "ratesflow/api", name = "CacheHits", dimensions = local.by_service, stat = "Sum" }
+        misses = { namespace = "ratesflow/api", name = "CacheMisses", dimensions = local.by_service, stat = "Sum" }
       }
-      expression = "IF(known + read > 0, age, 0)"
+      expression = "IF(hits + misses > 0, age, 0)"
     }
-    api-refused = {
+    api-unavailable = {
       summary   = "the API answered more than 10 requests per minute with 503: the database is unavailable, or everything is busy."
       threshold = 10
       periods   = 3
       seconds   = 60
       metrics = {
-        refused = { namespace = "ratesflow/api", name = "Unavailable", dimensions = local.by_service, stat = "Sum" }
+        unavailable = { namespace = "ratesflow/api", name = "Unavailable", dimensions = local.by_service, stat = "Sum" }
       }
     }
   }

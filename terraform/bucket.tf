@@ -67,7 +67,7 @@ resource "aws_s3_bucket_policy" "batches" {
   lifecycle {
     precondition {
       condition     = length(jsonencode(local.supplier_statements)) <= 20000
-      error_message = "The policy of the bucket cannot hold so many suppliers (20 KB). Give some of them an external_id: suppliers with roles are not limited."
+      error_message = "The policy of the bucket (at most 20 KB) cannot hold all suppliers. Give some of them an external_id: suppliers with roles are not limited."
     }
   }
 }

@@ -34,9 +34,9 @@ resource "aws_cloudwatch_log_group" "rotation" {
   kms_key_id        = aws_kms_key.main.arn
 }
 
-# The secrets that existed before this plan. Secrets Manager tests a rotation function as soon as a secret gets one, whatever
-# rotate_immediately says (RotateSecret, "RotateImmediately"). In a new environment nobody can log in yet: `migrate` creates the
-# users from the secrets, after the first apply. So rotation begins with the second apply.
+# The secrets that existed before this plan. Secrets Manager tests a rotation function as soon as a secret gets one, even with
+# rotate_immediately = false (RotateSecret, "RotateImmediately"). In a new environment the users do not exist yet: `migrate`
+# creates them from the secrets, after the first apply. So rotation begins with the second apply.
 data "aws_secretsmanager_secrets" "login" {
   count = var.rotation ? 1 : 0
 

@@ -1,1 +1,1 @@
-"""Responses and data versions kept by a worker."""
+"""The responses and data versions that a worker keeps."""

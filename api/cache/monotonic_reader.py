@@ -1,4 +1,4 @@
-"""A reader that never goes back, and whose answers are all of the version that the worker is at."""
+"""A reader that never goes back, and whose results are valid at the version that the worker serves."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.models.errors import DatabaseUnavailableError
-from ratesflow.api.models.rates import Places, Rates, RatesQuery, RatesReader, bucket_of
-from ratesflow.api.models.versions import PLACES, LatestVersion, Version
+from ratesflow.api.models.rates import Rates, RatesQuery, RatesReader, ReferenceData, bucket_of
+from ratesflow.api.models.versions import REFERENCE_DATA, LatestVersion, Version
 
 PAUSE_SECONDS = 0.02
 
@@ -24,33 +24,33 @@ Found = TypeVar("Found", bound=_Versioned)
 
 
 class MonotonicReader:
-    """A reader whose answers still hold at the version of `newest` when they are given.
+    """A reader whose results are valid at the version of `newest` when they are returned.
 
-    A read that could not be made as of that version moves `newest` to the one that it found. With a `watch`
-    that is done by a poll, which tells what has changed in between; without, everything counts as changed.
+    A read that finds a newer version advances `newest` to it. With a `poller` this is done by a poll, which also
+    returns what has changed in between; without one, everything counts as changed.
     """
 
-    def __init__(self, reader: RatesReader, newest: LatestVersion, watch: VersionPoller | None = None) -> None:
+    def __init__(self, reader: RatesReader, newest: LatestVersion, poller: VersionPoller | None = None) -> None:
         self._reader = reader
         self._newest = newest
-        self._watch = watch
+        self._poller = poller
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return the rates that the query asks for."""
+        """Return the requested rates."""
         return self._forward(
             lambda: self._reader.rates(query, deadline), lambda: bucket_of(query.orig, query.dest), deadline
         )
 
-    def places(self, deadline: float) -> Places:
+    def reference_data(self, deadline: float) -> ReferenceData:
         """Return all ports and regions."""
-        return self._forward(lambda: self._reader.places(deadline), lambda: PLACES, deadline)
+        return self._forward(lambda: self._reader.reference_data(deadline), lambda: REFERENCE_DATA, deadline)
 
-    def alike(self, text: str, deadline: float) -> list[str]:
-        """Return up to three locations that a person who wrote `text` may have meant."""
-        return self._reader.alike(text, deadline)
+    def similar(self, text: str, deadline: float) -> list[str]:
+        """Return up to three locations with a similar code or name."""
+        return self._reader.similar(text, deadline)
 
     def check(self) -> None:
-        """Ask the database for a sign of life."""
+        """Check that the database responds."""
         self._reader.check()
 
     def _forward(self, read: Callable[[], Found], bucket: Callable[[], int], deadline: float) -> Found:
@@ -59,13 +59,13 @@ class MonotonicReader:
             found = read()
             state = self._newest.state
             if state is None or found.newest != state.version:
-                self._newest.show(found.newest)
+                self._newest.note_seen(found.newest)
                 if not self._newest.includes(found.version):
                     self._catch_up(found.version, deadline)
                     state = self._newest.state
             if state is not None:
-                if self._watch and found.newest == state.version:
-                    self._watch.saw_at(moment)
+                if self._poller and found.newest == state.version:
+                    self._poller.confirm_at(moment)
                 if found.version == state.version or state.holds(found.version, bucket()):
                     return found
             if time.monotonic() + PAUSE_SECONDS > deadline:
@@ -75,8 +75,8 @@ class MonotonicReader:
             time.sleep(PAUSE_SECONDS)
 
     def _catch_up(self, version: Version, deadline: float) -> None:
-        if self._watch:
+        if self._poller:
             with suppress(DatabaseUnavailableError):
-                self._watch.poll(deadline - time.monotonic())
+                self._poller.poll(deadline - time.monotonic())
         if not self._newest.includes(version):
             self._newest.adopt(version)

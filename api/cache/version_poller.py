@@ -1,14 +1,14 @@
-"""Asks the database for its data version, again and again, and moves the worker to it with what has changed.
+"""Polls the data version, and advances the worker to it with the changes since the last poll.
 
-How old an answer may be:
+The maximum age of a response:
 
-* ordinarily `interval_seconds` and the time of one small query: with each poll that finds another version the
-  worker moves to that one, and forgets the answers that it may have changed;
-* while polls fail `max_stale_seconds`, counted from the last one that succeeded: the database can be away
-  for that long (a failover takes half a minute) before customers notice. After it nothing known is given.
+* normally `interval_seconds`, plus the time of one small query: after a poll that finds a newer version, the worker
+  advances to it and drops the cached responses that may have changed;
+* while polls fail, `max_stale_seconds` since the last one that succeeded: the database can be unavailable for that long
+  (a failover takes half a minute) before clients notice. After that no cached response is served.
 
-Nobody asks for `idle_seconds`: the polls rest, so that a database which pauses when unused can do so.
-The first request after that is answered from the database.
+After `idle_seconds` without a request, polling stops, so that a database that pauses when unused can do so.
+The next request is read from the database.
 """
 
 import logging
@@ -18,34 +18,34 @@ from contextlib import suppress
 from typing import Protocol
 
 from ratesflow.api.models.errors import DatabaseUnavailableError
-from ratesflow.api.models.versions import LatestVersion, News
+from ratesflow.api.models.versions import LatestVersion, PollResult
 
-# A client that knows of a newer version is content with a poll that began so long ago: its tag may be made up.
+# A poll that began this long ago is recent enough for a client with a newer ETag, which may be invented.
 RECENT_SECONDS = 0.01
-# Between polls for a client that knows of a newer version than the last one found; each is twice the one before.
+# The first pause between polls for a client with a newer ETag; each pause is twice the one before.
 FIRST_PAUSE_SECONDS = 0.05
-# So many such clients may wait at once: they may have made the version up.
-MOST_WAITING = 8
+# How many such clients may wait at the same time.
+MAX_WAITING = 8
 
 log = logging.getLogger("ratesflow.api")
 
 
-class NewsReader(Protocol):
-    """Who can tell the data version and what led to it."""
+class VersionReader(Protocol):
+    """Reads the data version and the changes that led to it."""
 
-    def news(self, seconds: float) -> News:
-        """Return what is new, within so many seconds. Raises DatabaseAwayError."""
+    def poll_version(self, seconds: float) -> PollResult:
+        """Return the newest version and the changes, within `seconds`. Raises DatabaseUnavailableError."""
 
-    def rest(self) -> None:
-        """Leave the database alone: hold no connection to it that nobody uses."""
+    def close_idle(self) -> None:
+        """Close the connections that are not in use."""
 
 
 class VersionPoller:
-    """A thread that polls `reader` and tells `newest`; it starts with the first question."""
+    """A thread that polls `reader` and advances `newest`; it starts with the first request."""
 
     def __init__(
         self,
-        reader: NewsReader,
+        reader: VersionReader,
         newest: LatestVersion,
         *,
         interval_seconds: float = 1.0,
@@ -61,24 +61,24 @@ class VersionPoller:
         self._poll_seconds = poll_seconds
         self._polling = threading.Lock()
         self._polled_at = 0.0
-        self._places = threading.Semaphore(MOST_WAITING)
+        self._waiters = threading.Semaphore(MAX_WAITING)
         self._fresh_until = self._seen_at = 0.0
-        self._asked = False
-        self._asked_at = 0.0
+        self._was_used = False
+        self._used_at = 0.0
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
     def is_fresh(self) -> bool:
-        """Return whether the newest version seen is still good to answer from."""
-        self._asked = True
+        """Return whether the newest version is recent enough to serve."""
+        self._was_used = True
         if time.monotonic() < self._fresh_until:
             return True
         self._wake()
         return False
 
-    def saw_at(self, moment: float) -> None:
-        """Take note that at `moment` (of time.monotonic) the database was seen at the newest version."""
+    def confirm_at(self, moment: float) -> None:
+        """Record that the database had the newest version at `moment` (of time.monotonic)."""
         self._seen_at = max(self._seen_at, moment)
         self._fresh_until = self._seen_at + self.max_stale_seconds
         self._wake()
@@ -88,33 +88,33 @@ class VersionPoller:
         return time.monotonic() - self._seen_at if self._seen_at else None
 
     def poll(self, seconds: float, recent: float = 0.0) -> None:
-        """Ask once, unless another's poll began since, or in the `recent` seconds before.
+        """Poll once, unless another poll has begun since, or in the `recent` seconds before.
 
-        Raises DatabaseAwayError, in so many seconds.
+        Raises DatabaseUnavailableError, within `seconds`.
         """
-        asked = time.monotonic()
-        deadline = asked + seconds
+        called = time.monotonic()
+        deadline = called + seconds
         if not self._polling.acquire(timeout=max(0.0, seconds)):
-            raise DatabaseUnavailableError("another look for a new data version takes too long")
+            raise DatabaseUnavailableError("another poll of the data version takes too long")
         try:
-            if self._polled_at > asked - recent:
+            if self._polled_at > called - recent:
                 return
             moment = time.monotonic()
-            news = self._reader.news(min(self._poll_seconds, deadline - moment))
+            polled = self._reader.poll_version(min(self._poll_seconds, deadline - moment))
             self._polled_at = moment
-            if self._newest.hear(news):
-                self.saw_at(moment)
+            if self._newest.advance(polled):
+                self.confirm_at(moment)
         finally:
             self._polling.release()
 
     def reach(self, number: int, seconds: float) -> None:
-        """Move to the version `number` of this epoch or a later one, as a client has seen it elsewhere.
+        """Advance to version `number` of this epoch or a later one, which a client has seen elsewhere.
 
-        Polls, all who wait together, until it is found; after `seconds`, or at once if too many wait, stay.
+        Polls until it is found; callers that wait share the polls. Gives up after `seconds`, or at once if too many do.
         """
         deadline = time.monotonic() + seconds
         self._poll_quietly(seconds)
-        if self._has(number) or not self._places.acquire(blocking=False):
+        if self._has(number) or not self._waiters.acquire(blocking=False):
             return
         try:
             pause = FIRST_PAUSE_SECONDS
@@ -122,10 +122,10 @@ class VersionPoller:
                 time.sleep(pause)
                 pause *= 2
                 if not self._has(number):
-                    self._reader.rest()  # the next connection may lead to a server that has it
+                    self._reader.close_idle()  # the next connection may reach a server that has it
                     self._poll_quietly(remaining)
         finally:
-            self._places.release()
+            self._waiters.release()
 
     def _has(self, number: int) -> bool:
         state = self._newest.state
@@ -145,34 +145,34 @@ class VersionPoller:
                     self._thread.start()
 
     def _run(self) -> None:
-        away = False
-        self._asked_at = time.monotonic()
+        failing = False
+        self._used_at = time.monotonic()
         while True:
-            shown = self._newest.shown
+            seen = self._newest.seen
             try:
                 self.poll(self._poll_seconds)
-                if shown and not self._newest.includes(shown):
-                    self._reader.rest()  # others are further: the next connection may lead to one of these
-                if away:
-                    log.info("the database is back")
-                away = False
+                if seen and not self._newest.includes(seen):
+                    self._reader.close_idle()  # other servers have it: the next connection may reach one
+                if failing:
+                    log.info("the database can be reached again")
+                failing = False
             except DatabaseUnavailableError as error:
-                if not away:
+                if not failing:
                     log.warning("the data version cannot be read: %s", error)
-                away = True
+                failing = True
             except Exception:
                 log.exception("the data version cannot be read")
             time.sleep(self._interval_seconds)
-            self._rest_when_idle()
+            self._pause_when_idle()
 
-    def _rest_when_idle(self) -> None:
+    def _pause_when_idle(self) -> None:
         now = time.monotonic()
-        if self._asked:
-            self._asked = False
-            self._asked_at = now
-        elif now - self._asked_at > self._idle_seconds:
+        if self._was_used:
+            self._was_used = False
+            self._used_at = now
+        elif now - self._used_at > self._idle_seconds:
             self._wanted.clear()
             self._fresh_until = 0.0
-            self._reader.rest()
+            self._reader.close_idle()
             self._wanted.wait()
-            self._asked_at = time.monotonic()
+            self._used_at = time.monotonic()

@@ -1,1 +1,1 @@
-"""The types that every part of the service shares; they stand on nothing."""
+"""The types that all parts of the service share; they import no other part."""

@@ -1,4 +1,4 @@
-"""How a read can fail; each becomes a 503.
+"""The errors of reads; each becomes a 503.
 
 DatabaseUnavailableError
 └── OverloadedError
@@ -6,7 +6,7 @@ DatabaseUnavailableError
 
 
 class DatabaseUnavailableError(Exception):
-    """The database cannot be reached, or does not answer in time."""
+    """The database cannot be reached, or does not respond in time."""
 
 
 class OverloadedError(DatabaseUnavailableError):

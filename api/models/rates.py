@@ -1,10 +1,10 @@
-"""What a client asks for, what the database answers, and the reader between the two."""
+"""What a client requests, what the database returns, and the interface of the reader between them."""
 
 from collections.abc import Mapping
 from datetime import date
 from typing import Literal, NamedTuple, Protocol
 
-from ratesflow.api.models.versions import PLACES, Version
+from ratesflow.api.models.versions import REFERENCE_DATA, Version
 from ratesflow.database.lanes import ANY, bucket
 
 Kind = Literal["port", "region"]
@@ -14,14 +14,14 @@ Months = Mapping[date, tuple[list[int], list[int]]]
 
 
 class Location(NamedTuple):
-    """A port code or a region slug, told apart by its spelling; `kind` is None if it is neither."""
+    """A port code or a region slug, distinguished by its spelling; `kind` is None if it is neither."""
 
     text: str
     kind: Kind | None
 
 
 class RatesQuery(NamedTuple):
-    """A request for every day from `date_from` to `date_to`, both included."""
+    """A request for every day from `date_from` to `date_to`, inclusive."""
 
     date_from: date
     date_to: date
@@ -30,7 +30,7 @@ class RatesQuery(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Counts and sums by month and day as of `version`; `newest` is the version that the server has replayed."""
+    """Counts and sums by month and day as of `version`; `newest` is the newest version that the server has replayed."""
 
     version: Version
     newest: Version
@@ -39,7 +39,7 @@ class Rates(NamedTuple):
     months: Months
 
 
-class Place(NamedTuple):
+class NamedLocation(NamedTuple):
     """A port (`key` is its code) or a region (its slug), and the region that contains it."""
 
     key: str
@@ -47,38 +47,38 @@ class Place(NamedTuple):
     parent_slug: str | None
 
 
-class Places(NamedTuple):
+class ReferenceData(NamedTuple):
     """All ports by code, and all regions by slug, as of `version`."""
 
     version: Version
     newest: Version
-    ports: tuple[Place, ...]
-    regions: tuple[Place, ...]
+    ports: tuple[NamedLocation, ...]
+    regions: tuple[NamedLocation, ...]
 
 
 class RatesReader(Protocol):
-    """Reads what the service needs, each until a deadline of time.monotonic; all raise DatabaseUnavailableError."""
+    """Reads from the database, until a deadline of time.monotonic. Every method raises DatabaseUnavailableError."""
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return the rates that the query asks for; both its locations must have a kind."""
+        """Return the requested rates; both locations must have a kind."""
 
-    def places(self, deadline: float) -> Places:
+    def reference_data(self, deadline: float) -> ReferenceData:
         """Return all ports and regions."""
 
-    def alike(self, text: str, deadline: float) -> list[str]:
-        """Return up to three locations that are spelled or named like `text`."""
+    def similar(self, text: str, deadline: float) -> list[str]:
+        """Return up to three locations with a similar code or name."""
 
     def check(self) -> None:
-        """Check quickly that the database responds."""
+        """Check that the database responds."""
 
 
 def bucket_of(orig: Location, dest: Location) -> int:
     """Return the bucket whose changes may change the response for two locations.
 
-    Between a port and a region lie many lanes; all of them begin, or end, in that port.
+    A port and a region are connected by many lanes, all of which begin or end in that port.
     """
     if orig.kind is None or dest.kind is None:
-        return PLACES
+        return REFERENCE_DATA
     if orig.kind == dest.kind:
         return bucket(orig.text, dest.text)
     return bucket(orig.text, ANY) if orig.kind == "port" else bucket(ANY, dest.text)

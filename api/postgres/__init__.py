@@ -1,1 +1,1 @@
-"""The way to the database: pool, batched queries, readers."""
+"""Access to the database: the pool, batched queries, readers."""

@@ -1,8 +1,7 @@
-"""Finds the addresses of the database's host in time.
+"""Resolves the host names of the database within a deadline.
 
-libpq looks a name up by itself, and nothing ends that before the system's own limits, which are tens of seconds.
-So names are looked up here, in a thread that may hang alone, and libpq is told addresses. It is told the name too,
-which a certificate is checked against.
+libpq resolves names by itself, with no limit but the system's, which is tens of seconds. So names are resolved here, in
+a thread of their own, and libpq receives the addresses. It also receives the name, to check a certificate against.
 """
 
 import socket
@@ -15,20 +14,20 @@ from psycopg2.extensions import parse_dsn
 
 
 class UnknownHostError(Exception):
-    """The name of a host is not known, or nobody tells what it stands for in time."""
+    """A host name cannot be resolved, or not in time."""
 
 
 class Addresses:
-    """Addresses by name, looked up anew each time, and once for all who ask meanwhile."""
+    """Addresses by name; each call resolves them again, and simultaneous calls share one lookup."""
 
     def __init__(self) -> None:
-        self._under_way: dict[str, Future[list[str]]] = {}
+        self._in_flight: dict[str, Future[list[str]]] = {}
         self._lock = threading.Lock()
 
     def settings(self, url: str, deadline: float) -> dict[str, str]:
-        """Return what to add to the address of a database so that libpq need not look its hosts up.
+        """Return connection settings with which libpq need not resolve the hosts of `url`.
 
-        Raises UnknownHostError, at `deadline` (of time.monotonic) at the latest.
+        Raises UnknownHostError, by `deadline` (of time.monotonic).
         """
         given = parse_dsn(url)
         hosts = given.get("host", "").split(",")
@@ -46,16 +45,16 @@ class Addresses:
 
     def _of(self, name: str, deadline: float) -> list[str]:
         with self._lock:
-            looked_up = self._under_way.get(name)
+            looked_up = self._in_flight.get(name)
             if looked_up is None:
-                looked_up = self._under_way[name] = Future()
+                looked_up = self._in_flight[name] = Future()
                 threading.Thread(target=self._look_up, args=(name, looked_up), daemon=True).start()
         try:
             return looked_up.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
-            raise UnknownHostError(f"the host name {name} was not looked up in time") from None
+            raise UnknownHostError(f"the host name {name} was not resolved in time") from None
         except OSError as error:
-            raise UnknownHostError(f"the host name {name} is not known: {error}") from None
+            raise UnknownHostError(f"the host name {name} cannot be resolved: {error}") from None
 
     def _look_up(self, name: str, looked_up: "Future[list[str]]") -> None:
         try:
@@ -64,7 +63,7 @@ class Addresses:
         except (OSError, UnicodeError) as failed:
             result, error = [], failed if isinstance(failed, OSError) else OSError(str(failed))
         with self._lock:
-            del self._under_way[name]
+            del self._in_flight[name]
         if error:
             looked_up.set_exception(error)
         else:
@@ -72,7 +71,7 @@ class Addresses:
 
 
 def _is_name(host: str) -> bool:
-    """Return whether this has to be looked up: it is neither an address nor the folder of a socket."""
+    """Return whether this must be resolved: it is neither an address nor the folder of a socket."""
     if not host or host[0] in "/@":
         return False
     try:

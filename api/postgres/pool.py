@@ -1,12 +1,12 @@
 """A pool of database connections: shared by threads, replaced when lost, each wait bounded by a deadline.
 
-What it buys: psycopg2 has no time limit for a server that hangs, and libpq's for connecting is at least two seconds;
-a pool of psycopg2's own would let a request wait longer than its client does. So connections are asynchronous ones
+What it buys: psycopg2 has no time limit for a server that hangs, and libpq's limit for connecting is at least two
+seconds. With psycopg2's own pool a request could wait longer than its client does. So connections are asynchronous
 (psycopg2 documentation, "Asynchronous support"), and every wait for a socket ends at the request's deadline. They are
 always in autocommit: no BEGIN, no ROLLBACK. Tests: ``tests/api/postgres/test_pool.py``.
 
-Several servers may be behind one address, each replaying the writer's changes at its own pace. A connection to a
-server that has not replayed enough is closed, and another one is opened, which may lead to a server that has.
+Several servers may share one address, each replaying the writer's changes at its own pace. A connection to a server
+that has not replayed enough is closed, and another one is opened, which may reach a server that has.
 """
 
 import queue
@@ -33,17 +33,17 @@ from ratesflow.database.sqlstates import TRANSIENT, Kind, kind_of
 Row = tuple[Any, ...]
 Accepts = Callable[[list[Row]], bool]
 
-# The statements that this session prepared are gone, or return something else since a migration: a new one has them.
+# The prepared statements of this session are gone, or a migration changed their results: a new session prepares them.
 UNPREPARED = {errorcodes.INVALID_SQL_STATEMENT_NAME, errorcodes.FEATURE_NOT_SUPPORTED}
-# A statement that was not sent as a whole at once is sent on after this long.
+# The wait after which the rest of a statement is sent that did not fit into the socket at once.
 FIRST_LOOK_MILLISECONDS = 20
-# Before a third connection and further ones are tried, since the first two led to servers that are behind.
+# Pauses before a third and further connections, after two that reached servers that are behind.
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
 
 
 class _PooledConnection(NamedTuple):
     connection: Connection
-    cursor: Cursor  # made once, as is the poller, not for every statement
+    cursor: Cursor  # created once, like the poll object, not for every statement
     readable: select.poll
     born: float
 
@@ -51,10 +51,9 @@ class _PooledConnection(NamedTuple):
 class ConnectionPool:
     """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
 
-    `session` is the SQL that prepares each new connection. A connection is renewed once it is
-    `recycle_seconds` old, so that a changed address, or a new reader behind it, is found. One that was not used for
-    `idle_seconds` is closed, or sooner: a database pauses only when nobody is connected. When a server is behind,
-    the idle connection of `spare` is taken instead, if it has one.
+    `session` is the SQL that prepares each new connection. A connection is renewed once it is `recycle_seconds` old,
+    so that a changed address or a new reader is found. One that was not used for `idle_seconds` is closed: a database
+    pauses only when nobody is connected. If a server is behind, an idle connection of `spare` is tried next.
     """
 
     def __init__(
@@ -73,21 +72,23 @@ class ConnectionPool:
         self._spare = spare
         self._session = session
         self._recycle_seconds = recycle_seconds
-        self._idle: list[_PooledConnection] = []  # the last one used is the first one taken; list operations are atomic
-        self._resting: list[_PooledConnection] = []  # those that were idle when it was last looked, and not taken since
+        self._idle: list[_PooledConnection] = []  # last in, first out; list operations are atomic
+        self._resting: list[_PooledConnection] = []  # idle since before the last tidying
         self._idle_seconds = idle_seconds
         self._tidying = False
-        self._slots: queue.SimpleQueue[None] = queue.SimpleQueue()  # in C: a semaphore takes seven times as long
+        self._slots: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # written in C; a semaphore takes seven times as long
         for _ in range(size):
             self._slots.put(None)
         self._size = size
-        self._places = size + max_waiting
-        self._present = 0  # requests at work or waiting
-        self._statements = self._most = 0  # these too; requests may share one
+        self._max_present = size + max_waiting
+        self._present = 0  # requests that run or wait
+        self._statements = self._most = 0  # running or waiting; requests may share one
         self._counting = threading.Lock()
 
     def most_at_once(self) -> tuple[int, int]:
-        """Return how many connections were busy, and how many statements waited, at worst since last asked."""
+        """Return the most busy connections and the most waiting statements at one moment since the last call."""
         with self._counting:
             most, self._most = self._most, self._statements
         return min(most, self._size), max(0, most - self._size)
@@ -95,11 +96,11 @@ class ConnectionPool:
     def fetch(
         self, statement: str, parameters: Sequence[object] = (), *, seconds: float, accepts: Accepts | None = None
     ) -> list[Row]:
-        """Run one statement that only reads, and return its rows.
+        """Run one read-only statement, and return its rows.
 
-        A lost connection is replaced, and the statement repeated once, within the same `seconds`. If `accepts`
-        says of the rows that their server is behind, others are asked. Raises DatabaseAwayError when the time is
-        over, OverloadedError at once when too many wait; psycopg2.Error when the statement itself is wrong.
+        A lost connection is replaced and the statement repeated once, within the same `seconds`. If `accepts` rejects
+        the rows, their server is behind and others are tried. Raises DatabaseUnavailableError at the deadline,
+        OverloadedError at once if too many requests wait, and psycopg2.Error if the statement itself fails.
         """
         deadline = time.monotonic() + seconds
         self.acquire()
@@ -109,21 +110,21 @@ class ConnectionPool:
             self.release()
 
     def acquire(self) -> None:
-        """Count a request in, until `release`. Raises OverloadedError at once when too many wait."""
+        """Count a request, until `release`. Raises OverloadedError at once if too many wait."""
         with self._counting:
-            if self._present >= self._places:
+            if self._present >= self._max_present:
                 raise OverloadedError("too many requests wait for the database")
             self._present += 1
 
     def release(self) -> None:
-        """Count a request out again."""
+        """End the count of a request."""
         with self._counting:
             self._present -= 1
 
     def run(
         self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None = None
     ) -> list[Row]:
-        """Do what `fetch` does, until `deadline` (of time.monotonic), for requests that were counted in."""
+        """Do the same as `fetch`, until `deadline` (of time.monotonic), for requests counted by `acquire`."""
         with self._counting:
             self._statements += 1
             if self._statements > self._most:
@@ -141,7 +142,7 @@ class ConnectionPool:
     def close(self) -> None:
         """Close the connections that are not in use."""
         for unused in (self._idle, self._resting):
-            with suppress(IndexError):  # somebody may take the last one meanwhile
+            with suppress(IndexError):  # another thread may take the last one meanwhile
                 while True:
                     unused.pop().connection.close()
 
@@ -162,7 +163,7 @@ class ConnectionPool:
     def _elsewhere(
         self, statement: str, parameters: Sequence[object], deadline: float, accepts: Accepts | None
     ) -> list[Row]:
-        """Ask by one connection after another until one leads to a server that is not behind."""
+        """Try one connection after another until one reaches a server that is not behind."""
         pause = 0.0
         kept = self._spare._take() if self._spare else None
         while True:
@@ -171,12 +172,12 @@ class ConnectionPool:
                 rows = self._fetch(kept, statement, parameters, deadline, accepts)
                 if rows is not None:
                     return rows
-            except psycopg2.OperationalError as error:  # this server is away: there may be others
+            except psycopg2.OperationalError as error:  # this server is unavailable: others may not be
                 if time.monotonic() >= deadline:
                     raise DatabaseUnavailableError(str(error)) from error
             kept = None
             if time.monotonic() + pause >= deadline:
-                raise DatabaseUnavailableError("the database is behind what was seen of it before")
+                raise DatabaseUnavailableError("every reader is behind the data version that was served before")
             time.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or FIRST_PAUSE_SECONDS)
 
@@ -188,7 +189,7 @@ class ConnectionPool:
         deadline: float,
         accepts: Accepts | None,
     ) -> list[Row] | None:
-        """Return the rows, or None where they are not accepted; then the connection is closed."""
+        """Return the rows; None if they are not accepted, and then the connection is closed."""
         try:
             try:
                 rows = _execute(kept, statement, parameters, deadline)
@@ -204,7 +205,7 @@ class ConnectionPool:
                 kept.connection.close()
                 return None
         except BaseException as error:
-            # After an answer from the server the connection is as good as before; else its state is unknown.
+            # After an error from the server the connection is usable; after any other its state is unknown.
             if not (isinstance(error, psycopg2.Error) and error.pgcode):
                 kept.connection.close()
             raise
@@ -233,7 +234,7 @@ class ConnectionPool:
                 threading.Thread(target=self._tidy, name="idle-connections", daemon=True).start()
 
     def _tidy(self) -> None:
-        """Close what is unused from one look to the next, until nothing is open. Requests need take no note of it."""
+        """Close connections that stay unused between two runs, until none is open. Requests do nothing for it."""
         while True:
             time.sleep(self._idle_seconds / 2)
             unused, self._resting, self._idle = self._resting, self._idle, []
@@ -266,16 +267,16 @@ class ConnectionPool:
 def _execute(kept: _PooledConnection, statement: str, parameters: Sequence[object], deadline: float) -> list[Row]:
     cursor = kept.cursor
     cursor.execute(statement, parameters or None)
-    # Mostly all is sent by now, and the answer is the next thing that happens: psycopg2 need not be asked first.
+    # Usually all is sent by now and the response comes next, so wait for it before calling psycopg2.
     kept.readable.poll(min(FIRST_LOOK_MILLISECONDS, max(0.0, deadline - time.monotonic()) * 1000))
     _wait(kept.connection, deadline)
     return cursor.fetchall() if cursor.description else []
 
 
 def _wait(connection: Connection, deadline: float) -> None:
-    """Wait until the connection has done what it was asked, as psycopg2.extras.wait_select does.
+    """Wait until the connection has finished its operation, as psycopg2.extras.wait_select does.
 
-    select.select would fail beyond 1,024 open sockets; select.poll knows no such limit.
+    select.select fails beyond 1,024 open sockets; select.poll has no such limit.
     """
     while (state := connection.poll()) != POLL_OK:
         remaining = deadline - time.monotonic()
@@ -284,4 +285,4 @@ def _wait(connection: Connection, deadline: float) -> None:
             poller.register(connection.fileno(), select.POLLIN if state == POLL_READ else select.POLLOUT)
             if poller.poll(remaining * 1000):
                 continue
-        raise DatabaseUnavailableError("the database did not answer in time")
+        raise DatabaseUnavailableError("the database did not respond in time")

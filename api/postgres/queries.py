@@ -1,24 +1,24 @@
-"""The SQL of the service. Each connection prepares all of it once, and then only executes it.
+"""The SQL of the service. Each connection prepares all statements once, and then only executes them.
 
-A request is one statement, so that the data version and the rates come from one snapshot. It returns one
-row a month that has rates (and a single one without month when none has)::
+A request is one statement, so that the data version and the rates come from one snapshot. It returns one row for each
+month with rates, or a single row without a month if there are none::
 
     nth, epoch, version, seen, orig_known, dest_known, month, counts, sums
 
-`version` is what the server has replayed; `seen` is the version that the rates are of: the one that was asked for
-if that state can still be read, else `version`.
+`version` is the newest version that the server has replayed; `seen` is the version of the rates: the requested one if
+that state can still be read, otherwise `version`.
 
-The lookup of a location is only run when no rates tell that it is known.
+A location is looked up only if it has no rates that show that it exists.
 
-Lanes are asked for several at once (see `query_batcher`); `nth` numbers them, from 1. What goes in are
-lists with commas, which no location has, and what comes out is JSON: psycopg2 takes three times as long for arrays.
+One statement reads several lanes (see `query_batcher`); `nth` numbers them, from 1. Parameters are lists with commas,
+which no location contains, and results are JSON: psycopg2 takes three times as long for arrays.
 """
 
 from ratesflow.api.models.rates import Kind
-from ratesflow.api.models.versions import MOST_CHANGES
+from ratesflow.api.models.versions import MAX_CHANGES
 
-# Plans are made once, on tables that may be empty then: without enable_seqscan = off such a plan would
-# read all of a table that has grown since. JIT would compile for longer than these statements run.
+# Plans are made once, when the tables may still be empty: without enable_seqscan = off such a plan would scan a table
+# that has grown since. JIT would compile for longer than these statements run.
 SETTINGS = """
 SET default_transaction_read_only = on;
 SET statement_timeout = {milliseconds};
@@ -27,9 +27,9 @@ SET enable_seqscan = off;
 SET jit = off;
 """
 
-# A state can be read after others have followed unless rates of later batches were merged into those before, or
-# ports or regions have changed since, or what has changed is not known. As a subquery without a place in the
-# outer one it is run once, and so is the list of batches that is made from it, which is then hashed.
+# An earlier state can be read unless later rates have been merged into earlier ones, ports or regions have changed
+# since, or the changes are no longer recorded. The subquery does not depend on the outer query, so it runs once, and so
+# does the list of batches that is made from it, which is then hashed.
 STATE = """
 WITH state AS MATERIALIZED (
     SELECT epoch::text AS epoch, version, CASE
@@ -40,12 +40,12 @@ WITH state AS MATERIALIZED (
     FROM data_version
 )"""
 OPEN = "(SELECT batch_no FROM visible_batches WHERE visible_batches.version <= (SELECT seen FROM state))"
-# What to ask for instead of a version to have the newest.
+# Stands for the newest version.
 NEWEST = 2**63 - 1
 
-# Both are ports, or both are regions: such a lane is stored. A row a month and open batch. A port's code is
-# nobody's slug, so both may be looked for without being told apart. The planner does not know how few lanes
-# are asked for: OFFSET 0 keeps it from joining all rates, and IS TRUE, where EXISTS would do, from hashing all ports.
+# Two ports, or two regions: such a lane is stored, one row for each month and visible batch. No code of a port is also
+# the slug of a region, so both tables may be searched. The planner does not know how few lanes are requested: OFFSET 0
+# prevents a join of all rates, and IS TRUE (instead of EXISTS) a hash of all ports.
 LANES = """
 PREPARE rates_lanes (text, text, text, text, bigint) AS {state}
 SELECT
@@ -64,7 +64,7 @@ FROM state
 CROSS JOIN unnest(
     string_to_array($1, ','), string_to_array($2, ','),
     string_to_array($3, ',')::date[], string_to_array($4, ',')::date[]
-) WITH ORDINALITY AS asked (orig, dest, first, last, nth)
+) WITH ORDINALITY AS requested (orig, dest, first, last, nth)
 LEFT JOIN LATERAL (
     SELECT month, counts, sums
     FROM rates
@@ -74,8 +74,8 @@ LEFT JOIN LATERAL (
 ) AS months ON true;
 """
 
-# A port and a region: the lanes of the region's ports, added up. The inner OFFSET 0 keeps the look at
-# visible_batches out of the unfolded days.
+# A port and a region: the sum over the lanes of the region's ports. The inner OFFSET 0 filters by visible_batches
+# before the days are unfolded.
 SUMS = """
 PREPARE rates_{orig}_{dest} (text, text, date, date, bigint) AS {state}
 SELECT
@@ -106,7 +106,7 @@ FROM state LEFT JOIN (
 ) AS months ON true;
 """
 
-# As an array, the ports are keys of one index scan, whatever the planner believes their number to be.
+# As an array, the ports are keys of one index scan, whatever number of them the planner expects.
 PORTS_UNDER = """ANY (ARRAY(
                 WITH RECURSIVE inside (slug) AS (
                     SELECT {region} COLLATE "C"
@@ -122,24 +122,24 @@ UNDER: dict[tuple[Kind, Kind], tuple[str, str]] = {
 }
 KEYS: dict[Kind, str] = {"port": "code", "region": "slug"}
 
-# Locations that a person who wrote $1 may have meant: every region, and the ports of the same country or
-# with a name that contains it. Only asked for an unknown location.
-ALIKE = """
-PREPARE locations_alike (text) AS
+# Candidates for a misspelled location $1: every region, and the ports of the same country or with a name that contains
+# it. Only run for an unknown location.
+SIMILAR = """
+PREPARE locations_similar (text) AS
 SELECT location, name, named
 FROM (
     SELECT code AS location, name, strpos(lower(name), lower($1)) > 0 AS named FROM ports
     WHERE starts_with(code, upper(left($1, 2))) OR strpos(lower(name), lower($1)) > 0
     UNION ALL
     SELECT slug, name, strpos(lower(name), lower($1)) > 0 FROM regions
-) AS alike
+) AS candidates
 ORDER BY named DESC, location
 LIMIT 500;
 """
 
-# The newest version, and what each one since $1 has changed, but no more than so many back.
+# The newest version, and the changes of each version since $1, with a maximum number of versions.
 CHANGES = """
-PREPARE news (bigint) AS
+PREPARE poll_version (bigint) AS
 SELECT epoch::text, data_version.version, since, changes.version, lanes
 FROM data_version
 CROSS JOIN LATERAL (SELECT greatest($1, data_version.version - {most}) AS since OFFSET 0) AS bounded
@@ -147,8 +147,8 @@ LEFT JOIN changes ON changes.version > since
 ORDER BY changes.version;
 """
 
-LISTS = """
-PREPARE places (bigint) AS {state}
+REFERENCE = """
+PREPARE reference_data (bigint) AS {state}
 SELECT
     1,
     epoch,
@@ -163,21 +163,21 @@ RATES_OF_LANES = "EXECUTE rates_lanes (%s, %s, %s, %s, %s)"
 RATES: dict[tuple[Kind, Kind], str] = {
     (orig, dest): f"EXECUTE rates_{orig}_{dest} (%s, %s, %s, %s, %s)" for orig, dest in UNDER
 }
-LOCATIONS_ALIKE = "EXECUTE locations_alike (%s)"
-NEWS = "EXECUTE news (%s)"
-PLACES = "EXECUTE places (%s)"
+LOCATIONS_SIMILAR = "EXECUTE locations_similar (%s)"
+POLL = "EXECUTE poll_version (%s)"
+REFERENCE_DATA = "EXECUTE reference_data (%s)"
 PING = "SELECT 1"
 
 
 def session(timeout_seconds: float) -> str:
-    """Return what a new connection runs first: its settings, and the statements that it prepares."""
+    """Return the SQL that a new connection runs first: its settings, and the statements to prepare."""
     state = STATE.format(as_of="$5")
     statements = [
         SETTINGS.format(milliseconds=max(1, int(timeout_seconds * 1000))),
         LANES.format(state=state, open=OPEN),
-        CHANGES.format(most=MOST_CHANGES),
-        LISTS.format(state=STATE.format(as_of="$1")),
-        ALIKE,
+        CHANGES.format(most=MAX_CHANGES),
+        REFERENCE.format(state=STATE.format(as_of="$1")),
+        SIMILAR,
     ]
     for (orig, dest), (origs, dests) in UNDER.items():
         names = {"orig": orig, "dest": dest, "orig_key": KEYS[orig], "dest_key": KEYS[dest]}

@@ -1,11 +1,11 @@
 """Sends the queries of requests that arrive at the same time in one round trip.
 
-What it buys: most of the cost of a short statement is its round trip (sockets, processes and threads woken). While
-one round trip is under way, requests queue; the next one takes them all, so the cost of each falls with the load
-(`python -m benchmarks.api throughput`, the uncached requests). A request that finds nothing under way is sent at
-once, alone. The thread of one request sends for all; there is no thread of its own.
+What it buys: most of the cost of a short statement is its round trip (sockets, processes and threads that wake up).
+While one round trip is running, requests queue, and the next one takes them all. So the cost of each falls with the
+load (`python -m benchmarks.api throughput`, the uncached requests). A request that finds no round trip running is sent
+at once, alone. The thread of one request sends for all; the batcher has no thread of its own.
 
-To switch it off, set MOST_TOGETHER to 1: each request then makes its own round trip.
+To switch it off, set MAX_BATCHED to 1: each request then makes its own round trip.
 """
 
 import threading
@@ -17,22 +17,22 @@ from typing import NamedTuple
 from ratesflow.api.models.errors import DatabaseUnavailableError
 from ratesflow.api.postgres.pool import Accepts, ConnectionPool, Row
 
-# What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
-MOST_TOGETHER = 32
-# Who has waited this long for others starts another round trip: a statement that takes long, or a connection
-# that hangs, holds up those whom it took along, and nobody else.
+# The maximum weight of one round trip: this many requests of weight 1, or fewer heavier ones.
+MAX_BATCHED = 32
+# A request that has waited this long starts another round trip: a slow statement or a hung connection delays only the
+# requests that it carries.
 PATIENCE_SECONDS = 0.02
 
 
 class View(NamedTuple):
-    """What is the same for all of a statement: parameters that go last, and which rows will do."""
+    """What all requests of a statement share: the last parameters, and which rows are accepted."""
 
     parameters: tuple[object, ...] = ()
     accepts: Accepts | None = None
 
 
-class _Asked:
-    """A request that waits. `taken` (by a round trip) and `leads` (the next one) change under the lock."""
+class _PendingQuery:
+    """A waiting request. `taken` (by a round trip) and `leads` (the next one) change under the lock."""
 
     __slots__ = ("leads", "parameters", "rows", "taken", "turn", "weight")
 
@@ -48,9 +48,8 @@ class _Asked:
 class QueryBatcher:
     """Runs `statement` for many requests at once.
 
-    Each of its parameters is a list with commas, with an element a request, so that no request's may have one;
-    the first column of its rows is the number of the request, from 1, that a row is for. `view` is asked anew
-    for each statement.
+    Each parameter of the statement is a list with commas, one element per request, so values must not contain commas.
+    The first column of each row is the number of its request, from 1. `view` is called for each statement.
     """
 
     def __init__(self, connections: ConnectionPool, statement: str, view: Callable[[], View] = View) -> None:
@@ -58,49 +57,49 @@ class QueryBatcher:
         self._statement = statement
         self._view = view
         self._lock = threading.Lock()
-        self._waiting: deque[_Asked] = deque()
-        self._under_way = 0
+        self._waiting: deque[_PendingQuery] = deque()
+        self._in_flight = 0
 
     def fetch(self, parameters: Sequence[str], *, seconds: float, weight: int = 1) -> list[Row]:
-        """Return the rows of one request; `weight` is how much of the database's work it is.
+        """Return the rows of one request; `weight` is its share of the database's work.
 
-        Raises what `Connections.fetch` raises.
+        Raises what `ConnectionPool.fetch` raises.
         """
         deadline = time.monotonic() + seconds
-        asked = _Asked(parameters, weight)
+        pending = _PendingQuery(parameters, weight)
         self._connections.acquire()
         try:
             with self._lock:
-                leads = not self._under_way
+                leads = not self._in_flight
                 if leads:
-                    self._under_way += 1
+                    self._in_flight += 1
                 else:
-                    self._waiting.append(asked)
-            if leads or self._leads_after_waiting(asked, deadline):
-                self._lead(asked, deadline)
-            if asked.rows is None:  # what went wrong may be another's fault
-                self._get([asked], deadline)
+                    self._waiting.append(pending)
+            if leads or self._leads_after_waiting(pending, deadline):
+                self._lead(pending, deadline)
+            if pending.rows is None:  # another request of the batch may have caused the failure
+                self._get([pending], deadline)
         finally:
             self._connections.release()
-        return asked.rows or []
+        return pending.rows or []
 
-    def _leads_after_waiting(self, asked: _Asked, deadline: float) -> bool:
-        """Wait for the rows; return whether to go and get them instead."""
-        if asked.turn.acquire(timeout=max(0.0, min(PATIENCE_SECONDS, deadline - time.monotonic()))):
-            return asked.leads
+    def _leads_after_waiting(self, pending: _PendingQuery, deadline: float) -> bool:
+        """Wait for the rows; return whether this request must fetch them instead."""
+        if pending.turn.acquire(timeout=max(0.0, min(PATIENCE_SECONDS, deadline - time.monotonic()))):
+            return pending.leads
         with self._lock:
-            if not asked.taken:
-                self._waiting.remove(asked)
-                self._under_way += 1
+            if not pending.taken:
+                self._waiting.remove(pending)
+                self._in_flight += 1
                 return True
-        asked.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        pending.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
         with self._lock:
-            return asked.leads  # perhaps since a moment ago, and then it must
+            return pending.leads  # it may have become the leader at the last moment
 
-    def _lead(self, asked: _Asked, deadline: float) -> None:
-        """Get the rows of `asked` and of those who wait; one of those who came meanwhile is the next to lead."""
-        together = [asked]
-        room = MOST_TOGETHER - asked.weight
+    def _lead(self, pending: _PendingQuery, deadline: float) -> None:
+        """Fetch the rows of `pending` and of waiting requests; then make one that arrived meanwhile the next leader."""
+        together = [pending]
+        room = MAX_BATCHED - pending.weight
         if time.monotonic() < deadline:
             with self._lock:
                 while self._waiting and self._waiting[0].weight <= room:
@@ -113,22 +112,22 @@ class QueryBatcher:
         except Exception:
             if len(together) == 1:
                 raise
-            # Else each of them tries alone.
+            # Otherwise each request tries alone.
         finally:
             with self._lock:
                 following = self._waiting.popleft() if self._waiting else None
                 if following:
                     following.taken = following.leads = True
                 else:
-                    self._under_way -= 1
+                    self._in_flight -= 1
             if following:
                 following.turn.release()
             for other in together[1:]:
                 other.turn.release()
 
-    def _get(self, together: list[_Asked], deadline: float) -> None:
+    def _get(self, together: list[_PendingQuery], deadline: float) -> None:
         if time.monotonic() >= deadline:
-            raise DatabaseUnavailableError("the database did not answer in time")
+            raise DatabaseUnavailableError("the database did not respond in time")
         lists = [",".join(values) for values in zip(*[each.parameters for each in together], strict=True)]
         rows: list[list[Row]] = [[] for _ in together]
         view = self._view()

@@ -6,17 +6,17 @@ from datetime import date
 from difflib import get_close_matches
 from operator import add
 
-from ratesflow.api.models.rates import Months, Place, Places, Rates, RatesQuery
-from ratesflow.api.models.versions import LatestVersion, News, Version
+from ratesflow.api.models.rates import Months, NamedLocation, Rates, RatesQuery, ReferenceData
+from ratesflow.api.models.versions import LatestVersion, PollResult, Version
 from ratesflow.api.postgres import queries
 from ratesflow.api.postgres.pool import ConnectionPool, Row
 from ratesflow.api.postgres.query_batcher import QueryBatcher, View
 
 
 class DatabaseReader:
-    """Reads from PostgreSQL, as of the version that `newest` is at while that `is_fresh`, else as of the server's.
+    """Reads from PostgreSQL, as of the version of `newest` while it `is_fresh`, otherwise as of the server's.
 
-    A server that is behind what `newest` has seen is not read from.
+    A server that is behind `newest` is not read from.
     """
 
     def __init__(
@@ -29,16 +29,16 @@ class DatabaseReader:
     ) -> None:
         self._connections = connections
         self._newest = newest
-        self._is_good = is_fresh
+        self._is_fresh = is_fresh
         self._lanes = QueryBatcher(connections, queries.RATES_OF_LANES, self._view)
         self._check_seconds = check_seconds
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return the rates that the query asks for, in one statement."""
+        """Return the requested rates, in one statement."""
         orig, dest = query.orig, query.dest
         if orig.kind is None or dest.kind is None:
             raise ValueError("a location that is neither a port nor a region has no rates")
-        # Days as text, since psycopg2 takes some microseconds to write each date.
+        # Days as text, since psycopg2 takes some microseconds to format each date.
         parameters = orig.text, dest.text, query.date_from.replace(day=1).isoformat(), query.date_to.isoformat()
         if orig.kind == dest.kind:
             first, last = query.date_from, query.date_to
@@ -51,18 +51,18 @@ class DatabaseReader:
         at = newest if seen == version else Version(epoch, seen)
         return Rates(at, newest, orig_known, dest_known, _add_up(rows))
 
-    def places(self, deadline: float) -> Places:
+    def reference_data(self, deadline: float) -> ReferenceData:
         """Return all ports and regions, in one statement."""
-        ((_, epoch, version, seen, ports, regions),) = self._fetch(queries.PLACES, (), deadline)
-        return Places(
+        ((_, epoch, version, seen, ports, regions),) = self._fetch(queries.REFERENCE_DATA, (), deadline)
+        return ReferenceData(
             Version(epoch, seen),
             Version(epoch, version),
-            tuple(Place(*row) for row in ports),
-            tuple(Place(*row) for row in regions),
+            tuple(NamedLocation(*row) for row in ports),
+            tuple(NamedLocation(*row) for row in regions),
         )
 
-    def news(self, seconds: float) -> News:
-        """Return the newest version, and what has changed since the one that `newest` is at."""
+    def poll_version(self, seconds: float) -> PollResult:
+        """Return the newest version, and the changes since the version of `newest`."""
         state = self._newest.state
         since = state.version.number if state else 0
 
@@ -70,28 +70,28 @@ class DatabaseReader:
             return not self._newest.is_behind(Version(*rows[0][:2]), state)
 
         seconds = min(seconds, self._check_seconds)
-        rows = self._connections.fetch(queries.NEWS, (since,), seconds=seconds, accepts=accepts)
+        rows = self._connections.fetch(queries.POLL, (since,), seconds=seconds, accepts=accepts)
         epoch, version, since = rows[0][:3]
         changes = [(number, bytes(lanes) if lanes else None) for *_, number, lanes in rows if number is not None]
-        return News(Version(epoch, version), since, changes)
+        return PollResult(Version(epoch, version), since, changes)
 
-    def rest(self) -> None:
-        """Close the connections that are not in use: a database that pauses when nobody is connected may do so."""
+    def close_idle(self) -> None:
+        """Close the connections that are not in use, so that an unused database can pause."""
         self._connections.close()
 
-    def alike(self, text: str, deadline: float) -> list[str]:
-        """Return up to three locations, with their names: those written like it come first."""
-        asked = text.replace("\0", "")[:60]
-        found = self._connections.fetch(queries.LOCATIONS_ALIKE, (asked,), seconds=deadline - time.monotonic())
+    def similar(self, text: str, deadline: float) -> list[str]:
+        """Return up to three similar locations with their names; those with a similar code or slug come first."""
+        wanted = text.replace("\0", "")[:60]
+        found = self._connections.fetch(queries.LOCATIONS_SIMILAR, (wanted,), seconds=deadline - time.monotonic())
         names = {location: name for location, name, _ in found}
-        if asked.upper() in names:
-            return [f"{asked.upper()} ({names[asked.upper()]})"]
+        if wanted.upper() in names:
+            return [f"{wanted.upper()} ({names[wanted.upper()]})"]
         named = [location for location, _, is_named in found if is_named]
-        alike = get_close_matches(asked.upper(), names, n=3) + get_close_matches(asked.lower(), names, n=3)
-        return [f"{location} ({names[location]})" for location in dict.fromkeys([*alike, *named])][:3]
+        similar = get_close_matches(wanted.upper(), names, n=3) + get_close_matches(wanted.lower(), names, n=3)
+        return [f"{location} ({names[location]})" for location in dict.fromkeys([*similar, *named])][:3]
 
     def check(self) -> None:
-        """Ask the database for a sign of life."""
+        """Check that the database responds."""
         self._connections.fetch(queries.PING, seconds=self._check_seconds)
 
     def _fetch(self, statement: str, parameters: tuple[object, ...], deadline: float) -> list[Row]:
@@ -101,9 +101,9 @@ class DatabaseReader:
         )
 
     def _view(self) -> View:
-        """Return as of which version the next statement is to read, and what to think of its rows."""
+        """Return the version that the next statement reads, and whether to accept its rows."""
         state = self._newest.state
-        as_of = state.version.number if state and self._is_good() else queries.NEWEST
+        as_of = state.version.number if state and self._is_fresh() else queries.NEWEST
 
         def accepts(rows: list[Row]) -> bool:
             _, epoch, version, *_ = rows[0]
@@ -113,7 +113,7 @@ class DatabaseReader:
 
 
 def _add_up(rows: Sequence[Row]) -> Months:
-    """Add up, day by day, the rows of several batches; a row without month says that there is none."""
+    """Add up the rows of several batches by day; a row without a month means that there are none."""
     months: dict[date, tuple[list[int], list[int]]] = {}
     for *_, month, counts, sums in rows:
         if month is None:

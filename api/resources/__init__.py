@@ -1,1 +1,1 @@
-"""The endpoints: their parameters, their bodies, their errors."""
+"""The endpoints: parameters, responses, errors."""

@@ -1,43 +1,43 @@
-"""Answers requests with what is known, or with 304 to those who have it already."""
+"""Responds from the cache, or with 304 if the client has the current response."""
 
 from collections.abc import Callable
 
 import falcon
 
-from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
+from ratesflow.api.cache.response_cache import Content, Lookup, ResponseCache
 
-# Where the front finds how an answer came about.
+# The key of the WSGI environment with the source of a response, for metrics and the access log.
 SOURCE = "ratesflow.source"
 
 
 def respond(
     request: falcon.Request,
     response: falcon.Response,
-    known: ResponseCache,
-    question: Question,
+    cache: ResponseCache,
+    lookup: Lookup,
     load: Callable[[float], Content],
 ) -> None:
-    """Fill `response` with the answer to that question, which `load` gives, until a deadline, if it is not known."""
-    deadline = known.deadline()
+    """Fill `response` from the cache or from `load`; with 304 if an ETag of the request is valid."""
+    deadline = cache.deadline()
     sent = [str(tag) for tag in request.if_none_match or []]
     if sent:
-        known.reach(sent)
-    if tag := known.unchanged(sent, question):
-        # Only who was given this answer can have its ETag: there is no need to look further.
+        cache.reach(sent)
+    if tag := cache.unchanged(sent, lookup):
+        # Only a client that has received this response has its ETag: the parameters need no check.
         request.env[SOURCE] = "not_modified"
-        return _not_modified(response, known, tag)
-    answer, request.env[SOURCE] = known.answer(question, load, deadline)
-    if answer.etag.strip('"') in sent or "*" in sent:
-        return _not_modified(response, known, answer.etag)
-    if tag := known.unchanged(sent, question):
-        return _not_modified(response, known, tag)
-    for name, value in answer.headers:
+        return _not_modified(response, cache, tag)
+    cached, request.env[SOURCE] = cache.get_or_load(lookup, load, deadline)
+    if cached.etag.strip('"') in sent or "*" in sent:
+        return _not_modified(response, cache, cached.etag)
+    if tag := cache.unchanged(sent, lookup):
+        return _not_modified(response, cache, tag)
+    for name, value in cached.headers:
         response.set_header(name, value)
-    response.data = answer.body
+    response.data = cached.body
     return None
 
 
-def _not_modified(response: falcon.Response, known: ResponseCache, etag: str) -> None:
+def _not_modified(response: falcon.Response, cache: ResponseCache, etag: str) -> None:
     response.status = falcon.HTTP_304
-    for name, value in [("ETag", etag), *known.headers]:
+    for name, value in [("ETag", etag), *cache.headers]:
         response.set_header(name, value)

@@ -1,4 +1,4 @@
-"""The forms in which an answer can be had, and the keys under which answers are known."""
+"""The media types of responses, and the keys under which responses are cached."""
 
 import falcon
 from falcon.util import mediatypes
@@ -6,12 +6,12 @@ from falcon.util import mediatypes
 JSON = falcon.MEDIA_JSON
 CSV = "text/csv; charset=utf-8; header=present"
 
-# Changes whenever the same rates are written differently: part of the key, and so of the ETag.
+# Change these whenever the same rates are formatted differently: they are part of the key, and so of the ETag.
 FORMATS = {JSON: "json1", CSV: "csv1"}
 
 
 def negotiate(accept: str | None) -> str:
-    """Return the media type to answer with: CSV for those who prefer it, JSON for all others."""
+    """Return the media type of the response: CSV for clients that prefer it, otherwise JSON."""
     if accept is None or "text/csv" not in accept:
         return JSON
     try:
@@ -21,7 +21,7 @@ def negotiate(accept: str | None) -> str:
 
 
 def prefers_html(accept: str | None) -> bool:
-    """Return whether a browser asks, rather than a program."""
+    """Return whether the client is a browser rather than a program."""
     if accept is None or "text/html" not in accept:
         return False
     try:
@@ -31,5 +31,5 @@ def prefers_html(accept: str | None) -> bool:
 
 
 def rates_key(query_string: str, media_type: str) -> str:
-    """Return the key of an answer of ``/rates``: as the client wrote it, so that nothing need be parsed."""
+    """Return the cache key of a request for ``/rates``: the query string as sent, so that it need not be parsed."""
     return f"{FORMATS[media_type]}?{query_string}"

@@ -1,4 +1,4 @@
-"""The documentation for people, written from the description for programs, so that both say the same."""
+"""The documentation page, generated from the OpenAPI document so that both agree."""
 
 import re
 from html import escape
@@ -27,22 +27,21 @@ PAGE = """<!doctype html>
 <p class="lead">{summary} {description}</p>
 <h2 id="first">A first request</h2>
 <pre><code>curl 'http://localhost:3000{example}'</code></pre>
-<p>answers with every day of the range, newest first:</p>
+<p>The response has every day of the range, newest first:</p>
 <pre><code>{{"rates":[{{"count":3,"day":"2021-01-31","price":1154.3333333333333}},
           {{"count":2,"day":"2021-01-30","price":null}},
           {{"count":null,"day":"2021-01-29","price":null}}, …]}}</code></pre>
-<p>A day with fewer than three prices has a <code>count</code> and no <code>price</code>; a day without any has
-neither. As a table: <code>curl -H 'Accept: text/csv' …</code></p>
-<h2 id="fresh">How fresh, how often</h2>
-<p>An answer changes only when a batch with prices between its locations is taken up.
-Each has an <code>ETag</code>; send it back as
-<code>If-None-Match</code>, and <code>304</code> says that nothing changed. <code>Cache-Control</code> says how long
-you need not ask. Every answer has an <code>X-Request-Id</code>, yours if you sent one: name it when you report
-something.</p>
+<p>For a day with fewer than three prices <code>price</code> is null; for a day without prices both
+are null. As CSV: <code>curl -H 'Accept: text/csv' …</code></p>
+<h2 id="fresh">Caching and polling</h2>
+<p>A response changes only when a batch with prices between its locations is committed or undone, or when ports or
+regions change. Each response has an <code>ETag</code>: send it back as <code>If-None-Match</code>, and the response
+is <code>304</code> if nothing has changed. <code>Cache-Control</code> has the time for which a response may be cached.
+Every response has an <code>X-Request-Id</code>, yours if you sent one: quote it when you report a problem.</p>
 {paths}
 <h2 id="problems">Problems</h2>
-<p>Errors are <code>application/problem+json</code> (RFC 9457). <code>detail</code> says what was wrong and what to
-do, <code>errors</code> names every parameter at fault.</p>
+<p>Errors are <code>application/problem+json</code> (RFC 9457). <code>detail</code> describes what is wrong and what
+to do; <code>errors</code> lists every invalid parameter.</p>
 <dl>{problems}</dl>
 </main>
 </body>
@@ -51,7 +50,7 @@ do, <code>errors</code> names every parameter at fault.</p>
 
 
 def docs_page(document: Json) -> str:
-    """Return the page that describes the API which `document` (OpenAPI) describes."""
+    """Return the documentation page for an OpenAPI document."""
     info = document["info"]
     example = "/rates?" + "&amp;".join(
         f"{each['name']}={each['example']}"
@@ -80,12 +79,12 @@ def _path(path: str, operation: Json, document: Json) -> str:
     table = f"<div class=scroll><table><caption>Parameters</caption>{parameters}</table></div>" if parameters else ""
     return (
         f'<h2 id="{operation["operationId"]}"><code>GET {path}</code></h2><p>{escape(operation["summary"])}.</p>{table}'
-        f"<div class=scroll><table><caption>Answers</caption>{responses}</table></div>"
+        f"<div class=scroll><table><caption>Responses</caption>{responses}</table></div>"
     )
 
 
 def _text(description: str) -> str:
-    """Return a text of the document, whose code stands between back quotes, as HTML."""
+    """Return a text of the document as HTML; code is between backquotes."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(description))
 
 

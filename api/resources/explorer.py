@@ -1,4 +1,4 @@
-"""The explorer at ``/``, for people with a browser, and the files that it and the documentation load."""
+"""The explorer at ``/``, for browsers, and the files that it and the documentation page load."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,16 +18,16 @@ MEDIA_TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 MESSAGE = (
-    "ratesflow answers what shipping costs: GET /rates?date_from=2021-01-01&date_to=2021-01-31"
-    "&orig_code=CNGGZ&dest_code=EETLL gives the number of prices and their average for every day; "
-    "orig_code and dest_code are codes of ports or slugs of regions. GET /ports and /regions list them, "
-    "GET /docs explains everything, and GET /openapi.json describes it to programs."
+    "ratesflow serves freight prices: GET /rates?date_from=2021-01-01&date_to=2021-01-31"
+    "&orig_code=CNGGZ&dest_code=EETLL returns the number of prices and their average for every day; "
+    "orig_code and dest_code are codes of ports or slugs of regions. GET /ports and GET /regions list them, "
+    "GET /docs is the documentation, and GET /openapi.json the OpenAPI document."
 )
 
 
 def assets() -> dict[str, Text]:
-    """Read the files under ``static``, by name: they are few and small."""
-    # Pages name each with its hash, so that a browser keeps it for as long as it is the same.
+    """Read the files under ``static``, by name; they are few and small."""
+    # Pages refer to each with its hash, so that browsers may cache it forever.
     kept = "public, max-age=31536000, immutable"
     return {
         path.name: Text(path.read_bytes(), MEDIA_TYPES[path.suffix], cache_control=kept)
@@ -37,20 +37,20 @@ def assets() -> dict[str, Text]:
 
 
 def page(html: str, files: Mapping[str, Text]) -> Text:
-    """Return a page in which every address of a file of ours names that file's hash."""
+    """Return a page in which each address of a static file contains the hash of the file."""
     for name, text in files.items():
         html = html.replace(f'"/static/{name}"', f'"/static/{name}?v={text.hash}"')
     return Text(html.encode(), falcon.MEDIA_HTML, cache_control="no-cache")
 
 
 class ExplorerResource:
-    """Shows a person the explorer, and tells a program where to start."""
+    """The explorer for browsers, and a short message for programs."""
 
     def __init__(self, files: Mapping[str, Text]) -> None:
         self._page = page((STATIC / "explorer.html").read_text(encoding="utf-8"), files)
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with the page, or with one helpful sentence."""
+        """Respond with the page, or with a message that names the endpoints."""
         if prefers_html(request.get_header("Accept")):
             self._page.respond(request, response, vary="Accept, Accept-Encoding")
         else:
@@ -62,13 +62,13 @@ class ExplorerResource:
 
 
 class StaticResource:
-    """The files by name."""
+    """The static files, by name."""
 
     def __init__(self, files: Mapping[str, Text]) -> None:
         self._files = files
 
     def on_get(self, request: falcon.Request, response: falcon.Response, name: str) -> None:
-        """Answer with the file. Raises HTTPRouteNotFound."""
+        """Respond with the file. Raises HTTPRouteNotFound."""
         if name not in self._files:
             raise falcon.HTTPRouteNotFound
         self._files[name].respond(request, response)

@@ -1,4 +1,4 @@
-"""The description of the API for programs: OpenAPI 3.1 (https://spec.openapis.org/oas/v3.1.0)."""
+"""The OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.0)."""
 
 from typing import Any
 
@@ -19,28 +19,28 @@ def specification() -> Json:
         "info": {
             "title": "ratesflow",
             "version": "1",
-            "summary": "What shipping costs, per day, between ports and regions.",
-            "description": "Prices arrive in batches; all of a batch counts from one moment on. Averages are of all "
-            "prices of a day, in US dollars, and are given where there are three or more.",
+            "summary": "Average freight prices per day between ports and regions.",
+            "description": "Prices arrive in batches; a batch becomes visible as a whole. An average covers all prices "
+            "of a day, in US dollars, and is null for fewer than three prices.",
         },
         "paths": {
             "/": _item("Where to start", "home", _home(), [_accept("text/html")]),
             "/rates": _item("Rates per day", "rates", _rates(), [*_parameters(), *_conditional(), _accept("text/csv")]),
             "/ports": _item("All ports", "ports", _data("Ports", "All ports, by code."), _conditional()),
-            "/regions": _item("The tree of regions", "regions", _data("Regions", "Those at the top."), _conditional()),
-            "/docs": _item("This description, for people", "docs", _text("text/html", "The page."), _conditional()),
+            "/regions": _item("The tree of regions", "regions", _data("Regions", "The top level."), _conditional()),
+            "/docs": _item("The documentation page", "docs", _text("text/html", "The page."), _conditional()),
             "/openapi.json": _item(
-                "This description, for programs", "openapi",
+                "The OpenAPI document", "openapi",
                 _text("application/json", "The document.", {"type": "object"}), _conditional(),
             ),
-            "/health/live": _item("Whether the process lives", "live", {"200": _health("It does.", "live")}, []),
+            "/health/live": _item("Whether the process is alive", "live", {"200": _health("It is alive.", "live")}, []),
             "/health/started": _item(
                 "Whether the process has reached the database since it started", "started",
-                {"200": _health("It has.", "started"), "503": _reference("unavailable")}, [],
+                {"200": _health("It has reached the database.", "started"), "503": _reference("unavailable")}, [],
             ),
             "/health/ready": _item(
                 "Whether requests can be answered", "ready",
-                {"200": _health("They can.", "ready", "busy"), "503": _reference("unavailable")}, [],
+                {"200": _health("Requests can be answered.", "ready", "busy"), "503": _reference("unavailable")}, [],
             ),
         },
         "components": {"schemas": _schemas(), "responses": _problems(), "headers": _headers()},
@@ -48,7 +48,7 @@ def specification() -> Json:
 
 
 def _item(summary: str, name: str, responses: Json, parameters: list[Json]) -> Json:
-    """Return a path that knows GET and HEAD, the same but for the body."""
+    """Return a path with GET and HEAD, which differ only in the body."""
     responses = {**responses, "400": responses.get("400") or _reference("bad-request"), "500": _reference("internal")}
     if not parameters:
         del responses["400"]
@@ -85,14 +85,14 @@ def _parameters() -> list[Json]:
 def _conditional() -> list[Json]:
     return [{
         "name": "If-None-Match", "in": "header", "required": False, "schema": {"type": "string"},
-        "description": "The ETag of an answer that you have: 304 says that it is still the same.",
+        "description": "The ETag of an earlier response; if it is still valid, the status is 304.",
     }]  # fmt: skip
 
 
 def _accept(other: str) -> Json:
     return {
         "name": "Accept", "in": "header", "required": False, "schema": {"type": "string"},
-        "description": f"`{other}` gives that instead of `application/json`.",
+        "description": f"`{other}` selects that instead of `application/json`.",
     }  # fmt: skip
 
 
@@ -100,8 +100,8 @@ def _home() -> Json:
     message = {"type": "object", "required": ["message"], "properties": {"message": {"type": "string"}},
                "additionalProperties": False}  # fmt: skip
     content = {"application/json": {"schema": message}, "text/html": {"schema": {"type": "string"}}}
-    return {"200": {"description": "A sentence for programs; the explorer for browsers.", "content": content},
-            "304": {"description": "The page is the same as that of the ETag sent."}}  # fmt: skip
+    return {"200": {"description": "A message for programs, or the explorer for browsers.", "content": content},
+            "304": {"description": "The page has not changed."}}  # fmt: skip
 
 
 def _rates() -> Json:
@@ -109,10 +109,10 @@ def _rates() -> Json:
     return {
         "200": {
             "description": "Every day of the range, newest first.",
-            "headers": _answer_headers(),
+            "headers": _response_headers(),
             "content": {"application/json": {"schema": _schema("Rates")}, "text/csv": csv},
         },
-        "304": {"description": "The answer is still that of the ETag sent.", "headers": _answer_headers()},
+        "304": {"description": "The response has not changed.", "headers": _response_headers()},
         "400": _reference("invalid-parameters"),
         "404": _reference("unknown-location"),
         "503": _reference("unavailable"),
@@ -122,8 +122,8 @@ def _rates() -> Json:
 def _data(schema: str, description: str) -> Json:
     content = {"application/json": {"schema": _schema(schema)}}
     return {
-        "200": {"description": description, "headers": _answer_headers(), "content": content},
-        "304": {"description": "The answer is still that of the ETag sent.", "headers": _answer_headers()},
+        "200": {"description": description, "headers": _response_headers(), "content": content},
+        "304": {"description": "The response has not changed.", "headers": _response_headers()},
         "503": _reference("unavailable"),
     }
 
@@ -131,7 +131,7 @@ def _data(schema: str, description: str) -> Json:
 def _text(media_type: str, description: str, schema: Json | None = None) -> Json:
     content = {media_type: {"schema": schema or {"type": "string"}}}
     return {"200": {"description": description, "content": content},
-            "304": {"description": "It is the same as that of the ETag sent."}}  # fmt: skip
+            "304": {"description": "It has not changed."}}  # fmt: skip
 
 
 def _health(description: str, *states: str) -> Json:
@@ -147,19 +147,19 @@ def _reference(name: str) -> Json:
     return {"$ref": f"#/components/responses/{name}"}
 
 
-def _answer_headers() -> Json:
+def _response_headers() -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("ETag", "Cache-Control", "Vary")}
 
 
 def _headers() -> Json:
     return {
         "ETag": {
-            "description": "Names the request, and a state of the data since which its answer is the same.",
+            "description": "Identifies the response and its version.",
             "schema": {"type": "string"},
         },
-        "Cache-Control": {"description": "How long the answer may be kept.", "schema": {"type": "string"}},
-        "Vary": {"description": "The request headers that it depends on.", "schema": {"type": "string"}},
-        "Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "string"}},
+        "Cache-Control": {"description": "How long the response may be cached.", "schema": {"type": "string"}},
+        "Vary": {"description": "The request headers that the response depends on.", "schema": {"type": "string"}},
+        "Retry-After": {"description": "Seconds to wait before a retry.", "schema": {"type": "string"}},
     }
 
 
@@ -170,7 +170,7 @@ def _problems() -> Json:
     }
     problems["unavailable"]["headers"] = {"Retry-After": {"$ref": "#/components/headers/Retry-After"}}
     problems["bad-request"] = {
-        "description": "A header cannot be read.", "content": {CONTENT_TYPE: {"schema": _schema("Problem")}},
+        "description": "A header is malformed.", "content": {CONTENT_TYPE: {"schema": _schema("Problem")}},
     }  # fmt: skip
     return problems
 
@@ -185,11 +185,15 @@ def _schemas() -> Json:
     code: Json = {"type": "string", "pattern": f"^{PORT_CODE.pattern}$"}
     rate = _object(
         "count day price",
-        count={"type": ["integer", "null"], "minimum": 1, "description": "Prices of the day; null if there is none."},
+        count={
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "description": "The number of prices; null if there are none.",
+        },
         day={"type": "string", "format": "date"},
         price={"type": ["number", "null"], "description": "Their average in US dollars; null if fewer than three."},
     )
-    fault = _object("parameter detail", parameter=text, detail=text)
+    invalid = _object("parameter detail", parameter=text, detail=text)
     return {
         "Rate": rate,
         "Rates": _object(
@@ -200,21 +204,21 @@ def _schemas() -> Json:
         "Region": _object(
             "slug name parent_slug ports regions",
             slug=slug, name=text, parent_slug={**slug, "type": ["string", "null"]},
-            ports={"type": "array", "items": code, "description": "The ports right under it."},
-            regions={"type": "array", "items": _schema("Region"), "description": "The regions right under it."},
+            ports={"type": "array", "items": code, "description": "The ports directly under it."},
+            regions={"type": "array", "items": _schema("Region"), "description": "The regions directly under it."},
         ),
         "Regions": _object("regions", regions={"type": "array", "items": _schema("Region")}),
         "Problem": {
             "type": "object",
-            "description": "What was wrong, with which parameter, what to do (RFC 9457).",
+            "description": "What is wrong, with which parameter, and what to do (RFC 9457).",
             "required": ["type", "title", "status", "detail"],
             "properties": {
-                "type": {"type": "string", "description": "Where the kind of problem is described."},
+                "type": {"type": "string", "description": "The address of the description of this kind of problem."},
                 "title": text,
                 "status": {"type": "integer"},
                 "detail": text,
-                "parameter": {"type": "string", "description": "The first parameter at fault."},
-                "errors": {"type": "array", "items": fault, "description": "Every parameter at fault."},
+                "parameter": {"type": "string", "description": "The first invalid parameter."},
+                "errors": {"type": "array", "items": invalid, "description": "Every invalid parameter."},
             },
         },
     }  # fmt: skip

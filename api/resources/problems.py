@@ -1,7 +1,7 @@
-"""Errors as problem details (RFC 9457): what is wrong, with which parameter, what to do.
+"""Errors as problem details (RFC 9457): what is wrong, with which parameter, and what to do.
 
-``type`` names the section of the documentation page that describes the problem; it is ``about:blank``
-where the status code says everything.
+``type`` is the section of the documentation page that describes the problem, or ``about:blank`` where the status code
+is enough.
 """
 
 import logging
@@ -22,7 +22,7 @@ log = logging.getLogger("ratesflow.api")
 REQUEST_ID = "ratesflow.request_id"
 
 KINDS = {
-    "invalid-parameters": "A parameter is missing, malformed, repeated, or does not go with another.",
+    "invalid-parameters": "A parameter is missing, malformed, repeated, or contradicts another.",
     "unknown-location": "orig_code or dest_code is neither a port's code nor a region's slug.",
     "unavailable": "The database cannot be reached, or the service is overloaded: retry after Retry-After seconds.",
     "internal": "An internal error.",
@@ -31,14 +31,14 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class InvalidParameter:
-    """One parameter at fault, and what is wrong with it."""
+    """An invalid parameter, and what is wrong with it."""
 
     parameter: str
     detail: str
 
 
 class ProblemError(falcon.HTTPError):
-    """An error of ours, with the name of its kind and the parameters at fault."""
+    """An error with the name of its kind and the invalid parameters."""
 
     def __init__(
         self,
@@ -47,28 +47,28 @@ class ProblemError(falcon.HTTPError):
         title: str,
         detail: str,
         *,
-        faults: Sequence[InvalidParameter] = (),
+        invalid: Sequence[InvalidParameter] = (),
         retry: bool = False,
     ) -> None:
         headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if retry else None
         super().__init__(status, title=title, description=detail, headers=headers)
         self.kind = kind
-        self.faults = tuple(faults)
+        self.invalid = tuple(invalid)
 
     @classmethod
-    def of_parameters(cls, status: int, kind: str, title: str, faults: Sequence[InvalidParameter]) -> "ProblemError":
-        """Make an error whose detail tells all that is wrong with the parameters."""
-        return cls(status, kind, title, "; ".join(fault.detail for fault in faults), faults=faults)
+    def of_parameters(cls, status: int, kind: str, title: str, invalid: Sequence[InvalidParameter]) -> "ProblemError":
+        """Return an error whose detail describes everything that is wrong with the parameters."""
+        return cls(status, kind, title, "; ".join(each.detail for each in invalid), invalid=invalid)
 
 
 def install(app: "falcon.App[falcon.Request, falcon.Response]") -> None:
-    """Make every error that leaves `app` a problem document; none shows internals."""
+    """Turn every error of `app` into a problem document without internals."""
     app.set_error_serializer(_serialize)
     app.add_error_handler(Exception, _handle)
 
 
 def problem_response(error: Exception, environ: Mapping[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Return status line, headers and body for an error of a request that did not go through Falcon."""
+    """Return the status line, headers and body for an error of a request that bypassed Falcon."""
     problem = _as_problem(error, environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get(REQUEST_ID, "none"))
     body = orjson.dumps(_document(problem, problem.description or str(problem.title)))
     headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
@@ -77,7 +77,7 @@ def problem_response(error: Exception, environ: Mapping[str, Any]) -> tuple[str,
 
 
 def request_id(request: falcon.Request) -> str:
-    """Return the ID under which the log and the response refer to this request."""
+    """Return the request ID that appears in the log and in the response."""
     return str(request.env.get(REQUEST_ID, "none"))
 
 
@@ -86,7 +86,7 @@ def _handle(request: falcon.Request, _response: falcon.Response, error: Exceptio
 
 
 def _as_problem(error: Exception, method: str, path: str, identity: str) -> falcon.HTTPError:
-    """Return the error that the client gets, and log what is not the client's fault."""
+    """Return the error for the client; log it if the client did not cause it."""
     if isinstance(error, falcon.HTTPError):
         return error
     if isinstance(error, DatabaseUnavailableError):
@@ -113,9 +113,9 @@ def _document(error: falcon.HTTPError, detail: str) -> dict[str, object]:
         "status": error.status_code,
         "detail": detail,
     }
-    if isinstance(error, ProblemError) and error.faults:
-        document["parameter"] = error.faults[0].parameter
-        document["errors"] = [asdict(fault) for fault in error.faults]
+    if isinstance(error, ProblemError) and error.invalid:
+        document["parameter"] = error.invalid[0].parameter
+        document["errors"] = [asdict(each) for each in error.invalid]
     return document
 
 

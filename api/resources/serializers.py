@@ -1,4 +1,4 @@
-"""From counts and sums to what a client reads: every day of the range, with its average."""
+"""Turns counts and sums into response bodies: every day of the range, with its average."""
 
 from calendar import monthrange
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ MIN_PRICES = 3  # with fewer prices a day has a count, but no average
 
 
 def rates_json(first: date, last: date, months: Months) -> bytes:
-    """Write every day from `first` to `last`, newest first; `months` holds counts and sums by day."""
+    """Return every day from `first` to `last`, newest first, as JSON; `months` holds counts and sums by day."""
     rates = [
         {"count": count or None, "day": day, "price": average(total, count) if count >= MIN_PRICES else None}
         for day, count, total in _days(first, last, months)
@@ -23,7 +23,7 @@ def rates_json(first: date, last: date, months: Months) -> bytes:
 
 
 def rates_csv(first: date, last: date, months: Months) -> bytes:
-    """Write the same as a table with a header; what is null in JSON is empty here."""
+    """Return the same as CSV with a header; null is an empty field."""
     lines = ["day,count,price"]
     for day, count, total in _days(first, last, months):
         lines.append(f"{day},{count or ''},{repr(average(total, count)) if count >= MIN_PRICES else ''}")
@@ -31,7 +31,7 @@ def rates_csv(first: date, last: date, months: Months) -> bytes:
 
 
 def _days(first: date, last: date, months: Months) -> Iterable[tuple[str, int, int]]:
-    """Give day, count and sum, newest first. This is where a request's own time goes: month by month, no date a day."""
+    """Yield day, count and sum, newest first. This takes most of a request's own time, so it works by month."""
     parts = []
     year, month = last.year, last.month
     while (year, month) >= (first.year, first.month):
@@ -57,7 +57,7 @@ def average(total: int, count: int) -> float:
     so that the quotient has 16 significant digits at least, rounds half up, and makes that a double: two
     roundings, where a division of doubles has one. `total` and `count` are positive.
 
-    The short way is the same for 1 <= count <= average < 10,000. There the scale is 16, so the decimal
+    A plain division gives the same result for 1 <= count <= average < 10,000. There the scale is 16, so the decimal
     quotient is within 5e-17 of the true one. Let 2**e <= average < 2**(e + 1); doubles and the midpoints
     between them are multiples of 2**(e - 53). If the true quotient is none, it is 2**(e - 53) / count or
     more away from any, which is over 2**-54 = 5.5e-17 since average >= count: no midpoint lies between it

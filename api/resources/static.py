@@ -1,11 +1,11 @@
-"""Texts that never change while the service runs: pages, scripts, the description of the API."""
+"""Texts that never change while the service runs: pages, scripts, the OpenAPI document."""
 
 import gzip
 import hashlib
 
 import falcon
 
-# Everything that a page of ours loads comes from here, and nothing may be written into it.
+# Our pages load everything from this service, and contain no inline scripts.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -19,7 +19,7 @@ SECURITY = {
 
 
 class Text:
-    """A text with its ETag, and its compressed form."""
+    """A text with its ETag and its compressed form."""
 
     def __init__(self, body: bytes, media_type: str, *, cache_control: str = "public, max-age=300") -> None:
         self.body = body
@@ -29,7 +29,7 @@ class Text:
         self.cache_control = cache_control
 
     def respond(self, request: falcon.Request, response: falcon.Response, *, vary: str = "Accept-Encoding") -> None:
-        """Fill `response` with the text, or with 304 for a client that has it."""
+        """Fill `response` with the text, or with 304 if the client has it."""
         accepted = request.get_header("Accept-Encoding") or ""
         zipped = "gzip" in accepted and "gzip;q=0" not in accepted
         etag = f'"{self.hash}{"-gzip" if zipped else ""}"'
@@ -54,7 +54,7 @@ class TextResource:
         self._text = text
 
     def on_get(self, request: falcon.Request, response: falcon.Response) -> None:
-        """Answer with the text."""
+        """Respond with the text."""
         self._text.respond(request, response)
 
     on_head = on_get

@@ -1,4 +1,4 @@
-"""The service as a WSGI application: it reads no environment and opens no connection by itself."""
+"""The service as a WSGI application; it does not read the environment or open connections."""
 
 import falcon
 import orjson
@@ -17,8 +17,8 @@ from ratesflow.api.resources.static import Text, TextResource
 FalconApp = falcon.App[falcon.Request, falcon.Response]
 
 
-def create_app(reader: RatesReader, known: ResponseCache, rates: RatesResource) -> FalconApp:
-    """Return the service; `rates` answers ``/rates``, and `reader` reads what is not in the cache."""
+def create_app(reader: RatesReader, cache: ResponseCache, rates: RatesResource) -> FalconApp:
+    """Return the application; `rates` serves ``/rates``, and `reader` reads what is not in the cache."""
     app: FalconApp = falcon.App(media_type=falcon.MEDIA_JSON)
     files = assets()
     document = specification()
@@ -27,8 +27,8 @@ def create_app(reader: RatesReader, known: ResponseCache, rates: RatesResource) 
     app.add_route("/docs", TextResource(page(docs_page(document), files)))
     app.add_route("/openapi.json", TextResource(Text(orjson.dumps(document), falcon.MEDIA_JSON)))
     app.add_route("/rates", rates)
-    app.add_route("/ports", LocationsResource(reader, known, "/ports", ports_document))
-    app.add_route("/regions", LocationsResource(reader, known, "/regions", regions_document))
+    app.add_route("/ports", LocationsResource(reader, cache, "/ports", ports_document))
+    app.add_route("/regions", LocationsResource(reader, cache, "/regions", regions_document))
     app.add_route("/health/live", LiveResource())
     app.add_route("/health/started", StartedResource(reader))
     app.add_route("/health/ready", ReadyResource(reader))
@@ -37,10 +37,10 @@ def create_app(reader: RatesReader, known: ResponseCache, rates: RatesResource) 
 
 
 class LiveResource:
-    """Whether the process answers at all; it never asks the database."""
+    """Whether the process responds; it never queries the database."""
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-        """Answer that it lives."""
+        """Respond that it is alive."""
         response.data = b'{"status":"live"}'
         response.set_header("Cache-Control", "no-store")
 
@@ -48,9 +48,9 @@ class LiveResource:
 
 
 class StartedResource:
-    """Whether this process has reached the database since it started: what a new deployment is judged by.
+    """Whether this process has reached the database since it started: the health check of a deployment.
 
-    It does not take that back while the database is away: a new process would not reach it either, and knows nothing.
+    It stays so if the database is unavailable later: a new process would not reach it either, and has an empty cache.
     """
 
     def __init__(self, reader: RatesReader) -> None:
@@ -58,7 +58,7 @@ class StartedResource:
         self._has_started = False
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-        """Answer that it has started. Raises DatabaseAwayError or OverloadedError, which become a 503, before."""
+        """Respond that it has started. Before that, raises DatabaseUnavailableError, which becomes a 503."""
         if not self._has_started:
             self._reader.check()
             self._has_started = True
@@ -75,9 +75,9 @@ class ReadyResource:
         self._reader = reader
 
     def on_get(self, _request: falcon.Request, response: falcon.Response) -> None:
-        """Answer that it is ready. Raises DatabaseAwayError, which becomes a 503, if the database is not.
+        """Respond that it is ready. If the database is unavailable, raises DatabaseUnavailableError, which is a 503.
 
-        Busy counts as ready: to take a busy one away from its load balancer would make the others busier.
+        Busy counts as ready: removing a busy task from the load balancer would make the others busier.
         """
         try:
             self._reader.check()

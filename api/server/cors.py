@@ -1,4 +1,4 @@
-"""Which pages of other origins may read the answers (Fetch Standard, "CORS protocol"); none, unless told."""
+"""Headers that let pages of other origins read responses (Fetch Standard, "CORS protocol"); by default none may."""
 
 from collections.abc import Iterable
 
@@ -13,13 +13,13 @@ EXPOSED = ("Access-Control-Expose-Headers", "ETag, Retry-After, X-Request-Id")
 
 
 class Cors:
-    """`origins` are such as ``https://example.com``; ``*`` stands for all."""
+    """`origins` look like ``https://example.com``; ``*`` allows all."""
 
     def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origins)
 
     def headers(self, origin: str | None) -> Headers:
-        """Return what is added to an answer, whoever asks: a CDN must keep the answers apart."""
+        """Return the headers to add to a response. ``Vary`` is added for every origin: CDNs must cache by it."""
         if "*" in self._origins:
             return [("Access-Control-Allow-Origin", "*"), EXPOSED]
         headers = [("Vary", "Origin")]

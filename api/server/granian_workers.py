@@ -1,18 +1,18 @@
-"""Granian with workers that are replaced without dropping a connection.
+"""Granian with workers that are replaced without a dropped connection.
 
 What it buys: restarts and deployments without a failed request (`python -m benchmarks.api restarts`). To switch it
 off, serve `granian.server.mp.MPServer` instead of RatesServer in ``ratesflow.api.__main__``.
 
-Granian lets each worker listen by itself (SO_REUSEPORT); when one ends, the kernel resets what waits in its queue
-(https://github.com/emmett-framework/granian/issues/567), and a replaced worker ends after a fixed interval, whether
-or not its successor listens (https://github.com/emmett-framework/granian/issues/921). Here the main process makes
-the listening sockets, one for each worker, and keeps them: a worker and its successor accept from the same queue,
-which outlives both. Before a worker ends it drains: it accepts no more connections and asks each client that it
-answers to reconnect. Nothing is closed for ``DRAIN_SECONDS``, since a request may be on its way to a connection that
-is idle when the server closes it, and the client would see a reset.
+In Granian each worker listens by itself (SO_REUSEPORT). When one ends, the kernel resets the connections in its queue
+(https://github.com/emmett-framework/granian/issues/567). A replaced worker ends after a fixed interval, whether or
+not its successor listens (https://github.com/emmett-framework/granian/issues/921). Here the main process creates the
+listening sockets, one for each worker, and keeps them: a worker and its successor accept from the same queue, which
+outlives both. Before a worker ends it drains: it accepts no more connections, and asks each client to reconnect. For
+``DRAIN_SECONDS`` it closes nothing: a request may already be on its way over an idle connection, and the client would
+see a reset.
 
 This overrides private parts of Granian. ``tests/api/server/test_restarts.py`` fails when they change, and
-``tests/api/server/test_granian.py`` says when Granian no longer needs it.
+``tests/api/server/test_granian.py`` fails when Granian no longer needs it.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ OPEN_FILES = Path("/dev/fd")  # of this process, on Linux and macOS
 
 
 class RatesServer(MPServer):
-    """A Granian whose workers take over from one another. `sockets` are one for each worker, listening."""
+    """Granian whose workers take over from one another; `sockets` are listening sockets, one for each worker."""
 
     def __init__(self, target: str, *, sockets: Sequence[socket.socket], **options: Any) -> None:
         self._sockets = list(sockets)
@@ -57,16 +57,16 @@ class RatesServer(MPServer):
             _let_threads_finish()
             for each in self._sockets:
                 if each is not ours:
-                    each.close()  # or it would seem that somebody listens there, when nobody does any more
+                    each.close()  # otherwise it would seem open when no worker listens on it any more
             return callback_loader(ours)
 
         return super()._spawn_worker(idx, target, load)
 
     def _respawn_workers(self, workers: Any, spawn_target: Any, target_loader: Any, delay: float = 0) -> None:
-        """Replace workers, one after the other; `delay` is what a new one may need to start, in seconds."""
+        """Replace workers one after the other; `delay` is the time in seconds for a new one to start."""
         for index in workers:
             old = self.wrks[index]
-            # From here on its end is wanted, however it comes: it must not look like one of its successor.
+            # From here on the worker is expected to end; this must not be taken for a failure of its successor.
             old.interrupt_by_parent = True
             self.interrupt_children = [each for each in self.interrupt_children if each != index]
             self.respawned_wrks[index] = time.monotonic()
@@ -86,26 +86,26 @@ class RatesServer(MPServer):
 
 
 def _let_threads_finish() -> None:
-    """Let a thread of this process that wakes up not interrupt the one that runs (sched(7), SCHED_BATCH).
+    """Let threads that wake up not interrupt the running one (sched(7), SCHED_BATCH).
 
-    One of them runs Python at a time, so that the interrupted one is mostly the one that the other waits for.
+    Only one thread runs Python at a time, so the interrupted one is usually the one that the other waits for.
     """
     if hasattr(os, "sched_setscheduler"):  # Linux has it
-        with contextlib.suppress(OSError):  # not allowed here: then it is slower
+        with contextlib.suppress(OSError):  # not permitted: it only runs slower
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def listen(host: str, port: int, count: int) -> list[socket.socket]:
-    """Return `count` sockets that listen at the same address; the kernel shares connections out among them.
+    """Return `count` sockets that listen on the same address; the kernel distributes connections among them.
 
-    Raises OSError, with what to do about it, if that cannot be.
+    Raises OSError with a message on what to do.
     """
     if not 0 < port < 65_536:
-        raise OSError(f"{port} is not a port: they run from 1 to 65535")
+        raise OSError(f"{port} is not a port: ports are 1 to 65535")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
-        with socket.socket(family, kind, protocol) as probe:  # alone: nobody else may listen there
+        with socket.socket(family, kind, protocol) as probe:  # fails if another process listens there
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
         sockets = []
@@ -118,23 +118,25 @@ def listen(host: str, port: int, count: int) -> list[socket.socket]:
             each.setblocking(False)
             sockets.append(each)
     except OSError as error:
-        raise OSError(f"cannot listen at {host}:{port}: {error.strerror}; --port or PORT names another") from None
+        raise OSError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --port or PORT"
+        ) from None
     return sockets
 
 
 def stop_accepting(listener: socket.socket) -> None:
-    """Let this process accept no more from `listener`, which goes on listening for others.
+    """Stop accepting from `listener` in this process; it keeps listening for others.
 
-    Every descriptor of it here, Granian's copies too, is turned into one of a socket that nobody knows.
+    Each of its descriptors in this process, including Granian's copies, is replaced by one of an unused socket.
     """
     identity = os.fstat(listener.fileno()).st_ino
-    nobody = socket.socket(listener.family)
-    nobody.bind(("::1" if listener.family == socket.AF_INET6 else "127.0.0.1", 0))
-    nobody.listen(1)
-    nobody.setblocking(False)
+    unused = socket.socket(listener.family)
+    unused.bind(("::1" if listener.family == socket.AF_INET6 else "127.0.0.1", 0))
+    unused.listen(1)
+    unused.setblocking(False)
     for name in os.listdir(OPEN_FILES):  # noqa: PTH208, these are numbers
         try:
             if os.fstat(int(name)).st_ino == identity:
-                os.dup2(nobody.fileno(), int(name), inheritable=False)
+                os.dup2(unused.fileno(), int(name), inheritable=False)
         except OSError:
             continue  # closed meanwhile

@@ -1,4 +1,4 @@
-"""Logs as JSON lines, of the service and of its server alike."""
+"""The log of the service and of Granian, as JSON lines."""
 
 import logging
 from collections.abc import Mapping
@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-EXTRA = ("request_id", "method", "path", "query", "status", "milliseconds", "bytes", "answer", "client", "agent")
-MAX_TEXT = 500  # characters of what a client sent
+EXTRA = ("request_id", "method", "path", "query", "status", "milliseconds", "bytes", "source", "client", "agent")
+MAX_TEXT = 500  # characters of a client's text
 
 access = logging.getLogger("ratesflow.access")
 
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
 def log_access(
     environ: Mapping[str, Any], status: str, length: int, source: str, identity: str, seconds: float
 ) -> None:
-    """Write the line of one request. `answer` tells whether it was known, and what it took otherwise."""
+    """Write the line of one request; `source` is where the response came from: the cache, the database, or neither."""
     path = environ["PATH_INFO"][:MAX_TEXT]
     access.info(
         "%s %s %s", environ["REQUEST_METHOD"], path, status[:3],
@@ -46,7 +46,7 @@ def log_access(
             "status": int(status[:3]),
             "milliseconds": round(seconds * 1000, 3),
             "bytes": length,
-            "answer": source,
+            "source": source,
             "client": environ.get("HTTP_X_FORWARDED_FOR", environ.get("REMOTE_ADDR", ""))[:MAX_TEXT],
             "agent": environ.get("HTTP_USER_AGENT", "")[:MAX_TEXT],
         },
@@ -54,15 +54,15 @@ def log_access(
 
 
 class IntendedThreads(logging.Filter):
-    """Drops Granian's advice to have few threads: most of ours wait, so that others can be refused."""
+    """Drops Granian's advice to use few threads: most of ours only wait, so that further requests get a 503."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is anything else."""
+        """Return whether the record is another one."""
         return not record.getMessage().startswith("Configuration allows spawning up to")
 
 
 def configuration() -> dict[str, Any]:
-    """Return what logging.config.dictConfig needs; Granian runs it in every worker."""
+    """Return the configuration for logging.config.dictConfig; Granian applies it in every worker."""
     return {
         "version": 1,
         "disable_existing_loggers": False,

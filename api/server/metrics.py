@@ -1,8 +1,7 @@
-"""Counts requests, and tells CloudWatch once in a while with a line of its embedded metric format.
+"""Counts requests, and writes them to the log in CloudWatch's embedded metric format.
 
-(Amazon CloudWatch User Guide, "Specification: Embedded metric format": a line of JSON in a log becomes
-metrics; a metric's value is a number, or a list of 100 at most.) Each worker writes its own line;
-CloudWatch adds them up.
+A line of JSON in a log becomes metrics; the value of a metric is a number, or a list of at most 100 (Amazon CloudWatch
+User Guide, "Specification: Embedded metric format"). Each worker writes its own lines; CloudWatch adds them up.
 """
 
 import logging
@@ -27,13 +26,13 @@ UNITS = {
     "NotModified": "Count",
     "Coalesced": "Count",  # waited for the same read by another request
     "CacheMisses": "Count",
-    "Latency": "Milliseconds",  # a random sample of 100 requests at most
+    "Latency": "Milliseconds",  # a random sample of at most 100 requests
     "SlowestLatency": "Milliseconds",
-    "ConnectionsBusy": "Count",  # the most at one moment
-    "ConnectionsWaited": "Count",  # the most statements that waited for one; requests may share a statement
+    "ConnectionsBusy": "Count",  # the maximum at one moment
+    "ConnectionsWaited": "Count",  # the maximum of statements that waited for one; requests may share a statement
     "CacheEntries": "Count",
     "CacheBytes": "Bytes",
-    "CacheInvalidated": "Count",  # lookups of entries that a commit had changed: what commits cost, beside CacheHits
+    "CacheInvalidated": "Count",  # lookups of entries that a commit had invalidated: the cost of commits
     "DataAge": "Seconds",  # since the data version was last confirmed
 }
 SOURCES = {"hit": "CacheHits", "not_modified": "NotModified", "coalesced": "Coalesced", "miss": "CacheMisses"}
@@ -42,7 +41,7 @@ log = logging.getLogger("ratesflow.api")
 
 
 class Metrics:
-    """What happened since the last line, and `gauges`, which tell how things are now."""
+    """Counts since the last line, and `gauges`, which return current values."""
 
     def __init__(self, gauges: Callable[[], Mapping[str, float]] = dict, environment: str = "none") -> None:
         self._gauges = gauges
@@ -56,7 +55,7 @@ class Metrics:
         self._slowest = 0.0
 
     def observe(self, seconds: float, status: int, source: str) -> None:
-        """Count one request, answered with `status` after `seconds`."""
+        """Count one request that was answered with `status` after `seconds`."""
         with self._lock:
             counts = self._counts
             seen = counts["Requests"] = counts["Requests"] + 1
@@ -66,14 +65,14 @@ class Metrics:
                 counts["Unavailable" if status == 503 else "ServerErrors" if status >= 500 else "ClientErrors"] += 1
             if seconds > self._slowest:
                 self._slowest = seconds
-            # Each request is in the sample with the same chance (reservoir sampling).
+            # Each request is in the sample with the same probability (reservoir sampling).
             if seen <= MAX_VALUES:
                 self._sample.append(seconds)
             elif (place := int(random.random() * seen)) < MAX_VALUES:  # noqa: S311
                 self._sample[place] = seconds
 
     def line(self) -> bytes:
-        """Return the line for what happened since the last one."""
+        """Return the line for the time since the last one."""
         with self._lock:
             values: dict[str, object] = dict(self._counts)
             if self._sample:
@@ -81,26 +80,26 @@ class Metrics:
                 values["SlowestLatency"] = round(self._slowest * 1000, 3)
             self._begin()
         values |= self._gauges()
-        told = [{"Name": name, "Unit": UNITS[name]} for name in values]
-        directive = {"Namespace": NAMESPACE, "Dimensions": [list(self._names)], "Metrics": told}
+        metrics = [{"Name": name, "Unit": UNITS[name]} for name in values]
+        directive = {"Namespace": NAMESPACE, "Dimensions": [list(self._names)], "Metrics": metrics}
         meta = {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}
         return orjson.dumps({"_aws": meta, **self._names, "process": os.getpid(), **values})
 
 
 class Reporter:
-    """A thread that writes the line of `metrics` every `seconds`, to standard output."""
+    """A thread that writes a line of `metrics` to standard output every `seconds`."""
 
     def __init__(self, metrics: Metrics, *, seconds: float) -> None:
         self.metrics = metrics
         self._seconds = seconds
 
     def start(self) -> None:
-        """Begin; what is left is written when a worker process ends in order."""
+        """Start; the last line is written when the worker process exits normally."""
         threading.Thread(target=self._run, name="metrics", daemon=True).start()
         Finalize(None, self.write, exitpriority=0)
 
     def write(self) -> None:
-        """Write what happened since the last line."""
+        """Write the line for the time since the last one."""
         sys.stdout.write(self.metrics.line().decode() + "\n")  # one call: lines of workers don't mix
         sys.stdout.flush()
 

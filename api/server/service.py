@@ -1,4 +1,4 @@
-"""The service as one WSGI callable: gives each request an ID, counts it, and adds what every response has.
+"""The service as one WSGI callable: gives each request an ID, counts it, and adds the common headers.
 
 ``GET /rates`` goes to the fast path, if there is one; everything else goes to Falcon.
 """
@@ -48,7 +48,7 @@ class Service:
         self.draining = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request (PEP 3333)."""
+        """Respond one request (PEP 3333)."""
         started = perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID")
         identity = given if given and _GIVEN_ID.fullmatch(given) else f"{self._prefix}{next(self._number):08x}"

@@ -1,34 +1,34 @@
-"""The service as a server starts it: this module alone reads the environment.
+"""Creates the service from the environment, which only this module reads.
 
 ``DATABASE_URL`` or ``DATABASE_SECRET``
-    where the database is (see ``ratesflow.database.connect``)
+    the address of the database (see ``ratesflow.database.connect``)
 ``RATESFLOW_API_TIMEOUT_SECONDS``
-    within which a request has its answer from the database or becomes a 503; 1.8
+    the deadline of a request that reads the database, after which it is answered with 503; 1.8
 ``RATESFLOW_API_POOL_SIZE``
-    to the database, at most, from each worker; 8 (and one more, which looks for new data)
+    the maximum number of database connections of each worker; 8 (and one more, which polls the data version)
 ``RATESFLOW_API_MAX_QUEUED``
-    requests in each worker that may wait for one of them, before others are refused at once; 64
+    how many requests of each worker may wait for a connection, before further ones get a 503 at once; 64
 ``RATESFLOW_API_CACHE_MB``
-    of known answers that each worker keeps; 64; 0 reads the database for every request
+    the size of each worker's cache of responses; 64; with 0 every request reads the database
 ``RATESFLOW_API_POLL_SECONDS``
-    how fresh answers must be: each worker stays at one data version, looks for a newer one this often, and moves
-    there at once; 1. What a commit does not touch stays known, so a larger value only joins commits together
+    how often each worker polls for a newer data version, to which it then advances; 1. Responses that a commit does
+    not touch stay cached, so a larger value only combines commits
 ``RATESFLOW_API_MAX_STALE_SECONDS``
-    for which known answers are given while the database cannot be reached; 30
+    how long cached responses are served while the database cannot be reached; 30
 ``RATESFLOW_API_IDLE_SECONDS``
-    without a request, after which nothing is polled and no connection is open until the next one; 300
+    the time without a request after which polling stops and connections are closed; 300
 ``RATESFLOW_API_MAX_AGE_SECONDS``
-    for which a client or a CDN may keep an answer without asking again; 5
+    how long clients and CDNs may cache a response; 5
 ``RATESFLOW_API_CORS_ORIGINS``
-    whose pages may read answers, separated by spaces, or ``*``; none
+    the origins whose pages may read responses, separated by spaces, or ``*`` for all; none
 ``RATESFLOW_API_FAST_PATH``
     0 sends every request through Falcon (see ``ratesflow.api.server.fast_path``); 1
 ``RATESFLOW_API_ACCESS_LOG``
-    a line of JSON a request, if set to 1; 0
+    1 logs one line of JSON per request; 0
 ``RATESFLOW_ENVIRONMENT``
-    what metrics say of where they come from; none
+    the dimension ``Environment`` of metrics; none
 ``RATESFLOW_API_METRICS_SECONDS``
-    between two lines of metrics for CloudWatch on standard output; 60; 0 writes none
+    the interval between two lines of metrics on standard output; 60; 0 writes none
 """
 
 import os
@@ -53,29 +53,29 @@ from ratesflow.api.server.metrics import Metrics, Reporter
 from ratesflow.api.server.service import Service
 from ratesflow.database.connect import NoDatabaseError, database_url
 
-# Requests in each worker that may wait for the same answer, which takes no connection.
-MAX_JOINED = 100
+# How many requests of each worker may wait for the same response; they take no connection.
+MAX_COALESCED = 100
 POLL_TIMEOUT_SECONDS = 1.0
 
 T = TypeVar("T", int, float)
 
 
 class SettingsError(Exception):
-    """A setting in the environment cannot be used."""
+    """A setting in the environment is invalid."""
 
 
 def get_app(environ: Mapping[str, str] = os.environ) -> Service:
-    """Return the service as the environment describes it; no connection is opened yet.
+    """Return the service with the settings of the environment; it opens no connection yet.
 
     Raises SettingsError.
     """
     url = _checked_url(environ)
     seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
     newest = LatestVersion()
-    # A connection of its own: when all others are busy, the news still comes in.
+    # A connection of its own, so that polls work when all others are busy.
     idle_seconds = setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01)
     polls = ConnectionPool(url, session(seconds), size=1, idle_seconds=idle_seconds)
-    watch = _watch(environ, polls, newest, idle_seconds)
+    poller = _poller(environ, polls, newest, idle_seconds)
     connections = ConnectionPool(
         url,
         session(seconds),
@@ -86,19 +86,19 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Service:
     )
     max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000)
     if max_bytes:
-        reader = DatabaseReader(connections, newest, is_fresh=watch.is_fresh)
-    else:  # each request finds the newest version itself
+        reader = DatabaseReader(connections, newest, is_fresh=poller.is_fresh)
+    else:  # each request reads the newest version itself
         reader = DatabaseReader(connections, newest)
-    forward = MonotonicReader(reader, newest, watch if max_bytes else None)
-    known = _known(environ, newest, watch, max_bytes, seconds)
+    forward = MonotonicReader(reader, newest, poller if max_bytes else None)
+    cache = _response_cache(environ, newest, poller, max_bytes, seconds)
     environment = environ.get("RATESFLOW_ENVIRONMENT") or "none"
-    metrics = Metrics(lambda: _gauges(connections, known, watch), environment)
+    metrics = Metrics(lambda: _gauges(connections, cache, poller), environment)
     every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
-    rates = RatesResource(forward, known)
+    rates = RatesResource(forward, cache)
     return Service(
-        create_app(forward, known, rates),
-        FastPath(known, rates) if setting(environ, "RATESFLOW_API_FAST_PATH", 1, int, least=0) else None,
+        create_app(forward, cache, rates),
+        FastPath(cache, rates) if setting(environ, "RATESFLOW_API_FAST_PATH", 1, int, least=0) else None,
         cors=Cors(origins) if origins else None,
         reporter=Reporter(metrics, seconds=every) if every else None,
         access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,
@@ -106,15 +106,15 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Service:
 
 
 def threads(environ: Mapping[str, str] = os.environ) -> int:
-    """Return how many threads a worker needs to refuse requests while as many as allowed are at work or wait.
+    """Return how many threads a worker needs to respond with 503 while as many requests as allowed run or wait.
 
     Raises SettingsError.
     """
-    return _size(environ) + _max_waiting(environ) + MAX_JOINED + 8
+    return _size(environ) + _max_waiting(environ) + MAX_COALESCED + 8
 
 
 def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[str], T], least: float = 0.1) -> T:
-    """Return a number from the environment. Raises SettingsError when it is none, or below `least`."""
+    """Return a number from the environment. Raises SettingsError if it is not a number, or below `least`."""
     text = environ.get(name)
     if not text:
         return default
@@ -135,7 +135,7 @@ def _max_waiting(environ: Mapping[str, str]) -> int:
     return setting(environ, "RATESFLOW_API_MAX_QUEUED", 64, int, least=0)
 
 
-def _watch(
+def _poller(
     environ: Mapping[str, str], connections: ConnectionPool, newest: LatestVersion, idle_seconds: float
 ) -> VersionPoller:
     reader = DatabaseReader(connections, newest, check_seconds=POLL_TIMEOUT_SECONDS)
@@ -149,32 +149,32 @@ def _watch(
     )
 
 
-def _known(
-    environ: Mapping[str, str], newest: LatestVersion, watch: VersionPoller, max_bytes: int, seconds: float
+def _response_cache(
+    environ: Mapping[str, str], newest: LatestVersion, poller: VersionPoller, max_bytes: int, seconds: float
 ) -> ResponseCache:
     max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0)
     max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0)
     return ResponseCache(
         newest,
-        watch,
+        poller,
         cache_control=f"public, max-age={max_age}, stale-if-error={int(max_stale)}",
         max_bytes=max_bytes,
-        max_waiting=MAX_JOINED,
+        max_waiting=MAX_COALESCED,
         seconds=seconds,
     )
 
 
-def _gauges(connections: ConnectionPool, known: ResponseCache, watch: VersionPoller) -> dict[str, float]:
+def _gauges(connections: ConnectionPool, cache: ResponseCache, poller: VersionPoller) -> dict[str, float]:
     busy, waited = connections.most_at_once()
-    entries, size = known.size()
+    entries, size = cache.size()
     gauges: dict[str, float] = {
         "ConnectionsBusy": busy,
         "ConnectionsWaited": waited,
         "CacheEntries": entries,
         "CacheBytes": size,
-        "CacheInvalidated": known.outdated_since(),
+        "CacheInvalidated": cache.invalidated_since_last(),
     }
-    age = watch.age()
+    age = poller.age()
     return gauges if age is None else {**gauges, "DataAge": round(age, 3)}
 
 
@@ -184,6 +184,8 @@ def _checked_url(environ: Mapping[str, str]) -> str:
         parse_dsn(url)
     except NoDatabaseError as error:
         raise SettingsError(str(error)) from None
-    except psycopg2.ProgrammingError:  # its message would show the password
-        raise SettingsError("the database's address is not one: postgresql://user:password@host:port/name") from None
+    except psycopg2.ProgrammingError:  # its message could contain the password
+        raise SettingsError(
+            "the database's address is not valid; it looks like postgresql://user:password@host:port/name"
+        ) from None
     return url

@@ -4,7 +4,7 @@
 const MAX_SHOWN = 60;
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
 
-// `places` are {key, name, kind, within}; `chosen` is called with the key, or null while the text is none of them.
+// `places` are {key, name, kind, within}; `chosen` is called with the key, or null while the text matches none.
 function combobox(input, places, chosen) {
   const list = document.getElementById(input.getAttribute("aria-controls"));
   const byKey = new Map(places.map((place) => [place.key, place]));
@@ -83,7 +83,7 @@ function combobox(input, places, chosen) {
     chosen(place.key);
   }
 
-  // What was typed counts without a choice when it can only mean one place.
+  // A typed text counts as a choice if only one location matches it.
   function settle() {
     close();
     const current = byKey.get(input.dataset.key);
@@ -118,7 +118,7 @@ function combobox(input, places, chosen) {
   });
 
   return {
-    // Shows the place of a key; a key that is none is shown as it was given.
+    // Shows the location of a key; an unknown key is shown unchanged.
     set(key) {
       if (byKey.has(key)) return set(byKey.get(key));
       input.value = key;

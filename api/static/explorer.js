@@ -1,4 +1,4 @@
-// Asks /rates for what the form says, shows it, and keeps the address of the page a link to it.
+// Requests /rates for the form, shows the result, and keeps the address of the page as a link to it.
 "use strict";
 
 const NAMES = ["orig_code", "dest_code", "date_from", "date_to"];
@@ -8,7 +8,7 @@ const at = (id) => document.getElementById(id);
 const iso = (time) => new Date(time).toISOString().slice(0, 10);
 const boxes = {};
 const wanted = {};
-let under = null; // the request under way
+let pending = null; // the running request
 let shown = null; // {rates, chart}: oldest day first
 let reading = null;
 
@@ -62,13 +62,13 @@ async function ask(path, options = {}) {
     answer = await fetch(path, { headers: { Accept: "application/json" }, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw { detail: "The service cannot be reached. Is the network there?" };
+    throw { detail: "The service cannot be reached. Check your network connection." };
   }
   if (!answer.ok) throw await answer.json().catch(() => ({ detail: `The service answered ${answer.status}.` }));
   return answer;
 }
 
-// Regions in the order of the tree, each followed by what is in it; then the ports by name.
+// Regions in the order of the tree, each followed by its contents; then the ports by name.
 async function allPlaces() {
   const [{ ports }, { regions }] = await Promise.all(["/ports", "/regions"].map(async (path) => (await ask(path)).json()));
   const names = new Map();
@@ -83,7 +83,7 @@ async function allPlaces() {
   return found.concat(ports.map((port) => ({ key: port.code, name: port.name, kind: "port", within: names.get(port.parent_slug) || "" })));
 }
 
-// Fills the form from the page's address; returns whether it named anything.
+// Fills the form from the address of the page; returns whether it had parameters.
 function fromAddress(places) {
   const given = new URLSearchParams(location.search);
   const regions = places.filter((place) => place.kind === "region").map((place) => place.key);
@@ -107,10 +107,10 @@ function fill() {
 
 const query = () => `/rates?${new URLSearchParams(["date_from", "date_to", "orig_code", "dest_code"].map((name) => [name, wanted[name] ?? ""]))}`;
 
-// Shows what is wanted; `seek` goes to where prices are if there are none in the range.
+// Shows the rates; with `seek`, moves to days with prices if the range has none.
 async function show(remember = true, seek = false) {
-  if (under) under.abort();
-  const ours = (under = new AbortController());
+  if (pending) pending.abort();
+  const ours = (pending = new AbortController());
   clearErrors();
   for (const name of ["orig_code", "dest_code"]) {
     if (wanted[name] === null) wrong(name, at(name).value ? `No port or region is called “${at(name).value}”.` : "Choose a port or a region.");
@@ -118,7 +118,7 @@ async function show(remember = true, seek = false) {
   if (wanted.orig_code === null || wanted.dest_code === null) return blank();
   const address = `/?${new URLSearchParams(NAMES.map((name) => [name, wanted[name]]))}`;
   if (remember && address !== location.pathname + location.search) history.pushState(null, "", address);
-  // In pieces that stay whole: a line breaks between parameters, not within a date.
+  // In unbreakable pieces: lines break between parameters, not within a date.
   const pieces = `curl '${location.origin}${query()}'`.split(/(?<=[&?])/);
   at("curl").firstChild.replaceChildren(...pieces.map((piece) => element("span", piece)));
   at("result").setAttribute("aria-busy", "true");
@@ -139,8 +139,8 @@ function present(rates) {
   const extreme = (sign) => averages.reduce((best, rate) => (sign * rate.price > sign * best.price ? rate : best), averages[0]);
   const figures = [["Prices", whole.format(total), `on ${whole.format(rates.filter((rate) => rate.count).length)} of ${whole.format(rates.length)} days`]];
   if (averages.length) {
-    const told = (name, rate) => [name, dollars.format(rate.price), rate.day];
-    figures.unshift(told("Latest average", averages[averages.length - 1]), told("Lowest", extreme(-1)), told("Highest", extreme(1)));
+    const figure = (name, rate) => [name, dollars.format(rate.price), rate.day];
+    figures.unshift(figure("Latest average", averages[averages.length - 1]), figure("Lowest", extreme(-1)), figure("Highest", extreme(1)));
   }
   at("figures").replaceChildren(...figures.map(([name, value, about]) => {
     const group = document.createElement("div");
@@ -162,7 +162,7 @@ async function nothing(rates, signal, seek) {
   const all = (await (await ask(wide, { signal })).json()).rates.filter((rate) => rate.count);
   blank();
   at("title").textContent = `${boxes.orig_code.name(wanted.orig_code)} to ${boxes.dest_code.name(wanted.dest_code)}`;
-  if (!all.length) return at("status").replaceChildren("There are no prices from here to there in ten years.");
+  if (!all.length) return at("status").replaceChildren("There are no prices between these locations in ten years.");
   const [last, first] = [all[0].day, all[all.length - 1].day];
   const from = iso(Math.max(Date.parse(first), Date.parse(last) - 91 * DAY));
   const go = () => { Object.assign(wanted, { date_from: from, date_to: last }); fill(); return show(!seek); };
@@ -173,7 +173,7 @@ async function nothing(rates, signal, seek) {
   at("status").replaceChildren(`No prices in this range; there are some from ${first} to ${last}.`, button);
 }
 
-// Ten years around what is wanted, up to today if that lies in them.
+// Ten years around the requested range, up to today if they include it.
 const latest = () => iso(Math.min(Date.parse("9999-12-31"), Math.max(Date.now(), Date.parse(wanted.date_to)) ));
 const widest = () => iso(Math.max(Date.parse("0001-01-01"), Date.parse(latest()) - (MAX_DAYS - 1) * DAY));
 
@@ -229,12 +229,12 @@ function fail(problem) {
   const errors = problem.errors || [];
   errors.forEach(({ parameter, detail }) => at(parameter) && wrong(parameter, detail));
   at("status").className = "wrong";
-  at("status").textContent = errors.length ? "This cannot be shown: see above." : problem.detail;
+  at("status").textContent = errors.length ? "Check the fields above." : problem.detail;
   blank();
   at("result").setAttribute("aria-busy", "false");
 }
 
-// Nothing stays in view that is not what the form says.
+// Removes results that do not belong to the form.
 function blank() {
   at("title").textContent = "Average price per day";
   at("figures").replaceChildren();
@@ -259,7 +259,7 @@ async function copy(text, done) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    // Without HTTPS there is no clipboard but this one.
+    // Without HTTPS the clipboard API is not available.
     const field = element("textarea");
     field.value = text;
     document.body.append(field);

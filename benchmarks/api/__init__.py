@@ -1,1 +1,1 @@
-"""The rates API beside its alternatives."""
+"""The rates API compared with the alternatives."""

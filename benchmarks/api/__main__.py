@@ -1,4 +1,4 @@
-"""`python -m benchmarks.api [PART…]`: the rates API beside what one would pick instead, side by side in one run.
+"""`python -m benchmarks.api [PART…]`: the rates API side by side with the alternatives, in one run.
 
 Parts: `throughput` (from the database and known, against the first version, FastAPI and "hello"), `size`
 (10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`, `commits`
@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Bench:
-    """The databases of a run, made when first asked for."""
+    """The databases of a run, created at first use."""
 
     def __init__(self, postgres: Postgres, folder: Path, options: Options) -> None:
         self.postgres, self.folder, self.options = postgres, folder, options
@@ -87,7 +87,7 @@ class Bench:
         return self._urls[name]
 
     def wrk(self, port: int, paths: list[str], connections: int = 8, seconds: float = 4, *, count: bool = False) -> Wrk:
-        """Begin to ask."""
+        """Start sending requests."""
         return Wrk(self.folder, port, paths, connections=connections, seconds=seconds, count=count)
 
     def good(self, port: int, paths: list[str], connections: int = 8) -> Seen:

@@ -1,4 +1,4 @@
-"""What people would run instead of our API, each as a process of its own; in an environment of its own.
+"""Alternatives to the API, each a process; their packages are in an environment of their own.
 
 The first version's query and its answer stand in `flask_app.py` and `fastapi_app.py`; "hello" is the ceiling of
 the very server that ours runs on.
@@ -33,7 +33,7 @@ def home() -> Path:
 
 
 def prepare() -> Path:
-    """Return the folder of the alternatives' programs, made at the first time (needs the package index)."""
+    """Return the folder of the alternatives' programs, created at first use (needs the package index)."""
     ready = home() / ".ready"
     if not ready.exists() or ready.read_text(encoding="utf-8") != repr(PACKAGES):
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home())], check=True)
@@ -62,7 +62,7 @@ def _answers(port: int) -> bool:
         with urlopen(f"http://127.0.0.1:{port}/health/live", timeout=2):
             return True
     except URLError as error:
-        return hasattr(error, "code")  # a 404 is an answer too
+        return hasattr(error, "code")  # a 404 is a response, too
     except OSError:
         return False
 
@@ -78,7 +78,7 @@ def ours(url: str, log: Path, **settings: str) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
-    """Run every way side by side, idle until it is asked; give ports by name."""
+    """Run all alternatives; yield their ports by name."""
     programs = prepare()
     environment = {"DATABASE_URL": url, "PYTHONPATH": str(Path(__file__).parent)}
     gunicorn = [str(programs / "gunicorn"), "flask_app:app", "--worker-class", "sync", "--log-level", "error"]

@@ -1,4 +1,4 @@
-"""Databases for the API's measurements: prices as our schema keeps them, and as the first version did."""
+"""Databases for the API's measurements: prices in our schema, and in that of the first version."""
 
 import subprocess
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ GRANT SELECT ON first_prices TO PUBLIC
 
 @contextmanager
 def server(folder: Path) -> Iterator[Postgres]:
-    """Run a PostgreSQL of this run's own, with the API's user."""
+    """Run a PostgreSQL server for this run, with the API's user."""
     postgres = start_postgres(folder / "pg", free_port(), PASSWORD, folder / "pg.log", settings=SETTINGS)
     try:
         yield postgres
@@ -94,7 +94,7 @@ def _run(connection: Connection, *statements: str) -> None:
 
 
 def busy_lanes(url: str, count: int, *, regions: bool = False) -> list[tuple[str, str]]:
-    """Return lanes that have prices, in no order that has a meaning."""
+    """Return lanes that have prices, in a fixed pseudo-random order."""
     kind = "NOT IN" if regions else "IN"
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(

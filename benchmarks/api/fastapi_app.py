@@ -1,4 +1,4 @@
-"""The same with what is in fashion: FastAPI, asyncpg with its pool and prepared statements, the same query."""
+"""The same service with FastAPI, and asyncpg with its pool and prepared statements; the same query."""
 
 import os
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ app = FastAPI(lifespan=pool)
 
 @app.get("/rates")
 async def rates(date_from: date, date_to: date, orig_code: str, dest_code: str) -> dict[str, list[dict[str, Any]]]:
-    """Answer as the first version did."""
+    """Respond like the first version."""
     rows = await app.state.pool.fetch(QUERY, date_from, date_to, orig_code, dest_code)
     return {
         "rates": [

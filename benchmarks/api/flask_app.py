@@ -20,7 +20,7 @@ connection = None
 
 @app.get("/rates")
 def rates() -> Response:
-    """Answer as the first version did."""
+    """Respond like the first version."""
     global connection
     if connection is None:
         connection = psycopg2.connect(os.environ["DATABASE_URL"])

@@ -1,4 +1,4 @@
-"""Reads at a steady rate, each timed from when it was due, whether the ones before were answered or not.
+"""Reads at a steady rate, each timed from when it was due, whether or not the previous ones have finished.
 
 `python -m benchmarks.api.reads PORT PATHS READS_A_SECOND SECONDS FILE` asks for lines of the file PATHS, in their
 order, and writes milliseconds and statuses to FILE. A service that stops for a moment is so felt by all reads that
@@ -17,7 +17,7 @@ CONNECTIONS = 64
 
 
 class Reads:
-    """Connections that are idle, and what was seen on all of them."""
+    """Idle connections, and the results of all of them."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -31,7 +31,7 @@ class Reads:
             self._idle.put_nowait(await asyncio.open_connection("127.0.0.1", self._port))
 
     async def read(self, path: str, due: float) -> None:
-        """Ask once."""
+        """Send one request."""
         reader, writer = await self._idle.get()
         writer.write(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
@@ -43,7 +43,7 @@ class Reads:
 
 
 async def ask(port: int, paths: list[str], rate: float, seconds: float) -> Reads:
-    """Ask for so many seconds."""
+    """Send requests for some seconds."""
     reads = Reads(port)
     await reads.connect()
     began, tasks = time.perf_counter() + 0.1, []
@@ -57,9 +57,9 @@ async def ask(port: int, paths: list[str], rate: float, seconds: float) -> Reads
 
 
 def main(port: str, paths: str, rate: str, seconds: str, file: str) -> None:
-    """Ask, and write what was seen."""
+    """Send requests, and print the results."""
     listed = Path(paths).read_text(encoding="utf-8").splitlines()
-    gc.disable()  # a pause of this process is none of the service's
+    gc.disable()  # a pause of this process is not one of the service
     reads = asyncio.run(ask(int(port), listed, float(rate), float(seconds)))
     Path(file).write_text(json.dumps({"ms": reads.milliseconds, "statuses": reads.statuses}), encoding="utf-8")
 

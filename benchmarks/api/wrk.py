@@ -1,4 +1,4 @@
-"""Load from wrk (on Debian: apt-get install wrk), which asks faster than any of these servers answers."""
+"""Load from wrk (on Debian: apt-get install wrk), which sends requests faster than any of these servers responds."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Paths in turn; at the end how many answers had which status, and what went wrong with connections.
+# Paths in turn; at the end the number of responses by status, and the errors of connections.
 SCRIPT = """
 local paths = {}
 for path in io.lines(os.getenv("RATESFLOW_PATHS")) do paths[#paths + 1] = path end
@@ -31,13 +31,13 @@ function done(summary, latency)
   print("p50 " .. latency:percentile(50) / 1000)
 end
 """
-# Only where it is asked for, since wrk is slower with it.
+# Only on request, since it slows down wrk.
 COUNT = "function response(status) statuses[status] = (statuses[status] or 0) + 1 end"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What wrk saw: requests a second, milliseconds, statuses if they were counted, and failed connections."""
+    """The results of wrk: requests per second, milliseconds, statuses if counted, and failed connections."""
 
     rate: float
     p50: float
@@ -48,12 +48,12 @@ class Seen:
 
     @property
     def failed(self) -> int:
-        """How many requests had no answer, or one that is neither good nor a 503."""
+        """How many requests had no response, or one that is neither successful nor a 503."""
         return self.errors + self.not_good - self.statuses[503]
 
 
 class Wrk:
-    """A run of wrk that is under way."""
+    """A running wrk."""
 
     def __init__(
         self,

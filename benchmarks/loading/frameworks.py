@@ -1,4 +1,4 @@
-"""What people reach for instead of COPY: pandas `to_sql`, and dlt in an environment of its own."""
+"""Common alternatives to COPY: pandas `to_sql`, and dlt in its own environment."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url
 from benchmarks.loading.copies import DATABASE
 from benchmarks.servers import Servers
 
-# None of these belongs to the project, so none may stand in its environment.
+# None of these is a dependency of the project, so they have their own environment.
 PACKAGES = ("dlt[postgres]==1.31.0", "pyarrow==26.0.1")
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def home() -> Path:
 
 
 def prepare() -> Path:
-    """Return the Python that has dlt, made at the first time (needs the package index)."""
+    """Return the Python that has dlt, created at first use (needs the package index)."""
     python = home() / "bin" / "python"
     ready = home() / ".ready"
     if not ready.exists() or ready.read_text(encoding="utf-8") != repr(PACKAGES):
@@ -35,7 +35,7 @@ def prepare() -> Path:
 
 
 def dlt_append(servers: Servers, path: Path) -> tuple[float, float]:
-    """Append a batch with dlt to a table that is there.
+    """Append a batch with dlt to an existing table.
 
     Return the seconds of `pipeline.run` alone in a process that ran it before, and those of a whole process.
     """

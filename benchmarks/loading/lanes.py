@@ -1,4 +1,4 @@
-"""Makes batches as suppliers send them: some thousands of lanes, few of them busy, several prices a lane and day.
+"""Makes realistic batches: some thousand lanes, few of them busy, several prices per lane and day.
 
 Vectorised, and the same bytes for the same seed on one version of numpy: ten million rows take ten seconds.
 """
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ratesflow.database.reference import builtin
 
 Order = Literal["arrival", "lane"]
-"""`arrival`: day after day, lanes mixed within a day, as prices come in; `lane`: sorted, as an export is."""
+"""`arrival`: by day, with the lanes mixed; `lane`: sorted by lane, like an export."""
 
 HEADER = b"orig_code,dest_code,day,price\n"
 LANES = 4000
@@ -23,7 +23,7 @@ PRICES_A_DAY = 4.2  # of a lane, on average
 FIRST_DAY = date(2021, 1, 1)
 # Rows that are written at a time.
 _SLICE = 500_000
-# How unlike ports and lanes are: standard deviations of logarithms.
+# The variation between ports and lanes: standard deviations of logarithms.
 _PORT_SPREAD, _LANE_SPREAD = 0.5, 0.4
 _PRICE_DIGITS = 5
 

@@ -1,4 +1,4 @@
-"""Seconds to load a batch: ours by step and as a whole, beside what a person would pick instead."""
+"""Seconds to load a batch: by step and in total, compared with the alternatives."""
 
 import itertools
 from collections import defaultdict
@@ -13,7 +13,7 @@ from benchmarks.servers import Servers
 Samples = dict[str, list[float]]
 WARM_UP_ROWS = 2_000
 SMALL, LARGE = 50_000, 1_000_000
-# Ways that take tens of seconds for a million rows run in these rounds only, and never for ten millions.
+# Alternatives that take tens of seconds for a million rows run in these rounds only, and never for ten million.
 SLOW_ROUNDS = (0, 2, 4)
 _seeds = itertools.count(1)
 
@@ -28,7 +28,7 @@ RATIOS = {
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Load batches of each size in every way, way after way, round after round."""
+    """Load batches of each size with every alternative in turn, in rounds."""
     copies.prepare(servers)
     frameworks.prepare()
     database = servers.new_database()
@@ -85,7 +85,7 @@ def _ours(servers: Servers, database: str, path: Path, samples: Samples) -> None
     for step, value in seconds.items():
         samples[f"work_{step}"].append(value)
     ours.remove(servers, sent)
-    # The same prices once more would be a duplicate: one line end more makes them another file.
+    # The same bytes would be a duplicate: another line end makes a different file.
     with path.open("ab") as file:
         file.write(b"CNSHA,NLRTM,2021-01-01,1000\n")
     sent = ours.send(servers, path, database)

@@ -1,4 +1,4 @@
-"""Megabytes that the tasks need at most, by the size of the batch: the kernel's mark for each process."""
+"""Peak memory of the tasks in megabytes, by the size of the batch, as the kernel reports it for each process."""
 
 from benchmarks.loading import lanes, ours
 from benchmarks.options import TEN_MILLION, Options, label
@@ -18,7 +18,7 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
         for number in range(options.rounds if rows <= SIZES[-1] else 1):
             options.say(f"memory: {rows:,} rows, round {number + 1}")
             with path.open("ab") as file:
-                file.write(b"CNSHA,NLRTM,2021-01-01,1000\n")  # another file than that of the round before
+                file.write(b"CNSHA,NLRTM,2021-01-01,1000\n")  # differs from the file of the previous round
             sent = ours.send(servers, path, database)
             for task, ran in ours.run_whole(servers, sent).items():
                 peaks[task].append(ran.peak_mb)

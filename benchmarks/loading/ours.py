@@ -1,4 +1,4 @@
-"""Our own way: a batch is sent to the bucket, then the real tasks run, as processes or in one that is warm."""
+"""ratesflow: a batch is uploaded, then the real tasks run, as processes or in a warm one."""
 
 import itertools
 import json
@@ -13,14 +13,14 @@ from typing import Any
 from benchmarks.servers import BUCKET, Servers
 
 STEPS = ("validate", "load", "commit")
-# What Dockerfile.loader sets, and bears on time or memory.
+# The settings of Dockerfile.loader that affect time or memory.
 AS_IN_THE_IMAGE = {"MALLOC_ARENA_MAX": "1"}
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
 class Sent:
-    """A batch that lies in the bucket, and the database that it goes into."""
+    """A batch in the bucket, and the database that it is loaded into."""
 
     batch_id: str
     key: str
@@ -36,7 +36,7 @@ class Sent:
 
 @dataclass(frozen=True)
 class Ran:
-    """What one process of a task did: seconds from its start to its end, peak memory in MB of 2**20 bytes."""
+    """One process of a task: seconds from its start to its end, and peak memory in MB of 2**20 bytes."""
 
     seconds: float
     peak_mb: float

@@ -37,7 +37,7 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
     servers.drop_database(database)
     size = label(rows)
     found = {f"shards_{size}_{name}": median(values) for name, values in samples.items()}
-    # Only the full size goes under the name that the goal has.
+    # Only the full size has the name of the goal.
     names = {2: "two", 4: "four"} if rows == ROWS else {2: f"{size}_two", 4: f"{size}_four"}
     for task in ("validate", "load"):
         for shards, name in names.items():

@@ -1,4 +1,4 @@
-"""What an undo takes over the load of the same batch, at any shape: few lanes and many days, and the reverse."""
+"""The time of an undo over that of the load of the same batch, for few lanes and many days, and the reverse."""
 
 import subprocess
 import time
@@ -11,7 +11,7 @@ from benchmarks.results import Measure, median, ratio
 from benchmarks.servers import Servers
 from ratesflow.database.reference import builtin
 
-# Lanes and days of each shape, with one price a day, and what it is called.
+# The name, lanes and days of each shape, with one price per day.
 SHAPES = {"1_lane_300k_days": (1, 300_000), "100_lanes_10k_days": (100, 10_000)}
 USUAL_ROWS = 1_000_000  # on 4,000 lanes and 60 days
 LAST_DAY = date(2149, 12, 31)
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Send a batch of each shape and take it out again. Whole processes: start-up counts on both sides."""
+    """Load and undo a batch of each shape. Whole processes: start-up counts on both sides."""
     database = servers.new_database()
     path = servers.folder / "batch.csv"
     found: dict[str, Measure] = {}

@@ -29,7 +29,7 @@ TASKS: dict[str, Callable[..., Any]] = {
 
 
 def run(batch: Batch) -> dict[str, float]:
-    """Run the tasks as their processes would; return the seconds of each. Raises RuntimeError at a refusal."""
+    """Run the tasks as their processes would; return their seconds. Raises RuntimeError if a batch is rejected."""
     seconds = {}
     for name, task in TASKS.items():
         began = time.perf_counter()

@@ -1,1 +1,1 @@
-"""Reads while batches commit, are merged and move."""
+"""Reads during commits, compactions and changes of the tree."""

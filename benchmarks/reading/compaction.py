@@ -1,4 +1,4 @@
-"""What compaction costs a reader while it works, and what it is worth: a read after one batch and after thousands."""
+"""The cost of a running compaction for a reader, and its benefit: a read after one batch and after thousands."""
 
 import gc
 import os
@@ -18,16 +18,16 @@ from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.compact import compact
 
-DUE = 16  # open batches
+DUE = 16  # uncompacted batches
 BATCH_ROWS, SMALL_ROWS, ONE_ROWS = 20_000, 2_000, 200_000
 DAYS = 60
 PHASE_SECONDS = 4.0
 READS = 4_000
-SHARE = 3  # of the rounds that other parts have: these take long
+SHARE = 3  # part of the rounds of other parts: these rounds take long
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Read beside compactions of sixteen batches; then compare reads after one batch and after many."""
+    """Read during compactions of sixteen batches; then compare reads after one batch and after many."""
     return {**_beside(servers, options), **_after(servers, options)}
 
 
@@ -54,7 +54,7 @@ def _beside(servers: Servers, options: Options) -> dict[str, Measure]:
     )
     seconds = [ended - began for name, began, ended in every.phases if name == "compact"]
     figures = every.figures("reader", "idle")
-    # `reader_p99_idle_ms` is the readers' own part's: here sixteen batches are open.
+    # `reader_p99_idle_ms` is the readers' own part's: here sixteen batches are uncompacted.
     found = {name.replace("_idle_ms", "_before_compact_ms"): each for name, each in figures.items()}
     errors = float(every.errors)
     found["reader_compact_errors"] = Measure(errors, errors, errors)
@@ -79,7 +79,7 @@ def _after(servers: Servers, options: Options) -> dict[str, Measure]:
     first, last = _reads(servers, one, many)
     servers.drop_database(one)
     servers.drop_database(many)
-    # Only the full number goes under the name that the goal has.
+    # Only the full number has the name of the goal.
     name = "2000" if options.batches == 2000 else str(options.batches)
     found: dict[str, float] = {f"batches_{name}_s": seconds}
     for share, what in ((0.5, ""), (0.99, "_p99")):
@@ -91,7 +91,7 @@ def _after(servers: Servers, options: Options) -> dict[str, Measure]:
 
 
 def _use(servers: Servers, database: str) -> None:
-    """Let the tasks in this process find the servers as their own processes would."""
+    """Set the environment in which tasks find the servers."""
     os.environ.update(servers.environment(database))
     s3.store.cache_clear()
 

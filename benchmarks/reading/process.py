@@ -1,4 +1,4 @@
-"""Readers beside a measurement, and what they felt in the phases of it."""
+"""Readers during a measurement, and the times of their reads by phase."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from benchmarks.servers import Servers
 
 READERS = 2
 READS_A_SECOND = 200  # each
-ENOUGH = 100  # samples, of which the worst hundredth says something
+ENOUGH = 100  # samples, the fewest for a 99th percentile
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Felt:
         return found
 
     def figures(self, prefix: str, idle: str) -> dict[str, Measure]:
-        """Return median and 99th percentile by phase, and how many times that of the phase `idle` they are."""
+        """Return the median and 99th percentile of each phase, and their ratios to the phase `idle`."""
         found: dict[str, Measure] = {}
         for share, name in ((0.5, "p50"), (0.99, "p99")):
             rounds = self.rounds(share)
@@ -56,7 +56,7 @@ class Felt:
 
 @contextmanager
 def readers(servers: Servers, database: str) -> Iterator[Felt]:
-    """Let readers read at a steady pace; when they have ended, `Felt` holds what they felt."""
+    """Run readers at a steady rate; after they end, `Felt` has their times."""
     felt = Felt()
     files = [servers.folder / f"reader-{number}.json" for number in range(READERS)]
     children = [_start(servers.url(database, "api"), path, number) for number, path in enumerate(files)]

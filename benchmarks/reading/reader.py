@@ -1,4 +1,4 @@
-"""A reader as the API is one: its prepared statement, at a steady pace, each answer timed.
+"""A reader like the API: its prepared statement, at a steady rate, each read timed.
 
 `python -m benchmarks.reading.reader DATABASE_URL FILE READS_A_SECOND SEED` reads until its standard input ends, then
 writes what it saw to FILE: pairs of a moment (of the system's monotonic clock) and milliseconds.
@@ -19,7 +19,7 @@ from ratesflow.api.postgres.queries import NEWEST, RATES_OF_LANES, session
 from ratesflow.database.connect import connect
 
 READ = RATES_OF_LANES.replace("%s)", f"{NEWEST})")
-# A month of one lane, as a person asks for it; every lane that has prices, whichever batch they came with.
+# A month of one lane, a typical request; of all lanes with prices, of any batch.
 LANES = "SELECT DISTINCT orig_code, dest_code, month::text, (month + '1 mon -1 day'::interval)::date::text FROM rates"
 ONLY_PORTS = " WHERE orig_code IN (SELECT code FROM ports)"
 
@@ -46,7 +46,7 @@ def main(url: str, path: str, pace: str, seed: str) -> None:
     threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
     connection, reads = prepared(url)
     dice = random.Random(int(seed))  # noqa: S311 made to be repeated
-    gc.disable()  # a pause of this process is none of the database's
+    gc.disable()  # a pause of this process is not one of the database
     samples: list[tuple[float, float]] = []
     errors, step = 0, 1 / float(pace)
     due = time.monotonic()
@@ -58,7 +58,7 @@ def main(url: str, path: str, pace: str, seed: str) -> None:
                 time.sleep(wait)
                 began = time.monotonic()
             else:
-                began = due  # the read before took too long: this one waited for it
+                began = due  # the previous read took too long: this one waited for it
             try:
                 cursor.execute(READ, dice.choice(reads))
                 cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Milliseconds of a read while nothing happens, while batches commit one after another, and while one is loaded."""
+"""Milliseconds of a read when idle, during commits, and during a load."""
 
 import time
 from contextlib import closing
@@ -20,7 +20,7 @@ SECONDS_BETWEEN_COMMITS = 0.05
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Read a batch of a million rows, idle and beside commits in turn, and beside the tasks of another batch."""
+    """Read a batch of a million rows: idle and during commits in turn, and during the tasks of another batch."""
     database = servers.new_database()
     options.say("readers: loading")
     read = _sent(servers, database, options.rows or READ_ROWS, seed=1)

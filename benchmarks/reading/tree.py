@@ -1,4 +1,4 @@
-"""What it costs to move a port or a region in a large tree, and what the other ways to do it would cost.
+"""The cost of moving a port or a region in a large tree, and that of the alternatives.
 
 5,000 ports under 60 regions on 3 levels, 20,000 lanes, ten years. The ways: a move as a batch of its own, which is
 how it is done; the rates of all regions counted once more by the new tree, behind, and then switched; and rates of
@@ -48,7 +48,7 @@ GROUP BY nth
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Fill a database once, then move ports and regions beside commits and reads."""
+    """Fill a database once, then move ports and regions during commits and reads."""
     database, chance = servers.new_database(), random.Random(3)  # noqa: S311 made to be repeated
     tree = _tree()
     with closing(psycopg2.connect(servers.url(database))) as connection:
@@ -122,7 +122,7 @@ def _reads(connection: "psycopg2.extensions.connection", tree: Reference, chance
                 ("region", _READ, (orig, dest, month)),
                 ("sum", _SUM, (below[orig], below[dest], month)),
             ):
-                cursor.execute(query, values)  # so that what is read lies in memory
+                cursor.execute(query, values)  # so that the data is in memory
                 began = time.perf_counter()
                 cursor.execute(query, values)
                 cursor.fetchall()
@@ -165,7 +165,7 @@ def _moves(
 
 @contextmanager
 def _others(url: str, work: Callable[["psycopg2.extensions.cursor"], None]) -> Iterator[list[float]]:
-    """Do something again and again beside; yield the seconds that each took."""
+    """Repeat an operation in the background; yield the seconds of each."""
     stop, samples = threading.Event(), [0.0]
 
     def go_on() -> None:

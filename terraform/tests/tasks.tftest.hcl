@@ -197,7 +197,7 @@ run "schedules" {
 
   assert {
     condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.min_batches == "16"
-    error_message = "a compaction is due at 16 open batches"
+    error_message = "a compaction is due at 16 uncompacted batches"
   }
 
   assert {

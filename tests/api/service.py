@@ -67,11 +67,11 @@ class Service:
 class NeverSeen:
     """A reader of news that has none: no answer is ever taken for good."""
 
-    def news(self, _seconds: float) -> object:
+    def poll_version(self, _seconds: float) -> object:
         """Fail."""
         raise AssertionError("nobody should ask")
 
-    def rest(self) -> None:
+    def close_idle(self) -> None:
         """Rest."""
 
 

@@ -10,8 +10,8 @@ from ratesflow.api.cache.monotonic_reader import MonotonicReader
 from ratesflow.api.cache.response_cache import ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.models.errors import DatabaseUnavailableError
-from ratesflow.api.models.rates import Places, Rates, RatesQuery
-from ratesflow.api.models.versions import LatestVersion, News, Version
+from ratesflow.api.models.rates import Rates, RatesQuery, ReferenceData
+from ratesflow.api.models.versions import LatestVersion, PollResult, Version
 from ratesflow.api.resources.rates import RatesResource
 from ratesflow.api.server.app import create_app
 from ratesflow.api.server.fast_path import FastPath
@@ -46,22 +46,22 @@ class Database:
             raise DatabaseUnavailableError("away")
         return Rates(at, at, True, True, {})
 
-    def news(self, seconds: float) -> News:
+    def poll_version(self, seconds: float) -> PollResult:
         """Tell the version and what led to it."""
         self.polls += 1
         if self.away:
             raise DatabaseUnavailableError("away")
-        return News(self.at, max(0, self.at.number - 64), self.changes)
+        return PollResult(self.at, max(0, self.at.number - 64), self.changes)
 
-    def rest(self) -> None:
+    def close_idle(self) -> None:
         """Hold no connection."""
         self.rests += 1
 
-    def places(self, deadline: float) -> Places:
+    def reference_data(self, deadline: float) -> ReferenceData:
         """Know none."""
-        return Places(self.at, self.at, (), ())
+        return ReferenceData(self.at, self.at, (), ())
 
-    def alike(self, text: str, deadline: float) -> list[str]:
+    def similar(self, text: str, deadline: float) -> list[str]:
         """Know none."""
         return []
 

@@ -66,7 +66,9 @@ def test_pandas_loads_the_batch(running: servers.Servers, batch: Path, expected:
     assert running.ask(copies.DATABASE, SAME.format("by_pandas")) == expected
 
 
-@pytest.mark.skipif(not (frameworks.home() / ".ready").exists(), reason="dlt's environment is made by `make bench`")
+@pytest.mark.skipif(
+    not (frameworks.home() / ".ready").exists(), reason="run `make bench`, which creates dlt's environment"
+)
 def test_dlt_loads_the_batch_to_the_last_row(running: servers.Servers, batch: Path, expected: list[tuple]):
     frameworks.dlt_append(running, batch)
     # In a process that starts and in a warm one, and one row before each.

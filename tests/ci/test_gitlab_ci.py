@@ -15,7 +15,9 @@ ORDER = ("test", "pre-infra-setup", "package-and-publish", "terraform-plan", "te
 
 def test_keeps_gitlabs_schema() -> None:
     """The schema is the one that GitLab publishes, as check-jsonschema carries it."""
-    pytest.importorskip("check_jsonschema", reason="check-jsonschema, which carries GitLab's schema, is not installed")
+    pytest.importorskip(
+        "check_jsonschema", reason="run `make setup`, which installs check-jsonschema with GitLab's schema"
+    )
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci"]
     done = subprocess.run(
         [*command, "--data-transform", "gitlab-ci", str(FILE)], capture_output=True, text=True, timeout=60

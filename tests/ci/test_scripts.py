@@ -64,7 +64,7 @@ def run(
 def migration() -> str:
     """Return the script that migrates, as `terraform-apply` has it."""
     if not shutil.which("jq"):
-        pytest.skip("jq is not installed")
+        pytest.skip("install jq (on Debian: apt-get install jq)")
     return "\n".join(["set -e", *job(".migrate")["script"]]) + "\n"
 
 

@@ -2,6 +2,7 @@
 
 import configparser
 import re
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -40,6 +41,39 @@ def test_relative_links_resolve(page: Path) -> None:
         if not found.is_relative_to(ROOT) or not found.exists() or (anchor and anchor not in anchors(found)):
             missing.append(target)
     assert missing == []
+
+
+@lru_cache(maxsize=1)
+def code() -> str:
+    """Return the text of all code, with Terraform's."""
+    folders = ("api", "benchmarks", "database", "loader", "local", "ratesflow", "terraform", "tests", "workflow")
+    files = (path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".tf", ".hcl"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in files if path.is_file())
+
+
+@pages
+def test_files_that_are_named_exist(page: Path) -> None:
+    """Each file or folder of this repository that a page names exists; NAME and NNNN stand for any."""
+    parts = "api|benchmarks|database|docs|loader|local|ratesflow|requirements|terraform|tests|workflow"
+    named = re.findall(rf"`((?:{parts})/[\w./*-]*)`", prose(page))
+    missing = [name for name in named if not re.search("NAME|NNNN", name) and not list(ROOT.glob(name.rstrip("/")))]
+    assert missing == []
+
+
+@pages
+def test_settings_that_are_named_exist(page: Path) -> None:
+    """Each variable of the environment that a page names is one that the code reads or sets."""
+    text = page.read_text(encoding="utf-8")
+    names = set(re.findall(r"\bRATESFLOW_\w+", text)) | set(re.findall(r"\bTF_VAR_(\w+)", text))
+    assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", code())] == []
+
+
+@pages
+def test_modules_that_are_named_exist(page: Path) -> None:
+    """Each module of this repository that a page runs by `python -m` exists."""
+    for name in re.findall(r"python -m ((?:ratesflow|tests|benchmarks)[\w.]*)", page.read_text(encoding="utf-8")):
+        path = ROOT / name.removeprefix("ratesflow.").replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), name
 
 
 @pages

@@ -1,4 +1,4 @@
-"""One concept has one word: what the glossary replaces does not occur in the README or in the help of commands."""
+"""One concept has one word: what the glossary replaces does not occur in the documents or in the help of commands."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,10 @@ def replaced() -> list[str]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Return the README, the index, and the help of each command with that of its options."""
-    for name in ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/getting-started.md", "docs/commands.md"):
-        yield name, (ROOT / name).read_text(encoding="utf-8")
+    """Return each document but the glossary itself, and the help of each command with that of its options."""
+    for path in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]):
+        if path.name != "glossary.md":
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
     groups: list[tuple[str, click.Command]] = [("ratesflow", main)]
     while groups:
         name, command = groups.pop()
@@ -43,6 +44,6 @@ def test_the_glossary_replaces_words() -> None:
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*each, id=each[0]) for each in texts()])
 def test_replaced_words_do_not_occur(name: str, text: str) -> None:
-    """No text that users read first contains a word that the glossary replaces."""
+    """No document and no help contains a word that the glossary replaces."""
     words = "|".join(re.escape(word) for word in (*replaced(), *WORDINGS))
     assert re.findall(rf"\b(?:{words})\b", text, re.I) == [], name

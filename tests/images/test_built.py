@@ -23,7 +23,7 @@ from tests.local.conftest import Stack, new_stack
 
 LOADER, API = os.environ.get("RATESFLOW_LOADER_IMAGE", ""), os.environ.get("RATESFLOW_API_IMAGE", "")
 pytestmark = pytest.mark.skipif(
-    not (LOADER and API), reason="RATESFLOW_LOADER_IMAGE and RATESFLOW_API_IMAGE name no images that were built"
+    not (LOADER and API), reason="build the images and set RATESFLOW_LOADER_IMAGE and RATESFLOW_API_IMAGE to them"
 )
 IMAGES = [pytest.param(LOADER, 400, id="loader"), pytest.param(API, 70, id="api")]
 BASE = "python:3.13-slim"

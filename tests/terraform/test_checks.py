@@ -31,7 +31,7 @@ GIVEN = [
 ]
 
 needs_check = pytest.mark.skipif(
-    not CHECK, reason="RATESFLOW_TERRAFORM_CHECK names no command that runs Terraform without an account"
+    not CHECK, reason="set RATESFLOW_TERRAFORM_CHECK to a command that runs Terraform without an account"
 )
 
 
@@ -42,7 +42,7 @@ def check(*arguments, folder=TERRAFORM):
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not shutil.which("terraform"), reason="terraform is not installed")
+@pytest.mark.skipif(not shutil.which("terraform"), reason="install terraform")
 def test_files_are_formatted():
     """`terraform fmt` would change nothing."""
     command = ["terraform", f"-chdir={TERRAFORM}", "fmt", "-check", "-recursive"]

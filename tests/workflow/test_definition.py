@@ -40,7 +40,7 @@ def machine():
 def language_service():
     """The AWS language service, as a function from a machine to its errors."""
     if not shutil.which("node") or not shutil.which("npm"):
-        pytest.skip("node and npm, which the AWS language service needs, are not installed")
+        pytest.skip("install node and npm (on Debian: apt-get install nodejs npm) for the AWS language service")
     lock = (ASL / "package-lock.json").read_bytes()
     if not (CACHE / "installed.json").exists() or (CACHE / "installed.json").read_bytes() != lock:
         CACHE.mkdir(exist_ok=True)
@@ -49,7 +49,7 @@ def language_service():
         install = ["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
         done = subprocess.run(install, cwd=CACHE, capture_output=True, text=True, timeout=120)
         if done.returncode:
-            pytest.skip(f"npm ci could not install the AWS language service: {done.stderr.strip()[-300:]}")
+            pytest.skip(f"run this where npm reaches its registry; npm ci failed: {done.stderr.strip()[-300:]}")
         (CACHE / "installed.json").write_bytes(lock)
     shutil.copy(ASL / "check.mjs", CACHE)
 

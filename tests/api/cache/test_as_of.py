@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from ratesflow.api.models.rates import Places, Rates, RatesQuery
+from ratesflow.api.models.rates import Rates, RatesQuery, ReferenceData
 from ratesflow.api.models.versions import LatestVersion
 from ratesflow.api.postgres.pool import ConnectionPool
 from ratesflow.api.postgres.queries import session
@@ -37,7 +37,7 @@ def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterato
     commit(owner)
     connections = ConnectionPool(reader_url, session(5))
     reader = DatabaseReader(connections, newest, is_fresh=lambda: True)
-    assert newest.hear(reader.news(5))
+    assert newest.advance(reader.poll_version(5))
     yield reader
     connections.close()
 
@@ -59,9 +59,9 @@ def counts(reader: DatabaseReader) -> list[tuple[int, int]]:
     return [(each.version.number, sum(each.months[DAY][0])) for each in found]
 
 
-def places(reader: DatabaseReader) -> Places:
+def places(reader: DatabaseReader) -> ReferenceData:
     """Return the ports and regions."""
-    return reader.places(time.monotonic() + 5)
+    return reader.reference_data(time.monotonic() + 5)
 
 
 def at(newest: LatestVersion) -> int:
@@ -78,7 +78,7 @@ def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Latest
     assert counts(reader) == [(before, 1)] * 4
     assert read(reader, *LANES[0]).newest.number == before + 3
     assert places(reader).version.number == before
-    newest.hear(reader.news(5))
+    newest.advance(reader.poll_version(5))
     assert counts(reader) == [(before + 3, 4)] * 4
 
 
@@ -119,5 +119,5 @@ def test_two_batches_in_one_version(reader: DatabaseReader, newest: LatestVersio
     with owner, owner.cursor() as cursor:
         make_visible(cursor, *numbers)
     assert counts(reader) == [(before, 1)] * 4
-    newest.hear(reader.news(5))
+    newest.advance(reader.poll_version(5))
     assert counts(reader) == [(before + 1, 3)] * 4

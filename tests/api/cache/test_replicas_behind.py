@@ -28,7 +28,7 @@ SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ratesflow-api' AND datname = current_database()"
 )
 # A poll asks for nothing but what is new.
-END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + " AND query LIKE 'EXECUTE news%'"
+END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + " AND query LIKE 'EXECUTE poll_version%'"
 
 
 class Turns(Wire):

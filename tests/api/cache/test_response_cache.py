@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from falcon import testing
 
-from ratesflow.api.cache.response_cache import Content, Question, ResponseCache
+from ratesflow.api.cache.response_cache import Content, Lookup, ResponseCache
 from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.models.errors import OverloadedError
 from ratesflow.api.models.versions import LatestVersion, Version
@@ -81,7 +81,7 @@ def test_too_many_for_one_read(database: Database) -> None:
     newest = LatestVersion()
     newest.adopt(Version("e", 1))
     known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
-    question = Question("key", 0)
+    lookup = Lookup("key", 0)
     hold = threading.Event()
 
     def load(deadline: float) -> Content:
@@ -89,11 +89,11 @@ def test_too_many_for_one_read(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"x")
 
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(known.answer, question, load) for _ in range(2)]
+        waiting = [threads.submit(known.get_or_load, lookup, load) for _ in range(2)]
         time.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(OverloadedError):
-            known.answer(question, load)
+            known.get_or_load(lookup, load)
         assert time.monotonic() - started < 0.1
         assert not any(each.done() for each in waiting)
         hold.set()
@@ -112,12 +112,12 @@ def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"before")
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(known.answer, Question("key", 0), early)
+        first = threads.submit(known.get_or_load, Lookup("key", 0), early)
         wait_until(lambda: "key" in known._loads)
         newest.adopt(Version("e", 2))
         late = Content(Version("e", 2), "text/plain", b"after")
-        second = threads.submit(known.answer, Question("key", 0), lambda _: late)
-        wait_until(lambda: known._places._value == 0)
+        second = threads.submit(known.get_or_load, Lookup("key", 0), lambda _: late)
+        wait_until(lambda: known._waiters._value == 0)
         hold.set()
         assert first.result()[0].body == b"before"
         assert second.result()[0].body == b"after"
@@ -129,7 +129,7 @@ def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
-    app._fast_path._cache._watch.poll(1)
+    app._fast_path._cache._poller.poll(1)
     database.away = True
     assert get(app).headers["ETag"] == tag
     assert ask(app, "CNSGH", "EETLL").status_code == 503
@@ -223,9 +223,9 @@ def small(database: Database) -> Iterator[ResponseCache]:
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     """However many answers there are, no more bytes are kept than may be; what is used often stays."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
-    small.answer(Question("often", 0), lambda _: content)
+    small.get_or_load(Lookup("often", 0), lambda _: content)
     for number in range(100):
-        small.answer(Question(f"key {number}", 0), lambda _: content)
+        small.get_or_load(Lookup(f"key {number}", 0), lambda _: content)
         assert small.get("often") is not None
         assert small.size()[1] <= 200_000
     assert small.get("key 0") is None

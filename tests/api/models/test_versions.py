@@ -3,7 +3,7 @@
 import pytest
 
 from ratesflow.api.models.rates import bucket_of
-from ratesflow.api.models.versions import PLACES, LatestVersion, News, Version
+from ratesflow.api.models.versions import REFERENCE_DATA, LatestVersion, PollResult, Version
 from ratesflow.api.resources.parameters import location
 from ratesflow.database.lanes import bitmap, bucket
 
@@ -11,7 +11,7 @@ ONE, OTHER = ("CNGGZ", "EETLL"), ("CNSGH", "NLRTM")
 
 
 def at(orig: str, dest: str) -> int:
-    """Return the bucket of a question."""
+    """Return the bucket of a lookup."""
     return bucket_of(location(orig), location(dest))
 
 
@@ -19,12 +19,12 @@ def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> Latest
     """Return what was at version 5 and has heard of these changes."""
     newest = LatestVersion()
     newest.adopt(Version("e", 5))
-    assert newest.hear(News(Version("e", to), since, list(changes)))
+    assert newest.advance(PollResult(Version("e", to), since, list(changes)))
     return newest
 
 
 def since(newest: LatestVersion, orig: str, dest: str) -> int:
-    """Return the version since which a question's answer is the same."""
+    """Return the version since which a lookup's answer is the same."""
     assert newest.state
     return newest.state.changed[at(orig, dest)]
 
@@ -36,7 +36,7 @@ def test_only_touched_lanes_change() -> None:
     assert since(newest, *OTHER) == since(newest, "china", "NLRTM") == 7
     assert since(newest, "china", "europe") == since(newest, "CNHKG", "baltic") == 5
     assert newest.state
-    assert newest.state.changed[PLACES] == 5
+    assert newest.state.changed[REFERENCE_DATA] == 5
     assert newest.state.holds(Version("e", 5), at("china", "europe"))
     assert not newest.state.holds(Version("e", 5), at(*ONE))
     assert not newest.state.holds(Version("f", 8), at(*ONE))
@@ -59,7 +59,7 @@ def test_everything_changes(changes: list[tuple[int, bytes | None]]) -> None:
     newest = moved(*changes, to=8)
     assert (since(newest, *ONE), since(newest, *OTHER), since(newest, "china", "europe")) == (8, 7, 7)
     assert newest.state
-    assert newest.state.changed[PLACES] == 7
+    assert newest.state.changed[REFERENCE_DATA] == 7
 
 
 def test_too_far_behind() -> None:
@@ -69,22 +69,22 @@ def test_too_far_behind() -> None:
 
 
 def test_never_back() -> None:
-    """News of an older version, or of an epoch that was left, change nothing."""
+    """PollResult of an older version, or of an epoch that was left, change nothing."""
     newest = moved((6, bitmap([ONE])), to=6)
     before = newest.state
-    assert not newest.hear(News(Version("e", 5), 0, []))
+    assert not newest.advance(PollResult(Version("e", 5), 0, []))
     assert newest.state is before
-    assert newest.hear(News(Version("f", 2), 900, []))
+    assert newest.advance(PollResult(Version("f", 2), 900, []))
     assert newest.state
     assert newest.state.version == Version("f", 2)
     assert since(newest, *ONE) == 2
-    assert not newest.hear(News(Version("e", 7), 6, []))
+    assert not newest.advance(PollResult(Version("e", 7), 6, []))
 
 
 def test_first_news_tell_of_the_past() -> None:
     """A worker that begins knows since when lanes are the same, as far back as it was told."""
     newest = LatestVersion()
-    assert newest.hear(News(Version("e", 70), 6, [(number, bitmap([ONE])) for number in range(7, 71)]))
+    assert newest.advance(PollResult(Version("e", 70), 6, [(number, bitmap([ONE])) for number in range(7, 71)]))
     assert (since(newest, *ONE), since(newest, *OTHER)) == (70, 6)
 
 

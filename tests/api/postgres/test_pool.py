@@ -127,7 +127,7 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     """At rest the database has no session of the service, and the next statement opens one."""
     connections = ConnectionPool(reader_url, "SET application_name = 'resting'")
     connections.fetch("SELECT 1", seconds=2)
-    DatabaseReader(connections, LatestVersion()).rest()
+    DatabaseReader(connections, LatestVersion()).close_idle()
     watcher = psycopg2.connect(owner_url)
     with watcher.cursor() as cursor:
         deadline = time.monotonic() + 5

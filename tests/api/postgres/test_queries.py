@@ -7,7 +7,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from ratesflow.api.postgres.queries import LOCATIONS_ALIKE, RATES, RATES_OF_LANES, session
+from ratesflow.api.postgres.queries import LOCATIONS_SIMILAR, RATES, RATES_OF_LANES, session
 
 EXECUTES = {"rates_lanes": RATES_OF_LANES, **{f"rates_{orig}_{dest}": text for (orig, dest), text in RATES.items()}}
 DAYS = ("2021-01-01", "2021-01-31")
@@ -26,7 +26,7 @@ def test_by_index(reader_url: str, name: str) -> None:
 
 def test_alike_is_bounded(reader_url: str) -> None:
     """What may have been meant is some hundred names at most, in one statement."""
-    assert _plan(reader_url, LOCATIONS_ALIKE, 1)["Node Type"] == "Limit"
+    assert _plan(reader_url, LOCATIONS_SIMILAR, 1)["Node Type"] == "Limit"
 
 
 def _plan(url: str, execute: str, parameters: int = 5) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
 from ratesflow.api.postgres.pool import ConnectionPool, Row
-from ratesflow.api.postgres.query_batcher import MOST_TOGETHER, QueryBatcher
+from ratesflow.api.postgres.query_batcher import MAX_BATCHED, QueryBatcher
 
 # Two rows a request: its text, and when the statement that told it began. Each row lasts as long as the request
 # says; those of a request that is HELD, until the gate opens.
@@ -76,7 +76,7 @@ def test_come_together_go_together(
     """What gathers while one statement is under way is one statement, and each request has its own rows of it."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
-    _until(lambda: trips._under_way == 1)
+    _until(lambda: trips._in_flight == 1)
     others = _in_order(threads, trips, [(f"other {number}", 1) for number in range(15)])
     open_gate()
     found = [other.result() for other in others]
@@ -110,7 +110,7 @@ def test_slow_one_holds_nobody_up(
     )  # in which all of the quick ones come
     trips = QueryBatcher(connections, TELL)
     slow = threads.submit(trips.fetch, HELD, seconds=5)
-    _until(lambda: trips._under_way == 1)
+    _until(lambda: trips._in_flight == 1)
     began = time.monotonic()
     quick = [threads.submit(trips.fetch, (f"{number}", "0"), seconds=5) for number in range(10)]
     assert [each.result()[0][1] for each in quick] == [f"{number}" for number in range(10)]
@@ -129,7 +129,7 @@ def test_wrong_one_fails_alone(
     """A statement fails for all who are in it: each then tries alone, and only those fail whose fault it is."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
-    _until(lambda: trips._under_way == 1)
+    _until(lambda: trips._in_flight == 1)
     lasts = ["0", "no number", "0", "0", "no number"]
     others = [threads.submit(trips.fetch, (f"{number}", each), seconds=5) for number, each in enumerate(lasts)]
     _until(lambda: len(trips._waiting) == len(lasts))
@@ -190,15 +190,15 @@ def test_backends_that_end(
 @pytest.mark.usefixtures("patient")
 def test_more_than_go_together(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
     """A statement is for so many at most; the rest have the next one."""
-    assert _sizes(reader_url, threads, open_gate, [1] * MOST_TOGETHER * 2) == [MOST_TOGETHER, MOST_TOGETHER]
+    assert _sizes(reader_url, threads, open_gate, [1] * MAX_BATCHED * 2) == [MAX_BATCHED, MAX_BATCHED]
 
 
 @pytest.mark.usefixtures("patient")
 def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
     """A statement is no more work than so much, whatever is asked; what weighs more goes alone."""
-    half, heavy = MOST_TOGETHER // 2, MOST_TOGETHER * 4
+    half, heavy = MAX_BATCHED // 2, MAX_BATCHED * 4
     weights = [half, half, half, heavy, half, half, heavy, heavy, half, 1]
-    together = [MOST_TOGETHER, half, heavy, MOST_TOGETHER, heavy, heavy, half + 1]
+    together = [MAX_BATCHED, half, heavy, MAX_BATCHED, heavy, heavy, half + 1]
     assert _sizes(reader_url, threads, open_gate, weights) == together
 
 
@@ -243,7 +243,7 @@ def _sizes(
     connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=99)
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=9)
-    _until(lambda: trips._under_way == 1)
+    _until(lambda: trips._in_flight == 1)
     others = _in_order(threads, trips, [(f"{number}", weight) for number, weight in enumerate(weights)])
     open_gate()
     sizes: dict[str, int] = {}
@@ -279,7 +279,7 @@ def _end_backends(owner: Connection) -> int:
 
 
 def _is_at_rest(trips: QueryBatcher, connections: ConnectionPool) -> bool:
-    return not (trips._under_way or trips._waiting or connections._present or connections._statements)
+    return not (trips._in_flight or trips._waiting or connections._present or connections._statements)
 
 
 def _until(happens: Callable[[], bool], seconds: float = 5) -> None:

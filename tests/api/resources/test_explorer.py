@@ -15,9 +15,11 @@ from tests.api.seed import TREE, Price, open_batch, seed_batch
 from tests.api.service import Service
 from tests.fix_database import Database
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+playwright = pytest.importorskip("playwright.sync_api", reason="run `make setup`, which installs playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="install Chromium (on Debian: apt-get install chromium), or name it in CHROMIUM"
+)
 
 FIRST = date(2021, 1, 1)
 LINK = "/?orig_code=CNGGZ&dest_code=EETLL&date_from=2021-01-01&date_to=2021-01-31"
@@ -123,7 +125,7 @@ def test_choose_by_name(page: Any) -> None:
     assert "orig_code=china_south" in page.url
     page.locator("#swap").click()
     seen(page, "#title", "Port of EETLL to China South")
-    seen(page, "#status", "no prices from here to there")
+    seen(page, "#status", "no prices between these locations")
     page.go_back()
     seen(page, "#title", "China South to Port of EETLL")
 
@@ -201,7 +203,7 @@ def test_wrong_dates(page: Any) -> None:
 def test_wrong_link(page: Any) -> None:
     """A link that names an unknown place tells so, and what may have been meant."""
     page.goto(LINK.replace("CNGGZ", "cnggz"))
-    seen(page, "#orig_code-error", "perhaps you mean CNGGZ")
+    seen(page, "#orig_code-error", "did you mean CNGGZ")
 
 
 def test_finds_the_prices(page: Any) -> None:

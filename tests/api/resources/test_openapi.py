@@ -68,7 +68,7 @@ def test_problem_types_lead_to_the_page() -> None:
 
 def test_schemathesis(service: Service) -> None:
     """Whatever requests the description allows or forbids, Schemathesis finds no answer that it does not tell of."""
-    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
+    schemathesis = pytest.importorskip("schemathesis", reason="run `make setup`, which installs schemathesis")
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/openapi.json")
     checked: dict[str, set[int]] = {}
 

@@ -4,7 +4,7 @@ import pytest
 from falcon import testing
 
 from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedError
-from ratesflow.api.models.rates import Places, Rates, RatesQuery
+from ratesflow.api.models.rates import Rates, RatesQuery, ReferenceData
 from ratesflow.api.models.versions import Version
 from tests.api.service import uncached
 
@@ -23,11 +23,11 @@ class Reader:
         at = Version("e", 7)
         return Rates(at, at, query.orig.text == "CNGGZ", query.dest.text == "baltic", {})
 
-    def places(self, deadline: float) -> Places:
+    def reference_data(self, deadline: float) -> ReferenceData:
         """Know none by name."""
-        return Places(Version("e", 7), Version("e", 7), (), ())
+        return ReferenceData(Version("e", 7), Version("e", 7), (), ())
 
-    def alike(self, text: str, deadline: float) -> list[str]:
+    def similar(self, text: str, deadline: float) -> list[str]:
         """Recognise one slip."""
         return ["CNGGZ (Guangzhou)"] if text == "cnggz" else []
 
@@ -71,7 +71,7 @@ def problem(answer: testing.Result) -> dict[str, object]:
         ({"date_from": " 2021-01-01"}, "date_from", "YYYY-MM-DD"),
         ({"date_to": "2021-02-29"}, "date_to", "calendar"),
         ({"date_from": "0000-01-01"}, "date_from", "0001"),
-        ({"date_from": "2021-01-03"}, "date_to", "exchange"),
+        ({"date_from": "2021-01-03"}, "date_to", "swap"),
         ({"date_to": "2031-01-09"}, "date_to", "3,661 days"),
         ({"orig_code": ["CNGGZ", "CNGGZ"]}, "orig_code", "2 times"),
     ],

@@ -84,7 +84,7 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
     get(app, "&other")
     get(app, If_None_Match=get(app).headers["ETag"])
     testing.TestClient(app).simulate_get("/nothing?a=b")
-    told = [(record.status, record.answer) for record in caplog.records]  # type: ignore[attr-defined]
+    told = [(record.status, record.source) for record in caplog.records]  # type: ignore[attr-defined]
     assert told == [(200, "hit"), (200, "miss"), (200, "hit"), (304, "not_modified"), (404, "none")]
     first, last = caplog.records[0], caplog.records[-1]
     assert (first.request_id, first.path) == ("abc-4", "/rates")  # type: ignore[attr-defined]

@@ -223,7 +223,7 @@ def test_port_in_use(service: Service) -> None:
     ("environ", "says"),
     [
         ({"DATABASE_URL": ""}, "no database is configured"),
-        ({"DATABASE_URL": "user:secret@host"}, "the database's address is not one"),
+        ({"DATABASE_URL": "user:secret@host"}, "the database's address is not valid"),
         ({"DATABASE_SECRET": "{}", "DATABASE_URL": ""}, "has no key 'username'"),
         ({"RATESFLOW_API_POOL_SIZE": "many"}, "RATESFLOW_API_POOL_SIZE is 'many'"),
         ({"PORT": "0.5"}, "PORT is '0.5'"),

@@ -75,7 +75,7 @@ def query(data: bytes) -> None:
     try:
         rates_query(dict(zip(names, values, strict=False)))
     except ProblemError as error:
-        if not error.faults:
+        if not error.invalid:
             raise
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from ratesflow.api.postgres.pool import ConnectionPool
-from ratesflow.api.postgres.queries import NEWS, session
+from ratesflow.api.postgres.queries import POLL, session
 from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
 from ratesflow.loader.runtime.connection import connected
@@ -88,7 +88,7 @@ def test_everything_is_done_as_each_of_two_rotated_users(
                 everything(harness, user, monkeypatch)
             else:
                 reads = ConnectionPool(address(harness, user), session(2))
-                assert reads.fetch(NEWS, (0,), seconds=5)
+                assert reads.fetch(POLL, (0,), seconds=5)
                 reads.close()
 
 
