@@ -99,29 +99,40 @@ def slow_motion(
     signal_to([*validating.hit.values(), *loading.hit.values()], signal.SIGCONT)
 
 
+@contextmanager
+def cold_starts(stack: Stack) -> Iterator[None]:
+    """Let every task that starts meanwhile be a new interpreter, which takes so long that it is seen before it works."""
+    switch = stack.home / "aws" / warm_start.SWITCH
+    switch.touch()
+    try:
+        yield
+    finally:
+        switch.unlink(missing_ok=True)
+
+
 class Signaller(threading.Thread):
     """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most.
 
-    Meanwhile no task starts warm: a new interpreter takes so long to start that its process is seen before it works.
+    Tasks start cold meanwhile.
     """
 
     def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
         super().__init__(daemon=True)
         self.task, self.batch, self.number, self.left = task, batch, number, times
-        self._home, self._switch = stack.home, stack.home / "aws" / warm_start.SWITCH
+        self._home, self._cold = stack.home, cold_starts(stack)
         self.hit: dict[int, psutil.Process] = {}
         self._others: set[int] = set()
         self._end = threading.Event()
 
     def __enter__(self) -> "Signaller":
-        self._switch.touch()
+        self._cold.__enter__()
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self.join()
-        self._switch.unlink(missing_ok=True)
+        self._cold.__exit__(None, None, None)
 
     def run(self) -> None:
         """Look for processes until told to end; a task needs ten times as long to come to its work."""
