@@ -1,7 +1,7 @@
-"""What the engine needs of a dataset: its columns, the checks of its rows, and the rows derived from them.
+"""The interface of a dataset: its columns, the checks of its rows, and the rows derived from them.
 
-The engine (tasks, files, batches, runtime) knows no dataset. `ratesflow.loader.__main__` hands one in; freight prices
-in `ratesflow.loader.freight` are the only one. Calls are per file or per piece of a file, never per row.
+The engine (tasks, files, batches, runtime) depends on this interface alone. `ratesflow.loader.__main__` passes it a
+dataset; `ratesflow.loader.freight` is the only one. The engine calls it per file or per piece of a file, never per row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
     from ratesflow.database.reference import Reference
 
-# Longest line, in bytes. It bounds the memory for a file without line ends.
+# The longest line, in bytes: bounds the memory for a file without line ends.
 MAX_LINE_BYTES = 65_536
-# Characters of a value that a report repeats.
+# Characters of a value that a report shows.
 SHOWN = 100
-# The reason of values with the form of a port's code that are not in the reference data. Reports count these by value.
+# The reason of a valid code that is not in the reference data. Reports count these by value.
 UNKNOWN_PORT = "unknown_port"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One error in one row: its column, its value, a reason to count by, and the message."""
+    """One violation in one row: its column, its value, the reason that reports count, and the message."""
 
     column: str
     value: str
@@ -36,15 +36,15 @@ class Violation:
 
 
 def violation(column: str, value: str, reason: str, message: str) -> Violation:
-    """Return a violation in printable characters, its value cut to what a report repeats."""
+    """Return a violation in printable characters, with its value cut to SHOWN characters."""
     shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
     return Violation(column, printable(shown), reason, printable(message))
 
 
 class FileRejectedError(Exception):
-    """The whole file is rejected, at `line`, for a `reason` to count by; the rest of it is not read.
+    """The whole file is rejected at `line`, for the `reason` that reports count; the rest is not read.
 
-    Line 0 stands for the line that is being read.
+    Line 0 means the line that is being read.
     """
 
     def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
@@ -53,7 +53,7 @@ class FileRejectedError(Exception):
 
 
 class Kind(Enum):
-    """What a column holds, which decides how each format writes it."""
+    """The type of a column's values, which determines how each format writes them."""
 
     TEXT = "text"
     DAY = "day"
@@ -71,7 +71,7 @@ class Column:
 
 @dataclass(frozen=True)
 class RowSchema:
-    """The columns of a row, in the order of the dataset; `shortest_row` is its least number of bytes as CSV."""
+    """The columns of a row, in order; `shortest_row` is the length of the shortest row as CSV, in bytes."""
 
     columns: tuple[Column, ...]
     shortest_row: int
@@ -83,9 +83,9 @@ class RowSchema:
 
 
 Reject = Callable[[int, list[Violation]], None]
-"""Takes the number of a row in its piece, counted from 0, and its violations."""
+"""Takes the index of a row in its piece, from 0, and its violations."""
 TextCheck = Callable[[bytes, int, Reject], None]
-"""Checks a piece of the given number of whole lines; the last line may lack its line end."""
+"""Checks a piece and takes its bytes, its number of whole lines, and a Reject; the last line may lack its line end."""
 
 
 class ShardValidator(Protocol):
@@ -96,24 +96,24 @@ class ShardValidator(Protocol):
         """The columns of a row."""
 
     def csv_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of CSV with these columns."""
+        """Return the check for CSV lines with these columns."""
 
     def json_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of JSON, most of which have their keys in this order."""
+        """Return the check for JSON lines, most of which have their keys in this order."""
 
     def check_record_batch(self, batch: "RecordBatch", reject: Reject) -> None:
         """Check rows of a Parquet file. Raises FileRejectedError, without a line, when they are damaged."""
 
     def derived_rows(self, batch_no: int, reference: "Reference") -> Iterator[bytes]:
-        """Yield the derived rows as text for `Dataset.copy_derived`; once, after all rows are checked."""
+        """Yield the derived rows as text for `Dataset.copy_derived`. To be called once, after all rows are checked."""
 
     @property
     def digest(self) -> list[int]:
-        """This shard's part of the digest of the derived rows, after these were read."""
+        """This shard's part of the digest of the derived rows; complete after `derived_rows` was read."""
 
 
 class Dataset(Protocol):
-    """One kind of batch. What it imports to check rows is imported only when it checks them."""
+    """One kind of batch. Modules that only checks need are imported when rows are checked."""
 
     @property
     def schema(self) -> RowSchema:
@@ -121,7 +121,7 @@ class Dataset(Protocol):
 
     @property
     def copy_derived(self) -> str:
-        """The statement that copies derived rows."""
+        """The COPY statement for derived rows."""
 
     def validator(self, reference: "Reference") -> ShardValidator:
         """Return a validator for one shard."""
@@ -132,6 +132,6 @@ class Dataset(Protocol):
     def negative_rows(self, cursor: "Cursor", batch_no: int, reference: "Reference") -> tuple[Iterator[bytes], int]:
         """Derive the rows of a committed batch again, from its stored rows.
 
-        Return them negated, under the negative of the batch's number, as text for `copy_derived`, and the number of
-        stored rows. Raises TransientError when the stored rows move to another table meanwhile.
+        Return the derived rows, negated and under the negative batch number, as text for `copy_derived`, and the
+        number of stored rows. Raises TransientError when the stored rows move to another table meanwhile.
         """

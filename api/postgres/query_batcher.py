@@ -19,9 +19,9 @@ from ratesflow.api.postgres.pool import Accepts, ConnectionPool, Row
 
 # What a round trip carries at most: as many requests of weight 1, or fewer heavier ones.
 MOST_TOGETHER = 32
-# Who has waited this long for others starts another round trip: a statement that takes long, or a connection
-# that hangs, holds up those whom it took along, and nobody else.
-PATIENCE_SECONDS = 0.02
+# A request that has waited this long for another round trip starts its own: a slow statement or a connection that
+# hangs delays only the requests that it already carries.
+MAX_WAIT_SECONDS = 0.02
 
 
 class View(NamedTuple):
@@ -86,7 +86,7 @@ class QueryBatcher:
 
     def _leads_after_waiting(self, asked: _Asked, deadline: float) -> bool:
         """Wait for the rows; return whether to go and get them instead."""
-        if asked.turn.acquire(timeout=max(0.0, min(PATIENCE_SECONDS, deadline - time.monotonic()))):
+        if asked.turn.acquire(timeout=max(0.0, min(MAX_WAIT_SECONDS, deadline - time.monotonic()))):
             return asked.leads
         with self._lock:
             if not asked.taken:

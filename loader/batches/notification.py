@@ -1,6 +1,6 @@
-"""The notification of a batch whose execution could not send one: what the state machine would have sent.
+"""Notifications of batches whose execution could not send one, the same as those of the state machine.
 
-Its schema is `docs/schemas/notification.json`; the state machine builds its own in workflow/outcome_states.py.
+The schema is `docs/schemas/notification.json`; the state machine's own are built in workflow/outcome_states.py.
 """
 
 import json
@@ -19,7 +19,7 @@ TOPIC, ENVIRONMENT = "RATESFLOW_TOPIC_ARN", "RATESFLOW_ENVIRONMENT"
 
 
 def of(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any]:
-    """Return the notification of a batch that is closed; `seconds` are those of the steps it had done."""
+    """Return the notification of a closed batch; `seconds` are those of its finished steps."""
     return {
         "schema": SCHEMA,
         "notification_id": f"{batch.batch_id}:{closed.outcome}",
@@ -39,7 +39,7 @@ def of(batch: Batch, closed: Result, seconds: dict[str, float]) -> dict[str, Any
 
 
 def publish(notification: dict[str, Any]) -> None:
-    """Send a notification to the topic, if there is one. Raises TransientError when SNS does not take it."""
+    """Publish a notification to the topic, if one is set. Raises TransientError when SNS does not accept it."""
     topic = os.environ.get(TOPIC)
     if not topic:
         return
@@ -54,4 +54,4 @@ def publish(notification: dict[str, Any]) -> None:
             TopicArn=topic, Subject=subject, Message=json.dumps(notification), MessageAttributes=attributes
         )
     except (BotoCoreError, ClientError) as error:
-        raise TransientError(f"cannot notify {topic}: {error}") from error
+        raise TransientError(f"cannot publish to {topic}: {error}") from error

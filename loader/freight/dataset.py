@@ -1,6 +1,6 @@
-"""Freight prices as the dataset of the engine: the one implementation of `ratesflow.loader.dataset`.
+"""Freight prices: the only implementation of `ratesflow.loader.dataset`.
 
-numpy and pandas are imported by the methods that need them: a load needs neither.
+Methods that need numpy and pandas import them, since a load needs neither.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ class FreightPrices:
         return rates_digest(shards)
 
     def negative_rows(self, cursor: "Cursor", batch_no: int, reference: "Reference") -> tuple[Iterator[bytes], int]:
-        """Return a committed batch's rates, counted again from its prices and negated, and the number of prices."""
+        """Return a committed batch's rates, recomputed from its prices and negated, and the number of prices."""
         from ratesflow.loader.freight.recount import negative_rows, recounted
 
         counts, rows = recounted(cursor, batch_no, reference)

@@ -22,7 +22,7 @@ from ratesflow.loader.batches.ledger import FAILED
 from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
 from ratesflow.loader.batches.results import Result
 from ratesflow.loader.runtime import clients, metrics
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
 from ratesflow.loader.tasks.discard import DROP_SECONDS, discard, drop_rows
@@ -182,7 +182,7 @@ def _drop_prices(connection: "Connection", number: int, dropped: list[int]) -> N
             connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS
         )
     except errors.LockNotAvailable as error:
-        raise explained(error) from error
+        raise task_error(error) from error
     dropped.append(number)
 
 

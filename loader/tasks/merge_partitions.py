@@ -1,7 +1,6 @@
-"""Keeps the number of tables bounded: the prices of old batches, a table each, become tables of many batches.
+"""Bounds the number of tables: the prices of old batches, one table each, are merged into tables of many batches.
 
-Nobody waits for this but who reads prices themselves, for the blink in which the tables change places. The
-API never reads them.
+Only queries on `prices` wait for this, for the moment in which the tables are swapped. The API never reads `prices`.
 """
 
 from collections.abc import Iterator
@@ -12,20 +11,20 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors
 
 from ratesflow.database.lock_retries import retry_on_lock
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.upkeep import Piece
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# So many tables are fine; a merged table grows up to about so many rows.
-TABLES, ROWS = 128, 10_000_000
-# Tables that one merge locks, each with its index, out of max_locks_per_transaction × max_connections for all.
+# Tables that are left after merging, and the approximate maximum of rows in a merged table.
+MAX_TABLES, MAX_ROWS = 128, 10_000_000
+# Tables in one merge. It locks each with its index; max_locks_per_transaction × max_connections bounds all locks.
 GROUP_TABLES = 200
-# Numbers of batches are given before their rows can be seen. After this time none can still appear in between.
+# A batch number is assigned before its ledger row is visible. After this time no older number can appear.
 MINUTES = 60
 
-# One row a table of prices: the numbers that it holds and how many rows by the ledger, none of it of the last hour.
+# One row per table of prices: its range of batch numbers and its number of rows by the ledger. Without recent tables.
 _OLD = """
 SELECT first, last,
        (SELECT coalesce(sum(rows), 0)::bigint FROM batches
@@ -47,36 +46,38 @@ class Table:
     rows: int
 
 
-def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minutes: int = MINUTES) -> Iterator[Piece]:
-    """Yield the merges of tables of prices, oldest first, after which about `most` are left."""
+def merges(
+    connection: "Connection", most: int = MAX_TABLES, rows: int = MAX_ROWS, minutes: int = MINUTES
+) -> Iterator[Piece]:
+    """Yield the merges of tables of prices, oldest first, that leave about `most` tables."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM price_tables")
-        ((too_many,),) = cursor.fetchall()
-        too_many -= most
-        if too_many <= 0:
+        ((count,),) = cursor.fetchall()
+        excess = count - most
+        if excess <= 0:
             return
         cursor.execute(_OLD, (minutes,))
         tables = [Table(*row) for row in cursor.fetchall()]
     for group in groups(tables, rows):
-        if too_many <= 0:
+        if excess <= 0:
             break
-        too_many -= len(group) - 1
+        excess -= len(group) - 1
         yield f"merge of tables {group[0].first} to {group[-1].last}", partial(_merge, connection, group)
 
 
 def _merge(connection: "Connection", group: list[Table]) -> None:
     bounds = (group[0].first, group[-1].last)
     try:
-        # Once: it copies first, and then asks for the lock.
+        # A single attempt, since each attempt copies the rows before it requests the lock.
         retry_on_lock(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
     except errors.LockNotAvailable as error:
-        raise explained(error) from error
+        raise task_error(error) from error
 
 
 def groups(tables: list[Table], rows: int, most: int = GROUP_TABLES) -> Iterator[list[Table]]:
-    """Yield neighbours that together have at most `rows` rows and are at most `most`; two at least.
+    """Yield groups of 2 to `most` adjacent tables with at most `rows` rows together.
 
-    A table that has half of the rows by itself is left alone: it would be copied again at every run.
+    A table with at least half of `rows` is left out: it would be copied again in every run.
     """
     group: list[Table] = []
     for table in [*tables, Table(0, 0, rows)]:

@@ -10,14 +10,14 @@ import pytest
 
 from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.batches.s3_errors import CODES, Answer, meaning_of
+from ratesflow.loader.batches.s3_errors import CODES, S3Error, meaning_of
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError, UsageError
 
 CLASS, TIER = "<StorageClass>GLACIER</StorageClass>", "<AccessTier>ARCHIVE_ACCESS</AccessTier>"
-# Status, code, more elements; the error that a reader ends with, and what it says. (Amazon S3 API Reference, "Error
-# responses" and GetObject; AWS KMS's exceptions as S3 passes them on.)
+# Status, code, more elements; the error that a reader ends with, and part of its message. (Amazon S3 API Reference,
+# "Error responses" and GetObject; AWS KMS's exceptions as S3 passes them on.)
 ANSWERS = [
-    (403, "InvalidObjectState", CLASS, ClosedError, "it lies in storage class GLACIER: restore it first, or send it"),
+    (403, "InvalidObjectState", CLASS, ClosedError, "the object is in storage class GLACIER: restore it first"),
     (
         403,
         "InvalidObjectState",
@@ -34,7 +34,7 @@ ANSWERS = [
     (400, "KMS.DisabledException", "", UsageError, "the KMS key of the object cannot be used"),
     (400, "KMS.NeverHeardOfException", "", UsageError, "the KMS key of the object cannot be used"),
     (403, "InvalidAccessKeyId", "", UsageError, "check its role"),
-    (416, "InvalidRange", "", TaskError, "S3 does not take this request (InvalidRange: The <words> & more)"),
+    (416, "InvalidRange", "", TaskError, "S3 rejected the request as invalid (InvalidRange: The <words> & more)"),
     (400, "ExpiredToken", "", TransientError, "ExpiredToken"),
     (403, "RequestTimeTooSkewed", "", TransientError, "RequestTimeTooSkewed"),
     (400, "RequestTimeout", "", TransientError, "RequestTimeout"),
@@ -131,7 +131,7 @@ def test_every_code_of_the_reference_has_a_meaning() -> None:
     assert {code for code, status in entries if status[:1] == "5"} <= {
         code for code, meaning in CODES.items() if meaning.error is TransientError or code == "NotImplemented"
     }
-    assert meaning_of(Answer("Unheard", 500)).error is TransientError
-    assert meaning_of(Answer("Unheard", 429)).error is TransientError
-    assert meaning_of(Answer("Unheard", 422)).error is TaskError
-    assert meaning_of(Answer(message="connection refused")).error is TransientError
+    assert meaning_of(S3Error("Unheard", 500)).error is TransientError
+    assert meaning_of(S3Error("Unheard", 429)).error is TransientError
+    assert meaning_of(S3Error("Unheard", 422)).error is TaskError
+    assert meaning_of(S3Error(message="connection refused")).error is TransientError

@@ -66,7 +66,7 @@ def bomb(text: bytes, times: int) -> bytes:
 )
 def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A small file that unpacks to very much is refused long before it is unpacked whole."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 8_000_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 8_000_000)
     data = bomb(text, 100)
     tracemalloc.start()
     report, _ = validated(data)
@@ -79,7 +79,7 @@ def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypat
 
 def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both limits can be moved, up and down."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 100_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 100_000)
     data = bomb(ROW, 20_000)
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}
     monkeypatch.setenv("RATESFLOW_MAX_COMPRESSION_RATIO", "2000")

@@ -163,7 +163,7 @@ def test_row_groups_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_bomb_of_rows_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Equal rows take no room in Parquet; a file of very many is refused by its footer."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 1_000_000)
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 1_000_000)
     (error,) = validated(file_of(table(500_000)))[0].errors
     assert (error["line"], error["reason"]) == (1, "unpacks_too_large")
 

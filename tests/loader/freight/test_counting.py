@@ -31,7 +31,7 @@ def test_cells_are_added_up_however_many_are_kept(pieces: list, kept: int, files
     counts = SpillingAggregator(kept)
     expected: dict[int, list[int]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouped_sums, "MOST_FILES", files)
+        patch.setattr(grouped_sums, "MAX_FILES", files)
         for piece in pieces:
             counts.add(np.array(piece, dtype=np.uint64).reshape(-1, 3))
             for key, count, total in piece:

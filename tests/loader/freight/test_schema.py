@@ -172,7 +172,7 @@ def test_limits_of_days_and_prices() -> None:
     [
         (b"", "empty_file", "empty"),
         (b"\x1f\x8b\x08\0", "truncated_gzip", "not sent whole"),
-        (gzip.compress(b"", mtime=0), "empty_file", "holds nothing"),
+        (gzip.compress(b"", mtime=0), "empty_file", "is empty inside"),
         (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "unknown_format", "of gzip again"),
         (gzip.compress(b"PK\x03\x04rest", mtime=0), "unknown_format", "workbook"),
         (b"PK\x03\x04rest", "unknown_format", "workbook"),

@@ -131,7 +131,7 @@ def works(seconds):
         watchdog.alive()
 
 def half(job):
-    with watchdog.joined():
+    with watchdog.watched():
         job()
 """
 _HANGS = {
@@ -145,7 +145,7 @@ _WORKS = {
     "a long statement": "with watchdog.statement(): time.sleep(2.5)",
     "it waits for the other half": (
         "other = threading.Thread(target=half, args=[lambda: works(3)]); other.start()\n"
-        "with watchdog.excused(): other.join()\n"
+        "with watchdog.suspended(): other.join()\n"
     ),
 }
 

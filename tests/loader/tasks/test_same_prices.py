@@ -95,7 +95,7 @@ def test_the_same_prices_in_another_wrapping_are_committed_and_said(harness: Tas
         batch, result = taken(harness, FORMATS[name], f"incoming/{name}", shards)
         assert result.outcome == "committed"
         assert result.message.startswith(f"the same prices as batch {first.batch_id} (file incoming/plain.csv, ")
-        assert "both count; take one out with `ratesflow undo`" in result.message
+        assert "both count; remove one with `ratesflow undo`" in result.message
         assert harness.run(commit, batch).message == result.message  # a lost answer is given again
         assert harness.database.one("SELECT message FROM batches WHERE batch_id = %s", batch.batch_id) == result.message
     assert noted(harness) == [None, 1, 1, 1, 1]
