@@ -84,5 +84,5 @@ def _first_text(fetch: Fetch, size: int) -> bytes:
             error.line = 1
             raise
     if not text:
-        raise FileRejectedError(1, "empty_file", "the gzip file is empty inside")
+        raise FileRejectedError(1, "empty_file", "the gzip file contains no data")
     return text[: MAX_LINE_BYTES + 1]
