@@ -56,7 +56,7 @@ def note_end(outcome: str, batches: int = 1) -> None:
     _outcomes[outcome] = batches
 
 
-def note_visible_batches(connection: "Connection") -> None:
+def note_uncompacted_batches(connection: "Connection") -> None:
     """Note the number of visible batches, which slow down reads until they are compacted; only if metrics are on."""
     if enabled():
         with connection, connection.cursor() as cursor:

@@ -50,7 +50,7 @@ def commit(connection: "Connection", batch: Batch) -> Result:
     )
     if entry.state == OPEN and outcome == COMMITTED:
         metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
-        metrics.note_visible_batches(connection)
+        metrics.note_uncompacted_batches(connection)
     with connection, connection.cursor() as cursor:
         entry = find_entry(cursor, batch.batch_id) or entry
     if entry.state == DUPLICATE:

@@ -87,7 +87,7 @@ def compact(connection: "Connection", run: str, min_batches: int = 1) -> Result:
     merged = _merge_all(connection, batches, upkeep) if len(batches) >= max(min_batches, 1) else 0
     away = upkeep.work_off(merges(connection))
     upkeep.work_off([("list of changes", partial(_prune, connection))])
-    metrics.note_visible_batches(connection)
+    metrics.note_uncompacted_batches(connection)
     metrics.note("Backlog", upkeep.backlog)
     words = f"merged the rates of {merged} batches" if merged else f"{len(batches)} open batches; due at {min_batches}"
     words += f"; {away} merges of tables of prices" if away else ""

@@ -198,7 +198,7 @@ def test_load_refuses_rates_that_were_not_counted(harness: TaskHarness) -> None:
     batch = harness.send(csv(PRICES))
     harness.run(validate, batch)
     harness.aws("s3").put_object(Bucket=harness.bucket, Key=batch.result_key("rates/0.copy"), Body=b"")
-    with pytest.raises(ClosedError, match="not those that were counted"):
+    with pytest.raises(ClosedError, match="differ from those that validation stored"):
         harness.run(load, batch)
     assert harness.database.one("SELECT count(*) FROM rates") == 0
 
