@@ -1,5 +1,5 @@
 """The tasks that load batches and maintain the database.
 
-Each is a plain function that knows nothing of Step Functions or Batch; `python -m ratesflow.loader TASK` turns
-arguments and environment into a call of it.
+Each task is a plain function, independent of Step Functions and Batch; `python -m ratesflow.loader TASK` turns
+arguments and environment variables into a call.
 """

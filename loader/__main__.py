@@ -1,8 +1,9 @@
-"""`python -m ratesflow.loader TASK …`: arguments and environment in, a result document and an exit code out.
+"""`python -m ratesflow.loader TASK …`: runs one task, stores its result document, and returns an exit code.
 
 Exit codes: 0 done (a rejection is done), 64 usage, 65 the batch was closed or its object changed, 70 a defect,
-75 a transient failure: try again. 1 is the watchdog's, of a task that stood still: try again, too. Logs are lines of
-JSON on standard output. Only the module of the named task is imported: pandas costs a load half a second.
+75 a transient failure, to be retried. 1 means that the watchdog ended a task without progress, to be retried as well.
+Logs are lines of JSON on standard output. Only the named task's module is imported: pandas would add half a second to
+every load.
 """
 
 import argparse
@@ -25,18 +26,18 @@ if TYPE_CHECKING:
     from ratesflow.loader.dataset import Dataset
 
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
-FIGURES = {"rows": "Rows", "rejected_rows": "RejectedRows"}
-"""The metrics of a result's figures."""
+METRICS = {"rows": "Rows", "rejected_rows": "RejectedRows"}
+"""The metric of each count in a result."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one task and return its exit code."""
     began = time.monotonic()
-    if is_process := __name__ == "__main__":  # a process that does nothing else
-        watchdog.start(watchdog.OTHER)
+    if is_process := __name__ == "__main__":  # not a call from a test
+        watchdog.start(watchdog.DEFAULT_LIMITS)
     try:
         options = _parse(sys.argv[1:] if arguments is None else arguments)
-    except Exception as error:  # noqa: BLE001 a module of the image that cannot be imported: no retry will help
+    except Exception as error:  # noqa: BLE001 a module that cannot be imported: a retry cannot help
         log.exception(f"a defect: {type(error).__name__}: {error}")
         return TaskError.exit_code
     task: Task = options.task
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         log.error(str(error), exit_code=error.exit_code)
         _store_error(task, options, str(error))
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 the one place where everything ends as a line and a code
+    except Exception as error:  # noqa: BLE001 every error becomes a log line and an exit code here
         log.exception(f"a defect: {type(error).__name__}: {error}")
         _store_error(task, options, f"a defect: {type(error).__name__}: {error}")
         return TaskError.exit_code
@@ -80,7 +81,7 @@ def _run(task: Task, options: argparse.Namespace, began: float) -> int:
 
 
 def _call(task: Task, options: argparse.Namespace) -> "Result | None":
-    """Call the task's function with what it asks for. Raises TaskError for an outcome that is not declared."""
+    """Call the task's function with its arguments. Raises TaskError for an outcome that the task does not declare."""
     values: dict[str, Any] = {argument.name: getattr(options, argument.name) for argument in task.own_arguments}
     values |= {name: _PROVIDERS[name](options) for name in task.provided if name != "connection"}
     result: Result | None
@@ -102,12 +103,12 @@ def _run_id(options: argparse.Namespace) -> str:
 
 
 def _work(options: argparse.Namespace) -> str:
-    """Return what all attempts of this job have in common, and no other job."""
+    """Return the identity of this job: the same for all its attempts, and different from that of any other job."""
     return f"{_run_id(options)}/{os.environ.get(ARRAY_INDEX, '')}"
 
 
 def _dataset() -> "Dataset":
-    """Return the dataset; tasks that do not ask for it do not import it."""
+    """Return the dataset. Imported here, since only tasks that read or derive rows need it."""
     from ratesflow.loader.freight.dataset import FreightPrices
 
     return FreightPrices()
@@ -132,7 +133,7 @@ def _shard() -> int:
 def _bucket(options: argparse.Namespace) -> str:
     bucket = options.bucket if options.task.of_batch else os.environ.get("RATESFLOW_BUCKET")
     if not bucket:
-        raise UsageError("no bucket is named: set RATESFLOW_BUCKET")
+        raise UsageError("no bucket is set: set RATESFLOW_BUCKET")
     return str(bucket)
 
 
@@ -146,15 +147,15 @@ _PROVIDERS: Mapping[str, Callable[[argparse.Namespace], Any]] = {
 
 
 def _store_error(task: Task, options: argparse.Namespace, message: str) -> None:
-    """Store the reason where discard reads it; if even that fails, it is in the log."""
+    """Store the error message where discard reads it. If that fails, the message is only in the log."""
     from ratesflow.loader.batches.s3 import put_json
 
     try:
         index = os.environ.get(ARRAY_INDEX)
         text = message if index is None else f"shard {index}: {message}"
         put_json(_bucket(options), result_key(_run_id(options), f"{task.name}.error.json"), {"message": text})
-    except Exception as error:  # noqa: BLE001 the first failure is the one that counts
-        log.error(f"could not store the reason: {error}")
+    except Exception as error:  # noqa: BLE001 the first error is the one to report
+        log.error(f"cannot store the error message: {error}")
 
 
 def _figures(result: "Result") -> dict[str, object]:
@@ -166,17 +167,17 @@ def _figures(result: "Result") -> dict[str, object]:
 
 
 def _note_metrics(task: Task, result: "Result") -> None:
-    for figure in task.counts:
-        if (value := getattr(result, figure)) is not None:
-            metrics.note(FIGURES[figure], value)
+    for count in task.counts:
+        if (value := getattr(result, count)) is not None:
+            metrics.note(METRICS[count], value)
     if end := task.ends.get(result.outcome):
         metrics.note_end(end)
 
 
 def _peak_mb() -> float:
-    """Return the most memory that this process had, in MB of 2**20 bytes."""
+    """Return the peak memory of this process, in MB of 2**20 bytes."""
     try:
-        # The kernel's own mark; that of getrusage would count the process that started this one.
+        # VmHWM rather than getrusage, which would include the peak of the process that started this one.
         status = Path("/proc/self/status").read_text(encoding="ascii")
         kib = int(status.partition("VmHWM:")[2].split()[0])
     except (OSError, IndexError, ValueError):
@@ -187,7 +188,7 @@ def _peak_mb() -> float:
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options of the task that the first argument names, which are the task itself and its arguments."""
+    """Return the parsed arguments; `task` is the task that the first argument names."""
     parser = argparse.ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True, metavar="TASK")
     named = find_task(arguments[0]) if arguments else None

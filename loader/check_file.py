@@ -1,7 +1,7 @@
-"""Validation of a local file, without bucket and batch: `python -m ratesflow.loader.check_file FILE`.
+"""Validates a local file, without a bucket or a batch: `python -m ratesflow.loader.check_file FILE`.
 
-Prints the report. Exit codes: 0 the file would be accepted, 3 it would be rejected, 64 it cannot be checked, and those
-of a task whose database fails.
+Prints the report. Exit codes: 0 the file would be accepted, 3 it would be rejected, 64 it cannot be checked; if the
+database fails, those of a task.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reference(folder: Path | None) -> Reference:
-    """Return the reference data of a folder, of the database, or the built-in one."""
+    """Return the reference data of the folder, else of the database, else the built-in data."""
     if folder:
         found = reference.read_files(folder / "ports.csv", folder / "regions.csv")
         reference.check(found)

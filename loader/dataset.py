@@ -1,7 +1,8 @@
-"""What the engine needs of a dataset: its table and columns, the checks of its rows, and the rows derived from them.
+"""The interface of a dataset: its table and columns, the checks of its rows, and the rows derived from them.
 
-The engine (tasks, files, batches, runtime) knows no dataset. `ratesflow.loader.__main__` passes one in; freight prices
-in `ratesflow.loader.freight` are the only one. Calls are per file, piece of a file or transaction, never per row.
+The engine (tasks, files, batches, runtime) depends on this interface alone. `ratesflow.loader.__main__` passes it a
+dataset; `ratesflow.loader.freight` is the only one. The engine calls it per file, piece of a file or transaction,
+never per row.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,17 +19,17 @@ if TYPE_CHECKING:
 
     from ratesflow.database.reference import Reference
 
-# Longest line, in bytes. It bounds the memory for a file without line ends.
+# The longest line, in bytes: bounds the memory for a file without line ends.
 MAX_LINE_BYTES = 65_536
-# Characters of a value that a report repeats.
+# Characters of a value that a report shows.
 SHOWN = 100
-# The reason of values with the form of a port's code that are not in the reference data. Reports count these by value.
+# The reason of a valid code that is not in the reference data. Reports count these by value.
 UNKNOWN_PORT = "unknown_port"
 
 
 @dataclass(frozen=True)
 class Violation:
-    """One error in one row: its column, its value, a reason to count by, and the message."""
+    """One violation in one row: its column, its value, the reason that reports count, and the message."""
 
     column: str
     value: str
@@ -37,15 +38,15 @@ class Violation:
 
 
 def violation(column: str, value: str, reason: str, message: str) -> Violation:
-    """Return a violation in printable characters, its value cut to what a report repeats."""
+    """Return a violation in printable characters, with its value cut to SHOWN characters."""
     shown = value if len(value) <= SHOWN else value[:SHOWN] + "…"
     return Violation(column, printable(shown), reason, printable(message))
 
 
 class FileRejectedError(Exception):
-    """The whole file is rejected, at `line`, for a `reason` to count by; the rest of it is not read.
+    """The whole file is rejected at `line`, for the `reason` that reports count; the rest is not read.
 
-    Line 0 stands for the line that is being read.
+    Line 0 means the line that is being read.
     """
 
     def __init__(self, line: int, reason: str, message: str, value: str = "") -> None:
@@ -58,7 +59,7 @@ class MergeBlockedError(TransientError):
 
 
 class Kind(Enum):
-    """What a column holds, which decides how each format writes it."""
+    """The type of a column's values, which determines how each format writes them."""
 
     TEXT = "text"
     DAY = "day"
@@ -76,7 +77,7 @@ class Column:
 
 @dataclass(frozen=True)
 class RowSchema:
-    """The columns of a row, in the order of the dataset; `shortest_row` is its least number of bytes as CSV."""
+    """The columns of a row, in order; `shortest_row` is the length of the shortest row as CSV, in bytes."""
 
     columns: tuple[Column, ...]
     shortest_row: int
@@ -88,9 +89,9 @@ class RowSchema:
 
 
 Reject = Callable[[int, list[Violation]], None]
-"""Takes the number of a row in its piece, counted from 0, and its violations."""
+"""Takes the index of a row in its piece, from 0, and its violations."""
 TextCheck = Callable[[bytes, int, Reject], None]
-"""Checks a piece of the given number of whole lines; the last line may lack its line end."""
+"""Checks a piece and takes its bytes, its number of whole lines, and a Reject; the last line may lack its line end."""
 
 
 class ShardValidator(Protocol):
@@ -101,20 +102,20 @@ class ShardValidator(Protocol):
         """The columns of a row."""
 
     def csv_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of CSV with these columns."""
+        """Return the check for CSV lines with these columns."""
 
     def json_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of JSON, most of which have their keys in this order."""
+        """Return the check for JSON lines, most of which have their keys in this order."""
 
     def check_record_batch(self, batch: "RecordBatch", reject: Reject) -> None:
         """Check rows of a Parquet file. Raises FileRejectedError, without a line, when they are damaged."""
 
     def derived_rows(self, batch_no: int, reference: "Reference") -> Iterator[bytes]:
-        """Yield the derived rows as text for `Rollup.copy`; once, after all rows are checked."""
+        """Yield the derived rows as text for `Rollup.copy`. To be called once, after all rows are checked."""
 
     @property
     def digest(self) -> list[int]:
-        """This shard's part of the digest of the derived rows, after these were read."""
+        """This shard's part of the digest of the derived rows; complete after `derived_rows` was read."""
 
 
 class Rollup(Protocol):
@@ -162,7 +163,7 @@ class Rollup(Protocol):
 
 
 class Dataset(Protocol):
-    """One kind of batch. What it imports to check rows is imported only when it checks them."""
+    """One kind of batch. Modules that only checks need are imported when rows are checked."""
 
     @property
     def table(self) -> str:

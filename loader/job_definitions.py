@@ -1,9 +1,9 @@
-"""Writes what others need to know of the tasks, from their declarations: `python -m ratesflow.loader.job_definitions`.
+"""Generates files from the declarations of the tasks: `python -m ratesflow.loader.job_definitions`.
 
-- `workflow/job_definitions.json`: read by Terraform, by the state machine's definition, by the embedded stack and by
-  the commands. The workflow may not import the loader.
+- `workflow/job_definitions.json`: for Terraform, the state machine's definition, the embedded stack and the commands,
+  since the workflow may not import the loader.
 - `docs/tasks.md`: the tasks in a table.
-- `docs/schemas/result.json`: which tasks and outcomes a result document may name.
+- `docs/schemas/result.json`: the tasks and outcomes that a result document may have.
 """
 
 import json
@@ -18,13 +18,12 @@ DEFINITIONS = ROOT / "workflow" / "job_definitions.json"
 TABLE = ROOT / "docs" / "tasks.md"
 SCHEMA = ROOT / "docs" / "schemas" / "result.json"
 
-# The exit codes of `python -m ratesflow.loader`: 0 done, 64 usage, 65 closed or changed under us, 70 internal,
-# 75 transient. 1* is a process that did not end by itself: 1 from its own watchdog, 128 and a number by a signal, such
-# as 137 by SIGKILL, from an instance that went away. A Fargate Spot task gets SIGTERM first; the loader then exits
-# with 75.
-# Batch allows five rules, globs only at their ends, and *no match means RETRY*. The last rule therefore ends
-# every job that has an exit code at all. A job without one never ran (the image could not be pulled, no
-# network interface, no secret): it matches nothing and is tried again, within its attempts.
+# The exit codes of `python -m ratesflow.loader`: 0 done, 64 usage, 65 closed or changed meanwhile, 70 internal,
+# 75 transient. 1* is a process that was ended: 1 by its own watchdog, 128 plus a number by a signal, such as 137 by
+# SIGKILL on an instance that was terminated. A Fargate Spot task gets SIGTERM first; the loader then exits with 75.
+# Batch allows five rules and a glob only at the end of a pattern, and it retries a job that *matches no rule*. The last
+# rule therefore ends every job with an exit code. A job without one never ran (no image, network interface or secret):
+# it matches no rule and is retried, up to its number of attempts.
 RETRY_RULES = [
     {"action": "RETRY", "onExitCode": "75"},
     {"action": "RETRY", "onExitCode": "1*"},
@@ -36,20 +35,20 @@ RETRY_RULES = [
 _TABLE = """\
 # Tasks
 
-Whatever touches the database runs as one of these tasks, each an AWS Batch job.
-`python -m ratesflow.loader.job_definitions` writes this page from the declarations in `loader/tasks/`.
+All access to the database, except the API's, runs as one of these tasks, each an AWS Batch job.
+`python -m ratesflow.loader.job_definitions` generates this page from the declarations in `loader/tasks/`.
 
 | task | what it does | arguments | outcomes | vCPUs, MiB | seconds × attempts | login |
 | --- | --- | --- | --- | --- | --- | --- |
 {rows}
 
 The tasks of a batch ({batch_tasks}) run in the state machine and take {batch_arguments}.
-All others take `run`, the name under which the result is stored, and run by schedule or by a command.
+All others take `run`, the name under which the result is stored. A schedule or a command starts them.
 """
 
 
 def files() -> dict[Path, str]:
-    """Return what each file holds."""
+    """Return the text of each file."""
     tasks = all_tasks()
     return {DEFINITIONS: _definitions(tasks), TABLE: _table(tasks), SCHEMA: _schema(tasks)}
 
@@ -57,7 +56,7 @@ def files() -> dict[Path, str]:
 def _definitions(tasks: list[Task]) -> str:
     document = {"retry_rules": RETRY_RULES, "tasks": {task.name: _definition(task) for task in tasks}}
     text = json.dumps(document, indent=2) + "\n"
-    # A list of words on one line: a command is read as such.
+    # Each innermost list on one line, so that a command reads as a command.
     return re.sub(
         r"\[[^][{}]+\]", lambda words: re.sub(r"\s*\n\s*", " ", words[0]).replace("[ ", "[").replace(" ]", "]"), text
     )

@@ -18,7 +18,7 @@ from ratesflow.local.roles import credentials, make_roles, role_arn, role_key
 from ratesflow.workflow.client.aws_clients import AwsClients
 from ratesflow.workflow.job_definitions import TASKS, JobSettings, job_definition
 from ratesflow.workflow.placeholders import definition_text, placeholders, substitute
-from ratesflow.workflow.settings import JOB_PLACEHOLDERS, SIDE_FILES
+from ratesflow.workflow.settings import IGNORED_FILES, JOB_PLACEHOLDERS
 
 # The keys of the developer, who may do everything. The parts of the stack have the keys of their own roles.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
@@ -60,7 +60,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_TOPIC_ARN": topic,
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_ENVIRONMENT": ENVIRONMENT,
-        "RATESFLOW_SIDE_FILES": ",".join(SIDE_FILES),
+        "RATESFLOW_IGNORED_FILES": ",".join(IGNORED_FILES),
     }
     definition = definition or definition_text()
     jobs = _job_definitions(aws, secrets, settings, placeholders(definition))
@@ -82,7 +82,7 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
         "RATESFLOW_QUEUE_URL": queues["arrivals"],
         "RATESFLOW_DEAD_LETTER_QUEUE_URL": queues["dead-letter"],
         "RATESFLOW_NOTIFICATIONS_QUEUE_URL": queues["notifications"],
-        "RATESFLOW_SIDE_FILES": settings["RATESFLOW_SIDE_FILES"],
+        "RATESFLOW_IGNORED_FILES": settings["RATESFLOW_IGNORED_FILES"],
     }
 
 

@@ -15,7 +15,7 @@ from ratesflow.local.deploy import clients
 from ratesflow.local.names import INBOX
 from ratesflow.workflow.client.aws_clients import AwsClients
 from ratesflow.workflow.client.start import object_created
-from ratesflow.workflow.trigger import SIDE_FILES, ObjectCreated, is_side_file, start
+from ratesflow.workflow.trigger import IGNORED_FILES, ObjectCreated, is_ignored, start
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
@@ -56,5 +56,5 @@ def _arrivals(aws: AwsClients, environment: dict[str, str]) -> list[ObjectCreate
     return [
         object_created(environment, bucket, item)
         for item in sorted(found, key=lambda item: item["LastModified"])
-        if not item["Key"].endswith("/") and not is_side_file(item["Key"], environment.get(SIDE_FILES, ""))
+        if not item["Key"].endswith("/") and not is_ignored(item["Key"], environment.get(IGNORED_FILES, ""))
     ]

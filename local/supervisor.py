@@ -36,7 +36,7 @@ NAMES = {"aws": "the embedded AWS", "events": "the trigger", "api": "the API", "
 # What the Lambda handler is told, as on AWS.
 _HANDLER_NEEDS = (
     "RATESFLOW_DEAD_LETTER_QUEUE_URL",
-    "RATESFLOW_SIDE_FILES",
+    "RATESFLOW_IGNORED_FILES",
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
 )

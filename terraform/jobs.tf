@@ -25,7 +25,7 @@ locals {
       RATESFLOW_TOPIC_ARN         = aws_sns_topic.notifications.arn
       RATESFLOW_QUEUE_URL         = aws_sqs_queue.arrivals.id
       RATESFLOW_METRICS           = tostring(var.monitoring)
-      RATESFLOW_SIDE_FILES        = join(",", var.side_files)
+      RATESFLOW_IGNORED_FILES     = join(",", var.ignored_files)
       AWS_DEFAULT_REGION          = local.region
     },
     var.database_ca_file == null ? {} : { DATABASE_SSLROOTCERT = var.database_ca_file },

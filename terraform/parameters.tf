@@ -15,7 +15,7 @@ locals {
     dead-letter-queue-url   = aws_sqs_queue.dead_letter.id
     shard-bytes             = tostring(var.shard_bytes)
     max-shards              = tostring(var.maximum_shards)
-    side-files              = length(var.side_files) == 0 ? "," : join(",", var.side_files) # a parameter cannot be empty
+    ignored-files           = length(var.ignored_files) == 0 ? "," : join(",", var.ignored_files) # a parameter cannot be empty
   }
 }
 

@@ -114,7 +114,7 @@ resource "aws_lambda_function" "trigger" {
       RATESFLOW_INBOX_PREFIX          = local.inbox
       RATESFLOW_SHARD_BYTES           = tostring(var.shard_bytes)
       RATESFLOW_MAX_SHARDS            = tostring(var.maximum_shards)
-      RATESFLOW_SIDE_FILES            = join(",", var.side_files)
+      RATESFLOW_IGNORED_FILES         = join(",", var.ignored_files)
     }
   }
 

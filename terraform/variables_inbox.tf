@@ -1,7 +1,7 @@
 # Which arriving files are batches.
 
-variable "side_files" {
-  description = "Side files: names of files and folders in the inbox that are not batches and are ignored; * matches any characters."
+variable "ignored_files" {
+  description = "Names of files and folders in the inbox that are ignored, since they are not batches; * matches any characters."
   type        = list(string)
   default = [
     "_SUCCESS", "_started_*", "_committed_*", "_temporary", "_delta_log", "_metadata", "_common_metadata",
@@ -12,12 +12,12 @@ variable "side_files" {
   ]
 
   validation {
-    condition     = alltrue([for name in var.side_files : length(name) > 0 && !can(regex("[,/]|^\\s|\\s$|^[*?]*$", name))])
-    error_message = "Each name in side_files must be without commas, slashes, and spaces at its ends, and must not consist of wildcards only, which would ignore every file."
+    condition     = alltrue([for name in var.ignored_files : length(name) > 0 && !can(regex("[,/]|^\\s|\\s$|^[*?]*$", name))])
+    error_message = "Each name in ignored_files must be without commas, slashes, and spaces at its ends, and must not consist of wildcards only, which would ignore every file."
   }
 
   validation {
-    condition     = length(join(",", var.side_files)) <= 2048
-    error_message = "side_files is too long for the environment of a Lambda function: at most 2,048 characters in total."
+    condition     = length(join(",", var.ignored_files)) <= 2048
+    error_message = "ignored_files is too long for the environment of a Lambda function: at most 2,048 characters in total."
   }
 }

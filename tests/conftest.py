@@ -33,9 +33,9 @@ STARTERS = {
 # Tests that need no server, and seconds all the same: they wait for what takes its time, or start the SDK.
 SLOW = {
     "test_an_error_of_s3_ends_a_task_as_it_must[SlowDown-odd key]",
-    "test_halves_that_broke_are_collected_anywhere",
+    "test_unfinished_generators_are_collected_anywhere",
     "test_importing_the_sdk_leaves_the_root_logger_alone",
-    "test_the_watchdog_ends_what_stands_still_and_nothing_else",
+    "test_the_watchdog_ends_only_processes_that_hang",
     "test_whole_pieces_and_single_lines_agree",
 }
 

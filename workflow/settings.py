@@ -9,7 +9,7 @@ from ratesflow.workflow.job_definitions import BATCH_TASKS
 # (60 characters at most: 55 by ratesflow.workflow.trigger, 5 more by a rerun) in the 100 characters that SNS allows.
 LONGEST_ENVIRONMENT = 12
 
-SIDE_FILES = (
+IGNORED_FILES = (
     # Spark, Hadoop, Databricks: markers of a finished job, and what is not finished.
     *("_SUCCESS", "_started_*", "_committed_*", "_temporary", "_delta_log", "_metadata", "_common_metadata"),
     ".[!.]*",  # hidden files and folders; `..` is a name that S3 takes
@@ -18,7 +18,7 @@ SIDE_FILES = (
     *("*.asc", "*.sig", "*.ok", "*.done", "*.ready"),
     *("manifest", "manifest.json", "manifest.checksum", "*.manifest", "*_manifest.json", "thumbs.db", "desktop.ini"),
 )
-"""Names of files that other tools put beside a file or are still writing: the default of Terraform's `side_files`."""
+"""Names of files that other tools leave beside a batch or are still writing: Terraform's default `ignored_files`."""
 
 
 JOB_PLACEHOLDERS = {task.name: f"{task.name.capitalize()}JobDefinition" for task in BATCH_TASKS}

@@ -11,7 +11,7 @@ Settings, from the environment of the function:
 - RATESFLOW_DEAD_LETTER_QUEUE_URL: where messages go that can never be handled; without it, they return to the queue,
   whose own redrive policy then moves them, without a reason
 - RATESFLOW_INBOX_PREFIX: keys that do not begin with it are skipped (default `incoming/`)
-- RATESFLOW_SIDE_FILES: names of files and folders that are not batches, as patterns separated by commas, such as
+- RATESFLOW_IGNORED_FILES: names of files and folders that are not batches, as patterns separated by commas, such as
   `_SUCCESS,*.tmp`: files that other tools put beside a file, or are still writing. They are skipped; every other file
   starts an execution, so that a file of a wrong kind is rejected with a reason. gc has the same setting
 - RATESFLOW_SHARD_BYTES and RATESFLOW_MAX_SHARDS: a file larger than the first is split into shards of that many bytes,
@@ -41,7 +41,7 @@ LONGEST_START = 38
 LARGEST_ARRAY = 10_000
 COMPRESSED = (".gz", ".gzip")
 UNVERSIONED = "null"
-SIDE_FILES = "RATESFLOW_SIDE_FILES"
+IGNORED_FILES = "RATESFLOW_IGNORED_FILES"
 NEVER_STARTED = ("InvalidName", "InvalidExecutionInput", "ValidationException")
 
 log = logging.getLogger("ratesflow.trigger")
@@ -99,13 +99,13 @@ def object_created(event: Mapping[str, Any], settings: Mapping[str, str]) -> Obj
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PoisonError(f"an invalid event of S3: {type(error).__name__}: {error}") from error
     prefix = settings.get("RATESFLOW_INBOX_PREFIX", "incoming/")
-    if not key.startswith(prefix) or key.endswith("/") or is_side_file(key, settings.get(SIDE_FILES, "")):
+    if not key.startswith(prefix) or key.endswith("/") or is_ignored(key, settings.get(IGNORED_FILES, "")):
         return None
     version = found.get("version-id") or UNVERSIONED
     return ObjectCreated(bucket, key, version, etag, size, shard_count(key, size, settings))
 
 
-def is_side_file(key: str, patterns: str) -> bool:
+def is_ignored(key: str, patterns: str) -> bool:
     """Return whether the name of the file, or of a folder above it, matches a pattern, ignoring case.
 
     loader/batches/inbox.py has the same rule, for gc: neither may import the other.
@@ -187,7 +187,7 @@ def handle(
             log.warning("message %s stays in the queue: %s", record["messageId"], error)
             failures.append({"itemIdentifier": record["messageId"]})
     if skipped:
-        log.info("skipped %d of %d: side files or folders", skipped, len(event["Records"]))
+        log.info("skipped %d of %d: ignored by name, or folders", skipped, len(event["Records"]))
     return {"batchItemFailures": failures}
 
 

@@ -21,7 +21,7 @@ from ratesflow.api.postgres.pool import Accepts, ConnectionPool, Row
 MAX_BATCHED = 32
 # A request that has waited this long starts another round trip: a slow statement or a hung connection delays only the
 # requests that it carries.
-PATIENCE_SECONDS = 0.02
+MAX_WAIT_SECONDS = 0.02
 
 
 class View(NamedTuple):
@@ -85,7 +85,7 @@ class QueryBatcher:
 
     def _leads_after_waiting(self, pending: _PendingQuery, deadline: float) -> bool:
         """Wait for the rows; return whether this request must fetch them instead."""
-        if pending.turn.acquire(timeout=max(0.0, min(PATIENCE_SECONDS, deadline - time.monotonic()))):
+        if pending.turn.acquire(timeout=max(0.0, min(MAX_WAIT_SECONDS, deadline - time.monotonic()))):
             return pending.leads
         with self._lock:
             if not pending.taken:

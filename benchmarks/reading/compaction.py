@@ -18,7 +18,7 @@ from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.compact import compact
 
-DUE = 16  # uncompacted batches
+DUE = 16  # visible batches
 BATCH_ROWS, SMALL_ROWS, ONE_ROWS = 20_000, 2_000, 200_000
 DAYS = 60
 PHASE_SECONDS = 4.0

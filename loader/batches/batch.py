@@ -1,10 +1,10 @@
-"""One batch, as the tasks receive it."""
+"""A batch, as tasks receive it."""
 
 from dataclasses import dataclass
 
-# The parts whose SHA-256s make the digest. Shards begin and end at whole parts.
+# The size of the parts that a digest is computed from. Shards begin and end at part boundaries.
 PART_BYTES = 8 * 1024 * 1024
-# Parts are read and processed in blocks, one in memory at a time.
+# Parts are read and processed in blocks of this size.
 BLOCK_BYTES = 1024 * 1024
 
 
@@ -15,9 +15,9 @@ def result_key(run: str, name: str) -> str:
 
 @dataclass(frozen=True)
 class Batch:
-    """One object in S3 and its execution; `shard` of `shards` is the piece that this process works on.
+    """One object in S3 and its execution; this process works on shard number `shard` of `shards`.
 
-    `etag` is that of the object that this process began with, empty when nothing was read yet.
+    `etag` is the object's ETag when this process began to read it, empty before that.
     """
 
     batch_id: str
@@ -31,7 +31,7 @@ class Batch:
 
     @property
     def url(self) -> str:
-        """The object's address, for messages."""
+        """The object's URL, for messages."""
         return f"s3://{self.bucket}/{self.key}"
 
     def result_key(self, name: str) -> str:

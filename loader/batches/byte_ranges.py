@@ -1,7 +1,7 @@
-"""Which bytes of a batch a shard works on: whole parts of 8 MiB, moved to the line ends.
+"""The bytes of a batch that a shard works on: whole parts of 8 MiB, adjusted to line ends.
 
-A line belongs to the shard in whose parts it begins. So every shard finds its lines by itself, and together
-they have every line once.
+A line belongs to the shard in whose parts it begins. So each shard finds its lines on its own, and the shards together
+read every line exactly once.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,12 +12,12 @@ from ratesflow.loader.batches.digest import PartDigests
 from ratesflow.loader.dataset import MAX_LINE_BYTES
 
 Fetch = Callable[[int, int], Iterator[bytes]]
-"""Yields the bytes of the batch from one offset to another, in blocks that are read ahead."""
+"""Yields the bytes of the batch from one offset to another, in blocks."""
 
 
 @dataclass(frozen=True)
 class ByteRange:
-    """A range of bytes, `start` included and `stop` not; whole parts, but for the end of the batch."""
+    """A range from `start`, included, to `stop`, excluded."""
 
     start: int
     stop: int
@@ -31,15 +31,15 @@ def shard_range(size: int, shard: int, shards: int, part: int = PART_BYTES) -> B
 
 
 def shard_groups(count: int, shard: int, shards: int) -> range:
-    """Return which of the row groups of a Parquet file are those of one shard."""
+    """Return the row groups of a Parquet file that one shard reads."""
     return range(count * shard // shards, count * (shard + 1) // shards)
 
 
 @dataclass
 class SpanReader:
-    """Reads the lines that begin in a span. After reading, `lines` are their bytes, and `digests` has its parts.
+    """Reads the lines that begin in a span. After reading, `lines` is their range, and `digests` has digested the span.
 
-    `size` is that of the whole batch; `skip` is where its first row begins, after the header.
+    `size` is the size of the whole batch; `skip` is the offset of its first row, after the header.
     """
 
     fetch: Fetch
@@ -52,7 +52,7 @@ class SpanReader:
     def read(self) -> Iterator[bytes]:
         """Yield the bytes from the first line that begins in the span to the end of the last one.
 
-        A last line that goes on for more than 64 KiB beyond the span is cut there.
+        A last line that continues for more than 64 KiB after the span is cut there.
         """
         start = self._first_line()
         at, ended = self.span.start, True
@@ -64,7 +64,7 @@ class SpanReader:
             if start is not None:
                 yield block[begin:] if begin else block
                 ended = block.endswith(b"\n")
-        if start is None or start >= at:  # all of the span is the inside of a line of the shard before
+        if start is None or start >= at:  # no line begins in the span
             self.lines = ByteRange(at, at)
             return
         if not ended:
@@ -74,7 +74,7 @@ class SpanReader:
         self.lines = ByteRange(start, at)
 
     def _first_line(self) -> int | None:
-        """Return where the first line of the span begins; None when the span begins inside a line."""
+        """Return the offset of the first line of the span; None when the span begins inside a line."""
         if self.span.start <= self.skip:
             return self.skip
         if self.span.start == self.span.stop or next(self.fetch(self.span.start - 1, self.span.start)) == b"\n":
@@ -82,7 +82,7 @@ class SpanReader:
         return None
 
     def _rest(self) -> bytes:
-        """Return the end of the last line, which lies beyond the span."""
+        """Return the end of the last line, which is after the span."""
         stop = self.span.stop
         rest = b"".join(self.fetch(stop, min(stop + MAX_LINE_BYTES, self.size)))
         return rest[: rest.find(b"\n") + 1 or len(rest)]

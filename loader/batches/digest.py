@@ -1,6 +1,6 @@
 """The digest of a batch's bytes: SHA-256 over the SHA-256s of its parts of 8 MiB.
 
-Shards compute the parts side by side, and it comes out the same however the batch was read.
+Shards compute the SHA-256s of their parts in parallel; the digest does not depend on the number of shards.
 """
 
 import hashlib
@@ -10,21 +10,21 @@ from ratesflow.loader.batches.batch import PART_BYTES
 
 
 class PartDigests:
-    """Takes the bytes of whole parts, in blocks of any size, and has the SHA-256 of each part.
+    """Computes the SHA-256 of each part from consecutive blocks of any size.
 
-    The last part of a batch may be shorter. More than `most` bytes are not looked at.
+    The last part of a batch may be shorter. Bytes after the first `limit` are ignored.
     """
 
-    def __init__(self, most: int, part: int = PART_BYTES) -> None:
-        self.left, self.part = most, part
+    def __init__(self, limit: int, part: int = PART_BYTES) -> None:
+        self._left, self.part = limit, part
         self._open = hashlib.sha256()
         self._missing = part
         self._done: list[bytes] = []
 
     def update(self, block: bytes) -> None:
-        """Take the next bytes."""
-        rest = memoryview(block)[: self.left]
-        self.left -= len(rest)
+        """Digest the next bytes."""
+        rest = memoryview(block)[: self._left]
+        self._left -= len(rest)
         while rest:
             self._open.update(rest[: self._missing])
             taken = min(len(rest), self._missing)
@@ -34,7 +34,7 @@ class PartDigests:
                 self._close()
 
     def watched(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """Pass blocks on, each taken first."""
+        """Yield the blocks unchanged, and digest each."""
         for block in blocks:
             self.update(block)
             yield block
@@ -51,7 +51,7 @@ class PartDigests:
 
 
 def watched_by(digest: "hashlib._Hash", blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Pass blocks on, each taken by a digest of all of them first."""
+    """Yield the blocks unchanged, and add each to a digest."""
     for block in blocks:
         digest.update(block)
         yield block

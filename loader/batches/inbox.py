@@ -1,17 +1,17 @@
-"""Which objects of the inbox are batches: what the trigger passes over, gc must not take for lost.
+"""Which objects in the inbox are batches: gc must not start files that the trigger ignores.
 
-workflow/trigger.py has the same rule: neither may import the other. A test holds them together.
+workflow/trigger.py has the same rule, since neither may import the other; a test compares the two.
 """
 
 import fnmatch
 import os
 
 PREFIX = "incoming/"
-SIDE_FILES = "RATESFLOW_SIDE_FILES"
+IGNORED_FILES = "RATESFLOW_IGNORED_FILES"
 
 
 def is_batch(key: str) -> bool:
-    """Tell whether an object is no folder and no side file, by the patterns that the environment names."""
-    wanted = [pattern.strip().lower() for pattern in os.environ.get(SIDE_FILES, "").split(",") if pattern.strip()]
-    side = any(fnmatch.fnmatchcase(part, pattern) for part in key.lower().split("/") for pattern in wanted)
-    return not side and not key.endswith("/")
+    """Return whether an object is a batch: not a folder, and not ignored by the patterns in RATESFLOW_IGNORED_FILES."""
+    patterns = [pattern.strip().lower() for pattern in os.environ.get(IGNORED_FILES, "").split(",") if pattern.strip()]
+    ignored = any(fnmatch.fnmatchcase(part, pattern) for part in key.lower().split("/") for pattern in patterns)
+    return not ignored and not key.endswith("/")

@@ -1,4 +1,4 @@
-"""The ledger's row of a batch: opened once, closed once, and locked by what must not overlap its closing."""
+"""A batch's row in the ledger: inserted once, closed once, and locked by work that must not overlap its closing."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,14 @@ DUPLICATE, FAILED, UNDONE = "duplicate", "failed", "undone"
 STEPS = ("validate", "load", "commit")
 """The steps of a batch, in order: the keys of `seconds` in its row and in its notification."""
 
-# Of another batch, as messages name it.
-_TWIN = "twin.batch_no, twin.batch_id, twin.key, to_char(twin.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
+# The columns of a CommittedBatch.
+_OTHER = "other.batch_no, other.batch_id, other.key, to_char(other.closed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
 _COLUMNS = "batch_no, state, bytes, digest, forced, rows, rejected_rows, report, message, reference_version"
 
 
 @dataclass(frozen=True)
-class Twin:
-    """Another batch that is committed; `committed_at` is in UTC, to the minute."""
+class CommittedBatch:
+    """Another batch, which is committed; `committed_at` is in UTC, to the minute."""
 
     batch_no: int
     batch_id: str
@@ -30,13 +30,13 @@ class Twin:
     committed_at: str
 
     def __str__(self) -> str:
-        """Name it for a message."""
+        """Return its name for a message."""
         return f"batch {self.batch_id} (file {printable(self.key)}, committed on {self.committed_at} UTC)"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of the ledger. Counts are None until validation has counted."""
+    """One row of the ledger. Counts are None until the batch is validated."""
 
     batch_no: int
     state: str
@@ -66,22 +66,22 @@ def open_entry(
 
 
 def find_entry(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry | None:
-    """Return a batch's row, or None. `lock` is "FOR SHARE" or "FOR UPDATE", held to the transaction's end."""
+    """Return a batch's row, or None. `lock` is "FOR SHARE" or "FOR UPDATE", held until the transaction ends."""
     cursor.execute(f"SELECT {_COLUMNS} FROM batches WHERE batch_id = %s {lock}", (batch_id,))  # noqa: S608
     row = cursor.fetchone()
     return Entry(*row) if row else None
 
 
 def require_open(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
-    """Lock the batch's row, if `lock` says how, and return it. Raises ClosedError unless it is open.
+    """Return the batch's row, locked as in `find_entry`. Raises ClosedError unless it is open.
 
-    Loading takes FOR SHARE and closing takes FOR UPDATE, so that neither happens inside the other.
+    Loading takes FOR SHARE and closing takes FOR UPDATE, so that a batch is never closed during a load transaction.
     """
     entry = find_entry(cursor, batch_id, lock)
     if entry is None:
         raise ClosedError(f"batch {batch_id} is not in the ledger: it was never validated")
     if entry.state != OPEN:
-        raise ClosedError(f"batch {batch_id} is {entry.state}, not open: this task came too late and changed nothing")
+        raise ClosedError(f"batch {batch_id} is {entry.state}, not open: this task is too late and changed nothing")
     return entry
 
 
@@ -111,7 +111,7 @@ def add_seconds(cursor: "Cursor", batch_no: int, step: str, seconds: float) -> N
 
 
 def register_hidden(cursor: "Cursor", batch_no: int) -> None:
-    """Record that hidden rates of this number will be written, so that gc finds what a crash leaves."""
+    """Record that hidden rates with this batch number will be written, so that gc finds them after a crash."""
     cursor.execute("INSERT INTO changes (batch_no) VALUES (%s) ON CONFLICT DO NOTHING", (batch_no,))
 
 
@@ -120,50 +120,51 @@ def lock_digest(cursor: "Cursor", digest: str) -> None:
     cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (digest,))
 
 
-def find_duplicate(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> Twin | None:
-    """Return another batch with the same bytes that is committed, None if there is none.
+def find_original(cursor: "Cursor", entry: Entry, *, digest: str | None, forced: bool) -> CommittedBatch | None:
+    """Return the committed batch that this batch is a duplicate of, None if it is not a duplicate.
 
-    Forced batches count. The twin of a forced batch must have the same object: loading it again adds nothing.
+    A forced batch is a duplicate only of a batch of the same object. A forced batch may be the original.
     """
     cursor.execute(
-        f"SELECT {_TWIN} FROM batches AS twin, batches AS own"  # noqa: S608
-        " WHERE twin.digest = %s AND twin.state = 'committed' AND twin.batch_no <> %s AND own.batch_no = %s"
-        " AND (NOT %s OR (twin.bucket, twin.key, twin.version) = (own.bucket, own.key, own.version))"
-        " ORDER BY twin.batch_no LIMIT 1",
+        f"SELECT {_OTHER} FROM batches AS other, batches AS own"  # noqa: S608
+        " WHERE other.digest = %s AND other.state = 'committed' AND other.batch_no <> %s AND own.batch_no = %s"
+        " AND (NOT %s OR (other.bucket, other.key, other.version) = (own.bucket, own.key, own.version))"
+        " ORDER BY other.batch_no LIMIT 1",
         (digest, entry.batch_no, entry.batch_no, forced),
     )
     row = cursor.fetchone()
-    return Twin(*row) if row else None
+    return CommittedBatch(*row) if row else None
 
 
-def duplicate_message(twin: Twin) -> str:
-    """Return the message of a batch whose bytes another one has committed."""
-    return f"the same bytes were committed already, by {twin}"
+def duplicate_message(original: CommittedBatch) -> str:
+    """Return the message of a duplicate."""
+    return f"the same bytes were committed already, by {original}"
 
 
 def set_same_prices(cursor: "Cursor", batch_no: int) -> str:
-    """Set `same_prices_as` of a batch to another committed batch with the same rates in other bytes.
+    """Set `same_prices_as` of a batch to another committed batch with the same rates but different bytes.
 
-    Return the message about it, which the row gets too, or "" if there is none. Call this when the batch is accepted,
-    and again at the end of the transaction that commits it: the other batch may have been committed, or undone, since.
+    Return the message about it, which is also stored in the row, or "" if there is no such batch. Call this when the
+    batch is accepted, and again at the end of the transaction that commits it, since the other batch may have been
+    committed or undone meanwhile.
     """
     cursor.execute(
-        f"SELECT own.same_prices_as, {_TWIN} FROM batches AS own LEFT JOIN batches AS twin"  # noqa: S608
-        " ON twin.rates_digest = own.rates_digest AND twin.digest <> own.digest AND twin.state = 'committed'"
-        " AND twin.batch_no <> own.batch_no"
-        " WHERE own.batch_no = %s ORDER BY twin.batch_no LIMIT 1",
+        f"SELECT own.same_prices_as, {_OTHER} FROM batches AS own LEFT JOIN batches AS other"  # noqa: S608
+        " ON other.rates_digest = own.rates_digest AND other.digest <> own.digest AND other.state = 'committed'"
+        " AND other.batch_no <> own.batch_no"
+        " WHERE own.batch_no = %s ORDER BY other.batch_no LIMIT 1",
         (batch_no,),
     )
     row = cursor.fetchone()
     assert row is not None
-    noted, *found = row
-    twin = Twin(*found) if found[0] is not None else None
+    stored, *found = row
+    other = CommittedBatch(*found) if found[0] is not None else None
     message = ""
-    if twin:
-        message = f"the same prices as {twin}, in other bytes: both count; take one out with `ratesflow undo`"
-    if twin or noted:
+    if other:
+        message = f"the same prices as {other}, in different bytes: both count; remove one with `ratesflow undo`"
+    if other or stored:
         cursor.execute(
             "UPDATE batches SET same_prices_as = %s, message = %s WHERE batch_no = %s",
-            (twin and twin.batch_no, message or None, batch_no),
+            (other and other.batch_no, message or None, batch_no),
         )
     return message

@@ -1,6 +1,6 @@
-"""The notification of a batch whose execution could not send one: what the state machine would have sent.
+"""Notifications of batches whose execution could not send one, the same as those of the state machine.
 
-Its schema is `docs/schemas/notification.json`; the state machine builds its own in workflow/outcome_states.py.
+The schema is `docs/schemas/notification.json`; the state machine's own are built in workflow/outcome_states.py.
 """
 
 import json
@@ -47,7 +47,7 @@ def notification(row: Sequence[Any]) -> dict[str, Any]:
 
 
 def publish(message: dict[str, Any]) -> None:
-    """Send a notification to the topic, if there is one. Raises TransientError when SNS does not take it."""
+    """Publish a notification to the topic, if one is set. Raises TransientError when SNS does not accept it."""
     topic = os.environ.get(TOPIC)
     if not topic:
         return
@@ -62,4 +62,4 @@ def publish(message: dict[str, Any]) -> None:
             TopicArn=topic, Subject=subject, Message=json.dumps(message), MessageAttributes=attributes
         )
     except (BotoCoreError, ClientError) as error:
-        raise TransientError(f"cannot notify {topic}: {error}") from error
+        raise TransientError(f"cannot publish to {topic}: {error}") from error

@@ -1,4 +1,4 @@
-"""Finds batches whose execution has ended without closing them in the ledger.
+"""Finds batches whose execution ended without closing them in the ledger.
 
 There are two kinds: open rows whose execution was stopped or timed out, and executions that ended before their first
 task inserted a row, such as one that was stopped while its job was queued.
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 ALL = "all"
 STATE_MACHINE = "RATESFLOW_STATE_MACHINE_ARN"
-# Thousands of runs of gc have seen older ones; Step Functions itself deletes executions after 90 days.
-FORGOTTEN_AFTER = timedelta(days=30)
+# Older executions are ignored: many runs of gc have seen them, and Step Functions deletes executions after 90 days.
+MAX_AGE = timedelta(days=30)
 
-# The error of an execution that notified before it failed, by the definition in workflow/.
+# The error of an execution that failed after its notification, as the definition in workflow/ sets it.
 NOTIFIED = "BatchFailed"
 
 _ENDS = {
     "ABORTED": "the execution was stopped",
     "TIMED_OUT": "the execution ran out of time",
-    "FAILED": "the execution failed before it could discard",
-    "SUCCEEDED": "the execution ended without closing it",
+    "FAILED": "the execution failed before it discarded the batch",
+    "SUCCEEDED": "the execution ended without closing the batch",
 }
 _OPEN = """
 SELECT batch_id, bucket, key, version, execution_arn, seconds FROM batches
@@ -43,7 +43,7 @@ WHERE state = 'open' AND %(batch)s IN ('all', batch_id) ORDER BY batch_no
 
 @dataclass(frozen=True)
 class Abandoned:
-    """A batch to be closed, how its execution ended, and the seconds of its finished steps."""
+    """A batch to close, how its execution ended, and the seconds of its finished steps."""
 
     batch: Batch
     end: str
@@ -51,14 +51,16 @@ class Abandoned:
 
 
 def abandoned(connection: "Connection", batch: str) -> Iterator[Abandoned]:
-    """Yield the batches to be closed (all, or the one named). Raises TransientError when AWS cannot be asked."""
+    """Yield the batches to close, all or one. Raises TransientError when a request to AWS fails."""
     yield from _left_open(connection, batch)
     yield from _never_opened(connection, batch)
 
 
 def _left_open(connection: "Connection", batch: str) -> Iterator[Abandoned]:
     for batch_id, bucket, key, version, arn, seconds in run_statement(connection, _OPEN, {"batch": batch}):
-        end = _describe_end(_describe(arn)) if arn else "it was started without an execution, and nothing finished it"
+        end = (
+            _describe_end(_describe(arn)) if arn else "the batch was started without an execution and was not finished"
+        )
         if end:
             yield Abandoned(Batch(batch_id, bucket, key, version, arn or ""), end, seconds)
 
@@ -69,32 +71,35 @@ def _never_opened(connection: "Connection", batch: str) -> Iterator[Abandoned]:
         return
     for arns in _ended(machine) if batch == ALL else [[_execution_arn(machine, batch)]]:
         statement = "SELECT batch_id FROM batches WHERE batch_id = ANY (%s)"
-        opened = {batch_id for (batch_id,) in run_statement(connection, statement, ([_name(arn) for arn in arns],))}
+        in_ledger = {batch_id for (batch_id,) in run_statement(connection, statement, ([_name(arn) for arn in arns],))}
         for arn in arns:
-            if _name(arn) not in opened and (found := _never_opened_batch(arn)):
+            if _name(arn) not in in_ledger and (found := _never_opened_batch(arn)):
                 yield found
 
 
-def ended(batch: str, how: Sequence[str]) -> Iterator[list[str]]:
-    """Yield the names of executions (all, or the one named) that ended so, in pages. Raises TransientError."""
+def ended(batch: str, statuses: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the names of executions, all or one, that ended with one of these statuses, in pages.
+
+    Raises TransientError when a request to AWS fails.
+    """
     machine = os.environ.get(STATE_MACHINE)
     if not machine:
         return
     if batch == ALL:
-        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, how))
-    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in how:
+        yield from ([_name(arn) for arn in arns] for arns in _ended(machine, statuses))
+    elif (found := _describe(_execution_arn(machine, batch))) and found["status"] in statuses:
         yield [batch]
 
 
 def was_notified(batch: str) -> bool | None:
-    """Return whether a failed execution had sent its notification; None if it was redriven and runs again.
+    """Return whether a failed execution had sent its notification; None if it was redriven and is running again.
 
-    It had not if the state machine itself failed (States.Runtime, which no Catch handles), or because
-    the notification could not be sent. Raises TransientError when AWS cannot be asked.
+    It had not if the state machine itself failed (States.Runtime, which no Catch handles), or if the notification
+    could not be sent. Raises TransientError when a request to AWS fails.
     """
     execution = _describe(_execution_arn(os.environ[STATE_MACHINE], batch))
     if execution is None:
-        return True  # longer ago than Step Functions remembers
+        return True  # Step Functions has deleted it: it ended long ago
     return execution.get("error") == NOTIFIED if execution["status"] == "FAILED" else None
 
 
@@ -109,16 +114,16 @@ def _never_opened_batch(arn: str) -> Abandoned | None:
     return Abandoned(Batch(_name(arn), given["bucket"], given["key"], given["version"], arn), end)
 
 
-def _ended(machine: str, how: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")) -> Iterator[list[str]]:
-    """Yield the ARNs of the executions that ended badly, page by page."""
-    since = datetime.now(UTC) - FORGOTTEN_AFTER
-    for status in how:
+def _ended(machine: str, statuses: Sequence[str] = ("ABORTED", "TIMED_OUT", "FAILED")) -> Iterator[list[str]]:
+    """Yield the ARNs of the executions that ended with one of these statuses, page by page."""
+    since = datetime.now(UTC) - MAX_AGE
+    for status in statuses:
         pages = clients.client("stepfunctions").get_paginator("list_executions")
         try:
             for page in pages.paginate(stateMachineArn=machine, statusFilter=status):
                 found = [each for each in page["executions"] if each["startDate"] > since]
                 yield [each["executionArn"] for each in found]
-                if len(found) < len(page["executions"]):  # they come newest first
+                if len(found) < len(page["executions"]):  # the newest come first
                     break
         except (BotoCoreError, ClientError) as error:
             raise TransientError(f"cannot list the executions of {machine}: {error}") from error
@@ -131,16 +136,16 @@ def _describe(arn: str) -> dict[str, Any] | None:
     except ClientError as error:
         if error.response["Error"]["Code"] == "ExecutionDoesNotExist":
             return None
-        raise TransientError(f"cannot look at {arn}: {error}") from error
+        raise TransientError(f"cannot describe {arn}: {error}") from error
     except BotoCoreError as error:
-        raise TransientError(f"cannot look at {arn}: {error}") from error
+        raise TransientError(f"cannot describe {arn}: {error}") from error
     return found
 
 
 def _describe_end(execution: dict[str, Any] | None) -> str | None:
-    """Return how an execution ended, None if it still runs. A deleted execution has ended."""
+    """Return how an execution ended, None if it is running. A deleted execution has ended."""
     if execution is None:
-        return "its execution is not known any more"
+        return "the execution no longer exists"
     end = _ENDS.get(execution["status"])
     why = ": ".join(filter(None, (execution.get("error"), execution.get("cause"))))
     return f"{end}: {why}" if end and why else end

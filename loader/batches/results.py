@@ -1,4 +1,4 @@
-"""The result document of a task: small, written last, and all that the state machine knows of the task."""
+"""The result document of a task: small, written last, and all that the state machine sees of the task."""
 
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,13 @@ from ratesflow.loader.batches.s3 import put_json
 if TYPE_CHECKING:
     from ratesflow.loader.batches.ledger import Entry
 
-# A state reads the document whole, and a state machine's data may hold 256 KB in all.
+# A state reads the whole document, and Step Functions limits the data of a state to 256 KB.
 MESSAGE_CHARACTERS = 2000
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a task did; outcome is accepted, rejected, duplicate, loaded, committed, discarded or done."""
+    """The result of a task. `outcome` is one of those that the task declares."""
 
     task: str
     batch_id: str
@@ -40,12 +40,12 @@ def closed_result(task: str, batch_id: str, entry: "Entry", outcome: str | None 
 
 
 def write_result(result: Result, bucket: str) -> None:
-    """Store the document where the state machine, or who submitted the task, reads it."""
+    """Store the document where the state machine, or the command that submitted the task, reads it."""
     put_json(bucket, result_key(result.batch_id, f"{result.task}.json"), result.document())
 
 
 def write_shard(task: str, batch_id: str, shard: int, result: Result | None, seconds: float, bucket: str) -> None:
-    """Store that one shard is done; `result` is the answer of all, if this was the shard that merged them."""
+    """Store that one shard is done; `result` is the result of the whole task if this shard merged all shards."""
     document = {
         "schema": "ratesflow.shard/1",
         "task": task,
@@ -58,7 +58,7 @@ def write_shard(task: str, batch_id: str, shard: int, result: Result | None, sec
 
 
 def store_data(task: str, run: str, bucket: str, data: Any) -> str:
-    """Store a long answer beside the result document, and return its key for the document's `data`."""
+    """Store data that is too long for the result document, and return its key for the document's `data`."""
     key = result_key(run, f"{task}.data.json")
     put_json(bucket, key, data)
     return key

@@ -1,7 +1,7 @@
-"""What S3's error codes mean for a task: try again, or end at once with the sentence that helps.
+"""Maps S3's error codes to task errors: retry, or end at once with a message that says what to do.
 
 The codes are those of the Amazon S3 API Reference, "Error responses", and those of AWS KMS that S3 passes on, which
-begin with `KMS.`. A code that stands nowhere here is judged by its HTTP status: one that may pass is tried again.
+begin with `KMS.`. The HTTP status decides about a code that is not listed here.
 """
 
 import html
@@ -13,12 +13,12 @@ from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientErr
 
 MESSAGE_CHARACTERS = 300
 GONE = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
-"""The version is not there, or it is a delete marker, which no method reads."""
+"""The version does not exist, or is a delete marker."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An error as S3 tells it; `status` is 0 and `code` empty when there is none, such as without a connection."""
+class S3Error:
+    """An error response of S3. Without a response, such as after a failed connection, only `message` is set."""
 
     code: str = ""
     status: int = 0
@@ -29,28 +29,28 @@ class Answer:
 
 @dataclass(frozen=True)
 class Meaning:
-    """The error that a task ends with, and why in words, which follow `cannot read s3://…: `."""
+    """The error that a task ends with, and the text after `cannot read s3://…: ` in its message."""
 
     error: type[TaskError]
-    words: str
+    text: str
 
 
-_PASSING = Meaning(TransientError, "S3 could not do it this time")
-_DEFECT = Meaning(TaskError, "S3 does not take this request")
-_ARCHIVED = Meaning(ClosedError, "it must be restored first, or sent again in storage class STANDARD")
-_GONE = Meaning(ClosedError, "it is gone: send the file again")
-_CHANGED = Meaning(ClosedError, "it changed while it was read: send the file again")
-_FORBIDDEN = Meaning(UsageError, "S3 denies access: allow it by the policies of the role, the bucket and the key")
+_TRANSIENT = Meaning(TransientError, "S3 is temporarily unavailable")
+_DEFECT = Meaning(TaskError, "S3 rejected the request as invalid")
+_ARCHIVED = Meaning(ClosedError, "restore the object first, or send it again in storage class STANDARD")
+_GONE = Meaning(ClosedError, "the object is gone: send the file again")
+_CHANGED = Meaning(ClosedError, "the object changed while it was read: send the file again")
+_FORBIDDEN = Meaning(UsageError, "S3 denies access: allow it in the policies of the role, the bucket and the KMS key")
 _CREDENTIALS = Meaning(UsageError, "S3 does not accept the task's credentials: check its role")
 _ACCOUNT = Meaning(UsageError, "the AWS account may not use S3: ask AWS Support")
 _BUCKET = Meaning(UsageError, "there is no such bucket: check RATESFLOW_BUCKET")
 _REGION = Meaning(UsageError, "the bucket is in another region: check AWS_DEFAULT_REGION")
 _KEY = Meaning(UsageError, "the KMS key of the object cannot be used: enable it and allow it, or send the file again")
-_TOO_LARGE = Meaning(TaskError, "S3 does not take that much")
+_TOO_LARGE = Meaning(TaskError, "the object is too large for S3")
 
-# Codes of requests that a task never sends are defects too: for settings of buckets, forms, lists of grants.
+# _DEFECT includes the codes of requests that a task never sends, such as those for bucket settings and form uploads.
 _MEANINGS: dict[Meaning, str] = {
-    _PASSING: "InternalError ServiceUnavailable SlowDown RequestTimeout RequestTimeTooSkewed ExpiredToken"
+    _TRANSIENT: "InternalError ServiceUnavailable SlowDown RequestTimeout RequestTimeTooSkewed ExpiredToken"
     " TokenRefreshRequired OperationAborted IncompleteBody BadDigest TemporaryRedirect Redirect Busy Throttling"
     " ThrottlingException TooManyRequests TooManyRequestsException RequestThrottled BandwidthLimitExceeded"
     " RequestExpired ConditionalRequestConflict XAmzContentSHA256Mismatch ClientTokenConflict 503SlowDown"
@@ -80,64 +80,64 @@ _MEANINGS: dict[Meaning, str] = {
 }
 CODES: dict[str, Meaning] = {code: meaning for meaning, codes in _MEANINGS.items() for code in codes.split()}
 
-# What is known without a code: HEAD's answers have no body.
+# By status, for responses without a code: a response to HEAD has no body.
 _STATUSES = {301: _REGION, 403: _FORBIDDEN, 404: _GONE, 405: _GONE, 412: _CHANGED, 416: _DEFECT}
-_MAY_PASS = (408, 409, 425, 429)
+_RETRIED = (408, 409, 425, 429)
 
 
-def meaning_of(answer: Answer) -> Meaning:
-    """Return what an error means: by its code, else by its status; what is not known at all may pass."""
+def meaning_of(answer: S3Error) -> Meaning:
+    """Return the meaning of an error: by its code, else by its status. An unknown error counts as transient."""
     if answer.code in CODES:
         return CODES[answer.code]
     if answer.code.startswith("KMS."):
         return _KEY
     if not answer.code and answer.status in _STATUSES:
         return _STATUSES[answer.status]
-    if 400 < answer.status < 500 and answer.status not in _MAY_PASS:
+    if 400 < answer.status < 500 and answer.status not in _RETRIED:
         return _DEFECT
-    return _PASSING
+    return _TRANSIENT
 
 
-def explained(doing: str, answer: Answer) -> TaskError:
-    """Return the error to end with; `doing` says what failed, such as `cannot read s3://bucket/key`."""
+def task_error(action: str, answer: S3Error) -> TaskError:
+    """Return the error to end with; its message begins with `action`, such as `cannot read s3://bucket/key`."""
     meaning = meaning_of(answer)
-    said = f"{answer.code}: {answer.message}" if answer.code and answer.message else answer.code or answer.message
+    detail = f"{answer.code}: {answer.message}" if answer.code and answer.message else answer.code or answer.message
     if meaning is _ARCHIVED and answer.storage_class:
         place = f"storage class {answer.storage_class}" + (f", tier {answer.tier}" if answer.tier else "")
-        return meaning.error(f"{doing}: it lies in {place}: restore it first, or send it again in STANDARD")
-    return meaning.error(f"{doing}: {meaning.words}" + (f" ({said})" if said else ""))
+        return meaning.error(f"{action}: the object is in {place}: restore it first, or send it again in STANDARD")
+    return meaning.error(f"{action}: {meaning.text}" + (f" ({detail})" if detail else ""))
 
 
-def explained_of(batch: Batch, answer: Answer) -> TaskError:
+def batch_error(batch: Batch, answer: S3Error) -> TaskError:
     """Return the error to end with when the object of a batch cannot be read."""
     meaning = meaning_of(answer)
     if meaning is _GONE:
         return meaning.error(f"version {batch.version} of {batch.url} is gone: send the file again")
     if meaning is _CHANGED:
         return meaning.error(f"{batch.url} changed while it was read: send the file again")
-    return explained(f"cannot read {batch.url}", answer)
+    return task_error(f"cannot read {batch.url}", answer)
 
 
-def parsed(text: str) -> Answer:
-    """Return the error in what a client says: words, an HTTP status, and S3's document of XML, if it has them."""
+def parse(text: str) -> S3Error:
+    """Return the error in a client's message, which may contain an HTTP status and S3's XML document."""
     status = re.search(r"status code: (\d{3})", text)
     redirected = "redirect without LOCATION" in text
     document = text[start:] if (start := text.find("<Error>")) >= 0 else ""
-    words = re.sub(r"<\?xml.*", "", text if not document else "", flags=re.DOTALL)
-    return Answer(
+    prose = re.sub(r"<\?xml.*", "", text if not document else "", flags=re.DOTALL)
+    return S3Error(
         code=_element(document, "Code"),
         status=int(status[1]) if status else 301 if redirected else 0,
-        message=_element(document, "Message") or _plain(words),
+        message=_element(document, "Message") or _shortened(prose),
         storage_class=_element(document, "StorageClass"),
         tier=_element(document, "AccessTier"),
     )
 
 
 def _element(document: str, name: str) -> str:
-    """Return the text of an element that has no elements in it."""
+    """Return the text of an element without child elements, "" if there is none."""
     found = re.search(rf"<{name}>([^<]*)</{name}>", document)
-    return _plain(html.unescape(found[1])) if found else ""
+    return _shortened(html.unescape(found[1])) if found else ""
 
 
-def _plain(text: str) -> str:
+def _shortened(text: str) -> str:
     return " ".join(text.split())[:MESSAGE_CHARACTERS]

@@ -1,6 +1,6 @@
-"""Batches whose keys obstore cannot name, though S3 takes them: `incoming//prices.csv`. boto3 reads these.
+"""Reads batches whose keys S3 allows but obstore does not, such as `incoming//prices.csv`, with boto3.
 
-obstore's paths have no empty parts, no `.` or `..`, and no control characters.
+obstore allows no empty path segments, no `.` or `..`, and no control characters.
 """
 
 import re
@@ -8,25 +8,25 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ratesflow.loader.batches.batch import BLOCK_BYTES, Batch
-from ratesflow.loader.batches.s3_errors import Answer, explained_of
+from ratesflow.loader.batches.s3_errors import S3Error, batch_error
 from ratesflow.loader.runtime.errors import TaskError, TransientError
 
 if TYPE_CHECKING:
     from botocore.exceptions import ClientError
 
-_ODD = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
+_UNSUPPORTED = re.compile(r"^/|//|/$|(^|/)\.{1,2}(/|$)|[\x00-\x1f\x7f]")
 
 
 def needs_boto3(key: str) -> bool:
-    """Return whether obstore cannot name this key."""
-    return _ODD.search(key) is not None
+    """Return whether obstore does not allow this key."""
+    return _UNSUPPORTED.search(key) is not None
 
 
 def head(batch: Batch) -> dict[str, Any]:
     """Return the response of boto3's head_object. Raises what `s3.head` raises."""
     try:
         return _call(batch, "head_object")
-    except TaskError:  # the response to HEAD has no body: only GET returns the reason
+    except TaskError:  # the response to HEAD has no body; a GET gets the reason
         _call(batch, "get_object", Range="bytes=0-0")
         raise
 
@@ -42,29 +42,29 @@ def blocks(batch: Batch, start: int, stop: int) -> Iterator[bytes]:
         raise OSError(str(error)) from error
 
 
-def _call(batch: Batch, operation: str, **more: str) -> dict[str, Any]:
+def _call(batch: Batch, operation: str, **options: str) -> dict[str, Any]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from ratesflow.loader.runtime import clients
 
-    wanted = {"Bucket": batch.bucket, "Key": batch.key, **more}
+    parameters = {"Bucket": batch.bucket, "Key": batch.key, **options}
     if batch.version not in ("", "null"):
-        wanted["VersionId"] = batch.version
+        parameters["VersionId"] = batch.version
     if batch.etag:
-        wanted["IfMatch"] = batch.etag
+        parameters["IfMatch"] = batch.etag
     try:
-        answer: dict[str, Any] = getattr(clients.client("s3"), operation)(**wanted)
+        response: dict[str, Any] = getattr(clients.client("s3"), operation)(**parameters)
     except ClientError as error:
-        raise _explained(batch, error) from error
+        raise _task_error(batch, error) from error
     except BotoCoreError as error:
         raise TransientError(f"cannot read {batch.url}: {error}") from error
-    return answer
+    return response
 
 
-def _explained(batch: Batch, error: "ClientError") -> TaskError:
-    said = error.response["Error"]
-    code, status = str(said.get("Code", "")), int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
-    if code.isdigit():  # botocore's own, of an answer without a body
-        return explained_of(batch, Answer(status=int(code)))
-    place = str(said.get("StorageClass", "")), str(said.get("AccessTier", ""))
-    return explained_of(batch, Answer(code, status, str(said.get("Message", "")), *place))
+def _task_error(batch: Batch, error: "ClientError") -> TaskError:
+    details = error.response["Error"]
+    code, status = str(details.get("Code", "")), int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
+    if code.isdigit():  # botocore sets the status as the code of a response without a body
+        return batch_error(batch, S3Error(status=int(code)))
+    place = str(details.get("StorageClass", "")), str(details.get("AccessTier", ""))
+    return batch_error(batch, S3Error(code, status, str(details.get("Message", "")), *place))

@@ -1,4 +1,4 @@
-"""The shards of a task: each is claimed in the transaction of its work, so that no work is done twice."""
+"""The shards of a task. A shard is claimed in the transaction that does its work, so that nothing is done twice."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClaimedShard:
-    """The shard of `batch` that this process works on, for one task; `entry` is the batch's row in the ledger."""
+    """The shard of `batch` that this process works on in one task; `entry` is the batch's row in the ledger."""
 
     connection: "Connection"
     batch: Batch
@@ -29,16 +29,16 @@ class ClaimedShard:
 
     @classmethod
     def of_open_batch(cls, connection: "Connection", batch: Batch, task: str) -> "ClaimedShard":
-        """Return the started shard of a batch. Raises ClosedError unless the batch is open; takes no lock."""
+        """Start and return the shard of a batch. Raises ClosedError unless the batch is open. Does not lock the row."""
         with connection, connection.cursor() as cursor:
             shard = cls(connection, batch, require_open(cursor, batch.batch_id), task)
             shard._register_backend(cursor)
         return shard
 
     def start(self) -> bool:
-        """Register this backend as working on the shard; return False if an earlier attempt has done it.
+        """Register this backend as working on the shard; return False if the shard is already done.
 
-        Terminates the backend of an earlier attempt: one whose machine vanished would hold its claim until TCP times
+        Terminates the backend of an earlier attempt: if its machine is gone, it would hold its claim until TCP times
         out. Commits, so that the next attempt sees this backend.
         """
         with self.connection, self.connection.cursor() as cursor:
@@ -62,9 +62,9 @@ class ClaimedShard:
 
     @contextmanager
     def claimed(self) -> "Iterator[tuple[Cursor, bool]]":
-        """Open a transaction that locks the open batch and marks the shard as done, if it commits.
+        """Open a transaction that locks the open batch and marks the shard as done when it commits.
 
-        Yield its cursor, and False if the shard was done before. Raises ClosedError unless the batch is open.
+        Yield its cursor, and False if the shard was already done. Raises ClosedError unless the batch is open.
         """
         with self.connection, self.connection.cursor() as cursor:
             require_open(cursor, self.batch.batch_id, "FOR SHARE")
@@ -83,7 +83,7 @@ class ClaimedShard:
         )
 
     def rows(self, cursor: "Cursor") -> int:
-        """Return the number of rows of the shard, which is done."""
+        """Return the number of rows of the finished shard."""
         cursor.execute("SELECT rows FROM shards WHERE batch_no = %s AND task = %s AND shard = %s", self._key)
         row = cursor.fetchone()
         assert row is not None
@@ -91,7 +91,7 @@ class ClaimedShard:
 
 
 def terminate_backends(cursor: "Cursor", batch_no: int) -> None:
-    """Terminate every backend that still works on a shard of the batch, before the batch is closed."""
+    """Terminate all backends that work on a shard of the batch, before the batch is closed."""
     cursor.execute(
         "SELECT pg_terminate_backend(activity.pid)"
         " FROM shards JOIN pg_stat_activity AS activity USING (pid, backend_start)"
@@ -101,7 +101,7 @@ def terminate_backends(cursor: "Cursor", batch_no: int) -> None:
 
 
 def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
-    """Return the results of all shards of a task that are done, in order, each with its `rows`."""
+    """Return the results of the finished shards of a task, in order, each with its `rows`."""
     cursor.execute(
         "SELECT rows, result FROM shards WHERE batch_no = %s AND task = %s AND done_at IS NOT NULL ORDER BY shard",
         (batch_no, task),
@@ -110,7 +110,7 @@ def done(cursor: "Cursor", batch_no: int, task: str) -> list[dict[str, Any]]:
 
 
 def unfinished(cursor: "Cursor", batch_no: int, task: str, count: int) -> list[int]:
-    """Return which of the `count` shards of an array job are unfinished; some may never have started."""
+    """Return the unfinished shards of an array job with `count` shards, including those that never started."""
     cursor.execute(
         "SELECT shard FROM generate_series(0, %s - 1) AS shard WHERE shard NOT IN"
         " (SELECT shard FROM shards WHERE batch_no = %s AND task = %s AND done_at IS NOT NULL) ORDER BY shard",

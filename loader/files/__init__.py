@@ -1,1 +1,1 @@
-"""What a file is and how its rows are read: formats, streams, limits, the report."""
+"""Reading files: formats, streams, limits and the validation report."""

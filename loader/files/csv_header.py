@@ -1,4 +1,4 @@
-"""The first line of a CSV batch: the order of its columns, and where the rows begin."""
+"""The header of a CSV batch: the order of its columns, and the offset of the first row."""
 
 import csv
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ class Header:
 
 
 def read_header(start: bytes, columns: Sequence[str]) -> Header:
-    """Read the first line of a file of which `start` is the beginning (64 KiB or all of it).
+    """Read the header of a file; `start` is its first 64 KiB, or all of it.
 
-    Raises FileRejectedError when this is not a CSV file with exactly these columns.
+    Raises FileRejectedError when the file is not CSV with exactly these columns.
     """
     if not start:
         raise FileRejectedError(1, "empty_file", "the file is empty")

@@ -1,7 +1,7 @@
-"""The rows of a validated shard as text for COPY: read as validation read them, and digested meanwhile.
+"""Streams the rows of a validated shard as CSV for COPY, and digests the bytes meanwhile.
 
-CSV is copied unchanged, except that a shard whose lines end in LF and CRLF gets LF alone. JSON Lines and Parquet are
-converted to CSV piece by piece, without pandas.
+CSV is copied unchanged, except that mixed line ends (LF and CRLF) become LF. JSON Lines and Parquet are converted to
+CSV piece by piece, without pandas.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,14 +16,14 @@ from ratesflow.loader.files.lines import between, whole_lines, with_plain_ends
 
 
 class ChangedError(Exception):
-    """The bytes cannot be read as they were during validation."""
+    """The bytes differ from those that were validated."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a shard's rows are, as validation found them; `span` is the range of the object that it digests.
+    """The place and format of a shard's rows, from validation; `span` is the range of the object that it digests.
 
-    `mixed_ends`: some of its lines of CSV end in LF, some in CRLF.
+    `mixed_ends`: it is CSV, and some lines end in LF, some in CRLF.
     """
 
     fetch: Fetch
@@ -38,9 +38,9 @@ class Source:
 
 
 def csv_stream(source: Source, digests: PartDigests) -> Iterator[bytes]:
-    """Yield the rows as CSV with the columns `source.columns`; `digests` gets all bytes of the span.
+    """Yield the rows as CSV with the columns `source.columns`; `digests` digests all bytes of the span.
 
-    Raises ChangedError when the file is not the one that was validated.
+    Raises ChangedError when the file differs from the one that was validated.
     """
     try:
         if source.kind == PARQUET:

@@ -1,4 +1,4 @@
-"""The format of a batch, detected by its first bytes, never by its name."""
+"""Detects the format of a batch from its first bytes, never from its name."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ from ratesflow.loader.files.gunzip import unpacked
 from ratesflow.loader.files.jsonlines import columns_of
 
 CSV, JSON_LINES, PARQUET = "csv", "jsonl", "parquet"
-# How other kinds of file begin, for a message that names the kind.
-FOREIGN = {
+# The first bytes of other kinds of files, to name the kind in the message.
+OTHER_KINDS = {
     b"PK\x03\x04": "a zip file or a workbook",
     b"PARE": "a Parquet file with an encrypted footer",
     b"BZh": "a bzip2 file",
@@ -26,16 +26,16 @@ FOREIGN = {
     b"\xd0\xcf\x11\xe0": "an old Office file",
     b"%PDF": "a PDF file",
     b"<": "XML or HTML",
-    b"[": "a JSON array; JSON Lines has one object a line, with nothing around them",
+    b"[": "a JSON array; JSON Lines has one object per line and nothing else",
 }
-ACCEPTED = "a batch is CSV with a header or JSON Lines, in UTF-8, either of them gzipped or not, or Parquet"
+FORMATS = "a batch is CSV with a header or JSON Lines, in UTF-8 and optionally gzipped, or Parquet"
 
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How a batch is written: `kind` is csv, jsonl or parquet, and text may be `gzipped`.
+    """The format of a batch: `kind` is csv, jsonl or parquet; CSV and JSON Lines may be `gzipped`.
 
-    The header's columns are in the order of the file; its bytes are those of the text before the first row.
+    `header` has the columns in the order of the file, and the number of bytes of text before the first row.
     """
 
     kind: str
@@ -44,12 +44,12 @@ class FileFormat:
 
     @property
     def first_line(self) -> int:
-        """The number of the first row's line; the rows of a Parquet file, which has no lines, count from 1."""
+        """The line number of the first row. Parquet has no lines; its rows are numbered from 1."""
         return 2 if self.kind == CSV else 1
 
 
 def detect_format(fetch: Fetch, size: int, schema: RowSchema) -> FileFormat:
-    """Return the format of a batch of `size` bytes. Raises FileRejectedError when it has none of the formats."""
+    """Return the format of a batch of `size` bytes. Raises FileRejectedError when no format matches."""
     start = b"".join(fetch(0, min(size, MAX_LINE_BYTES + 1)))
     if not start:
         raise FileRejectedError(1, "empty_file", "the file is empty")
@@ -60,10 +60,10 @@ def detect_format(fetch: Fetch, size: int, schema: RowSchema) -> FileFormat:
         start = _first_text(fetch, size)
         if start.startswith((GZIP, b"PAR1")):
             kind = "gzip" if start.startswith(GZIP) else "Parquet"
-            raise FileRejectedError(1, "unknown_format", f"the gzip file holds a file of {kind} again; {ACCEPTED}")
-    for magic, kind in FOREIGN.items():
+            raise FileRejectedError(1, "unknown_format", f"the gzip file contains a {kind} file; {FORMATS}")
+    for magic, kind in OTHER_KINDS.items():
         if start.removeprefix(BOM).lstrip().startswith(magic):
-            raise FileRejectedError(1, "unknown_format", f"this is {kind}; {ACCEPTED}")
+            raise FileRejectedError(1, "unknown_format", f"this is {kind}; {FORMATS}")
     if start.removeprefix(BOM).lstrip().startswith(b"{"):
         bom = len(BOM) if start.startswith(BOM) else 0
         return FileFormat(JSON_LINES, gzipped, Header(columns_of(start[bom:].partition(b"\n")[0], schema), bom))
@@ -79,10 +79,10 @@ def _first_text(fetch: Fetch, size: int) -> bytes:
             if len(text) > MAX_LINE_BYTES:
                 break
     except FileRejectedError as error:
-        # Reading the text up to there raises this again, with its line.
+        # Reading the rows later raises this error again, with its line number.
         if b"\n" not in text:
             error.line = 1
             raise
     if not text:
-        raise FileRejectedError(1, "empty_file", "the gzip file holds nothing")
+        raise FileRejectedError(1, "empty_file", "the gzip file contains no data")
     return text[: MAX_LINE_BYTES + 1]

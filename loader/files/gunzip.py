@@ -1,11 +1,11 @@
-"""Unpacks gzip block by block: any number of members one after another (RFC 1952), never more than a block ahead."""
+"""Decompresses gzip block by block: any number of members (RFC 1952), at most one block in memory."""
 
 import zlib
 from collections.abc import Iterable, Iterator
 
 from ratesflow.loader.batches.batch import BLOCK_BYTES
 from ratesflow.loader.dataset import FileRejectedError
-from ratesflow.loader.files.limits import check_text, most_text
+from ratesflow.loader.files.limits import check_text, max_text
 
 MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
@@ -14,14 +14,14 @@ _GZIP = 16 + zlib.MAX_WBITS
 def unpacked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Yield the text of a gzip file of `size` bytes in blocks of at most 1 MiB.
 
-    Raises FileRejectedError when the file ends too early, is damaged, holds something else behind the packed
-    text (zeros are padding), or unpacks to more than `ratesflow.loader.files.limits` allows.
+    Raises FileRejectedError when the file is truncated, damaged, followed by other data than padding zeros, or
+    decompresses to more than `ratesflow.loader.files.limits` allows.
     """
-    most, written = most_text(size), 0
+    limit, written = max_text(size), 0
     member = zlib.decompressobj(_GZIP)
     for block in blocks:
         data, full = block, False
-        # A full block may have left more in zlib's own memory, even when all of the input is taken.
+        # After a full block, zlib may hold more output, even if it has consumed all of the input.
         while data or full:
             if member.eof:
                 data = data.lstrip(b"\0")
@@ -31,12 +31,14 @@ def unpacked(blocks: Iterable[bytes], size: int) -> Iterator[bytes]:
             try:
                 text = member.decompress(data, BLOCK_BYTES)
             except zlib.error as error:
-                raise FileRejectedError(0, "broken_gzip", f"the gzip file is damaged here or after: {error}") from error
+                raise FileRejectedError(
+                    0, "broken_gzip", f"the gzip file is damaged at this line or later: {error}"
+                ) from error
             data = member.unused_data if member.eof else member.unconsumed_tail
             full = len(text) == BLOCK_BYTES and not member.eof
             written += len(text)
-            check_text(written, size, most)
+            check_text(written, size, limit)
             if text:
                 yield text
     if not member.eof:
-        raise FileRejectedError(0, "truncated_gzip", "the gzip file ends too early: it was not sent whole")
+        raise FileRejectedError(0, "truncated_gzip", "the gzip file is truncated: send it again")

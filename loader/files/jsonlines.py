@@ -1,8 +1,8 @@
-"""JSON Lines: one object a line, with exactly the dataset's keys; integers as numbers, text and days as strings.
+"""JSON Lines: one object per line, with exactly the dataset's keys; integers as numbers, text and days as strings.
 
-Python's JSON parser reads a line, strictly: no key twice, no NaN, no 5.0 or 5e2. Files are written by programs, so
-nearly all lines have the same text around their values. A piece in which all lines do is converted to CSV as a whole,
-then checked and copied as CSV. Both ways find the same values.
+Python's JSON parser reads a line, strictly: no duplicate keys, no NaN, no 5.0 or 5e2. Files are written by programs, so
+nearly all lines have the same text around their values. If all lines of a piece do, the piece is converted to CSV as a
+whole, then checked and copied as CSV. Both ways find the same values.
 """
 
 import json
@@ -17,9 +17,9 @@ from ratesflow.loader.files.lines import EMPTY_LINE, unreadable
 
 _SPACE = rb"[ \t\r]*"
 _MEMBER = _SPACE + rb'"(\w+)"' + _SPACE + rb":" + _SPACE + rb'("?)([^",{}\s\\]*)("?)' + _SPACE
-# Bytes that stand between values while a piece is converted, one for each comma of a row.
+# Separators between values while a piece is converted, one for each comma of a row.
 _MARKS = tuple(bytes([number]) for number in range(1, 9))
-# Bytes of values that are not read one by one.
+# The bytes that values of a converted piece may have.
 _VALUES = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-"
 _TO_COMMAS = bytes.maketrans(b"".join(_MARKS), b"," * len(_MARKS))
 
@@ -29,7 +29,7 @@ EMPTY_OBJECT = Violation("", "", "invalid_json", EMPTY_LINE.message)
 
 @dataclass(frozen=True)
 class Shape:
-    """What all lines of a piece have in common: the keys' order, and the text before, between and after the values."""
+    """The shape of all lines of a piece: the order of keys, and the text before, between and after the values."""
 
     columns: tuple[str, ...]
     before: bytes
@@ -65,9 +65,9 @@ def _shape(line: bytes, schema: RowSchema) -> Shape | None:
 
 
 def as_csv(piece: bytes, lines: int, columns: tuple[str, ...], schema: RowSchema) -> bytes | None:
-    """Return whole lines as CSV with these columns, None if they are not all of one shape with plain values.
+    """Return whole lines as CSV with these columns, None if not all have the same shape and plain values.
 
-    The values are not checked, with one exception: an integer has no leading zero.
+    The values are not checked, except that integers have no leading zero.
     """
     text = _converted(piece, lines, columns, schema)
     if text is None and b"\r\n" in piece:  # some lines may end in CRLF, some in LF
@@ -82,7 +82,7 @@ def _converted(piece: bytes, lines: int, columns: tuple[str, ...], schema: RowSc
         return None
     whole = piece if piece.endswith(b"\n") else piece + b"\n"
     end, joint = shape.after + b"\n", shape.after + b"\n" + shape.before
-    # Each line end belongs to a joint, and so all lines begin and end alike.
+    # Each line end is part of a joint, so all lines have the same beginning and end.
     if not whole.endswith(end) or whole.count(joint) != lines - 1:
         return None
     text = whole[len(shape.before) : -len(end)].replace(joint, b"\n") + b"\n"
@@ -104,16 +104,16 @@ def _all_but(kept: bytes) -> bytes:
     return bytes(set(range(256)) - set(kept))
 
 
-class _Whole(str):
-    """The digits of a JSON integer, as they are written."""
+class _Integer(str):
+    """The text of a JSON integer."""
 
 
 class _Fraction(str):
-    """A JSON number with a fraction or an exponent, as it is written."""
+    """The text of a JSON number with a fraction or an exponent."""
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object's members in their order, with those that come twice."""
+    """An object's members in order, duplicate keys included."""
 
 
 def _no_constant(name: str) -> None:
@@ -121,12 +121,12 @@ def _no_constant(name: str) -> None:
 
 
 _decoder = json.JSONDecoder(
-    object_pairs_hook=_Pairs, parse_int=_Whole, parse_float=_Fraction, parse_constant=_no_constant
+    object_pairs_hook=_Pairs, parse_int=_Integer, parse_float=_Fraction, parse_constant=_no_constant
 )
 
 
 def members(line: bytes, schema: RowSchema) -> dict[str, Any] | list[Violation]:
-    """Return the values of a line by key, of any type, or what is wrong with the object."""
+    """Return the values of a line by key, of any type, or the violations of the object."""
     line = line.removesuffix(b"\n")
     if wrong := unreadable(line):
         return [wrong]
@@ -136,26 +136,30 @@ def members(line: bytes, schema: RowSchema) -> dict[str, Any] | list[Violation]:
     except json.JSONDecodeError as error:
         if not text.removesuffix("\r"):
             return [EMPTY_OBJECT]
-        return [_no_json(text, f"not JSON at column {error.colno}: {error.msg}")]
+        return [_not_json(text, f"not JSON at column {error.colno}: {error.msg}")]
     except (ValueError, RecursionError) as error:
-        return [_no_json(text, f"not JSON: {error}")]
+        return [_not_json(text, f"not JSON: {error}")]
     if not isinstance(pairs, _Pairs):
         return [violation("", text, "invalid_json", "not an object; each line must be one object")]
     return _wrong_keys(pairs, schema.names) or dict(pairs)
 
 
-def _no_json(text: str, reason: str) -> Violation:
-    shown = reason if text.strip() else "a line of spaces"
+def _not_json(text: str, reason: str) -> Violation:
+    shown = reason if text.strip() else "a line of white space"
     return violation("", text, "invalid_json", f"{shown}; each line must be one object")
 
 
 def _wrong_keys(pairs: _Pairs, names: Sequence[str]) -> list[Violation]:
     keys = [key for key, _ in pairs]
-    found = [violation(key, "", "duplicate_key", f"the object has {key} twice") for key in names if keys.count(key) > 1]
-    found += [violation(key, "", "missing_value", f"the object has no {key}") for key in names if key not in keys]
+    found = [
+        violation(key, "", "duplicate_key", f"the object has the key {key} more than once")
+        for key in names
+        if keys.count(key) > 1
+    ]
+    found += [violation(key, "", "missing_value", f"the object has no key {key}") for key in names if key not in keys]
     unknown = [key for key in keys if key not in names]
     if unknown:
-        message = f"the object must have {', '.join(names)} and nothing else"
+        message = f"the object must have the keys {', '.join(names)} and no others"
         found.append(violation("", ", ".join(unknown), "unknown_key", message))
     return found
 
@@ -165,7 +169,7 @@ def wrong_type(column: Column, value: Any) -> Violation | None:
     if value is None:
         return violation(column.name, "null", "missing_value", f"{column.name} is null")
     if column.kind is Kind.INTEGER:
-        right = type(value) is _Whole
+        right = type(value) is _Integer
         wanted = "a JSON integer: no quotes, no fraction, no exponent"
     else:
         right, wanted = type(value) is str, "a JSON string"

@@ -1,9 +1,9 @@
-"""How much a file that is packed may hold, so that a small file cannot fill a machine or a database.
+"""Limits for compressed files, so that a small file cannot fill a machine's memory or the database.
 
-- RATESFLOW_MAX_COMPRESSION_RATIO: bytes of text, or of rows, for each byte of the file (default 200; prices that
-  differ pack to a fifth, a tenth at best). Below 256 MiB of text nothing is asked.
-- RATESFLOW_MAX_UNCOMPRESSED_BYTES: bytes of text at most, whatever the file's size (default 64 GiB)
-- RATESFLOW_MAX_ROW_GROUP_BYTES: bytes of a row group of a Parquet file, unpacked (default 256 MiB)
+- RATESFLOW_MAX_COMPRESSION_RATIO: uncompressed bytes of text, or of rows, per byte of the file (default 200; real
+  prices compress to a fifth or, at best, a tenth). Does not apply below 256 MiB of text.
+- RATESFLOW_MAX_UNCOMPRESSED_BYTES: uncompressed bytes of text (default 64 GiB)
+- RATESFLOW_MAX_ROW_GROUP_BYTES: uncompressed bytes of a row group of a Parquet file (default 256 MiB)
 """
 
 import os
@@ -12,28 +12,28 @@ from ratesflow.loader.dataset import FileRejectedError
 from ratesflow.loader.runtime.errors import UsageError
 
 MIB, GIB = 1 << 20, 1 << 30
-# Where the ratio begins to count.
-HARMLESS_BYTES = 256 * MIB
+# The ratio does not apply to less text.
+RATIO_FREE_BYTES = 256 * MIB
 
 
-def most_text(packed_bytes: int) -> int:
-    """Return how many bytes of text a packed file of this size may hold. Raises UsageError on a bad setting."""
-    by_ratio = _setting("RATESFLOW_MAX_COMPRESSION_RATIO", 200) * packed_bytes
-    return min(_setting("RATESFLOW_MAX_UNCOMPRESSED_BYTES", 64 * GIB), max(by_ratio, HARMLESS_BYTES))
+def max_text(compressed_bytes: int) -> int:
+    """Return the most text, in bytes, for a compressed file of this size. Raises UsageError on a bad setting."""
+    by_ratio = _setting("RATESFLOW_MAX_COMPRESSION_RATIO", 200) * compressed_bytes
+    return min(_setting("RATESFLOW_MAX_UNCOMPRESSED_BYTES", 64 * GIB), max(by_ratio, RATIO_FREE_BYTES))
 
 
-def check_text(text_bytes: int, packed_bytes: int, most: int) -> None:
-    """Raise FileRejectedError when a packed file holds more text than it may."""
-    if text_bytes > most:
+def check_text(text_bytes: int, compressed_bytes: int, limit: int) -> None:
+    """Raise FileRejectedError when a compressed file contains more text than `limit`."""
+    if text_bytes > limit:
         raise FileRejectedError(
             0,
             "unpacks_too_large",
-            f"a file of {packed_bytes:,} bytes that unpacks to more than {most:,} bytes; send it in pieces, or plain",
+            f"the file of {compressed_bytes:,} bytes decompresses to more than {limit:,}; split it or send it plain",
         )
 
 
-def most_row_group() -> int:
-    """Return how many bytes a row group may have. Raises UsageError on a bad setting."""
+def max_row_group() -> int:
+    """Return the limit of a row group in bytes. Raises UsageError on a bad setting."""
     return _setting("RATESFLOW_MAX_ROW_GROUP_BYTES", 256 * MIB)
 
 

@@ -1,4 +1,4 @@
-"""Cuts the bytes of a file into pieces of whole lines, and separates rows from the empty lines at the end.
+"""Splits the bytes of a file into pieces of whole lines, and rows from the empty lines at the end.
 
 Each line ends in LF or CRLF; a file may mix them.
 """
@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator
 from ratesflow.loader.dataset import MAX_LINE_BYTES, SHOWN, FileRejectedError, Violation, violation
 
 # The violation of an empty line with rows after it: empty lines at the end of a file are skipped.
-EMPTY_LINE = Violation("", "", "wrong_field_count", "an empty line; they may stand at the end of the file only")
+EMPTY_LINE = Violation(
+    "", "", "wrong_field_count", "an empty line; empty lines are allowed only at the end of the file"
+)
 
 
 def whole_lines(blocks: Iterable[bytes], first_line: int) -> Iterator[tuple[int, int, bytes]]:
-    """Cut blocks of a file at line ends; yield the number of each piece's first line, how many it has, and the piece.
+    """Split blocks of a file at line ends; yield each piece after the number of its first line and its number of lines.
 
-    Raises FileRejectedError at a line of more than 64 KiB that does not end in its block. One raised by `blocks`
-    without a line gets the number of the line that is being read.
+    Raises FileRejectedError at a line of more than 64 KiB that does not end in its block. A FileRejectedError of
+    `blocks` without a line gets the number of the line that is being read.
     """
     line, rest = first_line, b""
     try:
@@ -39,12 +41,12 @@ def whole_lines(blocks: Iterable[bytes], first_line: int) -> Iterator[tuple[int,
 
 
 def rows_end(piece: bytes) -> int:
-    """Return where the empty lines at the end of a piece of whole lines begin: its size when there are none."""
+    """Return the offset of the empty lines at the end of a piece of whole lines: its size if there are none."""
     if not piece.endswith((b"\n\n", b"\n\r\n")) and piece not in (b"\n", b"\r\n"):
         return len(piece)
     text = len(piece.rstrip(b"\r\n"))
     end = piece.find(b"\n", text) + 1 if text else 0
-    # Only line ends follow. A line with an additional carriage return is not empty.
+    # Only line ends follow. A line with an extra carriage return is not empty.
     stray = piece.rfind(b"\r\r", end)
     return end if stray < 0 else piece.find(b"\n", stray) + 1
 
@@ -60,7 +62,7 @@ def between(blocks: Iterable[bytes], start: int, stop: int | None = None) -> Ite
 
 
 def with_plain_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield lines that end in LF or CRLF with LF alone: COPY takes one kind of line end."""
+    """Yield lines with CRLF replaced by LF, since COPY accepts only one kind of line end."""
     held = b""
     for block in blocks:
         text = held + block
@@ -71,7 +73,7 @@ def with_plain_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def unreadable(line: bytes) -> Violation | None:
-    """Return the violation that keeps PostgreSQL from storing a line as text, or None."""
+    """Return the violation of a line that is too long or that PostgreSQL cannot store as text, or None."""
     shown = line[: SHOWN + 1].decode(errors="replace")
     if len(line) > MAX_LINE_BYTES:
         return violation("", shown, "line_too_long", f"{len(line):,} bytes in one line; at most {MAX_LINE_BYTES:,}")
@@ -85,7 +87,7 @@ def unreadable(line: bytes) -> Violation | None:
 
 
 def unsplittable(line: bytes) -> Violation | None:
-    """Return the violation that keeps a line from being split into fields, or None."""
+    """Return the violation of a line that cannot be split into fields, or None."""
     shown = line[: SHOWN + 1].decode(errors="replace")
     if b"\r" in line:
         return violation("", shown, "line_end", "a carriage return inside a line; lines end in LF or CRLF")

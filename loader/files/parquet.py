@@ -1,8 +1,8 @@
-"""Parquet: the columns of a batch in batches of rows, from ranged reads, in bounded memory.
+"""Reads Parquet in record batches by ranged requests, in bounded memory.
 
-Text is a string, plain or as dictionary. A day is a date, a string written YYYY-MM-DD, or a timestamp without time
+Text is a string column, plain or dictionary-encoded. A day is a date, a string YYYY-MM-DD, or a timestamp without time
 zone at midnight, as pandas writes a day. An integer has any width; a decimal or floating-point column is rejected,
-since its values need not be whole.
+since its values need not be integers.
 """
 
 import io
@@ -15,12 +15,12 @@ import pyarrow.parquet
 
 from ratesflow.loader.batches.byte_ranges import Fetch
 from ratesflow.loader.dataset import Column, FileRejectedError, Kind, RowSchema
-from ratesflow.loader.files.limits import check_text, most_row_group, most_text
+from ratesflow.loader.files.limits import check_text, max_row_group, max_text
 
 BATCH_ROWS = 16_384
-# Arrow's own allocator keeps 40 MB that it no longer needs.
+# Arrow's default allocator keeps 40 MB of freed memory.
 pa.set_memory_pool(pa.system_memory_pool())
-# Each column has a buffer of this size; smaller ranges are read together with what follows.
+# The buffer of a column, and the least number of bytes to request.
 BUFFER_BYTES = 1024 * 1024
 # A footer describes about a hundred row groups in 100 KB.
 MAX_FOOTER_BYTES = 16 * 1024 * 1024
@@ -32,7 +32,7 @@ _WANTED = {
 
 
 class RangedFile(io.RawIOBase):
-    """A batch as a file that can be read anywhere: each read is a range of the object, or part of the one before."""
+    """A batch as a seekable file: a read fetches a range of the object, unless the range before contains it."""
 
     def __init__(self, fetch: Fetch, size: int) -> None:
         self._fetch, self._size = fetch, size
@@ -40,7 +40,7 @@ class RangedFile(io.RawIOBase):
         self._window, self._window_at = b"", 0
 
     def seekable(self) -> bool:
-        """Return True: reading may begin anywhere."""
+        """Return True."""
         return True
 
     def readable(self) -> bool:
@@ -48,11 +48,11 @@ class RangedFile(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Return where the next read begins."""
+        """Return the offset of the next read."""
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Begin the next read elsewhere."""
+        """Set the offset of the next read."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(base + offset, 0)
         return self._at
@@ -74,7 +74,7 @@ def open_parquet(fetch: Fetch, size: int, schema: RowSchema) -> "pa.parquet.Parq
     """Read the footer of a Parquet file of `size` bytes. Raises FileRejectedError when it is not a batch."""
     tail = b"".join(fetch(max(size - 8, 0), size))
     if size < 12 or not tail.endswith(b"PAR1"):
-        raise FileRejectedError(1, "truncated_parquet", "the Parquet file has no end: it was not sent whole")
+        raise FileRejectedError(1, "truncated_parquet", "the Parquet file is truncated: send it again")
     footer = int.from_bytes(tail[:4], "little")
     if footer > MAX_FOOTER_BYTES:
         raise FileRejectedError(1, "broken_parquet", f"the Parquet file's footer has {footer:,} bytes")
@@ -125,18 +125,18 @@ def is_text(found: "pa.DataType") -> bool:
 
 
 def _check_size(metadata: Any, size: int, row_bytes: int) -> None:
-    most = most_row_group()
+    limit = max_row_group()
     row = 1
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        # The columns' own sizes are not read: pyarrow 26 ends the process where their metadata is damaged.
+        # Not the sizes of columns: pyarrow 26 crashes if their metadata is damaged.
         found = group.total_byte_size
-        if found > most:
-            message = f"a row group of {found:,} bytes; at most {most:,}: write it with smaller row groups"
+        if found > limit:
+            message = f"a row group has {found:,} bytes; at most {limit:,} are allowed: write smaller row groups"
             raise FileRejectedError(row, "row_group_too_large", message)
         row += group.num_rows
     try:
-        check_text(metadata.num_rows * row_bytes, size, most_text(size))
+        check_text(metadata.num_rows * row_bytes, size, max_text(size))
     except FileRejectedError as error:
         error.line = 1
         raise
@@ -145,9 +145,9 @@ def _check_size(metadata: Any, size: int, row_bytes: int) -> None:
 def record_batches(
     file: "pa.parquet.ParquetFile", groups: range, line: int, schema: RowSchema
 ) -> Iterator["pa.RecordBatch"]:
-    """Yield the rows of row groups, the first of which has the number `line`, with the schema's columns.
+    """Yield the rows of row groups with the schema's columns; `line` is the number of the first row.
 
-    Raises FileRejectedError where the file is damaged, or its number of rows differs from its footer.
+    Raises FileRejectedError when the file is damaged, or the number of rows differs from its footer.
     """
     expected = line + sum(file.metadata.row_group(group).num_rows for group in groups)
     if not groups:
@@ -163,13 +163,13 @@ def record_batches(
         line += batch.num_rows
     if line != expected:
         raise FileRejectedError(
-            line, "broken_parquet", f"the file ends {expected - line:,} rows before its footer says"
+            line, "broken_parquet", f"the file has {expected - line:,} rows fewer than its footer states"
         )
 
 
 def rows_as_csv(batch: "pa.RecordBatch", schema: RowSchema) -> bytes:
     """Return validated rows as CSV, in the order of the schema's columns."""
-    from pyarrow import csv  # only load writes
+    from pyarrow import csv  # only load needs it
 
     columns = [_for_csv(column.kind, batch.column(column.name)) for column in schema.columns]
     sink = pa.BufferOutputStream()

@@ -1,4 +1,4 @@
-"""The progress of a shard, as lines of its log."""
+"""Writes the progress of a shard to its log."""
 
 import time
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from ratesflow.loader.runtime.log import log
 
 FIRST_SECONDS = 0.2
 LONGEST_SECONDS = 5.0
-PART_OF_THE_TIME = 20
+ELAPSED_PER_PAUSE = 20
 
 
 @dataclass
 class Progress:
     """Writes `progress` lines: the rows so far, and their share of the whole, from 0 to 1.
 
-    Lines are frequent at first and become rarer: a task of one hour writes about 800.
+    Lines are frequent at first and less frequent later: a task of one hour writes about 800.
     """
 
     began: float = field(default_factory=time.monotonic)
@@ -27,10 +27,10 @@ class Progress:
         self._due = self.began + FIRST_SECONDS
 
     def update(self, rows: int, share: float) -> None:
-        """Write a line, if one is due."""
+        """Write a line if one is due."""
         now = time.monotonic()
         if now >= self._due:
-            self._due = now + max(FIRST_SECONDS, min((now - self.began) / PART_OF_THE_TIME, LONGEST_SECONDS))
+            self._due = now + max(FIRST_SECONDS, min((now - self.began) / ELAPSED_PER_PAUSE, LONGEST_SECONDS))
             _write(rows, share)
 
     def finish(self, rows: int) -> None:

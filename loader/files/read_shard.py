@@ -1,7 +1,7 @@
-"""One pass over the rows of a shard: checks them, derives rows from the valid ones, and reports the others.
+"""Reads a shard once: checks its rows, derives rows from the valid ones, and reports the others.
 
-A shard always digests its own parts of the object. The rows that it checks may be others: all rows of a gzip file
-belong to the first shard, and those of a Parquet file are shared out by row groups.
+A shard always digests its own parts of the object, but may check rows from elsewhere: all rows of a gzip file belong to
+the first shard, and a shard of a Parquet file reads whole row groups.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ShardScan:
-    """Where the rows of a shard are, and their digests.
+    """The place of a shard's rows, and the digests of its parts.
 
-    `rows` are bytes of the object, bytes of the text in a gzip file, or row groups of a Parquet file. `file_format`
-    is None and `digests` are empty when reading stopped early. `mixed_ends`: some lines of CSV end in LF and some in
-    CRLF, which COPY does not take.
+    `rows` is a range of bytes of the object, of bytes of the text in a gzip file, or of row groups of a Parquet file.
+    `file_format` is None and `digests` is empty when reading stopped early. `mixed_ends`: it is CSV, and some lines end
+    in LF and some in CRLF, which COPY does not accept.
     """
 
     file_format: FileFormat | None
@@ -59,7 +59,7 @@ class _Text:
 
 @dataclass(frozen=True)
 class _Task:
-    """What one shard reads, and where its results go."""
+    """The input of one shard, and the destination of its results."""
 
     fetch: Fetch
     size: int
@@ -77,7 +77,7 @@ class _Task:
 
     @property
     def first_line(self) -> int:
-        """The number of its first row: that of the file in the first shard, 0 in later ones."""
+        """The number of its first row: the line number in the first shard, 0 in later ones."""
         return 0 if self.shard else self.file_format.first_line
 
 
@@ -86,7 +86,7 @@ def read_shard(
 ) -> ShardScan:
     """Check the rows of one shard of a batch of `size` bytes; violations go to `report`.
 
-    Memory does not depend on the size. The first shard numbers lines as the file does, later ones from 0.
+    Memory does not depend on the size. The first shard numbers the lines of the file, later shards count from 0.
     """
     span = shard_range(size, shard, shards)
     digests = PartDigests(span.stop - span.start)
@@ -99,7 +99,7 @@ def read_shard(
             file = open_parquet(fetch, size, validator.schema)
     except FileRejectedError as error:
         report.stopped = True
-        if shard == 0:  # one shard reports it
+        if shard == 0:  # only the first shard reports it
             report.reject_file(error)
         return ShardScan(None, ByteRange(0, 0), [])
     report.first_line = file_format.first_line
@@ -142,11 +142,11 @@ def _check_text(task: _Task, blocks: Iterator[bytes], text: _Text) -> None:
         end = rows_end(data)
         empty_lines = data.count(b"\n", end)
         if end:
-            task.report.reject_run(line - text.empty_lines, text.empty_lines, empty_line)
+            task.report.reject_lines(line - text.empty_lines, text.empty_lines, empty_line)
             rows = data[:end]
             text.add(rows, lines - empty_lines)
             task.report.count(lines - empty_lines)
-            check(rows, lines - empty_lines, task.report.rejecter(line))
+            check(rows, lines - empty_lines, task.report.reject_from(line))
         text.empty_lines += empty_lines
         watchdog.alive()
     task.report.skip(text.empty_lines, empty_line)
@@ -162,7 +162,7 @@ def _row_groups(task: _Task, file: "ParquetFile") -> ByteRange:
     for batch in record_batches(file, groups, row, task.validator.schema):
         task.report.count(batch.num_rows)
         try:
-            task.validator.check_record_batch(batch, task.report.rejecter(row))
+            task.validator.check_record_batch(batch, task.report.reject_from(row))
         except FileRejectedError as error:
             error.line = row
             raise
@@ -176,7 +176,7 @@ def _digest(task: _Task) -> None:
 
 
 def validate_file(path: Path, dataset: Dataset, reference: Reference) -> ValidationReport:
-    """Check a local file as its batch would be checked. Raises OSError when it cannot be read."""
+    """Check a local file as validation would. Raises OSError when it cannot be read."""
     with ReportWriter() as report, path.open("rb") as file:
 
         def fetch(start: int, stop: int) -> Iterator[bytes]:

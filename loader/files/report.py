@@ -1,4 +1,4 @@
-"""The validation report: which rows were rejected and why; the first hundred violations in JSON, all in CSV."""
+"""The validation report: rejected rows and reasons; the first hundred violations in JSON, all in CSV."""
 
 import csv
 import json
@@ -12,9 +12,9 @@ from typing import IO, Any
 from ratesflow.loader.dataset import UNKNOWN_PORT, FileRejectedError, Reject, Violation, violation
 
 FIRST_ERRORS = 100
-# Further violations are counted but not listed: the file as a whole is wrong.
+# Further violations are counted but not listed.
 LISTED_ERRORS = 1_000_000
-# Most unknown ports that a report names, most frequent first, and that a shard counts.
+# The most unknown ports that a report names, most frequent first, and that a shard counts.
 NAMED_PORTS = 100
 COUNTED_PORTS = 1000
 COLUMNS = ("line", "column", "value", "reason", "message")
@@ -24,7 +24,8 @@ COLUMNS = ("line", "column", "value", "reason", "message")
 class ValidationReport:
     """The report as it is stored. `reasons` counts violations; a row with two counts once in `rejected_rows`.
 
-    `listed_errors` is the number of violations in the full report: the first ones. `unknown_ports` counts the values.
+    `listed_errors` is the number of violations in the full report, which has the first LISTED_ERRORS. `unknown_ports`
+    counts violations by value, for the most frequent values; `more_unknown_ports` is the number of other values.
     """
 
     accepted: bool
@@ -56,7 +57,7 @@ class ValidationReport:
 
 @dataclass(frozen=True)
 class ShardReport:
-    """What one shard found. Lines are those of the file, or count from 0 where a later shard begins.
+    """The result of one shard. Line numbers are those of the file in the first shard, and count from 0 in later ones.
 
     `stopped`: the shard stopped reading early, so `rows` does not count all of them. `first_line` is the number of
     the file's first row. `empty_end` counts the empty lines after its last row; each is a violation (`empty_line`) if
@@ -77,9 +78,9 @@ class ShardReport:
 
 @dataclass(frozen=True)
 class NumberedShard:
-    """A shard whose lines can be numbered, by adding `before` to their numbers.
+    """A shard report and what to add to its line numbers (`before`).
 
-    `empty` are the numbers of the empty lines after the shard's last row that are violations.
+    `empty` are the line numbers of the empty lines after the shard's last row that are violations.
     """
 
     report: ShardReport
@@ -98,7 +99,7 @@ class ReportWriter:
         self.listed = 0
         self.stopped = False
         self.first_line = 2
-        self.expected_rows = 0  # where the file has their number
+        self.expected_rows = 0  # if the file states it
         self._unknown_ports: Counter[str] = Counter()
         self._empty_end: tuple[int, dict[str, str]] = (0, {})
         self._file: IO[str] | None = None
@@ -122,8 +123,8 @@ class ReportWriter:
         for each in violations:
             self._add(line, each)
 
-    def reject_run(self, first_line: int, lines: int, wrong: Violation) -> None:
-        """Report consecutive lines that all have one violation."""
+    def reject_lines(self, first_line: int, lines: int, wrong: Violation) -> None:
+        """Report consecutive lines with the same violation."""
         self.rows += lines
         self.rejected_rows += lines
         listed = min(lines, LISTED_ERRORS - self.listed)
@@ -133,11 +134,11 @@ class ReportWriter:
             self.reasons[wrong.reason] += lines - listed
 
     def skip(self, lines: int, wrong: Violation) -> None:
-        """Count the empty lines after the last row; each is this violation if a later shard has rows."""
+        """Count the empty lines after the last row; each has this violation if a later shard has rows."""
         self._empty_end = (lines, asdict(wrong) if lines else {})
 
-    def rejecter(self, first_line: int) -> Reject:
-        """Return a function that reports the violations of a piece's rows, which are counted from 0."""
+    def reject_from(self, first_line: int) -> Reject:
+        """Return a function that reports the violations of the rows of a piece that begins at `first_line`."""
 
         def reject(at: int, violations: list[Violation]) -> None:
             self.reject(first_line + at, violations)
@@ -145,7 +146,7 @@ class ReportWriter:
         return reject
 
     def reject_file(self, error: FileRejectedError) -> None:
-        """Report why reading stops here."""
+        """Report the reason why reading stops."""
         self.stopped = True
         self._add(error.line, violation("", error.value, error.reason, str(error)))
 
@@ -162,7 +163,7 @@ class ReportWriter:
                 self._file = listing()
                 self._write = csv.writer(self._file).writerow
             values = (wrong.column, wrong.value, wrong.reason, wrong.message)
-            self._write([line, *map(harmless, values)])
+            self._write([line, *map(escape_formula, values)])
 
     def full_report(self) -> Path | None:
         """Return the file with all violations, None if there were none."""
@@ -172,7 +173,7 @@ class ReportWriter:
         return Path(self._file.name)
 
     def finish(self) -> ShardReport:
-        """Return what was found."""
+        """Return the shard's report."""
         return ShardReport(
             self.rows,
             self.rejected_rows,
@@ -196,10 +197,7 @@ def listing() -> IO[str]:
 
 
 def numbered(shards: list[ShardReport]) -> list[NumberedShard]:
-    """Return the shards whose lines can be numbered, in order.
-
-    Lines after a shard that stopped early cannot be numbered.
-    """
+    """Return the shards whose lines can be numbered, in order: up to the first that stopped early."""
     found = []
     before = 0
     last = max((number for number, shard in enumerate(shards) if shard.rows or shard.stopped), default=0)
@@ -250,10 +248,10 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
 
 
 def _no_rows(first_line: int) -> dict[str, Any]:
-    message = "there is a header, but no row after it" if first_line > 1 else "there is no row"
+    message = "there are no rows after the header" if first_line > 1 else "there are no rows"
     return {"line": first_line, **asdict(Violation("", "", "no_rows", message))}
 
 
-def harmless(value: Any) -> Any:
-    """Return a value that no spreadsheet interprets as a formula (OWASP, "CSV Injection")."""
+def escape_formula(value: Any) -> Any:
+    """Return a value, after an apostrophe if a spreadsheet would interpret it as a formula (OWASP, "CSV Injection")."""
     return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value

@@ -1,11 +1,11 @@
-"""Blocks of bytes as the file that COPY reads, without joining them."""
+"""Presents blocks of bytes as a file for COPY, without joining them."""
 
 import io
 from collections.abc import Iterator
 
 
 class IteratorIO(io.RawIOBase):
-    """Reads blocks one after the other. `failure` is what they raised, which psycopg2 hides."""
+    """Reads blocks one after the other. `failure` is the exception that they raised, which psycopg2 hides."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks = blocks
@@ -13,7 +13,7 @@ class IteratorIO(io.RawIOBase):
         self.failure: Exception | None = None
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
@@ -30,6 +30,6 @@ class IteratorIO(io.RawIOBase):
         return bytes(data)
 
     def skip(self) -> None:
-        """Take what is left, for whoever watches the blocks."""
+        """Read the remaining blocks and drop them, so that their digest is complete."""
         for _ in self._blocks:
             pass

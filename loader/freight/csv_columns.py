@@ -1,8 +1,8 @@
-"""Checks millions of rows by checking each distinct value once, with pandas.
+"""Checks millions of rows with pandas by checking each distinct value once.
 
-pandas splits a piece of the file into columns of categories. The plain functions of `schema` look up or parse each
-category, and the results are spread over the rows. A piece with an unclear structure (a wrong number of commas, stray
-line ends, NUL bytes) is read line by line instead.
+pandas splits a piece of the file into categorical columns. The functions of `schema` look up or parse each category,
+and its number is assigned to all its rows. A piece with an irregular structure (a wrong number of commas, stray
+carriage returns, NUL bytes) is read line by line instead.
 """
 
 import io
@@ -21,7 +21,7 @@ from ratesflow.loader.freight.rows import Integers, Rows
 from ratesflow.loader.freight.schema import COLUMNS, Price, parse_day, parse_line, parse_price
 
 _TYPES: dict[str, Any] = {**dict.fromkeys(COLUMNS, "category"), "price": object}
-# Cached days and prices by their text, so that a day is parsed once a file; the cache is cleared when it is full.
+# Parsed days and prices are cached by their text, so that each is parsed once per file; a full cache is cleared.
 CACHE_SIZE = 100_000
 
 ReadLine = Callable[[bytes], Price | list[Violation]]
@@ -44,7 +44,7 @@ class VectorizedValidator:
         return self.valid_rows(columns, data, reject, self._read_line)
 
     def valid_rows(self, columns: dict[str, Integers], data: bytes, reject: Reject, read: ReadLine) -> Rows:
-        """Return the rows that have a number in each column, and those of the others that `read` accepts."""
+        """Return the rows with a number in each column, and those of the others that `read` accepts."""
         bad = np.zeros(len(columns["price"]), dtype=bool)
         for values in columns.values():
             bad |= values == 0
@@ -58,18 +58,18 @@ class VectorizedValidator:
         self, data: bytes, reject: Reject, read: ReadLine, chosen: npt.NDArray[np.bool_] | None = None
     ) -> Rows:
         """Read a piece one line at a time, or the chosen lines of it."""
-        found = []
+        rows = []
         cached = lru_cache(maxsize=1000)(read)
-        for at, line in _numbered(data, chosen):
+        for at, line in _enumerated(data, chosen):
             row = cached(line)
             if isinstance(row, Price):
-                found.append((self.ports[row.orig_code], self.ports[row.dest_code], row.day, row.price))
+                rows.append((self.ports[row.orig_code], self.ports[row.dest_code], row.day, row.price))
             else:
                 reject(at, row)
-        return Rows(*np.array(found, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
+        return Rows(*np.array(rows, dtype=np.int64).reshape(-1, len(COLUMNS)).T)
 
     def split(self, data: bytes, lines: int) -> dict[str, Integers] | None:
-        """Return the four columns as numbers, 0 where a value is bad; None if the structure is unclear."""
+        """Return the four columns as numbers, 0 where a value is bad; None if the structure is irregular."""
         if not self._regular(data, lines):
             return None
         found = fixed_width.split(data, lines, self.columns) or self._parse(data, lines)
@@ -78,7 +78,7 @@ class VectorizedValidator:
         columns = {}
         for name in COLUMNS:
             codes, values = found[name]
-            # An empty value may be a missing field, and then another row has one too many.
+            # An empty value may be a missing field, with an extra field in another row.
             if codes.min() < 0 or "" in values or set(map(type, values)) != {str}:
                 return None
             columns[name] = self._numbers(name, values)[codes]
@@ -88,7 +88,7 @@ class VectorizedValidator:
         """Split lines of any shape."""
         try:
             with warnings.catch_warnings():
-                # About an additional field in the first line, which the commas and the columns below show.
+                # Extra fields in the first line: the count of commas and the checks in `split` find them.
                 warnings.simplefilter("ignore", pd.errors.ParserWarning)
                 frame = self._frame(data)
         except ValueError:  # pandas' parser errors are ValueErrors
@@ -103,12 +103,12 @@ class VectorizedValidator:
             header=None,
             names=self.columns,
             index_col=False,
-            # As categories, prices would become numbers, and +5 would become 5.
+            # As categories, prices would be parsed as numbers, and +5 would become 5.
             dtype=_TYPES,
             na_filter=False,
             skip_blank_lines=False,
             low_memory=False,
-            encoding="latin-1",  # never fails: text that is not ASCII is not valid anyway
+            encoding="latin-1",  # never fails; text that is not ASCII is invalid in any case
         )
 
     def _regular(self, data: bytes, lines: int) -> bool:
@@ -134,15 +134,18 @@ class VectorizedValidator:
         return parse_line(line, self.columns, self.ports)
 
 
-def _numbered(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:
-    """Yield lines with their ends, and their numbers from 0; all of them, or the chosen ones."""
+def _enumerated(data: bytes, chosen: npt.NDArray[np.bool_] | None) -> Iterator[tuple[int, bytes]]:
+    """Yield the index of each line, or of each chosen one, and the line with its line end."""
     for at, line in enumerate(io.BytesIO(data)):
         if chosen is None or chosen[at]:
             yield at, line
 
 
 def _distinct(column: "pd.Series[Any]") -> tuple[npt.NDArray[Any], list[Any]]:
-    """Return for each row the number of its value, and the distinct values; numbers show an unclear structure."""
+    """Return for each row the index of its value, and the distinct values.
+
+    Values that are not strings show an irregular structure.
+    """
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column.cat.codes.to_numpy(), column.cat.categories.tolist()
     codes, values = pd.factorize(column)

@@ -1,6 +1,6 @@
-"""Freight prices as the dataset of the engine: the one implementation of `ratesflow.loader.dataset`.
+"""Freight prices: the only implementation of `ratesflow.loader.dataset`.
 
-numpy and pandas are imported by the methods that need them: a load needs neither.
+Methods that need numpy and pandas import them, since a load needs neither.
 """
 
 from typing import TYPE_CHECKING

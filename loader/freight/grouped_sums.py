@@ -1,8 +1,8 @@
 """Counts and sums by key, for any number of keys in bounded memory.
 
-What it buys: a batch of any number of lanes and days needs the same memory (`python -m benchmarks memory`). It works
-like an external merge sort: cells are sorted and added up by key when there are many, what is still too much goes to a
-temporary file, and in the end all files are merged. With KEPT_CELLS large enough, nothing is written.
+Purpose: memory does not depend on the number of lanes and days (`python -m benchmarks memory`). It works like an
+external merge sort: when there are many cells, they are sorted and summed by key; if there are still too many, they are
+written to a temporary file; in the end all files are merged. With a large enough KEPT_CELLS, nothing is written.
 """
 
 import tempfile
@@ -13,17 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 Cells = npt.NDArray[np.uint64]
-"""Rows of three numbers: a key, how often it was counted, and the sum."""
+"""Rows of three numbers: a key, a count and a sum."""
 
 COLUMNS = 3
-# Cells in memory, of 24 bytes each, and two or three times that while they are sorted.
+# Cells in memory, of 24 bytes each; sorting needs two or three times as much.
 KEPT_CELLS = 1 << 15
-# Files that are open at a time; then they become one.
-MOST_FILES = 64
+# This many files are merged into one.
+MAX_FILES = 64
 
 
 class SpillingAggregator:
-    """Adds up counts and sums by key. To be read once, after everything was added."""
+    """Sums counts and sums by key. To be read once, after all cells are added."""
 
     def __init__(self, kept: int = KEPT_CELLS) -> None:
         self._kept = kept
@@ -43,7 +43,7 @@ class SpillingAggregator:
                 self._spill()
 
     def read(self) -> Iterator[Cells]:
-        """Yield all cells in the order of their keys, each key once, in pieces of at most what is kept in memory."""
+        """Yield all cells in the order of their keys, each key once, in pieces."""
         self._gather()
         if not self._aside:
             return iter(self._pieces)
@@ -59,15 +59,15 @@ class SpillingAggregator:
     def _spill(self) -> None:
         self._aside.append(_written(self._pieces))
         self._pieces, self._size = [], 0
-        if len(self._aside) == MOST_FILES:
+        if len(self._aside) == MAX_FILES:
             self._aside = [_written(_merged(self._aside, self._kept))]
 
 
 def sum_by_key(cells: Cells) -> Cells:
-    """Return the cells in the order of their keys, those of the same key as one."""
+    """Return the cells in the order of their keys, with one cell per key."""
     if not len(cells):
         return cells
-    # Stable means by merging here, which is quick where the cells are sorted piece by piece.
+    # A stable sort is fast here: it merges pieces that are already sorted.
     cells = cells[np.argsort(cells[:, 0], kind="stable")]
     keys = cells[:, 0]
     firsts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
@@ -81,7 +81,7 @@ def sum_by_key(cells: Cells) -> Cells:
 
 
 def _written(pieces: Iterable[Cells]) -> IO[bytes]:
-    """Write sorted cells into a file that is gone as soon as it is closed."""
+    """Write sorted cells to a temporary file, which is deleted when it is closed."""
     file = tempfile.TemporaryFile(prefix="ratesflow-")  # noqa: SIM115
     for piece in pieces:
         file.write(piece.data)
@@ -90,12 +90,12 @@ def _written(pieces: Iterable[Cells]) -> IO[bytes]:
 
 
 def _merged(files: list[IO[bytes]], most: int) -> Iterator[Cells]:
-    """Yield the cells of files that are sorted each, with about so many in memory; close the files."""
+    """Merge sorted files: yield their cells, with about `most` in memory, and close the files."""
     block = max(most // len(files), 1)
     waiting = {file: _block(file, block) for file in files}
     taken: list[Cells] = []
     while waiting:
-        # Up to here every file is known: what it has not shown yet comes after.
+        # Up to this key all cells are in memory: the unread cells of each file have greater keys.
         bound = min(cells[-1, 0] for cells in waiting.values())
         for file, cells in list(waiting.items()):
             cut = int(np.searchsorted(cells[:, 0], bound, side="right"))

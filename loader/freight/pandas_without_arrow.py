@@ -1,14 +1,14 @@
 """Imports pandas without pyarrow, which pandas imports if it is installed.
 
-What it buys: 35 MB of memory and 0.08 s for each task that reads text (`python -m benchmarks memory`). pandas tries to
-import pyarrow and continues without it; the entry None in sys.modules makes that import fail. Parquet's reader imports
-pyarrow itself. To switch it off, import pandas directly.
+Purpose: 35 MB less memory and 0.08 s less in each task that reads text (`python -m benchmarks memory`). pandas tries to
+import pyarrow and continues without it; the entry None in sys.modules makes that import fail. The reader of
+Parquet imports pyarrow itself. To switch it off, import pandas directly.
 """
 
 import sys
 
 if "pandas" not in sys.modules and "pyarrow" not in sys.modules:
-    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # an import of it fails, as if it were not installed
+    sys.modules["pyarrow"] = None  # type: ignore[assignment]  # makes its import fail
     try:
         import pandas as pd
     finally:

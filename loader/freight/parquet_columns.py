@@ -1,4 +1,4 @@
-"""Checks the rows of a Parquet file: each distinct text once, and numbers as whole columns."""
+"""Checks the rows of a Parquet file: each distinct string once, and numbers as whole columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,15 +13,15 @@ from ratesflow.loader.files.parquet import is_text
 from ratesflow.loader.freight.rows import Integers, Rows
 from ratesflow.loader.freight.schema import COLUMNS, MAX_PRICE, check_value, parse_day
 
-# The number of 1970-01-01, from which Arrow counts, and of 9999-12-31.
+# Day numbers, from 0001-01-01 as 1: of 1970-01-01, Arrow's day 0, and of 9999-12-31.
 EPOCH, LAST_DAY = 719_163, 3_652_059
 _DAY_IN = {"D": 1, "s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 
 
 def check(batch: "pa.RecordBatch", ports: Mapping[str, int], reject: Reject) -> Rows:
-    """Return the valid rows of a batch; `ports` are their numbers from 1 by code. Rows are counted from 0.
+    """Return the valid rows of a record batch; `ports` maps codes to port numbers from 1.
 
-    Raises FileRejectedError, without a line, when the batch is damaged.
+    `reject` gets row numbers from 0. Raises FileRejectedError, without a line, when the record batch is damaged.
     """
     columns = {name: batch.column(name) for name in COLUMNS}
     numbers = {name: _numbers(name, column, ports) for name, column in columns.items()}
@@ -45,12 +45,12 @@ def _numbers(name: str, column: "pa.Array", ports: Mapping[str, int]) -> Integer
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
     numbers = [_number(name, value, ports) for value in column.dictionary.cast(pa.large_binary()).to_pylist()]
-    # Rows without a value point at the last number, which is bad.
+    # Null rows get the index -1, and so the 0 at the end of the numbers.
     codes = pc.fill_null(column.indices.cast(pa.int64()), -1).to_numpy()
     outside = np.count_nonzero((codes < 0) | (codes >= len(numbers)))
     if outside != column.null_count:
         raise FileRejectedError(
-            0, "broken_parquet", f"the Parquet file is damaged: {name} points outside its dictionary"
+            0, "broken_parquet", f"the Parquet file is damaged: {name} has an index outside its dictionary"
         )
     found: Integers = np.array([*numbers, 0], dtype=np.int64)[codes]
     return found
@@ -103,12 +103,12 @@ def _violation(name: str, value: Any, ports: Mapping[str, int]) -> Violation:
     if pa.types.is_temporal(value.type):
         return _wrong_day(value)
     wrong = check_value(name, text, ports)
-    assert wrong is not None, f"the two readings of a value differ: {name} {text!r}"
+    assert wrong is not None, f"two checks of a value differ: {name} {text!r}"
     return wrong
 
 
 def _text(value: Any) -> str | None:
-    """Return a value as text, cut where a report would cut it; None if it is a null of a dictionary."""
+    """Return a value as text, cut to about the length that a report shows; None for a null in a dictionary."""
     if pa.types.is_dictionary(value.type):
         value = value.value
     if not value.is_valid:
@@ -124,4 +124,4 @@ def _wrong_day(value: Any) -> Violation:
     shown = str(np.int64(number).astype(f"datetime64[{unit}]"))
     if number % _DAY_IN[unit]:
         return violation("day", shown, "invalid_day", "day must be a day without a time")
-    return violation("day", shown, "impossible_day", "day must lie between 0001-01-01 and 9999-12-31")
+    return violation("day", shown, "impossible_day", "day must be between 0001-01-01 and 9999-12-31")

@@ -1,6 +1,6 @@
-"""Counts and sums the prices of a batch by lane and day, and adds them up over the tree of regions.
+"""Counts and sums the prices of a batch by lane and day, for ports and up the tree of regions.
 
-Only so many lanes and days are in memory at a time: `ratesflow.loader.freight.grouped_sums` sets the others aside.
+`ratesflow.loader.freight.grouped_sums` bounds the number of lanes and days in memory.
 """
 
 from calendar import monthrange
@@ -17,16 +17,16 @@ from ratesflow.loader.freight.pandas_without_arrow import pd
 from ratesflow.loader.freight.rows import Integers, Rows
 
 DAYS = 31
-# A lane and day as one number of 64 bits: two ports of 21 each, months since year 0, days of the month from 0.
-# So their order is that of the index that reads the rates.
+# A lane and day as a 64-bit key: origin and destination of 21 bits each, months since year 0, day of the month from 0.
+# Keys sort in the order of the index on `rates`.
 PORT_BITS, MONTH_BITS, DAY_BITS = 21, 17, 5
 MONTH_DAY_BITS = MONTH_BITS + DAY_BITS
-# Lane-months whose text is made at a time.
+# Lane-months that are converted to text at a time.
 PACKED_ROWS = 1024
 
 Table = npt.NDArray[np.int64]
 LaneMonths = tuple[Integers, Integers, Integers, Table, Table]
-"""Numbers of origins, of destinations, months since year 0, counts and sums by day of the month."""
+"""Numbers of origins and destinations, months since year 0, and tables of counts and sums by day of the month."""
 
 
 class RateCounts:
@@ -36,7 +36,7 @@ class RateCounts:
         self._cells = SpillingAggregator()
 
     def add(self, rows: Rows) -> None:
-        """Count rows that passed the check."""
+        """Count valid rows."""
         if not len(rows):
             return
         months, days = _calendar(rows.days)
@@ -44,22 +44,22 @@ class RateCounts:
         cells = np.empty((len(keys), 3), dtype=np.uint64)
         cells[:, 0] = keys
         cells[:, 1] = np.bincount(codes)
-        # As doubles these sums are exact: far fewer than 2**22 rows come at a time, of at most 2**31 dollars.
+        # bincount sums doubles. The sums are exact: fewer than 2**22 rows at a time, of at most 2**31 dollars each.
         cells[:, 2] = np.bincount(codes, weights=rows.prices)
         self._cells.add(cells)
 
     def read(self) -> Iterator[Cells]:
-        """Yield the cells in their order, each once."""
+        """Yield the cells in the order of their keys, each key once."""
         return self._cells.read()
 
 
 def _keys(origs: Integers, dests: Integers, days: Integers) -> npt.NDArray[np.uint64]:
-    """Return the keys of ports or regions and of days, which are made of month and day."""
+    """Return the keys of lanes between ports or regions; `days` are month and day in one number."""
     return ((origs << (PORT_BITS + MONTH_DAY_BITS)) | (dests << MONTH_DAY_BITS) | days).view(np.uint64)
 
 
 def _lane(cells: Cells) -> tuple[Integers, Integers, Integers]:
-    """Return origins, destinations and days of cells, as `_keys` takes them."""
+    """Return the origins, destinations and days of cells: the inverse of `_keys`."""
     keys = cells[:, 0]
     origs = keys >> np.uint64(PORT_BITS + MONTH_DAY_BITS)
     dests = (keys >> np.uint64(MONTH_DAY_BITS)) & np.uint64((1 << PORT_BITS) - 1)
@@ -68,12 +68,12 @@ def _lane(cells: Cells) -> tuple[Integers, Integers, Integers]:
 
 
 def lane_months(pieces: Iterable[Cells]) -> Iterator[LaneMonths]:
-    """Yield cells that come in their order as rows of a lane and month, some thousand at a time."""
+    """Convert cells, which are sorted, to rows per lane and month; yield up to PACKED_ROWS at a time."""
     rest = np.empty((0, 3), dtype=np.uint64)
     for piece in pieces:
         cells = np.concatenate((rest, piece))
         lanes = cells[:, 0] >> np.uint64(DAY_BITS)
-        # The next piece may go on with the last lane and month.
+        # The last lane and month may continue in the next piece.
         last = int(np.searchsorted(lanes, lanes[-1]))
         yield from _unfolded(cells[:last])
         rest = cells[last:]
@@ -108,17 +108,17 @@ def _calendar(days: Integers) -> tuple[Integers, Integers]:
 def copy_rows(
     counted: Iterable[Cells], batch_no: int, ports: Sequence[str], reference: Reference, sign: int = 1
 ) -> Iterator[bytes]:
-    """Yield lines, many at a time, for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
+    """Yield blocks of lines for COPY rates (batch_no, month, orig_code, dest_code, counts, sums).
 
-    `counted` are the cells of a RateCounts. First the rates of ports, then those of regions, both in the order of
-    the index that reads them.
-    `ports` are the codes in the order of their numbers, which begin at 1. A price counts once in each pair
-    of a region above its origin and a region above its destination. All counts and sums are multiplied by `sign`.
+    First the rates of ports, then those of regions, both in the order of the index on `rates`. A price counts once for
+    each pair of a region above its origin and a region above its destination.
+    `counted` are the cells of a RateCounts, `ports` the codes in the order of their numbers, from 1. All counts and
+    sums are multiplied by `sign`.
     """
     slugs = sorted(reference.regions)
     numbers = {slug: number for number, slug in enumerate(slugs)}
     above = [[numbers[slug] for slug in reference.regions_of[code]] for code in ports]
-    # First to the direct parents, of which there are few pairs, then up the tree from there.
+    # Sum by pairs of direct parents first, which are few, and from there up the tree.
     direct = SpillingAggregator()
     parent = np.array([0, *(line[0] for line in above)], dtype=np.int64)
     cells = _passed_on(counted, direct, [(parent, parent)])
@@ -135,9 +135,9 @@ def copy_rows(
 def _passed_on(
     pieces: Iterable[Cells], to: SpillingAggregator, ways: list[tuple[Integers, Integers]]
 ) -> Iterator[Cells]:
-    """Yield cells and add them to others, once for each way to go from origin and destination to other numbers.
+    """Yield the cells unchanged, and add them to `to`, once for each pair of maps in `ways`.
 
-    -1 stands for none.
+    A pair maps the numbers of origins and destinations to other numbers; cells with a number mapped to -1 are skipped.
     """
     for cells in pieces:
         origs, dests, days = _lane(cells)
@@ -162,12 +162,12 @@ def _packed(batch_no: int, lanes: Iterable[LaneMonths], names: Sequence[str], si
 
 
 def _arrays(months: Integers, table: Table) -> list[bytes]:
-    """Return the numbers of each row, for as many days as its month has, as PostgreSQL writes arrays inside `{}`."""
+    """Return each row, without days that its month does not have, as the text inside the `{}` of a PostgreSQL array."""
     found = [b""] * len(months)
     for month in set(months.tolist()):
         rows = np.flatnonzero(months == month)
         days = monthrange(month // 12, month % 12 + 1)[1]
-        # Of all rows at once, which is much faster than of one after the other.
+        # All rows of a month at once, which is much faster than row by row.
         text = orjson.dumps(np.ascontiguousarray(table[rows, :days]), option=orjson.OPT_SERIALIZE_NUMPY)
         for at, row in zip(rows.tolist(), text[2:-2].split(b"],["), strict=True):
             found[at] = row

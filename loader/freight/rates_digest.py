@@ -1,8 +1,8 @@
-"""A digest of the rates between ports of a batch, the same for the same prices in any format, order and wrapping.
+"""A digest of a batch's rates between ports, the same for the same prices in any format, order or compression.
 
-It is a sum over the cells of (lane and day, count, sum) of a number that is made from the lane and day, times count
-and sum. So shards add up, although each has only a part of a cell's prices. 128 bits that are no cryptography: equal
-digests make a notice, no decision. Two batches by chance have the same one time in 2**64, at the worst.
+It is the sum over all cells (lane and day, count, sum) of a hash of the lane and day times a combination of count and
+sum. So the digests of shards add up, although each shard has only some of a cell's prices. It has 128 bits and is not
+cryptographic: equal digests only cause a notice. The probability of a collision is 2**-64 at worst.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,22 +19,22 @@ Numbers = npt.NDArray[np.uint64]
 
 
 class RatesDigest:
-    """Takes the cells of a shard, whose ports are numbered from 1 in the order of `ports`; `words` are its digest."""
+    """Computes the digest of a shard's cells as `words`; ports are numbered from 1 in the order of `ports`."""
 
     def __init__(self, ports: Sequence[str]) -> None:
-        # By code, since the numbers change when ports are added.
+        # Hashes of codes, since port numbers change when ports are added.
         codes = np.array(["", *ports], dtype="S8").view("<u8").astype(np.uint64)
         self._origs = [_mixed(codes + _odd(2 * word)) for word in range(_WORDS)]
         self._dests = [_mixed(codes + _odd(2 * word + 1)) for word in range(_WORDS)]
         self.words = [0] * _WORDS
 
     def watched(self, pieces: Iterable[Cells]) -> Iterator[Cells]:
-        """Pass cells on, each taken first."""
+        """Yield the cells unchanged, and digest them."""
         for cells in pieces:
-            self._take(cells)
+            self._update(cells)
             yield cells
 
-    def _take(self, cells: Cells) -> None:
+    def _update(self, cells: Cells) -> None:
         keys, counts, sums = cells[:, 0], cells[:, 1], cells[:, 2]
         origs = keys >> np.uint64(PORT_BITS + MONTH_DAY_BITS)
         dests = (keys >> np.uint64(MONTH_DAY_BITS)) & np.uint64((1 << PORT_BITS) - 1)
@@ -51,12 +51,12 @@ def rates_digest(shards: Iterable[Sequence[int]]) -> str:
 
 
 def _odd(number: int) -> np.uint64:
-    """Return one of a few odd constants (multiples of 2**64 over the golden ratio, as SplitMix64 has them)."""
+    """Return an odd constant: a multiple of 2**64 / golden ratio, as in SplitMix64."""
     return np.uint64((0x9E3779B97F4A7C15 * (2 * number + 1)) % _MODULUS)
 
 
 def _mixed(numbers: Numbers) -> Numbers:
-    """Return numbers in which each bit depends on each bit (the last step of SplitMix64, by Steele, Lea and Flood)."""
+    """Mix each number so that every bit depends on all bits (the last step of SplitMix64; Steele, Lea and Flood)."""
     numbers = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     numbers = (numbers ^ (numbers >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: Numbers = numbers ^ (numbers >> np.uint64(31))

@@ -1,7 +1,7 @@
-"""Counts the rates of a committed batch again, from its stored prices.
+"""Recomputes the rates of a committed batch from its stored prices.
 
-The prices are read by the code that validates files, which is fast for many prices on few lanes and for few prices on
-many days.
+The code that validates files parses the prices. It is fast for many prices on few lanes, and for few prices on many
+days.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Bytes of prices that are counted at a time.
 PIECE_BYTES = 1024 * 1024
-# From the one table that has them: a COPY of all of `prices` would lock it meanwhile.
+# From the table with the batch's prices: a COPY from `prices` would lock `prices` as long as it lasts.
 _COPY = sql.SQL("COPY (SELECT {columns} FROM {table} WHERE batch_no = {number}) TO STDOUT WITH (FORMAT csv)")
 _TABLE = "SELECT relname FROM price_tables JOIN pg_class ON pg_class.oid = part WHERE %s BETWEEN first AND last"
 
@@ -37,13 +37,13 @@ def recounted(cursor: "Cursor", batch_no: int, reference: Reference) -> tuple[Ra
         try:
             cursor.copy_expert(copy, counting)
         except errors.UndefinedTable as error:
-            raise TransientError("its prices are being merged with others") from error
+            raise TransientError("the batch's prices are being merged into another table") from error
     counting.finish()
     return counting.counts, counting.rows
 
 
 def negative_rows(counts: RateCounts, batch_no: int, reference: Reference) -> Iterator[bytes]:
-    """Yield the lines for COPY of the rates that make those of a batch zero, under its number with a minus."""
+    """Yield the negated rates of a batch, under its negative batch number, as lines for COPY."""
     return copy_rows(counts.read(), -batch_no, sorted(reference.ports), reference, sign=-1)
 
 

@@ -1,4 +1,4 @@
-"""Rows that passed the check, as numbers."""
+"""Valid rows, as numbers."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Rows:
-    """Good rows as four arrays of the same length: numbers of ports, days since 0001-01-01, US dollars."""
+    """Valid rows as four arrays of the same length: numbers of ports, day numbers (0001-01-01 is 1), US dollars."""
 
     origs: Integers
     dests: Integers
@@ -22,5 +22,5 @@ class Rows:
 
     @property
     def columns(self) -> tuple[Integers, Integers, Integers, Integers]:
-        """The four arrays, in the order of the contract's columns."""
+        """The four arrays, in the order of the dataset's columns."""
         return self.origs, self.dests, self.days, self.prices

@@ -1,9 +1,9 @@
-"""The columns of a price, and what is wrong with a line that breaks their rules.
+"""The columns of a price, their rules, and the violations of a line.
 
-This is the plain form, one line at a time. `csv_columns` applies the same rules to millions of lines by checking each
-distinct value once; a test compares the two with each other, and both with PostgreSQL's COPY.
-Every rule is at least as strict as COPY, so that COPY accepts what is accepted here, with the same value: `+5`,
-`1_000` and `٣` are numbers in Python, and ` 5` is one in PostgreSQL, but all are rejected here.
+This module checks one line at a time. `csv_columns` applies the same rules to millions of lines by checking each
+distinct value once; a test compares both with each other and with PostgreSQL's COPY.
+Every rule is at least as strict as COPY, so that COPY accepts every value that is valid here, with the same meaning:
+`+5`, `1_000` and `٣` are numbers in Python, and ` 5` is one in PostgreSQL, but all are rejected here.
 """
 
 import csv
@@ -46,7 +46,7 @@ class Price:
 
 
 def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Price | list[Violation]:
-    """Return the row that `line` (without its LF or CRLF) holds, or everything that is wrong with it."""
+    """Return the row that `line` (without its LF or CRLF) holds, or all its violations."""
     if wrong := unreadable(line) or unsplittable(line):
         return [wrong]
     text = line.decode()
@@ -66,7 +66,7 @@ def parse_line(line: bytes, columns: Sequence[str], ports: Container[str]) -> Pr
 
 
 def parse_object(line: bytes, ports: Container[str]) -> Price | list[Violation]:
-    """Return the row that a line of JSON holds, or everything that is wrong with it."""
+    """Return the row that a line of JSON holds, or all its violations."""
     row = members(line, ROWS)
     if isinstance(row, list):
         return row
@@ -81,7 +81,7 @@ def _check_member(column: Column, value: Any, ports: Container[str]) -> Violatio
 
 
 def check_value(column: str, value: str, ports: Container[str]) -> Violation | None:
-    """Return what is wrong with `value` in `column`, or None."""
+    """Return the violation of `value` in `column`, or None."""
     if not value:
         return violation(column, value, "missing_value", f"{column} is empty")
     if column == "day":
@@ -96,7 +96,7 @@ def check_value(column: str, value: str, ports: Container[str]) -> Violation | N
 
 
 def parse_day(value: str) -> int:
-    """Return the number of a day written YYYY-MM-DD (0001-01-01 is 1), or 0 if it is none."""
+    """Return the number of a day written YYYY-MM-DD (0001-01-01 is 1), or 0 if it is not a valid day."""
     if not _DAY.fullmatch(value):
         return 0
     try:
@@ -106,11 +106,11 @@ def parse_day(value: str) -> int:
 
 
 def parse_price(value: str) -> int:
-    """Return a price in whole US dollars, or 0 if `value` is none."""
+    """Return a price in whole US dollars, or 0 if `value` is not a valid price."""
     if not _PRICE.fullmatch(value):
         return 0
     digits = value.lstrip("0")
-    # Ten digits at most, before Python makes a number of a million of them.
+    # At most ten digits are parsed: Python is slow with a million digits.
     return number if 0 < len(digits) <= 10 and (number := int(digits)) <= MAX_PRICE else 0
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class PriceValidator:
-    """Checks prices between `ports`; `counts` are the rates of the valid rows."""
+    """Checks prices between `ports`; `counts` has the rates of the valid rows."""
 
     schema: RowSchema = ROWS
 
@@ -29,11 +29,11 @@ class PriceValidator:
 
     @property
     def digest(self) -> list[int]:
-        """This shard's part of the digest of the rates, after these were read."""
+        """This shard's part of the digest of the rates; complete after `derived_rows` was read."""
         return self._digest.words
 
     def csv_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of CSV with these columns."""
+        """Return the check for CSV lines with these columns."""
         validator = VectorizedValidator(columns, self._ports)
 
         def check(data: bytes, lines: int, reject: Reject) -> None:
@@ -42,7 +42,7 @@ class PriceValidator:
         return check
 
     def json_check(self, columns: tuple[str, ...]) -> TextCheck:
-        """Return the check of lines of JSON, most of which have their keys in this order."""
+        """Return the check for JSON lines, most of which have their keys in this order."""
         validator = VectorizedValidator(columns, self._ports)
 
         def read(line: bytes) -> Price | list[Violation]:
@@ -65,5 +65,5 @@ class PriceValidator:
         self.counts.add(check(batch, self._numbers, reject))
 
     def derived_rows(self, batch_no: int, reference: "Reference") -> Iterator[bytes]:
-        """Yield the rates as text for COPY; once, after all rows are checked."""
+        """Yield the rates as text for COPY. To be called once, after all rows are checked."""
         return copy_rows(self._digest.watched(self.counts.read()), batch_no, self._ports, reference)

@@ -1,1 +1,1 @@
-"""What every task runs on: errors and exit codes, logs, the database connection, the watchdog."""
+"""The base of every task: errors and exit codes, logs, the database connection, the watchdog."""

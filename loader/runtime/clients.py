@@ -1,4 +1,4 @@
-"""boto3's clients, none of whose calls lasts for more than two minutes, tries and all."""
+"""boto3 clients whose calls take at most two minutes, retries included."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 30, 3
 
 
 def client(service: str) -> Any:
-    """Return a client as the environment says how to reach the service."""
+    """Return a client; region, credentials and endpoint come from the usual environment variables."""
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
         retries={"mode": "standard", "max_attempts": ATTEMPTS},
     )
-    made = boto3.client(service, config=config)  # type: ignore[call-overload]
-    made.meta.events.register("after-call", lambda **_: watchdog.alive())
-    return made
+    created = boto3.client(service, config=config)  # type: ignore[call-overload]
+    created.meta.events.register("after-call", lambda **_: watchdog.alive())
+    return created

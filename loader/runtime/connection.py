@@ -1,4 +1,4 @@
-"""The loader's connection, and what PostgreSQL's errors mean for a task."""
+"""The connection of a task, and the task errors for PostgreSQL's errors."""
 
 import os
 import time
@@ -17,19 +17,19 @@ from ratesflow.loader.runtime.session import close_session, open_session
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Waiting longer for a lock than this means that something is wrong: try again, with a fresh look.
+# A longer wait for a lock means that something is wrong: the attempt ends, and a new one starts from the beginning.
 LOCK_TIMEOUT_SECONDS = 15
-# A restart or a failover takes up to a minute, and then the name must move from the old writer to the new one.
-# An attempt of a task is dearer than to wait for it.
+# A restart or a failover takes up to a minute, and then the DNS name must move from the old writer to the new one.
+# Waiting for it costs less than a new attempt of the task.
 CONNECT_SECONDS = 90
 PAUSE_SECONDS = 1.0
 
 
 @contextmanager
 def connected(task: str, work: str = "") -> Iterator["Connection"]:
-    """Open the task's connection and close it after; `work` is what `open_session` says.
+    """Open the task's connection and close it at the end; `work` is the argument of `open_session`.
 
-    Raises UsageError when no database is named, and for the database's own errors what `explained` returns.
+    Raises UsageError when no database is set, and `task_error` of each error of the database.
     """
     connection = _connected(task, work)
     try:
@@ -40,27 +40,26 @@ def connected(task: str, work: str = "") -> Iterator["Connection"]:
             connection.cursor_factory = counting
         yield connection
     except psycopg2.Error as error:
-        raise explained(error) from error
+        raise task_error(error) from error
     finally:
         close_session(connection)
 
 
-def explained(error: psycopg2.Error) -> TaskError:
-    """Return what an error of the database means for a task, by the table of `ratesflow.database.sqlstates`.
+def task_error(error: psycopg2.Error) -> TaskError:
+    """Return the task error for an error of the database, by the table in `ratesflow.database.sqlstates`.
 
-    TransientError for everything that may pass, ClosedError when the batch was closed meanwhile, TaskError for what
-    the database refuses for good.
+    TransientError when a retry may help, ClosedError when the batch was closed meanwhile, else TaskError.
     """
     kind = kind_of(error)
     if kind in TRANSIENT:
-        return TransientError(f"the database did not finish the work: {_words(error)}")
-    return (ClosedError if kind is Kind.CLOSED else TaskError)(f"the database refused: {_words(error)}")
+        return TransientError(f"a transient error of the database: {_message(error)}")
+    return (ClosedError if kind is Kind.CLOSED else TaskError)(f"an error of the database: {_message(error)}")
 
 
 def _connected(task: str, work: str) -> "Connection":
-    """Connect, and wait a while for a database that restarts, fails over, or takes no writes yet.
+    """Connect; wait for a database that restarts, fails over, or does not accept writes yet.
 
-    A password that came with the job may have been rotated since: if it is refused, the secret is fetched by its ARN.
+    The password that came with the job may have been rotated since: if it fails, the secret is fetched by its ARN.
     """
     environ = dict(os.environ)
     deadline = time.monotonic() + CONNECT_SECONDS
@@ -71,11 +70,11 @@ def _connected(task: str, work: str) -> "Connection":
             raise UsageError(str(error)) from error
         except psycopg2.OperationalError as error:
             if time.monotonic() > deadline:
-                raise TransientError(f"the database does not answer: {_words(error)}") from error
+                raise TransientError(f"cannot connect to the database: {_message(error)}") from error
             if environ.get("DATABASE_SECRET_ARN") and "password authentication failed" in str(error):
                 environ.pop("DATABASE_SECRET", None)
             time.sleep(min(PAUSE_SECONDS, CONNECT_SECONDS / 10))
 
 
-def _words(error: psycopg2.Error) -> str:
+def _message(error: psycopg2.Error) -> str:
     return (error.diag.message_primary or str(error)).strip() or type(error).__name__

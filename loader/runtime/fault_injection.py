@@ -1,8 +1,8 @@
-"""Lets a test end or stop a task between any two statements: every claim of all or nothing is tried that way.
+"""Lets a test kill or stop a task between any two statements, to test that each transaction is all-or-nothing.
 
-`RATESFLOW_FAULT_INJECTION=die:7` ends the process, as SIGKILL does, at the seventh point; `wait:7` stops it there with
-SIGSTOP. A point lies before and after each statement, so that both sides of every commit are points: before
-the next statement means after the commit. Only tests set this variable; without it nothing is counted.
+`RATESFLOW_FAULT_INJECTION=die:7` kills the process with SIGKILL at the seventh point; `wait:7` stops it there with
+SIGSTOP. There is a point before and after each statement, and so before and after each commit. Only tests set this
+variable; without it nothing is counted.
 """
 
 import os
@@ -17,12 +17,12 @@ _passed = 0
 
 
 def point() -> None:
-    """Pass a point; the process may end or stop here."""
+    """Count a point; kill or stop the process if it is the chosen one."""
     global _passed
     _passed += 1
-    what, _, wanted = os.environ.get(VARIABLE, "").partition(":")
-    if what in _SIGNALS and int(wanted) == _passed:
-        os.kill(os.getpid(), _SIGNALS[what])
+    action, _, chosen = os.environ.get(VARIABLE, "").partition(":")
+    if action in _SIGNALS and int(chosen) == _passed:
+        os.kill(os.getpid(), _SIGNALS[action])
 
 
 class FaultCursor(WatchedCursor):
@@ -42,5 +42,5 @@ class FaultCursor(WatchedCursor):
 
 
 def cursor_factory() -> type[WatchedCursor] | None:
-    """Return the cursor that counts points if a test asked for it, None for the plain one."""
+    """Return the cursor class that counts points if a test has set the variable, else None."""
     return FaultCursor if os.environ.get(VARIABLE) else None

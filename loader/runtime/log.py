@@ -16,15 +16,15 @@ class _Log:
         self._bound.update(fields)
 
     def info(self, message: str, **fields: Any) -> None:
-        """Write a line about what was done."""
+        """Write a line of level info."""
         self._write("info", message, fields)
 
     def error(self, message: str, **fields: Any) -> None:
-        """Write a line about what failed."""
+        """Write a line of level error."""
         self._write("error", message, fields)
 
     def exception(self, message: str) -> None:
-        """Write a line about the exception under way, with its traceback."""
+        """Write a line of level error with the traceback of the current exception."""
         self._write("error", message, {"traceback": traceback.format_exc()})
 
     def _write(self, level: str, message: str, fields: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Metrics of a task for CloudWatch: one line at the task's end.
 
 (Amazon CloudWatch User Guide, "Specification: Embedded metric format": a line of JSON in a log becomes metrics.)
-Off unless RATESFLOW_METRICS is `true`, to keep logs readable. `Seconds` is written by every process, `Rows` and
-`RejectedRows` by the one shard that merged all, `Bytes` by each shard for its own.
+Off unless RATESFLOW_METRICS is `true`, to keep logs readable. Every process writes `Seconds`, every shard its own
+`Bytes`, and the shard that merges all shards `Rows` and `RejectedRows`.
 """
 
 import json
@@ -31,34 +31,34 @@ UNITS = {
 }
 """Every metric that a task writes, and its unit."""
 DIMENSIONS = [["Environment"], ["Environment", "Task"]]
-ENDS_DIMENSIONS = [["Environment", "Outcome"]]
-"""Of `Batches`, which counts how batches ended: committed, rejected, duplicate, failed or undone."""
+OUTCOME_DIMENSIONS = [["Environment", "Outcome"]]
+"""The dimensions of `Batches`, which counts batches by outcome: committed, rejected, duplicate, failed or undone."""
 
-# When the state that submitted this job was entered. Only a first attempt waited in the queue.
+# The variable with the time at which the state machine submitted this job. Only a first attempt waited in the queue.
 SUBMITTED = "RATESFLOW_SUBMITTED_AT"
 _noted: dict[str, float] = {}
-_ended: dict[str, int] = {}
+_outcomes: dict[str, int] = {}
 
 
-def switched_on() -> bool:
+def enabled() -> bool:
     """Return whether this process writes metrics."""
     return os.environ.get(VARIABLE, "").lower() == "true"
 
 
 def note(name: str, value: float) -> None:
-    """Keep a value for the line at the end; the last one counts."""
+    """Keep a value for the line at the end; a later value of the same metric replaces it."""
     _noted[name] = value
 
 
 def note_end(outcome: str, batches: int = 1) -> None:
-    """Keep for the line at the end how many batches ended with an outcome; the last one counts."""
-    _ended.clear()
-    _ended[outcome] = batches
+    """Keep for the line at the end the number of batches with this outcome; a later call replaces it."""
+    _outcomes.clear()
+    _outcomes[outcome] = batches
 
 
 def note_uncompacted_batches(connection: "Connection") -> None:
-    """Count the batches whose rates are not merged yet, which slow reads down; only if metrics are switched on."""
-    if switched_on():
+    """Note the number of visible batches, which slow down reads until they are compacted; only if metrics are on."""
+    if enabled():
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT count(*) FROM visible_batches WHERE batch_no <> 0")
             row = cursor.fetchone()
@@ -67,12 +67,12 @@ def note_uncompacted_batches(connection: "Connection") -> None:
 
 
 def write(task: str, seconds: float, environ: Mapping[str, str] = os.environ) -> None:
-    """Write the line, if metrics are switched on, and forget what was noted."""
-    if switched_on():
+    """Write the line, if metrics are on, and clear all values."""
+    if enabled():
         sys.stdout.write(json.dumps(line(task, seconds, environ)) + "\n")
         sys.stdout.flush()
     _noted.clear()
-    _ended.clear()
+    _outcomes.clear()
 
 
 def line(task: str, seconds: float, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def line(task: str, seconds: float, environ: Mapping[str, str]) -> dict[str, Any
     directives = [_directive(DIMENSIONS, values)]
     fields: dict[str, Any] = {"message": "metrics", "Environment": environ.get("RATESFLOW_ENVIRONMENT") or "none"}
     fields |= {"Task": task, **values}
-    for outcome, batches in _ended.items():
-        directives.append(_directive(ENDS_DIMENSIONS, {"Batches": batches}))
+    for outcome, batches in _outcomes.items():
+        directives.append(_directive(OUTCOME_DIMENSIONS, {"Batches": batches}))
         fields |= {"Outcome": outcome, "Batches": batches}
     return {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directives}, **fields}
 
@@ -100,6 +100,6 @@ def _waited(environ: Mapping[str, str], seconds: float) -> float | None:
         return None
     try:
         submitted = datetime.fromisoformat(environ[SUBMITTED]).timestamp()
-    except (KeyError, ValueError):  # a measurement is no reason for a task to fail
+    except (KeyError, ValueError):  # a missing metric must not fail the task
         return None
     return round(max(time.time() - seconds - submitted, 0), 3)

@@ -1,4 +1,4 @@
-"""A task's sessions with the database: each has limits, is watched, and has a name by which a later attempt ends it."""
+"""Database sessions of a task: with limits, watched, and named so that a later attempt can terminate them."""
 
 import hashlib
 import io
@@ -15,31 +15,31 @@ from ratesflow.loader.runtime.log import log
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Waits until they are gone, with the locks that they held: what follows need not wait for those.
-_END_EARLIER = """
+# Waits until the sessions are gone, so that the locks that they held are free.
+_TERMINATE = """
 SELECT CASE WHEN pg_has_role(usesysid, 'USAGE') OR pg_has_role('pg_signal_backend', 'USAGE')
     THEN pg_terminate_backend(pid, 5000) ELSE false END
 FROM pg_stat_activity
 WHERE application_name = %s AND datname = current_database() AND pid <> pg_backend_pid()
 """
-# For which a full socket is waited for.
-ROOM_SECONDS = 120
+# The longest wait for a full socket.
+SOCKET_SECONDS = 120
 
 
 def open_session(url: str, task: str, work: str = "") -> "Connection":
-    """Connect for a task. `work` says what it is to do, the same in every attempt of one job, and nowhere else.
+    """Connect for a task. `work` identifies the job: it is the same in all its attempts, and in no other job.
 
-    The sessions of earlier attempts are ended: one whose machine vanished, or which stands still, may hold every
-    lock that this one needs. Raises psycopg2.OperationalError.
+    Terminates the sessions of earlier attempts, which may hold locks that this one needs: their machine may be gone,
+    or they may hang. Raises psycopg2.OperationalError.
     """
     name = session_name(task, work)
     connection = connect(url, name, options=watchdog.limits().options, writable=True)
     connection.cursor_factory = WatchedCursor
-    termination.opened(connection, url)
+    termination.register(connection, url)
     if work:
         try:
             with connection, connection.cursor() as cursor:
-                _end_earlier(cursor, name)
+                _terminate(cursor, name)
         except BaseException:
             close_session(connection)
             raise
@@ -47,19 +47,19 @@ def open_session(url: str, task: str, work: str = "") -> "Connection":
 
 
 def end_sessions(cursor: Cursor, task: str, work: str) -> None:
-    """End the sessions of another task that is still at `work`, as `open_session` ends those of its own attempts."""
-    _end_earlier(cursor, session_name(task, work))
+    """Terminate the sessions of another task that are still doing this `work`."""
+    _terminate(cursor, session_name(task, work))
 
 
-def _end_earlier(cursor: Cursor, name: str) -> None:
-    cursor.execute(_END_EARLIER, (name,))
-    if (False,) in cursor.fetchall():  # where a migration could not grant it, it said so
-        log.error(f"an earlier attempt goes on: {name}")
+def _terminate(cursor: Cursor, name: str) -> None:
+    cursor.execute(_TERMINATE, (name,))
+    if (False,) in cursor.fetchall():  # no permission: a migration could not grant it, and printed so
+        log.error(f"cannot terminate an earlier attempt: {name}")
 
 
 def close_session(connection: "Connection") -> None:
-    """Close what `open_session` opened."""
-    termination.closed(connection)
+    """Close a connection that `open_session` opened."""
+    termination.unregister(connection)
     connection.close()
 
 
@@ -71,28 +71,28 @@ def run_statement(connection: "Connection", statement: Any, values: Any = None) 
 
 
 def session_name(task: str, work: str = "") -> str:
-    """Return the application_name of a session, of which PostgreSQL keeps 63 bytes."""
+    """Return the application_name of a session: at most 63 bytes, PostgreSQL's limit."""
     return f"ratesflow-{task}" + (f":{hashlib.sha256(work.encode()).hexdigest()[:16]}" if work else "")
 
 
 class WatchedCursor(Cursor):
-    """A cursor that tells the watchdog what it does, and whose COPY cannot stop the other threads."""
+    """A cursor that reports its progress to the watchdog, and whose COPY cannot block other threads."""
 
     def execute(self, *arguments: Any, **named: Any) -> None:
-        """Run a statement, which may take as long as the task's limit says."""
+        """Run a statement, for at most the time that the task's limit allows."""
         with watchdog.statement():
             super().execute(*arguments, **named)
 
     def executemany(self, *arguments: Any, **named: Any) -> None:
-        """Run a statement several times."""
+        """Run a statement once for each set of parameters."""
         with watchdog.statement():
             super().executemany(*arguments, **named)
 
     def copy_expert(self, sql: Any, file: Any, *arguments: Any, **named: Any) -> None:
-        """Copy from a file, or into one, whose blocks are what counts as progress."""
+        """Copy from a file or into one; each block counts as progress."""
         watchdog.alive()
         if hasattr(file, "read"):
-            file = _EndsWithRoom(file, self.connection.fileno())
+            file = _DrainedFile(file, self.connection.fileno())
         super().copy_expert(sql, file, *arguments, **named)
         watchdog.alive()
 
@@ -101,13 +101,13 @@ class _Readable(Protocol):
     read: Callable[[int], bytes]
 
 
-class _EndsWithRoom(io.RawIOBase):
-    """The file of a COPY whose end, or whose failure, comes only when the socket has room for what is to be said.
+class _DrainedFile(io.RawIOBase):
+    """The file of a COPY. Waits for space in the socket before it reports its end or an error.
 
-    psycopg2 sends data without the interpreter's lock, but the end of it with the lock (PQputCopyEnd in
-    `_pq_copy_in_v3`). While the socket is full and the server does not read, since its backend waits for a
-    lock that another thread here holds, or is stopped, no thread could do anything. Writable means that a third of the
-    socket's buffer is free; what libpq may still have is 8 KiB, and the message why.
+    psycopg2 releases the GIL while it sends data, but not when it ends a COPY (PQputCopyEnd in `_pq_copy_in_v3`). If
+    the socket were full then and the server did not read, because its backend is stopped or waits for a lock that
+    another thread of this process holds, no thread could continue. A socket is writable when a third of its buffer is
+    free; libpq then sends at most 8 KiB and the error message.
     """
 
     def __init__(self, file: _Readable, socket: int) -> None:
@@ -125,8 +125,8 @@ class _EndsWithRoom(io.RawIOBase):
         return data
 
     def _wait(self) -> None:
-        # The kernel gives up a peer that takes nothing for a minute (tcp_user_timeout), where it can.
+        # Where it supports tcp_user_timeout, the kernel closes a connection that is not acknowledged for a minute.
         writable = select.poll()
         writable.register(self._socket, select.POLLOUT)
-        if not writable.poll(1000 * ROOM_SECONDS):
-            raise OSError(f"the server has taken nothing for {ROOM_SECONDS} seconds")
+        if not writable.poll(1000 * SOCKET_SECONDS):
+            raise OSError(f"the server has read no data for {SOCKET_SECONDS} seconds")

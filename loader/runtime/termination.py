@@ -1,7 +1,7 @@
-"""SIGTERM: ends this process within two seconds, and its sessions with it, whatever they are at.
+"""At SIGTERM, ends this process and its sessions within two seconds, even during a statement.
 
-A handler in Python would run only when psycopg2 comes back from a statement. So the signal is blocked everywhere,
-and a thread waits for it. The server would notice that this process is gone, too, but only a second later.
+A Python signal handler would run only after psycopg2 returns from a statement. So the signal is blocked in all threads,
+and one thread waits for it. Without this the server would also notice the end of the process, but a second later.
 """
 
 import os
@@ -17,28 +17,28 @@ from ratesflow.loader.runtime.errors import TransientError
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-# Batch kills what has not ended 30 seconds after SIGTERM. A database that is away is not waited for.
-SECONDS = 1.0
+# The longest wait for the database. Batch sends SIGKILL 30 seconds after SIGTERM.
+WAIT_SECONDS = 1.0
 
 _sessions: dict[int, tuple[str, int]] = {}
 
 
 def end_at_sigterm() -> None:
-    """End this process with 75 at SIGTERM: who took the machine away wants the task tried elsewhere.
+    """Exit with 75 at SIGTERM, so that Batch retries the task elsewhere.
 
-    To be called before any other thread begins, since threads take over which signals are blocked.
+    To be called before any other thread starts, since new threads inherit the blocked signals.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_wait, name="sigterm", daemon=True).start()
 
 
-def opened(connection: "Connection", url: str) -> None:
-    """Note a session that is to be ended with the process."""
+def register(connection: "Connection", url: str) -> None:
+    """Register a session that ends with the process."""
     _sessions[id(connection)] = (url, connection.info.backend_pid)
 
 
-def closed(connection: "Connection") -> None:
-    """Forget a session."""
+def unregister(connection: "Connection") -> None:
+    """Remove a session that was closed."""
     _sessions.pop(id(connection), None)
 
 
@@ -46,7 +46,7 @@ def _wait() -> None:
     signal.sigwait({signal.SIGTERM})
     ender = threading.Thread(target=_end_sessions, name="ender", daemon=True)
     ender.start()
-    ender.join(SECONDS)
+    ender.join(WAIT_SECONDS)
     os._exit(TransientError.exit_code)
 
 
@@ -55,9 +55,9 @@ def _end_sessions() -> None:
     if not sessions:
         return
     try:
-        # psycopg2's own cancel holds the interpreter's lock for as long as the server takes to answer.
+        # Not psycopg2's cancel, which holds the GIL until the server responds.
         connection = connect(sessions[0][0], "ratesflow-end", connect_timeout_seconds=2)
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS pid", ([pid for _, pid in sessions],))
     except psycopg2.Error:
-        pass  # then the server notices by itself, as soon as it can be reached
+        pass  # the server ends the sessions itself when it notices the closed connections

@@ -1,4 +1,4 @@
-"""Texts that others wrote, made fit to be kept and sent: what a task said, what a person gave as a reason."""
+"""Makes texts from outside safe to store, send and print: messages of a task, reasons that people type, values."""
 
 import unicodedata
 
@@ -6,21 +6,21 @@ LONGEST = 10_000
 
 
 def plain(text: str) -> str:
-    """Return a text that PostgreSQL, JSON and XML take: control characters become escapes, what is too long is cut.
+    """Return a text that PostgreSQL, JSON and XML accept: control characters escaped, cut to LONGEST characters.
 
-    Line ends and tabs stay. PostgreSQL knows no NUL, and UTF-8 no half of a surrogate pair.
+    Line ends and tabs stay. PostgreSQL rejects NUL, and UTF-8 cannot encode a lone surrogate.
     """
     kept = text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
-    return "".join(sign if _fits(sign) else f"\\x{ord(sign):02x}" for sign in kept)
+    return "".join(character if _is_safe(character) else f"\\x{ord(character):02x}" for character in kept)
 
 
-def _fits(sign: str) -> bool:
-    return sign in "\n\t" or unicodedata.category(sign) not in ("Cc", "Cs")
+def _is_safe(character: str) -> bool:
+    return character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cs")
 
 
 def printable(text: str) -> str:
     """Return a text with each character that is not printable as its escape."""
     if text.isprintable():
         return text
-    # PostgreSQL's JSON rejects NUL, UTF-8 rejects half a surrogate pair, and other characters move the cursor.
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+    # PostgreSQL's JSON rejects NUL, UTF-8 rejects lone surrogates, and control characters move a terminal's cursor.
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

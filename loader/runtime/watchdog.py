@@ -1,9 +1,8 @@
-"""Ends this process when it stands still, so that Batch tries the task again long before its time is over.
+"""Ends this process when it hangs, so that Batch retries the task long before its timeout.
 
-Each thread that works says so by `alive`, whenever bytes were read, rows were copied or a statement is done. When
-one has not for as long as its task may be silent, every thread's stack goes to standard error, and the process
-exits with 1. A thread in C does that (`faulthandler.dump_traceback_later`): it needs no lock of the interpreter,
-so that native code which holds that lock is ended, too.
+Each watched thread calls `alive` after every block read, rows copied or statement. If one does not for as long as the
+limits of the task allow, the stacks of all threads go to standard error, and the process exits with 1. A thread in C
+does this (`faulthandler.dump_traceback_later`): it does not need the GIL, so it also works while native code holds it.
 """
 
 import contextlib
@@ -15,18 +14,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 EXIT_CODE = 1
-"""What faulthandler exits with; the job definitions retry it."""
-# By so much earlier than this process gives up does the server, which can say what it was at.
+"""The exit code of faulthandler; the job definitions retry it."""
+# The server's statement timeout is this much earlier than the watchdog, since its error names the statement.
 GRACE_SECONDS = 30
-# Each time that the alarm is set costs a thread: it is set no more often than that.
+# The least time between two settings of the alarm, each of which starts a thread.
 STEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a task may show no progress, and how long the server may work on one statement, in seconds.
+    """The longest time without progress (`silence`) and of one statement, in seconds.
 
-    `session` is the same for sessions that COPY: one COPY lasts as long as the file, and is watched by its blocks.
+    `session`, if not 0, replaces `statement` as the server's statement timeout, for tasks that COPY: one COPY takes as
+    long as the whole file, and each of its blocks counts as progress.
     """
 
     silence: int
@@ -40,90 +40,89 @@ class Limits:
         return f"-c statement_timeout={statement}s -c idle_in_transaction_session_timeout={idle}s"
 
 
-# The limits of a session that belongs to no task. Waits for locks are statements: those have limits of their own,
-# which are shorter (loader/runtime/connection.py).
-OTHER = Limits(300, 900)
+# The limits of a session outside a task. Waits for locks have shorter limits (loader/runtime/connection.py).
+DEFAULT_LIMITS = Limits(300, 900)
 
-_limits: Limits | None = None  # None in processes that nothing watches, such as tests
+_limits: Limits | None = None  # None in processes that are not watched, such as tests
 _lock = threading.RLock()
-_due: dict[int, float] = {}
-_set_for = 0.0
+_deadlines: dict[int, float] = {}
+_alarm_at = 0.0
 
 
 def start(limits: Limits) -> None:
-    """Watch this process, which runs a task, from now on; this thread must be alive, and those that join."""
+    """Start to watch this process: this thread, and those inside `watched`."""
     global _limits
     _limits = limits
-    _expect(limits.silence)
+    _set_deadline(limits.silence)
 
 
 def limits() -> Limits:
-    """Return the limits of the task that this process runs, OTHER when it is not watched."""
-    return _limits or OTHER
+    """Return the limits of the task that this process runs, DEFAULT_LIMITS if it is not watched."""
+    return _limits or DEFAULT_LIMITS
 
 
 def alive() -> None:
-    """Say that this thread made progress."""
-    if _limits is not None and threading.get_ident() in _due:
-        _expect(_limits.silence)
+    """Record that this thread made progress."""
+    if _limits is not None and threading.get_ident() in _deadlines:
+        _set_deadline(_limits.silence)
 
 
 @contextlib.contextmanager
 def statement() -> Iterator[None]:
-    """Give this thread the time that a statement may take."""
-    if _limits is None or threading.get_ident() not in _due:
+    """Allow this thread the time of one statement."""
+    if _limits is None or threading.get_ident() not in _deadlines:
         yield
         return
-    _expect(_limits.statement + GRACE_SECONDS)
+    _set_deadline(_limits.statement + GRACE_SECONDS)
     try:
         yield
     finally:
-        _expect(_limits.silence)
+        _set_deadline(_limits.silence)
 
 
 @contextlib.contextmanager
-def joined() -> Iterator[None]:
-    """Watch this thread, too, for as long as this lasts."""
+def watched() -> Iterator[None]:
+    """Watch this thread as well, inside this context."""
     if _limits is not None:
-        _expect(_limits.silence)
+        _set_deadline(_limits.silence)
     try:
         yield
     finally:
-        _forget()
+        _stop_watching()
 
 
 @contextlib.contextmanager
-def excused() -> Iterator[None]:
-    """Expect nothing of this thread, which waits for another that is watched."""
-    _forget()
+def suspended() -> Iterator[None]:
+    """Do not watch this thread inside this context, while it waits for another watched thread."""
+    _stop_watching()
     try:
         yield
     finally:
         if _limits is not None:
-            _expect(_limits.silence)
+            _set_deadline(_limits.silence)
 
 
-def _expect(seconds: float) -> None:
+def _set_deadline(seconds: float) -> None:
     with _lock:
-        _due[threading.get_ident()] = time.monotonic() + seconds
-        _set()
+        _deadlines[threading.get_ident()] = time.monotonic() + seconds
+        _set_alarm()
 
 
-def _forget() -> None:
+def _stop_watching() -> None:
     with _lock:
-        if _due.pop(threading.get_ident(), None):
-            _set()
+        if _deadlines.pop(threading.get_ident(), None):
+            _set_alarm()
 
 
-def _set() -> None:
-    """Set the alarm for the thread whose time is over first."""
-    global _set_for
-    if not _due:
+def _set_alarm() -> None:
+    """Set the alarm for the thread with the earliest deadline."""
+    global _alarm_at
+    if not _deadlines:
         faulthandler.cancel_dump_traceback_later()
-        _set_for = 0.0
+        _alarm_at = 0.0
         return
-    first = min(_due.values())
-    if not 0 <= first - _set_for < STEP_SECONDS:
-        _set_for = first
+    first = min(_deadlines.values())
+    if not 0 <= first - _alarm_at < STEP_SECONDS:
+        _alarm_at = first
         seconds = max(first - time.monotonic(), 0) + STEP_SECONDS
         faulthandler.dump_traceback_later(seconds, exit=True, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Commit: the one short transaction, on small tables alone, after which the batch exists."""
+"""Commit: one short transaction on small tables, which makes the whole batch visible."""
 
 import time
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ from ratesflow.loader.batches.ledger import (
     add_seconds,
     close_entry,
     duplicate_message,
-    find_duplicate,
     find_entry,
+    find_original,
     lock_digest,
     require_open,
     set_same_prices,
@@ -33,14 +33,15 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-# Another commit of the same bytes, or a change of the tree, may be at work: it is waited for, in turns, in all so long.
-LOCK_SECONDS, PATIENCE_SECONDS = 5.0, 600.0
+# How long each attempt waits for a lock, and all attempts together: another commit of the same bytes, or a change of
+# the tree, may hold it.
+LOCK_SECONDS, TIMEOUT_SECONDS = 5.0, 600.0
 
 
 def commit(connection: "Connection", batch: Batch, dataset: Dataset) -> Result:
-    """Make all rows of a loaded batch visible at once; answer committed again if it was committed before.
+    """Make all rows of a loaded batch visible at once. Return committed again if it was already committed.
 
-    When another batch with the same bytes was faster, this one ends as a duplicate and leaves nothing.
+    If another batch with the same bytes was committed first, this one becomes a duplicate and its rows are dropped.
     Raises ClosedError when the batch was closed otherwise, TaskError when rows are missing.
     """
     began = time.monotonic()
@@ -48,7 +49,7 @@ def commit(connection: "Connection", batch: Batch, dataset: Dataset) -> Result:
         connection,
         lambda cursor: _commit(cursor, batch, dataset, began),
         lock_seconds=LOCK_SECONDS,
-        seconds=PATIENCE_SECONDS,
+        seconds=TIMEOUT_SECONDS,
     )
     if entry.state == OPEN and outcome == COMMITTED:
         metrics.note("CommitMilliseconds", round((time.monotonic() - began) * 1000, 3))
@@ -62,28 +63,28 @@ def commit(connection: "Connection", batch: Batch, dataset: Dataset) -> Result:
 
 
 def _commit(cursor: "Cursor", batch: Batch, dataset: Dataset, began: float) -> tuple[Entry, str]:
-    """Return the ledger's row as it was, and the state that it has now."""
+    """Return the ledger row from before, and the new state of the batch."""
     entry = find_entry(cursor, batch.batch_id, "FOR UPDATE")
     if entry and entry.state in (COMMITTED, DUPLICATE):
         return entry, entry.state
     entry = require_open(cursor, batch.batch_id, "FOR UPDATE")
     _check_counts(cursor, dataset, entry)
-    outcome = _settle(cursor, dataset, entry, began)
+    outcome = _close(cursor, dataset, entry, began)
     if outcome == COMMITTED:
         make_visible(cursor, entry.batch_no)
-        # Last, when commits wait for one another: of two with the same prices the second sees the first.
+        # Last, when this transaction blocks other commits: of two batches with equal prices the second sees the first.
         set_same_prices(cursor, entry.batch_no)
     return entry, outcome
 
 
-def _settle(cursor: "Cursor", dataset: Dataset, entry: Entry, began: float) -> str:
-    """Close the batch as committed, or as a duplicate of one that committed the same bytes in the meantime."""
+def _close(cursor: "Cursor", dataset: Dataset, entry: Entry, began: float) -> str:
+    """Close the batch as committed, or as a duplicate if another batch has committed the same bytes meanwhile."""
     assert entry.digest is not None
     lock_digest(cursor, entry.digest)
-    twin = find_duplicate(cursor, entry, digest=entry.digest, forced=entry.forced)
-    if twin:
-        message = duplicate_message(twin)
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message)
+    original = find_original(cursor, entry, digest=entry.digest, forced=entry.forced)
+    if original:
+        message = duplicate_message(original)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=original.batch_no, message=message)
         return DUPLICATE
     dataset.rollup.match_reference(cursor, entry.batch_no, entry.reference_version)
     add_seconds(cursor, entry.batch_no, "commit", time.monotonic() - began)
@@ -92,7 +93,7 @@ def _settle(cursor: "Cursor", dataset: Dataset, entry: Entry, began: float) -> s
 
 
 def _check_counts(cursor: "Cursor", dataset: Dataset, entry: Entry) -> None:
-    """Raise TaskError unless every row that was validated is in a table that is attached."""
+    """Raise TaskError unless every validated row is in a table that is attached."""
     validated = [shard["rows"] for shard in done(cursor, entry.batch_no, "validate")]
     staged = [shard["rows"] for shard in done(cursor, entry.batch_no, "load")]
     if not entry.rows or staged != validated or sum(staged) != entry.rows:
@@ -114,7 +115,7 @@ TASK = Task(
     outcomes=("committed", "duplicate", "undone"),
     ends={"committed": "committed", "duplicate": "duplicate"},
     counts=("rows",),
-    # Counts the regions of a batch again if the tree has changed since the load.
+    # Recomputes the region rates of a batch if the tree has changed since the load.
     limits=Limits(silence=240, statement=1200),
     run_seconds=1800,
 )

@@ -1,8 +1,8 @@
-"""COPY of a shard's rows into the staging table; a large shard is copied by two connections, a half by each.
+"""Copies a shard's rows into the staging table; two connections copy a large shard, one half each.
 
-COPY keeps one processor of the database busy, so two are nearly twice as fast. The second half has its own transaction
+A COPY uses one processor of the database, so two are nearly twice as fast. The second half has its own transaction
 and its own claim, which records that it is staged. The shard is done when the transaction of the first half commits,
-which counts both. So a repeated attempt copies no half twice.
+which counts both halves. So a later attempt copies neither half twice.
 """
 
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientErr
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-# The task of the second half in the table of shards.
+# The name of the second half's task in the table `shards`.
 SECOND_HALF = "load_second_half"
-# A shard of fewer parts is copied by one connection.
+# One connection copies a shard of fewer parts.
 MIN_PARTS = 3
 _COPY_PRICES = sql.SQL("COPY {table} ({columns}) FROM STDIN WITH (FORMAT csv, ENCODING 'UTF8')")
 
@@ -45,12 +45,12 @@ def copy_prices(cursor: "Cursor", shard: ClaimedShard, schema: RowSchema, valida
     """
     head = s3.head(shard.batch)
     if head.bytes != shard.entry.bytes:
-        raise ClosedError(f"{shard.batch.url} has another size than when it was validated: send the file again")
+        raise ClosedError(f"{shard.batch.url} has changed its size since it was validated: send the file again")
     shard = replace(shard, batch=replace(shard.batch, etag=head.etag))
     source = _source(shard.batch, head.bytes, schema, validated)
     metrics.note("Bytes", source.span.stop - source.span.start)
     halves = _halves(source, validated["digests"])
-    progress = _Rows(validated["rows"])
+    progress = _SharedProgress(validated["rows"])
     if len(halves) == 1:
         rows = _copy(cursor, shard, *halves[0], progress)
     else:
@@ -76,7 +76,7 @@ def _source(batch: Batch, size: int, schema: RowSchema, validated: dict[str, Any
 
 
 def _halves(source: Source, digests: list[str]) -> list[tuple[Source, list[str]]]:
-    """Split a source of many parts at the line end after its middle; return halves with the digests of their parts."""
+    """Split a source of many parts at the first line end after its middle; return each half with its parts' digests."""
     if source.kind != CSV or source.gzipped or len(digests) < MIN_PARTS:
         return [(source, digests)]
     # The first half is the smaller one: its connection also copies the rates.
@@ -89,26 +89,28 @@ def _halves(source: Source, digests: list[str]) -> list[tuple[Source, list[str]]
     return [(first, digests[:parts]), (second, digests[parts:])]
 
 
-def _copy_both(cursor: "Cursor", shard: ClaimedShard, halves: list[tuple[Source, list[str]]], progress: "_Rows") -> int:
+def _copy_both(
+    cursor: "Cursor", shard: ClaimedShard, halves: list[tuple[Source, list[str]]], progress: "_SharedProgress"
+) -> int:
     with ThreadPoolExecutor(1, "second-half") as pool:
         other = pool.submit(_second_half, shard, *halves[1], progress)
         try:
             rows = _copy(cursor, shard, *halves[0], progress)
         except _OtherHalfError:
-            with watchdog.excused():
-                other.result()  # raises the reason
+            with watchdog.suspended():
+                other.result()  # raises its error
             raise
         except BaseException:
             progress.stop.set()
             raise
-        with watchdog.excused():
+        with watchdog.suspended():
             return rows + other.result()
 
 
-def _second_half(shard: ClaimedShard, source: Source, digests: list[str], progress: "_Rows") -> int:
+def _second_half(shard: ClaimedShard, source: Source, digests: list[str], progress: "_SharedProgress") -> int:
     """Stage the second half, unless an earlier attempt has; return its number of rows."""
     try:
-        with watchdog.joined(), connected("load") as connection:
+        with watchdog.watched(), connected("load") as connection:
             half = replace(shard, connection=connection, task=SECOND_HALF)
             half.start()
             with half.claimed() as (cursor, is_new):
@@ -122,7 +124,9 @@ def _second_half(shard: ClaimedShard, source: Source, digests: list[str], progre
         raise
 
 
-def _copy(cursor: "Cursor", shard: ClaimedShard, source: Source, expected: list[str], progress: "_Rows") -> int:
+def _copy(
+    cursor: "Cursor", shard: ClaimedShard, source: Source, expected: list[str], progress: "_SharedProgress"
+) -> int:
     digests = PartDigests(source.span.stop - source.span.start)
     statement = _COPY_PRICES.format(
         table=sql.Identifier(f"staging_{shard.entry.batch_no}"),
@@ -134,30 +138,30 @@ def _copy(cursor: "Cursor", shard: ClaimedShard, source: Source, expected: list[
     except psycopg2.Error as error:
         # psycopg2 raises an error of its own when reading fails.
         if isinstance(stream.failure, ChangedError):
-            raise ClosedError(f"{shard.batch.url} is not what was validated: {stream.failure}") from error
+            raise ClosedError(f"{shard.batch.url} differs from what was validated: {stream.failure}") from error
         raise stream.failure or error from error
     rows = cursor.rowcount
     if [digest.hex() for digest in digests.finish()] != expected:
-        raise ClosedError(f"the bytes of {shard.batch.url} are not those that were validated: send the file again")
+        raise ClosedError(f"the bytes of {shard.batch.url} differ from those that were validated: send the file again")
     return rows
 
 
 class _OtherHalfError(TransientError):
-    """This half stopped because the other one failed; the other one's error is raised."""
+    """This half stopped because the other half failed. The other half's error is the one to raise."""
 
 
-class _Rows:
-    """The number of rows that both halves have passed to COPY, and whether one of them failed."""
+class _SharedProgress:
+    """The rows that both halves have passed to COPY, and whether one half has failed (`stop`)."""
 
     def __init__(self, expected: int) -> None:
         self._expected, self._rows = expected, 0
         self._progress, self._lock, self.stop = Progress(), Lock(), Event()
 
     def watched(self, blocks: Iterator[bytes]) -> Iterator[bytes]:
-        """Pass blocks on and count their rows. Raises _OtherHalfError when the other half has failed."""
+        """Yield the blocks unchanged and count their rows. Raises _OtherHalfError when the other half has failed."""
         for block in blocks:
             if self.stop.is_set():
-                raise _OtherHalfError("the other half of the shard was not loaded")
+                raise _OtherHalfError("the other half of the shard failed")
             with self._lock:
                 self._rows += block.count(b"\n")
                 self._progress.update(self._rows, self._rows / max(self._expected, 1))

@@ -1,6 +1,6 @@
-"""The result of a validation from those of its shards: digest, totals, line numbers, report, the ledger's row.
+"""Merges the results of a validation's shards: digest, totals, line numbers, report and ledger row.
 
-Runs under the lock of the ledger's row; running it again gives the same result.
+Runs under the lock of the ledger row; running it again gives the same result.
 """
 
 import csv
@@ -18,7 +18,7 @@ from ratesflow.loader.batches.ledger import (
     Entry,
     close_entry,
     duplicate_message,
-    find_duplicate,
+    find_original,
     set_same_prices,
     update_entry,
 )
@@ -48,7 +48,7 @@ def finalize_validation(
 ) -> Result:
     """Store the report; close the batch as duplicate or rejected, or store its counts for the load.
 
-    `results` are those of all shards, in order. The caller holds the lock of the ledger's row.
+    `results` are the results of all shards, in order. The caller holds the lock of the ledger row.
     """
     reports = [ShardReport(**result["report"]) for result in results]
     report = merged(reports, _full_report(batch, results, reports))
@@ -56,27 +56,27 @@ def finalize_validation(
     s3.put(batch.bucket, key, report.to_json().encode(), "application/json")
     incomplete = any(shard.stopped for shard in reports)
     parts = [bytes.fromhex(part) for result in results for part in result["digests"]]
-    words: list[Any] = [result.get("rates_digest") for result in results]
+    rates_digests: list[Any] = [result.get("rates_digest") for result in results]
     facts = {
         "bytes": head.bytes,
         "forced": head.forced,
         "digest": None if incomplete else batch_digest(parts),
-        "rates_digest": dataset.rollup.digest(words) if report.accepted and all(words) else None,
+        "rates_digest": dataset.rollup.digest(rates_digests) if report.accepted and all(rates_digests) else None,
         "rows": report.rows,
         "rejected_rows": report.rejected_rows,
         "report": f"s3://{batch.bucket}/{key}",
-        # The load counts rates again that were counted with different trees of regions.
+        # The oldest version: the commit recomputes region rates if the tree has changed since.
         "reference_version": min(result["reference_version"] for result in results),
     }
-    outcome, message = _settle(cursor, entry, report, facts)
+    outcome, message = _decide(cursor, entry, report, facts)
     return Result("validate", batch.batch_id, outcome, report.rows, report.rejected_rows, facts["report"], message)
 
 
-def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
-    twin = find_duplicate(cursor, entry, digest=facts["digest"], forced=facts["forced"])
-    if twin:
-        message = duplicate_message(twin)
-        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=twin.batch_no, message=message, **facts)
+def _decide(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dict[str, Any]) -> tuple[str, str]:
+    original = find_original(cursor, entry, digest=facts["digest"], forced=facts["forced"])
+    if original:
+        message = duplicate_message(original)
+        close_entry(cursor, entry.batch_no, DUPLICATE, duplicate_of=original.batch_no, message=message, **facts)
         return DUPLICATE, message
     if not report.accepted:
         close_entry(cursor, entry.batch_no, REJECTED, message=report.summary, **facts)
@@ -86,7 +86,7 @@ def _settle(cursor: "Cursor", entry: Entry, report: ValidationReport, facts: dic
 
 
 def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[ShardReport]) -> str | None:
-    """Return the address of the list of all violations, joined with the file's own line numbers."""
+    """Join the shards' lists of violations, with line numbers of the whole file; return the address of the list."""
     shards = numbered(reports)
     keys = [result["listed"] for result in results]
     if not any(keys) and not any(shard.empty for shard in shards):
@@ -105,7 +105,7 @@ def _full_report(batch: Batch, results: list[dict[str, Any]], reports: list[Shar
 
 
 def _violations(batch: Batch, shard: NumberedShard, key: str | None) -> Iterator[list[Any]]:
-    """Yield the rows of one shard's list, without its header, with the file's own line numbers."""
+    """Yield the rows of one shard's list, without its header, with line numbers of the whole file."""
     if key is not None:
         rows = csv.reader(s3.text_lines(batch.bucket, key))
         next(rows, None)

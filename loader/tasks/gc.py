@@ -24,7 +24,7 @@ from ratesflow.loader.batches.orphans import ALL, abandoned, ended, was_notified
 from ratesflow.loader.batches.results import Result, store_data
 from ratesflow.loader.dataset import Dataset
 from ratesflow.loader.runtime import clients, metrics
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.errors import TaskError, TransientError, UsageError
 from ratesflow.loader.runtime.session import run_statement
 from ratesflow.loader.runtime.upkeep import Piece, Upkeep
@@ -170,7 +170,7 @@ def _drop_undone(connection: "Connection", number: int, dropped: list[int]) -> N
             connection, lambda cursor: cursor.execute("SELECT drop_batch(%s)", (number,)), seconds=DROP_SECONDS
         )
     except errors.LockNotAvailable as error:
-        raise explained(error) from error
+        raise task_error(error) from error
     dropped.append(number)
 
 

@@ -22,7 +22,7 @@ SELECT coalesce(json_agg(entry), '[]') FROM (
 def list_ledger(
     connection: "Connection", run: str, bucket: str, limit: int = 100, state: str = "all", batch: str = "all"
 ) -> Result:
-    """Store the newest rows of the ledger: all, those in one state, or those of one batch and its reruns."""
+    """Store the newest rows of the ledger: of all batches, of those in one state, or of one batch and its reruns."""
     ((batches,),) = run_statement(connection, _LEDGER, {"limit": limit, "state": state, "batch": batch})
     return Result("ledger", run, "done", rows=len(batches), data=store_data("ledger", run, bucket, batches))
 
@@ -31,9 +31,9 @@ TASK = Task(
     function=list_ledger,
     help="list batches, newest first",
     arguments={
-        "limit": "maximum to list",
-        "state": "only those in this state; all: every one",
-        "batch": "only this batch and its reruns; all: every one",
+        "limit": "maximum number of batches",
+        "state": "only batches in this state, or `all`",
+        "batch": "only this batch and its reruns, or `all`",
     },
     outcomes=("done",),
     limits=Limits(silence=180, statement=150),

@@ -1,6 +1,6 @@
-"""Load: COPY the bytes that were validated into the batch's staging table, and its rates into `rates`.
+"""Load: COPY the validated bytes into the batch's staging table, and its rates into `rates`.
 
-Readers see none of it: the batch is not among the visible batches, and the ledger still has it as open.
+Readers see none of these rows: the batch is not in `visible_batches`, and its ledger row is open.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | None:
     """Stage the batch and attach its table to prices, hidden. Running it again changes nothing.
 
-    Return None while other shards are unfinished. Raises ClosedError when the batch is not open, or its bytes are not
-    those that were validated.
+    Return None while other shards are unfinished. Raises ClosedError when the batch is not open, or its bytes
+    differ from those that were validated.
     """
     began = time.monotonic()
-    # Before any lock is taken: an earlier attempt that hangs may hold all of them.
+    # Before it takes any lock, since an earlier attempt that hangs may hold them; this terminates it.
     shard = ClaimedShard.of_open_batch(connection, batch, "load")
     entry = shard.entry
     with connection, connection.cursor() as cursor:
@@ -44,11 +44,12 @@ def load(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | N
         if is_new:
             _load_shard(cursor, shard, dataset)
     with connection, connection.cursor() as cursor:
-        # Without a lock, which would wait for shards that still copy. Of the last shards, at least one sees all here.
+        # Without a lock on the row, which would wait for shards that are copying. The last shard to commit sees all of
+        # them done.
         done = shards.done(cursor, entry.batch_no, "load")
     if len(done) < batch.shards:
         return None
-    # May wait minutes for ANALYZE or a merge of tables, without losing what was copied.
+    # May wait minutes for ANALYZE or a merge of tables; the copied rows are committed already.
     entry = retry_on_lock(connection, lambda cursor: _attach(cursor, batch, dataset, time.monotonic() - began))
     return Result("load", batch.batch_id, "loaded", sum(shard["rows"] for shard in done), report=entry.report)
 
@@ -72,11 +73,11 @@ def _validated(cursor: "Cursor", batch: Batch, entry: Entry) -> dict[str, Any]:
     found = shards.done(cursor, entry.batch_no, "validate")
     if len(found) != batch.shards or entry.digest is None:
         raise TaskError(
-            f"batch {batch.batch_id} was validated in {len(found)} shards, not {batch.shards}: nothing to load"
+            f"batch {batch.batch_id} was validated in {len(found)} shards, not {batch.shards}: nothing was loaded"
         )
     parts = [bytes.fromhex(part) for shard in found for part in shard["digests"]]
     if batch_digest(parts) != entry.digest:
-        raise ClosedError(f"the parts of {batch.url} that were validated do not have its digest")
+        raise ClosedError(f"the digests of the validated parts of {batch.url} do not match the batch's digest")
     return found[batch.shard]
 
 
@@ -90,9 +91,11 @@ def _copy_derived(cursor: "Cursor", batch: Batch, statement: str, validated: dic
         if stream.failure:
             raise stream.failure from error
         failed = error
-        stream.skip()  # the digest shows whether the database rejected the right bytes
+        stream.skip()  # the digest shows whether the rejected bytes were the right ones
     if sha256.hexdigest() != validated["rates_sha256"]:
-        raise ClosedError(f"the rates in s3://{batch.bucket}/{validated['rates']} are not those that were counted")
+        raise ClosedError(
+            f"the rates in s3://{batch.bucket}/{validated['rates']} differ from those that validation stored"
+        )
     if failed:
         raise failed
 

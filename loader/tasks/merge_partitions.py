@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 from psycopg2 import errors
 
 from ratesflow.database.lock_retries import retry_on_lock
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.upkeep import Piece
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 # The number of tables that needs no merge, and the approximate maximum of rows in a merged table.
-TABLES, ROWS = 128, 10_000_000
+MAX_TABLES, MAX_ROWS = 128, 10_000_000
 # Tables that one merge locks, each with its index, out of max_locks_per_transaction × max_connections for all sessions.
 GROUP_TABLES = 200
 # A batch gets its number before its row is visible. After this time, no number in between can still appear.
@@ -46,20 +46,22 @@ class Table:
     rows: int
 
 
-def merges(connection: "Connection", most: int = TABLES, rows: int = ROWS, minutes: int = MINUTES) -> Iterator[Piece]:
+def merges(
+    connection: "Connection", most: int = MAX_TABLES, rows: int = MAX_ROWS, minutes: int = MINUTES
+) -> Iterator[Piece]:
     """Yield merges of partitions, oldest first, that leave about `most`."""
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM price_tables")
-        ((too_many,),) = cursor.fetchall()
-        too_many -= most
-        if too_many <= 0:
+        ((count,),) = cursor.fetchall()
+        excess = count - most
+        if excess <= 0:
             return
         cursor.execute(_OLD, (minutes,))
         tables = [Table(*row) for row in cursor.fetchall()]
     for group in groups(tables, rows):
-        if too_many <= 0:
+        if excess <= 0:
             break
-        too_many -= len(group) - 1
+        excess -= len(group) - 1
         yield f"merge of tables {group[0].first} to {group[-1].last}", partial(_merge, connection, group)
 
 
@@ -69,7 +71,7 @@ def _merge(connection: "Connection", group: list[Table]) -> None:
         # One attempt: it copies first and requests the lock afterwards.
         retry_on_lock(connection, lambda cursor: cursor.execute("SELECT merge_prices(%s, %s)", bounds), seconds=0)
     except errors.LockNotAvailable as error:
-        raise explained(error) from error
+        raise task_error(error) from error
 
 
 def groups(tables: list[Table], rows: int, most: int = GROUP_TABLES) -> Iterator[list[Table]]:

@@ -4,16 +4,16 @@ import psycopg2
 
 from ratesflow.database.connect import NoDatabaseError, database_url
 from ratesflow.loader.batches.results import Result
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.session import open_session
 from ratesflow.loader.tasks.registry import Limits, Task
 
 
 def migrate(run: str, work: str = "") -> Result:
-    """Bring the schema up to date. `work` is what `open_session` needs.
+    """Bring the schema up to date. `work` is the argument of `open_session`.
 
-    Raises UsageError when no database, or no secret of a user, is set, or when one cannot be read.
+    Raises UsageError when the database or the secret of a user is not set or cannot be read.
     """
     # Alembic is slow to import, and only this task needs it.
     from sqlalchemy.exc import DBAPIError
@@ -26,9 +26,9 @@ def migrate(run: str, work: str = "") -> Result:
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
     except DBAPIError as error:
-        raise (explained(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
+        raise (task_error(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
     except psycopg2.Error as error:
-        raise explained(error) from error
+        raise task_error(error) from error
     message = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
     return Result("migrate", run, "done", message=message)
 

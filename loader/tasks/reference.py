@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def load_reference(connection: "Connection", run: str, bucket: str, ports: str, regions: str) -> Result:
     """Add and update ports and regions from two CSV objects, named by their keys.
 
-    A file that breaks the rules is rejected, with the line and the reason; nothing changes then. Raises UsageError when
-    there is no such object.
+    A file that violates a rule is rejected with its line and the reason; nothing changes. Raises UsageError when an
+    object does not exist.
     """
     try:
         change = reference_change.load(
@@ -26,7 +26,7 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
     except reference.ReferenceDataError as error:
         return Result("reference", run, "rejected", message=str(error))
     data = store_data("reference", run, bucket, asdict(change))
-    message = f"{change.added} added, {change.changed} changed, {change.kept} not in the files and kept"
+    message = f"{change.added} added, {change.changed} changed, {change.kept} not in the files, kept"
     return Result("reference", run, "done", rows=change.ports + change.regions, message=message, data=data)
 
 
@@ -40,7 +40,7 @@ def _text(bucket: str, key: str, what: str) -> TextIO:
 TASK = Task(
     function=load_reference,
     help="load ports and regions",
-    arguments={"ports": "key of the CSV of ports", "regions": "key of the CSV of regions"},
+    arguments={"ports": "key of the CSV object with the ports", "regions": "key of the CSV object with the regions"},
     outcomes=("done", "rejected"),
     limits=Limits(silence=300, statement=2400),
     permissions=("read_reference", "missing", "write_results"),

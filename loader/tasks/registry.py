@@ -1,7 +1,7 @@
-"""Tasks and their declarations: a file of this folder that ends with `TASK = Task(…)` is a task, named as the file.
+"""Tasks and their declarations: a module of this folder with `TASK = Task(…)` is a task with the module's name.
 
 The declaration is the only place that describes a task. The command line of `python -m ratesflow.loader` reads it, and
-`python -m ratesflow.loader.job_definitions` writes from it what the workflow, Terraform and the documents need.
+`python -m ratesflow.loader.job_definitions` generates from it what the workflow, Terraform and the documents need.
 """
 
 import importlib
@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Argument:
-    """An argument of a task on its command line; without a default it must be given."""
+    """A command-line argument of a task; required if it has no default."""
 
     name: str
     help: str
@@ -39,7 +39,7 @@ BATCH_ARGUMENTS = (
     Argument("version", "its version", "null"),
     Argument("batch_id", "the name of the execution"),
     Argument("execution", "the ARN of the execution", ""),
-    Argument("shards", "how many children the array job has", 1),
+    Argument("shards", "the number of children of the array job", 1),
 )
 """The arguments of every task of a batch."""
 
@@ -47,20 +47,21 @@ RUN = Argument("run", "the name under which the result is stored")
 """The argument of every other task."""
 
 PROVIDED = ("connection", "batch", "run", "bucket", "work", "dataset")
-"""What a function may ask for by the name of a parameter.
+"""The parameters that are passed to a function that declares them.
 
-An open connection to the database; the Batch; the name of the run; the bucket of results; what all attempts of this job
-have in common, for a function that opens its own sessions; the Dataset.
+`connection` is an open connection to the database, `batch` the Batch, `run` the name under which the result is stored,
+`bucket` the bucket of results, `work` the identity of the job, the same for all its attempts (for a function that opens
+its own sessions), and `dataset` the Dataset.
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task: the function that does its work, and everything that others need to know about it.
+    """A task: the function that does its work, and how it is called and run.
 
-    The function receives what its parameters ask for: the names of PROVIDED, and the arguments that `arguments`
-    describes. Their types (str or int) and defaults are those of the function's signature. A function that asks for
-    `batch` without describing it is a task of a batch, which the state machine runs.
+    The parameters of the function are names of PROVIDED, and the arguments that `arguments` describes. Types (str or
+    int) and defaults of the arguments come from the function's signature. A function with the parameter `batch`, unless
+    `arguments` describes it, is a task of a batch, which the state machine runs.
 
     Raises TypeError when the function and `arguments` do not match.
     """
@@ -68,9 +69,9 @@ class Task:
     function: Callable[..., Any]
     help: str
     outcomes: tuple[str, ...]
-    """What its result may say. Any other outcome is a defect."""
+    """The possible outcomes of its result. Any other is a defect."""
     limits: Limits
-    """How long it may show no progress, and how long one statement may take."""
+    """The longest time without progress, and the longest time of one statement."""
     arguments: Mapping[str, str] = field(default_factory=dict)
     """The help of each argument of its own."""
     run_seconds: int = 3600
@@ -83,15 +84,15 @@ class Task:
     login: str = "loader"
     """The user of the database: `loader`, or `owner` for a task that changes the schema."""
     permissions: tuple[str, ...] = ("write_results",)
-    """What its role allows beside its secret: names of `local.may` in terraform/iam_tasks.tf."""
+    """The permissions of its role besides its secret: names of `local.may` in terraform/iam_tasks.tf."""
     sharded: bool = False
     """Whether it may run as an array job, one child per shard."""
     counts: tuple[str, ...] = ()
-    """Which figures of its result are metrics: `rows`, `rejected_rows`."""
+    """The counts in its result that are metrics: `rows`, `rejected_rows`."""
     ends: Mapping[str, str] = field(default_factory=dict)
-    """Outcomes that end a batch, and as what the metric `Batches` counts the batch."""
+    """Outcomes that close a batch, each with the outcome under which the metric `Batches` counts it."""
     upkeep: bool = False
-    """Whether it writes metrics even if it fails: then its backlog counts above all."""
+    """Whether it writes metrics even if it fails: its backlog matters most then."""
 
     def __post_init__(self) -> None:
         parameters = self._parameters()
@@ -109,7 +110,7 @@ class Task:
 
     @property
     def name(self) -> str:
-        """Its name: that of its file."""
+        """Its name, which is that of its module."""
         return self.function.__module__.rpartition(".")[2]
 
     @property
@@ -119,18 +120,18 @@ class Task:
 
     @property
     def provided(self) -> tuple[str, ...]:
-        """The names of PROVIDED that its function asks for."""
+        """The names of PROVIDED among the parameters of its function."""
         return tuple(name for name in self._parameters() if name in PROVIDED and name not in self.arguments)
 
     @property
     def own_arguments(self) -> tuple[Argument, ...]:
-        """The arguments that are its own, which its function receives."""
+        """The arguments that `arguments` describes."""
         parameters = self._parameters()
         return tuple(_argument(parameters[name], text) for name, text in self.arguments.items())
 
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
-        """The arguments of its command line."""
+        """All arguments of its command line."""
         return (*(BATCH_ARGUMENTS if self.of_batch else (RUN,)), *self.own_arguments)
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -140,7 +141,7 @@ class Task:
 def _argument(parameter: inspect.Parameter, text: str) -> Argument:
     default = None if parameter.default is parameter.empty else parameter.default
     if parameter.annotation is int and default is None:
-        raise TypeError(f"The argument {parameter.name} is a number: give it a default.")
+        raise TypeError(f"The argument {parameter.name} is a number: it needs a default.")
     return Argument(parameter.name, text, default)
 
 
@@ -159,7 +160,7 @@ def find_task(name: str) -> Task | None:
 
 
 def all_tasks() -> list[Task]:
-    """Return all tasks; imports everything that any of them needs."""
+    """Return all tasks. Imports the modules of all of them."""
     return [task for name in task_names() if (task := find_task(name))]
 
 

@@ -1,6 +1,6 @@
 """Validate: read a batch once, check every row, derive its rates, and decide whether it may be loaded.
 
-Each child of an array job does one shard. The child that finds all shards done merges them and decides.
+Each child of an array job checks one shard. The child that finds all shards done merges their results and decides.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def validate(connection: "Connection", batch: Batch, dataset: Dataset) -> Result | None:
     """Check the batch and close it as rejected or duplicate, or leave it open with its counts for the load.
 
-    Return None while other shards are unfinished. An attempt after one that finished returns the same result.
+    Return None while other shards are unfinished. An attempt after a finished one returns the same result.
     Raises ClosedError when the batch was closed as failed, or its object is gone.
     """
     began = time.monotonic()
@@ -57,7 +57,7 @@ def validate(connection: "Connection", batch: Batch, dataset: Dataset) -> Result
 
 
 def _check_shard(shard: ClaimedShard, dataset: Dataset, size: int) -> None:
-    """Read a shard and record its result, unless another attempt was faster or the batch was closed."""
+    """Read a shard and record its result, unless another attempt has done so or the batch was closed."""
     batch = shard.batch
     with shard.connection, shard.connection.cursor() as cursor:
         reference, reference_version = dataset.reference(cursor)
@@ -69,7 +69,7 @@ def _check_shard(shard: ClaimedShard, dataset: Dataset, size: int) -> None:
         fetch = watched(lambda start, stop: s3.parts(batch, start, stop), span, writer, progress)
         scan = read_shard(fetch, size, validator, writer, batch.shard, batch.shards)
         progress.finish(writer.rows)
-        listed = _store_list(batch, writer)
+        listed = _store_violations(batch, writer)
         report = writer.finish()
     result = {
         "report": asdict(report),
@@ -106,7 +106,7 @@ def _store_derived(
     }
 
 
-def _store_list(batch: Batch, writer: ReportWriter) -> str | None:
+def _store_violations(batch: Batch, writer: ReportWriter) -> str | None:
     """Store the shard's list of violations; return its key, None if there were none."""
     path = writer.full_report()
     if path is None:

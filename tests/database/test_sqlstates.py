@@ -5,7 +5,7 @@ import pytest
 from psycopg2 import errorcodes, errors
 
 from ratesflow.database.sqlstates import KINDS, Kind, kind_of, kind_of_code
-from ratesflow.loader.runtime.connection import explained
+from ratesflow.loader.runtime.connection import task_error
 from tests.fix_database import Database
 
 CODES = sorted({code for name, code in vars(errorcodes).items() if name.isupper() and len(str(code)) == 5})
@@ -39,7 +39,7 @@ def test_the_list_is_whole() -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_each_code_is_one_of_again_closed_and_defect(code: str) -> None:
     """Exit code 75 for what passes, 70 for all else, whatever class psycopg2 puts the error in."""
-    assert explained(Failed(code)).exit_code == (75 if code in PASSING_CODES else 70)
+    assert task_error(Failed(code)).exit_code == (75 if code in PASSING_CODES else 70)
 
 
 def test_what_our_own_functions_refuse_is_a_closed_batch(database: Database) -> None:
@@ -48,7 +48,7 @@ def test_what_our_own_functions_refuse_is_a_closed_batch(database: Database) -> 
         with pytest.raises(psycopg2.Error, match="batch 99 is") as failure:
             database.ask(f"SELECT {function}(99)")
         assert kind_of(failure.value) is Kind.CLOSED
-        assert explained(failure.value).exit_code == 65
+        assert task_error(failure.value).exit_code == 65
 
 
 def test_an_error_without_a_code_is_a_broken_connection_or_our_own_mistake() -> None:

@@ -44,7 +44,7 @@ class TaskHarness:
             return call_task(task, connection, batch)
 
     def state(self, batch: Batch) -> str:
-        """Return what the ledger says of a batch."""
+        """Return the state of a batch in the ledger."""
         return self.database.one("SELECT state FROM batches WHERE batch_id = %s", batch.batch_id)
 
 

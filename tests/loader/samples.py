@@ -1,4 +1,4 @@
-"""Batches of prices for tests, made from a seed, and what a plain recount says of them."""
+"""Batches of prices for tests, generated from a seed, and a plain count of them."""
 
 import io
 import json

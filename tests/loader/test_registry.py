@@ -29,7 +29,7 @@ def sweep(connection: object, run: str, least: int = 2, state: str = "all", *, n
 
 
 def test_arguments_come_from_the_function() -> None:
-    """Types and defaults of arguments are those of the function; what is not described is not an argument."""
+    """Types and defaults of arguments come from the function; a parameter that is not described is no argument."""
     task = Task(function=sweep, help="h", outcomes=("done",), limits=LIMITS, arguments={"least": "a", "state": "b"})
     assert task.own_arguments == (Argument("least", "a", 2), Argument("state", "b", "all"))
     assert (task.provided, task.of_batch, task.name) == (("connection", "run"), False, "test_registry")
@@ -72,6 +72,6 @@ def test_an_undeclared_outcome_is_a_defect(harness18: TaskHarness, monkeypatch: 
 
 
 def test_a_module_that_cannot_be_imported_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task whose module cannot be imported exits with 70, which no job definition retries."""
+    """A task whose module cannot be imported exits with 70, which is not retried."""
     monkeypatch.setitem(sys.modules, "ratesflow.loader.tasks.ledger", None)
     assert entry.main(["ledger", "--run", "broken"]) == 70

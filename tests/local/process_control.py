@@ -101,7 +101,7 @@ def slow_motion(
 
 @contextmanager
 def cold_starts(stack: Stack) -> Iterator[None]:
-    """Let every task that starts meanwhile be a new interpreter, which takes so long that it is seen before it works."""
+    """Let each task that starts meanwhile be a new interpreter: it takes so long that it is seen before it works."""
     switch = stack.home / "aws" / warm_start.SWITCH
     switch.touch()
     try:

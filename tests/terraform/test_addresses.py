@@ -8,7 +8,7 @@ from ratesflow.api.server import wsgi
 from ratesflow.loader.runtime import metrics
 from ratesflow.workflow import trigger
 from ratesflow.workflow.client.environment import NEEDED, OPTIONAL, parameter_name
-from ratesflow.workflow.settings import SIDE_FILES
+from ratesflow.workflow.settings import IGNORED_FILES
 from tests.terraform.replaced import REPLACING
 from tests.terraform.sources import TERRAFORM, keys, number, text, variables
 
@@ -28,12 +28,12 @@ def test_the_triggers_settings():
     assert {"RATESFLOW_STATE_MACHINE_ARN", "RATESFLOW_DEAD_LETTER_QUEUE_URL"} <= given
 
 
-def test_side_files_are_the_same_everywhere():
+def test_ignored_files_are_the_same_everywhere():
     """Trigger and gc are given one list, and the default is that of the embedded stack."""
-    default = re.search(r'variable "side_files" \{.*?default = \[(.*?)\]\n', text("variables_inbox.tf"), re.DOTALL)
-    assert tuple(re.findall(r'"([^"]+)"', default[1])) == SIDE_FILES
+    default = re.search(r'variable "ignored_files" \{.*?default = \[(.*?)\]\n', text("variables_inbox.tf"), re.DOTALL)
+    assert tuple(re.findall(r'"([^"]+)"', default[1])) == IGNORED_FILES
     for file in ("trigger.tf", "jobs.tf"):
-        assert re.search(r'RATESFLOW_SIDE_FILES\s*= join\(",", var.side_files\)', text(file))
+        assert re.search(r'RATESFLOW_IGNORED_FILES\s*= join\(",", var.ignored_files\)', text(file))
 
 
 def test_the_apis_settings():

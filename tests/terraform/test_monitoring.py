@@ -33,7 +33,7 @@ def test_alarms_of_tasks():
     dimensions['merge(local.by_environment, { Outcome = "rejected" })'] = ["Environment", "Outcome"]
     for name, by in found:
         assert name in loader_metrics.UNITS
-        written = loader_metrics.ENDS_DIMENSIONS if name == "Batches" else loader_metrics.DIMENSIONS
+        written = loader_metrics.OUTCOME_DIMENSIONS if name == "Batches" else loader_metrics.DIMENSIONS
         assert dimensions[by] in written, name
 
 

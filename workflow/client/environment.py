@@ -57,7 +57,7 @@ OPTIONAL = (
     "RATESFLOW_STATE_MACHINE_ALIAS_ARN",
     "RATESFLOW_SHARD_BYTES",
     "RATESFLOW_MAX_SHARDS",
-    "RATESFLOW_SIDE_FILES",
+    "RATESFLOW_IGNORED_FILES",
 )
 """Settings of the trigger, for executions that the command line starts itself."""
 

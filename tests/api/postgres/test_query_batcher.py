@@ -56,7 +56,7 @@ def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody's patience end: what gathers is then sure to be together."""
-    monkeypatch.setattr("ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr("ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 60.0)
 
 
 def test_alone_goes_at_once(connections: ConnectionPool) -> None:
@@ -106,7 +106,7 @@ def test_slow_one_holds_nobody_up(
 ) -> None:
     """While a statement takes long, others go by other connections."""
     monkeypatch.setattr(
-        "ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 0.2
+        "ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 0.2
     )  # in which all of the quick ones come
     trips = QueryBatcher(connections, TELL)
     slow = threads.submit(trips.fetch, HELD, seconds=5)

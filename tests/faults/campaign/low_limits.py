@@ -46,7 +46,7 @@ def shrink_process() -> None:
     if "compact" in sys.orig_argv:
         from ratesflow.loader.tasks import merge_partitions
 
-        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.ROWS, STRUCK_MINUTES)
+        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.MAX_ROWS, STRUCK_MINUTES)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from tests.faults.campaign.contents import Content
 
 # What is sent under these keys is to be loaded although its bytes may be known.
 FORCED = "incoming/forced-"
-# What is sent under these the trigger and gc pass over, as side files: its execution is started by hand.
+# The trigger and gc ignore files under these names: the campaign starts their executions.
 ASIDE = "incoming/_temporary/"
 
 

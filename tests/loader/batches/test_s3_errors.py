@@ -1,4 +1,4 @@
-"""What a task makes of S3's errors: those that no retry can change end it at once, in words and without XML."""
+"""S3's errors: those that a retry cannot help end a task at once, with a readable message without XML."""
 
 import re
 import threading
@@ -10,14 +10,14 @@ import pytest
 
 from ratesflow.loader.batches import s3
 from ratesflow.loader.batches.batch import Batch
-from ratesflow.loader.batches.s3_errors import CODES, Answer, meaning_of
+from ratesflow.loader.batches.s3_errors import CODES, S3Error, meaning_of
 from ratesflow.loader.runtime.errors import ClosedError, TaskError, TransientError, UsageError
 
 CLASS, TIER = "<StorageClass>GLACIER</StorageClass>", "<AccessTier>ARCHIVE_ACCESS</AccessTier>"
-# Status, code, more elements; the error that a reader ends with, and what it says. (Amazon S3 API Reference, "Error
-# responses" and GetObject; AWS KMS's exceptions as S3 passes them on.)
+# Status, code, more elements; the error that a reader ends with, and part of its message. (Amazon S3 API Reference,
+# "Error responses" and GetObject; AWS KMS's exceptions as S3 passes them on.)
 ANSWERS = [
-    (403, "InvalidObjectState", CLASS, ClosedError, "it lies in storage class GLACIER: restore it first, or send it"),
+    (403, "InvalidObjectState", CLASS, ClosedError, "the object is in storage class GLACIER: restore it first"),
     (
         403,
         "InvalidObjectState",
@@ -34,7 +34,7 @@ ANSWERS = [
     (400, "KMS.DisabledException", "", UsageError, "the KMS key of the object cannot be used"),
     (400, "KMS.NeverHeardOfException", "", UsageError, "the KMS key of the object cannot be used"),
     (403, "InvalidAccessKeyId", "", UsageError, "check its role"),
-    (416, "InvalidRange", "", TaskError, "S3 does not take this request (InvalidRange: The <words> & more)"),
+    (416, "InvalidRange", "", TaskError, "S3 rejected the request as invalid (InvalidRange: The <words> & more)"),
     (400, "ExpiredToken", "", TransientError, "ExpiredToken"),
     (403, "RequestTimeTooSkewed", "", TransientError, "RequestTimeTooSkewed"),
     (400, "RequestTimeout", "", TransientError, "RequestTimeout"),
@@ -44,7 +44,7 @@ ANSWERS = [
 
 
 class FailingS3(BaseHTTPRequestHandler):
-    """Answers every request with one error; a HEAD is not told its body, as on AWS."""
+    """Answers every request with one error; a response to HEAD has no body, as on AWS."""
 
     answer = (500, b"")
     requests = 0
@@ -62,7 +62,7 @@ class FailingS3(BaseHTTPRequestHandler):
     do_HEAD = do_PUT = do_GET  # noqa: N815
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def failing(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FailingS3]]:
-    """An S3 that fails as one says, and a task that speaks to it and waits for nothing."""
+    """An S3 that fails as set, and a client for it without pauses between retries."""
     for name, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")):
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
@@ -94,7 +94,7 @@ def failing(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Fai
 def test_an_error_of_s3_ends_a_task_as_it_must(
     failing: type[FailingS3], key: str, status: int, code: str, more: str, kind: type[TaskError], words: str
 ) -> None:
-    """Head and read raise the error of its kind, in words, without XML; only what may pass is asked for again."""
+    """Head and read raise the right kind of error, without XML; only transient errors are retried."""
     text = f"<Code>{code}</Code><Message>The &lt;words&gt; &amp; more</Message>{more}<RequestId>AB</RequestId>"
     failing.answer = status, f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{text}</Error>'.encode()
     batch = Batch("b", "bucket", key, "v1")
@@ -103,18 +103,18 @@ def test_an_error_of_s3_ends_a_task_as_it_must(
         with pytest.raises(TaskError) as failed:
             read()
         asked = failing.requests
-        said = str(failed.value)
-        assert type(failed.value) is kind, said
-        assert words in said
-        assert "bucket" in said
-        assert not re.search(r"<(?!words)|RequestId|xml|status code", said)
+        message = str(failed.value)
+        assert type(failed.value) is kind, message
+        assert words in message
+        assert "bucket" in message
+        assert not re.search(r"<(?!words)|RequestId|xml|status code", message)
         assert asked <= 3 or kind is TransientError
     if kind is not TransientError:
         assert asked == 1, "it was asked for again"
 
 
 def test_writing_is_explained_too(failing: type[FailingS3]) -> None:
-    """A result that may not be written ends the task at once, and says which right is missing."""
+    """A denied write of a result ends the task at once, and the message names the missing permission."""
     failing.answer = 403, b"<Error><Code>AccessDenied</Code><Message>not authorized: s3:PutObject</Message></Error>"
     with pytest.raises(UsageError, match=r"cannot write s3://bucket/results/x: S3 denies.*not authorized: s3:PutObj"):
         s3.put("bucket", "results/x", b"data", "text/plain")
@@ -122,7 +122,7 @@ def test_writing_is_explained_too(failing: type[FailingS3]) -> None:
 
 
 def test_every_code_of_the_reference_has_a_meaning() -> None:
-    """The table knows each code that AWS documents; those of 5xx pass, and a new code is judged by its status."""
+    """The table has each code that AWS documents; those of 5xx are transient; the status decides about new codes."""
     model = botocore.session.get_session().get_service_model("s3")
     documented = model.shape_for("Error").members["Code"].documentation
     entries = re.findall(r"<i>Code:</i> (\w+)\s*</p>.*?<i>HTTP Status Code:</i> (?:<p>)?\s*(\d{3}|N/A)?", documented)
@@ -131,7 +131,7 @@ def test_every_code_of_the_reference_has_a_meaning() -> None:
     assert {code for code, status in entries if status[:1] == "5"} <= {
         code for code, meaning in CODES.items() if meaning.error is TransientError or code == "NotImplemented"
     }
-    assert meaning_of(Answer("Unheard", 500)).error is TransientError
-    assert meaning_of(Answer("Unheard", 429)).error is TransientError
-    assert meaning_of(Answer("Unheard", 422)).error is TaskError
-    assert meaning_of(Answer(message="connection refused")).error is TransientError
+    assert meaning_of(S3Error("Unheard", 500)).error is TransientError
+    assert meaning_of(S3Error("Unheard", 429)).error is TransientError
+    assert meaning_of(S3Error("Unheard", 422)).error is TaskError
+    assert meaning_of(S3Error(message="connection refused")).error is TransientError

@@ -1,4 +1,4 @@
-"""Shards: together they have every line once, and a batch comes out the same however it was split."""
+"""Shards read every line exactly once together, and the result does not depend on how a batch is split."""
 
 import csv as csv_module
 import hashlib
@@ -124,7 +124,7 @@ def _report(harness: TaskHarness, result) -> tuple[dict, list[list[str]]]:
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_line_numbers_of_a_report_are_exact_in_every_shard(harness18: TaskHarness, count: int) -> None:
-    """Bad lines anywhere in the file are told by the file's own line numbers."""
+    """Bad lines anywhere in the file are reported with the line numbers of the file."""
     lines = csv(PRICES).decode().split("\n")
     bad = [1, 2, 777, 2500, 4321, 5999]
     for at in bad:
@@ -145,7 +145,7 @@ def test_line_numbers_of_a_report_are_exact_in_every_shard(harness18: TaskHarnes
 def test_a_report_is_the_same_however_the_batch_was_split(
     harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch, listed: int
 ) -> None:
-    """Errors, runs of empty lines, unknown ports and the list, cut or whole, are those of one task."""
+    """Errors, runs of empty lines, unknown ports and the list, truncated or not, are the same as with one shard."""
     for module in (report, finalize):
         monkeypatch.setattr(module, "LISTED_ERRORS", listed)
     lines = csv(PRICES).decode().split("\n")
@@ -159,21 +159,21 @@ def test_a_report_is_the_same_however_the_batch_was_split(
         assert outcome[0] == "rejected"
         query = "SELECT report, rows, rejected_rows, message FROM batches WHERE batch_id = %s"
         ((url, *entry),) = harness18.database.ask(query, batch.batch_id)
-        told, full = _report(harness18, Result("validate", batch.batch_id, "rejected", report=url))
-        found.append((entry, full, told | {"full_report": None}, list(told["unknown_ports"])))
+        stored, full = _report(harness18, Result("validate", batch.batch_id, "rejected", report=url))
+        found.append((entry, full, stored | {"full_report": None}, list(stored["unknown_ports"])))
     assert found[0] == found[1]
-    (rows, rejected, _), full, told, ports = found[0]
+    (rows, rejected, _), full, stored, ports = found[0]
     assert (rows, rejected) == (6000 + PART * 3, 2000 + PART * 3)
-    assert told["reasons"] == {"wrong_field_count": PART * 3, "unknown_port": 2000}
+    assert stored["reasons"] == {"wrong_field_count": PART * 3, "unknown_port": 2000}
     assert ports == ["ZZAAA", "ZZBBB", "ZZCCC"]
-    assert sum(told["unknown_ports"].values()) == 2000
-    assert len(full) - 1 == told["listed_errors"] == min(listed, 2000 + PART * 3)
+    assert sum(stored["unknown_ports"].values()) == 2000
+    assert len(full) - 1 == stored["listed_errors"] == min(listed, 2000 + PART * 3)
     assert [int(row[0]) for row in full[1:]] == sorted(int(row[0]) for row in full[1:])
 
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_shard_that_runs_twice_doubles_nothing(harness: TaskHarness) -> None:
-    """Repeated and late attempts of shards find their work done."""
+    """Repeated and late attempts of a shard find it done and change nothing."""
     batch = harness.send(csv(PRICES))
     for task in (validate, load):
         first, second = shards_of(batch, 2)
@@ -187,7 +187,7 @@ def test_a_shard_that_runs_twice_doubles_nothing(harness: TaskHarness) -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_a_batch_without_all_its_shards_is_never_committed(harness: TaskHarness) -> None:
-    """While one shard is not loaded, commit refuses; after the discard nothing is left and late shards give up."""
+    """While one shard is not loaded, commit fails; after a discard nothing is left, and late shards fail."""
     before = harness.database.snapshot()
     batch = harness.send(csv(PRICES))
     run_all(harness, validate, batch, 3)
@@ -203,8 +203,8 @@ def test_a_batch_without_all_its_shards_is_never_committed(harness: TaskHarness)
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_a_file_of_another_kind_is_refused_once(harness18: TaskHarness) -> None:
-    """All shards see that the header is wrong, and the report says so one time."""
+def test_a_wrong_header_is_reported_once(harness18: TaskHarness) -> None:
+    """All shards find the wrong header, and the report has it once."""
     batch = harness18.send(b"a,b\n" + csv(PRICES))
     results = [harness18.run(validate, shard) for shard in shards_of(batch, 3)]
     assert [result.outcome if result else None for result in results] == [None, None, "rejected"]

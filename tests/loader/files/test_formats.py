@@ -1,4 +1,4 @@
-"""The same prices in every format come out the same; a broken file of any format leaves nothing behind."""
+"""The same prices in any format have the same result; a broken file of any format leaves nothing behind."""
 
 import gzip
 import json
@@ -65,7 +65,7 @@ def read_report(harness: TaskHarness, result: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_commits_the_same_prices(harness: TaskHarness, name: str, shards: int) -> None:
-    """Prices and rates are those that were sent, in any format and any number of shards, whatever the key says."""
+    """Prices and rates are those in the file, for any format, number of shards and key."""
     batch = harness.send(FORMATS[name], key="incoming/prices.csv")
     result = run_all(harness, validate, batch, shards)
     assert (result.outcome, result.rows) == ("accepted", len(PRICES))
@@ -116,7 +116,7 @@ BROKEN = {
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_of_any_format_leaves_nothing(harness: TaskHarness, name: str, shards: int) -> None:
-    """It is rejected with its line and reason, nothing of it can be loaded, and no table or rate is left."""
+    """The file is rejected with its line and reason, cannot be loaded, and leaves no table or rate."""
     data, reason, line = BROKEN[name]
     before = harness.database.snapshot()
     batch = harness.send(data)
@@ -133,7 +133,7 @@ def test_a_broken_file_of_any_format_leaves_nothing(harness: TaskHarness, name: 
 @pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("name", ["jsonl", "parquet"])
 def test_bad_rows_have_the_files_own_numbers_in_every_shard(harness18: TaskHarness, name: str) -> None:
-    """Row n of a Parquet file is told as line n, and so is line n of JSON Lines, whichever shard finds it."""
+    """Row n of a Parquet file is reported as line n, and so is line n of JSON Lines, in any shard."""
     bad = {1, 2, 777, 2500, 4321, 6000}
     rows = [(*row[:3], -1) if at in bad else row for at, row in enumerate(PRICES, start=1)]
     make = {"jsonl": samples.json_lines, "parquet": lambda found: samples.parquet(found, row_group_size=700)}[name]
@@ -145,7 +145,7 @@ def test_bad_rows_have_the_files_own_numbers_in_every_shard(harness18: TaskHarne
 
 @pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl", "parquet"])
 def test_load_refuses_a_file_that_changed(harness: TaskHarness, name: str) -> None:
-    """Another file of the same size in place of the validated one is refused, and nothing of it stays."""
+    """A different file of the same size in place of the validated one is not loaded and leaves nothing."""
     data = FORMATS[name]
     batch = harness.send(data)
     assert harness.run(validate, batch).outcome == "accepted"
@@ -158,7 +158,7 @@ def test_load_refuses_a_file_that_changed(harness: TaskHarness, name: str) -> No
     harness.run(discard, batch)
 
 
-def test_an_object_that_changes_while_it_is_read_is_told(harness18: TaskHarness) -> None:
+def test_an_object_that_changes_while_it_is_read_fails_the_load(harness18: TaskHarness) -> None:
     """In a bucket without versions, the rest of another object is never read as the rest of this one."""
     harness18.aws("s3").put_object(Bucket=harness18.bucket, Key="plain", Body=b"one")
     batch = replace(harness18.send(b"x"), key="plain", version="null")
@@ -179,7 +179,7 @@ def test_an_object_that_changes_while_it_is_read_is_told(harness18: TaskHarness)
     ],
 )
 def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tmp_path: Path) -> None:
-    """The rows of text are copied without pandas and pyarrow, which would cost a start-up of half a second."""
+    """Text is copied without importing pandas and pyarrow, which would take half a second."""
     code = (
         "import sys; from pathlib import Path; import ratesflow.loader.tasks.load;"
         "from ratesflow.loader.freight.dataset import FreightPrices;"
@@ -199,7 +199,7 @@ def test_load_imports_only_what_its_format_needs(name: str, absent: set[str], tm
 
 @pytest.mark.parametrize("name", ["csv", "csv.gz", "jsonl"])
 def test_validation_of_text_imports_no_pyarrow(name: str, tmp_path: Path) -> None:
-    """pandas would load pyarrow as soon as it is installed, which costs 35 MB."""
+    """Validation of text does not import pyarrow, which needs 35 MB, although pandas would."""
     code = (
         "import sys; from pathlib import Path; from ratesflow.database.reference import builtin;"
         "from ratesflow.loader.freight.dataset import FreightPrices;"

@@ -1,4 +1,4 @@
-"""Gzip: what is packed is read as if it were not; what is broken or a trap is refused in bounded memory and time."""
+"""Gzip: compressed and plain files have the same result; broken files and bombs are rejected in bounded memory."""
 
 import gzip
 import tracemalloc
@@ -33,12 +33,12 @@ def test_any_members_in_any_blocks_unpack_to_the_text(data: bytes, cuts: list[in
 @given(texts, st.integers(1, 60), st.integers(1, 40))
 @settings(max_examples=200, deadline=None)
 def test_no_part_of_a_file_is_taken_for_the_whole(data: bytes, missing: int, block: int) -> None:
-    """A file that lacks its end is refused."""
+    """A truncated file is rejected."""
     packed = gzip.compress(data, mtime=0)
     cut = packed[: max(len(packed) - missing, 0)]
-    with pytest.raises(FileRejectedError) as refused:
+    with pytest.raises(FileRejectedError) as rejected:
         b"".join(unpacked(fetch_from(cut, block)(0, len(cut)), len(cut)))
-    assert refused.value.reason == "truncated_gzip"
+    assert rejected.value.reason == "truncated_gzip"
 
 
 @given(data=texts)
@@ -64,9 +64,9 @@ def bomb(text: bytes, times: int) -> bytes:
     [(ROW * 40_000, "unpacks_too_large"), (b"\0" * 1_000_000, "line_too_long")],
     ids=["rows", "zeros"],
 )
-def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small file that unpacks to very much is refused long before it is unpacked whole."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 8_000_000)
+def test_a_bomb_is_rejected_in_bounded_memory(text: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file that decompresses to a huge text is rejected long before it is decompressed."""
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 8_000_000)
     data = bomb(text, 100)
     tracemalloc.start()
     report, _ = validated(data)
@@ -78,8 +78,8 @@ def test_a_bomb_is_refused_in_bounded_memory(text: bytes, reason: str, monkeypat
 
 
 def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both limits can be moved, up and down."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 100_000)
+    """Both limits can be raised and lowered."""
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 100_000)
     data = bomb(ROW, 20_000)
     assert validated(data)[0].reasons == {"unpacks_too_large": 1}
     monkeypatch.setenv("RATESFLOW_MAX_COMPRESSION_RATIO", "2000")

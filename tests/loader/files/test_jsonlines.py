@@ -71,8 +71,8 @@ def test_whole_pieces_and_single_lines_agree(data: bytes) -> None:
     wrong = {at: row for at, row in enumerate(plain, start=1) if not isinstance(row, Price)}
     assert (report.rows, report.rejected_rows) == (len(plain), len(wrong))
     assert counted(reading) == recounted((row.orig_code, row.dest_code, row.day, row.price) for row in rows)
-    told = [(error["line"], error["column"], error["reason"], error["value"]) for error in report.errors]
-    assert told == [(at, p.column, p.reason, p.value) for at, found in wrong.items() for p in found][:100]
+    listed = [(error["line"], error["column"], error["reason"], error["value"]) for error in report.errors]
+    assert listed == [(at, p.column, p.reason, p.value) for at, found in wrong.items() for p in found][:100]
 
 
 @given(data=files(odd=False) | files())
@@ -98,7 +98,7 @@ def test_what_programs_write_is_read_as_a_whole(options: dict[str, Any]) -> None
 
 
 def test_a_broken_line_has_one_number_and_a_column() -> None:
-    """The number is that of the line in the file; of where in the line it is, the column alone is told."""
+    """The message has the column in the line; the line number is that of the file."""
     report, _ = validated(line_of() + b"\n" + b'{"price":5')
     assert (report.errors[0]["line"], report.summary) == (
         2,
@@ -145,7 +145,7 @@ def line_of(**changes: str) -> bytes:
     ],
 )
 def test_each_fault_has_its_column_and_reason(line: bytes, column: str, reason: str) -> None:
-    """A bad line says which column is at fault and why, in words that every reader can store and show."""
+    """Each violation has its column and reason, in printable characters."""
     problem, *rest = parse_object(line, PORTS)
     assert not rest
     assert (problem.column, problem.reason) == (column, reason)

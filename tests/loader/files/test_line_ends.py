@@ -1,4 +1,4 @@
-"""Line ends of both kinds and empty lines at the end, wherever shards and blocks are cut: rows, line numbers, COPY."""
+"""Mixed line ends and empty lines at the end, for any boundaries of shards and blocks: rows, line numbers, COPY."""
 
 import gzip
 import io
@@ -65,7 +65,7 @@ def expected(data: bytes, objects: bool) -> tuple[list[Price], list[int]]:
 
 
 def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, ShardScan]]:
-    """Validate a file in so many shards."""
+    """Validate a file in some number of shards."""
     found = []
     for shard in range(shards):
         with ReportWriter() as writer:
@@ -109,7 +109,7 @@ def copied_by(connection: Any, data: bytes, block: int, readings: list[ShardScan
 def test_rows_and_line_numbers_are_those_of_a_plain_reading_and_copy_takes_them(
     connection: Any, file: tuple[bytes, bool], shards: int, part: int, block: int, packed: bool
 ) -> None:
-    """Empty lines are wrong where rows follow and passed over at the end, in any shards, blocks and formats."""
+    """Empty lines are violations before a row and skipped at the end, for any shards, blocks and formats."""
     data, objects = file
     rows, wrong = expected(data, objects)
     if packed:
@@ -118,15 +118,15 @@ def test_rows_and_line_numbers_are_those_of_a_plain_reading_and_copy_takes_them(
         patch.setattr(byte_ranges.shard_range, "__defaults__", (part,))
         patch.setattr(digest.PartDigests.__init__, "__defaults__", (part,))
         found = read(data, shards, block)
-        told = merged([one for one, _ in found])
-        if told.accepted:
+        combined = merged([one for one, _ in found])
+        if combined.accepted:
             stored = copied_by(connection, data, block, [reading for _, reading in found])
             assert stored == [(row.orig_code, row.dest_code, row.day, row.price) for row in rows]
-    assert told.accepted == (bool(rows) and not wrong)
+    assert combined.accepted == (bool(rows) and not wrong)
     if rows or wrong:
-        assert (told.rows, told.rejected_rows) == (len(rows) + len(wrong), len(wrong))
-        assert [error["line"] for error in told.errors if error["column"] in ("", "orig_code")] == wrong
-    assert all(error["message"] for error in told.errors)
+        assert (combined.rows, combined.rejected_rows) == (len(rows) + len(wrong), len(wrong))
+        assert [error["line"] for error in combined.errors if error["column"] in ("", "orig_code")] == wrong
+    assert all(error["message"] for error in combined.errors)
 
 
 def test_the_digest_is_that_of_the_bytes_that_were_sent() -> None:
@@ -138,7 +138,7 @@ def test_the_digest_is_that_of_the_bytes_that_were_sent() -> None:
 
 @pytest.mark.parametrize("rows_follow", [False, True])
 def test_millions_of_empty_lines_in_a_small_file_take_no_memory_and_little_time(rows_follow: bool) -> None:
-    """They are passed over at the end; before a row they are counted, and listed as far as the list goes."""
+    """At the end they are skipped; before a row they are counted, and listed up to the limit of the list."""
     count = 42_000_000
     packer = zlib.compressobj(9, wbits=31)
     lines = packer.compress(HEADER + b"\n" + ROW + b"\n") + b"".join(

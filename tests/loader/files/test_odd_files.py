@@ -1,4 +1,4 @@
-"""Odd files, each through the whole of validation: its outcome, its line, its reason, and words for people."""
+"""Odd files through the whole validation: outcome, line, reason and message."""
 
 import gzip
 import json
@@ -109,18 +109,18 @@ ODD: dict[str, tuple[bytes, int, str]] = {
 
 @pytest.mark.parametrize("name", ODD)
 def test_an_odd_file_is_rejected_with_its_line_and_reason(harness18: TaskHarness, name: str) -> None:
-    """No odd file is a failure: the ledger says rejected, and the report says where and why."""
+    """No odd file is a failure: it is rejected, and the report has the line and the reason."""
     data, line, reason = ODD[name]
     result = harness18.run(validate, harness18.send(data))
     assert result.outcome == "rejected"
     assert result.message
-    told = json.loads(_read(harness18, result.report))
-    error = told["errors"][0]
+    stored = json.loads(_read(harness18, result.report))
+    error = stored["errors"][0]
     assert (error["line"], error["reason"]) == (line, reason)
     assert error["message"].isprintable()
     assert error["value"].isprintable()
     if reason != "no_rows":
-        assert _read(harness18, told["full_report"]).startswith(f"line,column,value,reason,message\r\n{line},")
+        assert _read(harness18, stored["full_report"]).startswith(f"line,column,value,reason,message\r\n{line},")
 
 
 def _read(harness: TaskHarness, url: str) -> str:
@@ -134,7 +134,7 @@ def _read(harness: TaskHarness, url: str) -> str:
 def test_a_file_of_bad_rows_alone_is_counted_whole_in_bounded_memory(
     line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every row is counted; the list of problems ends where its limit says, and memory does not grow with them."""
+    """Every row is counted; the list of violations ends at its limit, and memory is bounded."""
     monkeypatch.setattr(report, "LISTED_ERRORS", 1000)
     rows = 4_000_000 // max(len(line), 10)
     tracemalloc.start()

@@ -112,8 +112,8 @@ def test_columns_are_read_as_the_contract_says_and_copied_with_the_same_values(c
         (table().slice(0, 0), "no_rows", "no row"),
     ],
 )
-def test_a_table_of_another_kind_is_refused_in_words(found: pa.Table, reason: str, words: str) -> None:
-    """Columns that are missing, too many, or of a type that cannot be meant refuse the file."""
+def test_a_table_with_wrong_columns_is_rejected(found: pa.Table, reason: str, words: str) -> None:
+    """A file with missing columns, extra columns or columns of a wrong type is rejected."""
     report, _ = validated(file_of(found))
     (error,) = report.errors
     assert (error["line"], error["reason"]) == (1, reason)
@@ -136,8 +136,10 @@ def test_a_table_of_another_kind_is_refused_in_words(found: pa.Table, reason: st
         ({"price": pa.array([1, None, 1])}, "price", "missing_value", "null"),
     ],
 )
-def test_each_bad_value_is_told_by_its_row(changes: dict[str, pa.Array], column: str, reason: str, value: str) -> None:
-    """A bad value is told with the number of its row, its column and the reason."""
+def test_each_bad_value_is_reported_with_its_row(
+    changes: dict[str, pa.Array], column: str, reason: str, value: str
+) -> None:
+    """A bad value is reported with its row number, column and reason."""
     report, _ = validated(file_of(table(**changes)))
     (error,) = report.errors
     assert (error["line"], error["column"], error["reason"]) == (2, column, reason)
@@ -146,14 +148,14 @@ def test_each_bad_value_is_told_by_its_row(changes: dict[str, pa.Array], column:
 
 
 def test_text_that_is_no_utf8_is_a_bad_code() -> None:
-    """A column that says it is text and is not refuses the rows at fault."""
+    """Rows whose text is not UTF-8 are rejected."""
     found = pa.array([b"CNSHA", b"\xff\xfe\xfd", b"NLRTM"]).view(pa.string())
     report, _ = validated(file_of(table(orig_code=found)))
     assert [(error["line"], error["reason"]) for error in report.errors] == [(2, "invalid_code")]
 
 
 def test_row_groups_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A row group that would need too much memory is refused before it is read, by its first row."""
+    """A row group that would need too much memory is rejected before it is read, with the number of its first row."""
     data = file_of(table(1000, price=pa.array(range(1, 1001))), row_group_size=600)
     assert validated(data)[0].accepted
     monkeypatch.setenv("RATESFLOW_MAX_ROW_GROUP_BYTES", "1000")
@@ -161,14 +163,14 @@ def test_row_groups_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (error["line"], error["reason"]) == (1, "row_group_too_large")
 
 
-def test_a_bomb_of_rows_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal rows take no room in Parquet; a file of very many is refused by its footer."""
-    monkeypatch.setattr("ratesflow.loader.files.limits.HARMLESS_BYTES", 1_000_000)
+def test_a_bomb_of_rows_is_rejected_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal rows take no space in Parquet; a file with too many is rejected by its footer."""
+    monkeypatch.setattr("ratesflow.loader.files.limits.RATIO_FREE_BYTES", 1_000_000)
     (error,) = validated(file_of(table(500_000)))[0].errors
     assert (error["line"], error["reason"]) == (1, "unpacks_too_large")
 
 
-def test_a_damaged_file_is_refused_or_read_and_never_breaks_validation() -> None:
+def test_a_damaged_file_is_rejected_or_read_and_never_fails_validation() -> None:
     """Bytes that were changed anywhere end in a report."""
     whole = file_of(table(50, price=pa.array(range(1, 51))), row_group_size=20)
     # Always the same changes: pyarrow may end the process where it meets one that it does not expect.
@@ -182,7 +184,7 @@ def test_a_damaged_file_is_refused_or_read_and_never_breaks_validation() -> None
 
 @given(st.binary(max_size=200), st.lists(st.tuples(st.integers(0, 220), st.integers(-1, 90)), max_size=20))
 def test_a_ranged_file_is_the_file(data: bytes, reads: list[tuple[int, int]]) -> None:
-    """Reading anywhere gives what is there, in any order."""
+    """Reads at any offset, in any order, return the bytes of the file."""
     file, like = RangedFile(fetch_from(data, 7), len(data)), io.BytesIO(data)
     for at, size in reads:
         assert file.seek(at) == like.seek(at)

@@ -1,4 +1,4 @@
-"""The progress lines of a task: what they say, how often, and that they lead to the whole."""
+"""The progress lines of a task: their content, their frequency, and that they end at the whole."""
 
 import itertools
 import json
@@ -21,13 +21,13 @@ class Clock:
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[tuple[int, float]]:
-    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert all(line["message"] == "progress" for line in told)
-    return [(line["rows"], line["share"]) for line in told]
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(line["message"] == "progress" for line in written)
+    return [(line["rows"], line["share"]) for line in written]
 
 
-def test_lines_come_often_at_first_and_then_seldom(monkeypatch, capsys):
-    """Nothing is said in the first moment; an hour's work has some hundred lines, never two in five seconds then."""
+def test_lines_are_frequent_at_first_and_rare_later(monkeypatch, capsys):
+    """There is no line in the first moment; an hour's work has some hundred lines, at least five seconds apart."""
     clock = Clock(monkeypatch)
     progress = Progress(began=0.0)
     at: list[float] = []
@@ -60,7 +60,7 @@ def test_reading_tells_rows_and_share(monkeypatch, capsys):
 
 
 def test_files_that_know_their_rows_tell_by_them(monkeypatch, capsys):
-    """Where the file says how many rows it has, as Parquet does, the share is that of the rows."""
+    """If the file states its number of rows, as Parquet does, the share is that of the rows."""
     clock, report = Clock(monkeypatch), ReportWriter()
     report.expected_rows = 200
     for _ in watched(lambda start, stop: iter([b"x"] * 2), ByteRange(0, 2), report, Progress(began=0.0))(0, 2):

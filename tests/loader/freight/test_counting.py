@@ -1,4 +1,4 @@
-"""Counting in bounded memory, and splitting of lines of one shape, against the plain way to do the same."""
+"""Counting in bounded memory, and splitting lines of fixed width, compared with plain implementations."""
 
 import itertools
 import random
@@ -31,7 +31,7 @@ def test_cells_are_added_up_however_many_are_kept(pieces: list, kept: int, files
     counts = SpillingAggregator(kept)
     expected: dict[int, list[int]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grouped_sums, "MOST_FILES", files)
+        patch.setattr(grouped_sums, "MAX_FILES", files)
         for piece in pieces:
             counts.add(np.array(piece, dtype=np.uint64).reshape(-1, 3))
             for key, count, total in piece:
@@ -97,7 +97,7 @@ line_ends = st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n", "\r\n"]]).map(iter
 @given(st.lists(lines, min_size=1, max_size=20), st.permutations(COLUMNS), line_ends)
 @settings(max_examples=400, deadline=None)
 def test_lines_of_one_shape_are_split_and_taken_as_line_by_line(rows: list, columns: list[str], ends: Any) -> None:
-    """Values good or bad, in any order of columns: each is split, and taken or refused as it is line by line."""
+    """Good and bad values, in any order of columns, are split, accepted and rejected as line by line."""
     order = [COLUMNS.index(column) for column in columns]
     data = "".join(",".join(row[at] for at in order) + next(ends) for row in rows).encode()
     checker = VectorizedValidator(tuple(columns), PORTS)

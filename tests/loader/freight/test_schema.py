@@ -1,4 +1,4 @@
-"""The contract: the fast reading, the plain reading and PostgreSQL's COPY say the same of the same bytes."""
+"""The rules of rows: the fast check, the plain check and PostgreSQL's COPY agree on the same bytes."""
 
 import gzip
 from typing import Any
@@ -108,7 +108,7 @@ def test_columns_in_any_order(columns: list[str], count: int) -> None:
 
 @given(st.lists(st.binary(max_size=30).map(lambda data: data.replace(b"\n", b"x")), max_size=30), st.integers(1, 50))
 def test_pieces_end_at_line_ends_however_the_parts_are_cut(texts: list[bytes], size: int) -> None:
-    """Joined, the pieces are the file; each begins where its line number says."""
+    """Joined, the pieces are the file; each has the line number of its first line."""
     data = b"\n".join(texts)
     parts = [data[at : at + size] for at in range(0, len(data), size)]
     pieces = list(whole_lines(parts, first_line=2))
@@ -145,15 +145,15 @@ def test_pieces_end_at_line_ends_however_the_parts_are_cut(texts: list[bytes], s
     ],
 )
 def test_each_fault_has_its_column_and_reason(line: bytes, column: str, reason: str) -> None:
-    """A bad line says which column is at fault and why."""
+    """Each violation has its column and reason."""
     (problem,) = parse_line(line, COLUMNS, PORTS)
     assert (problem.column, problem.reason) == (column, reason)
     assert problem.message
     assert len(problem.value) <= 101
 
 
-def test_a_line_with_two_faults_tells_both() -> None:
-    """Every bad value of a line is told, not only the first."""
+def test_a_line_with_two_violations_reports_both() -> None:
+    """Every bad value of a line is reported, not only the first."""
     problems = parse_line(b"CNXXX,NLRTM,2021-13-01,0", COLUMNS, PORTS)
     assert [problem.column for problem in problems] == ["orig_code", "day", "price"]
 
@@ -171,12 +171,12 @@ def test_limits_of_days_and_prices() -> None:
     ("start", "reason", "words"),
     [
         (b"", "empty_file", "empty"),
-        (b"\x1f\x8b\x08\0", "truncated_gzip", "not sent whole"),
-        (gzip.compress(b"", mtime=0), "empty_file", "holds nothing"),
-        (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "unknown_format", "of gzip again"),
+        (b"\x1f\x8b\x08\0", "truncated_gzip", "gzip file is truncated"),
+        (gzip.compress(b"", mtime=0), "empty_file", "contains no data"),
+        (gzip.compress(gzip.compress(b"x", mtime=0), mtime=0), "unknown_format", "contains a gzip file"),
         (gzip.compress(b"PK\x03\x04rest", mtime=0), "unknown_format", "workbook"),
         (b"PK\x03\x04rest", "unknown_format", "workbook"),
-        (b"[{}]", "unknown_format", "one object a line"),
+        (b"[{}]", "unknown_format", "one object per line"),
         (b"<html>", "unknown_format", "HTML"),
         (b"PARErest", "unknown_format", "encrypted"),
         ("orig_code".encode("utf-16"), "unknown_format", "UTF-16"),
@@ -188,11 +188,11 @@ def test_limits_of_days_and_prices() -> None:
         (b"\xff\xfd,dest_code,day,price\n", "not_csv", "UTF-8"),
     ],
 )
-def test_a_file_of_another_kind_is_refused_in_words(start: bytes, reason: str, words: str) -> None:
-    """The first line tells what a wrong file is, or what its header lacks."""
-    with pytest.raises(FileRejectedError, match=words) as refused:
+def test_the_message_for_another_kind_of_file_names_it(start: bytes, reason: str, words: str) -> None:
+    """The message names the kind of a wrong file, or what is wrong with its header."""
+    with pytest.raises(FileRejectedError, match=words) as rejected:
         detect_format(lambda first, last: iter([start[first:last]]), len(start), ROWS)
-    assert (refused.value.line, refused.value.reason) == (1, reason)
+    assert (rejected.value.line, rejected.value.reason) == (1, reason)
 
 
 def test_header_with_bom_quotes_and_crlf() -> None:
@@ -202,5 +202,5 @@ def test_header_with_bom_quotes_and_crlf() -> None:
 
 
 def test_copy_is_tested_against_both_versions(database: Database) -> None:
-    """The servers of these tests are the versions that their names say."""
+    """The test servers have the versions in their names."""
     assert database.one("SELECT current_setting('server_version_num')::integer / 10000") == database.server.version

@@ -1,4 +1,4 @@
-"""A task that is killed, told to end, or stands still in the middle of a statement leaves nothing at work."""
+"""A task that is killed, gets SIGTERM, or hangs in a statement leaves no session."""
 
 import contextlib
 import json
@@ -110,7 +110,7 @@ def held(harness: TaskHarness, lock: str) -> Iterator[Any]:
     "task", ["validate", "load", "commit", "discard", "undo", "compact", "gc", "reference", "ledger", "migrate"]
 )
 def test_a_task_that_is_ended_leaves_no_session(harness18: TaskHarness, task: str) -> None:
-    """Killed or told to end in the middle of a statement, its sessions are gone at once; the next attempt does all."""
+    """After SIGKILL or SIGTERM in a statement, its sessions end at once; the next attempt does all the work."""
     acts = scene(harness18, task)
     there = lambda: sessions(harness18.database, task)  # noqa: E731
 
@@ -123,28 +123,28 @@ def test_a_task_that_is_ended_leaves_no_session(harness18: TaskHarness, task: st
             wait_until(waits, 20, there)
             process.send_signal(number)
             at = time.monotonic()
-            ended, said = finish(process)
-            assert ended == code, said
+            ended, output = finish(process)
+            assert ended == code, output
             assert time.monotonic() - at < 2
             wait_until(lambda: not there(), 3, there)
         holder.rollback()
     at = time.monotonic()
-    code, said = finish(acts.start(harness18))
-    assert code == 0, said
+    code, output = finish(acts.start(harness18))
+    assert code == 0, output
     assert time.monotonic() - at < 10
     assert there() == []
 
 
 @pytest.mark.parametrize(("task", "point"), [("undo", 6), ("compact", 4)])
 def test_an_attempt_that_stands_still_is_ended_by_the_next(harness18: TaskHarness, task: str, point: int) -> None:
-    """With every lock in its hands it stands still; another attempt of the same job takes them and does the work."""
+    """It hangs while it holds locks; another attempt of the same job terminates it and does the work."""
     acts = scene(harness18, task)
     stopped = acts.start(harness18, RATESFLOW_FAULT_INJECTION=f"wait:{point}")
     try:
         wait_until(lambda: _is_stopped(stopped.pid), 20)
         assert sessions(harness18.database, task)
-        code, said = finish(acts.start(harness18))
-        assert code == 0, said
+        code, output = finish(acts.start(harness18))
+        assert code == 0, output
         result = json.loads(
             harness18.aws("s3").get_object(Bucket=harness18.bucket, Key=f"results/run-1/{task}.json")["Body"].read()
         )
@@ -155,8 +155,8 @@ def test_an_attempt_that_stands_still_is_ended_by_the_next(harness18: TaskHarnes
         stopped.communicate()
 
 
-def test_a_task_that_connects_ends_when_it_is_told_to(harness18: TaskHarness) -> None:
-    """A server that takes connections and says nothing holds nobody who is told to end."""
+def test_a_task_that_connects_ends_at_sigterm(harness18: TaskHarness) -> None:
+    """A task that connects to a server that does not respond ends at SIGTERM."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://loader:x@127.0.0.1:{silent.getsockname()[1]}/x"
         process = start("ledger", "--run", "run-1", DATABASE_URL=url)

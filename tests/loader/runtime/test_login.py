@@ -92,8 +92,8 @@ def test_everything_is_done_as_each_of_two_rotated_users(
                 reads.close()
 
 
-def test_a_refused_password_is_fetched_again(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one that came with the job is refused, and the one in Secrets Manager is right."""
+def test_a_rejected_password_is_fetched_again(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The password that came with the job is rejected; the one from Secrets Manager is used."""
     url = make_url(harness18.database.loader_url)
     secret = {"username": url.username, "host": url.host, "port": url.port, "dbname": url.database}
     new = json.dumps({**secret, "password": url.password})

@@ -1,4 +1,4 @@
-"""Nothing stands still for good: neither a thread because of another's COPY, nor a task, whatever holds it."""
+"""Nothing hangs forever: neither a thread because of another's COPY, nor a task."""
 
 import os
 import select
@@ -52,8 +52,8 @@ for thread in threads: thread.join()
 """
 
 
-def test_halves_that_broke_are_collected_anywhere() -> None:
-    """Blocks that nobody reads to their end are closed wherever the garbage collector runs: no thread stands still."""
+def test_unfinished_generators_are_collected_anywhere() -> None:
+    """Unfinished generators of blocks are closed wherever the garbage collector runs, without a deadlock."""
     done = subprocess.run(
         [sys.executable, "-c", _BROKEN_HALVES], capture_output=True, text=True, timeout=60, check=False
     )
@@ -85,7 +85,7 @@ class _Breaking:
 
 @pytest.mark.parametrize("failure", [True, False], ids=["fails", "ends"])
 def test_a_copy_whose_socket_is_full_stops_no_other_thread(harness18: TaskHarness, failure: bool) -> None:
-    """While the server waits for a lock that another thread holds, that thread goes on, and lets go of the lock."""
+    """While the server waits for a lock of another thread, that thread continues and releases the lock."""
     harness18.database.ask("CREATE TABLE held (day date, price integer)")
     harness18.database.ask("GRANT INSERT ON held TO loader")
     harness18.database.ask(
@@ -131,7 +131,7 @@ def works(seconds):
         watchdog.alive()
 
 def half(job):
-    with watchdog.joined():
+    with watchdog.watched():
         job()
 """
 _HANGS = {
@@ -145,13 +145,13 @@ _WORKS = {
     "a long statement": "with watchdog.statement(): time.sleep(2.5)",
     "it waits for the other half": (
         "other = threading.Thread(target=half, args=[lambda: works(3)]); other.start()\n"
-        "with watchdog.excused(): other.join()\n"
+        "with watchdog.suspended(): other.join()\n"
     ),
 }
 
 
-def test_the_watchdog_ends_what_stands_still_and_nothing_else() -> None:
-    """Exit code 1 and every thread's stack within the limit; work that goes on is let alone."""
+def test_the_watchdog_ends_only_processes_that_hang() -> None:
+    """A process that hangs exits with 1 and prints all stacks within the limit; one with progress is not ended."""
     running = {
         name: subprocess.Popen([sys.executable, "-c", _WATCHED + code], stderr=subprocess.PIPE, text=True)
         for name, code in {**_HANGS, **_WORKS}.items()
@@ -165,22 +165,22 @@ def test_the_watchdog_ends_what_stands_still_and_nothing_else() -> None:
 
 
 def test_a_task_that_hangs_in_a_statement_is_ended(harness18: TaskHarness) -> None:
-    """The server does not answer, as if it were stopped: the task's log has the stacks, and its session is gone."""
+    """If the server does not respond, the task's log has the stacks, and its session is gone."""
     batch = harness18.send(csv(rows(10)))
     holder = harness18.database.connect()
     holder.cursor().execute("LOCK TABLE batches IN EXCLUSIVE MODE")
     limits = "from ratesflow.loader.runtime import watchdog; from ratesflow.loader.tasks import validate; "
     limits += "object.__setattr__(validate.TASK, 'limits', watchdog.Limits(1, 1, session=100))"
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
-    code, said = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
+    code, output = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE
-    assert "open_entry" in said
+    assert "open_entry" in output
     wait_until(lambda: not harness18.database.ask("SELECT FROM pg_locks WHERE NOT granted"), 5)
     holder.close()
 
 
 def test_every_task_has_limits_that_end_it_well_before_its_time() -> None:
-    """Of the time that Batch gives a task at most three quarters; the server gives up before the task does."""
+    """Limits are at most three quarters of the job's timeout, and the server's are shorter than the task's."""
     for task in all_tasks():
         longest = max(task.limits.silence, task.limits.statement + watchdog.GRACE_SECONDS)
         assert longest <= task.run_seconds * 3 / 4, task.name

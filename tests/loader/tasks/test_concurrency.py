@@ -65,7 +65,7 @@ class Readers:
 
 
 def test_twenty_batches_at_once_all_commit(harness: TaskHarness) -> None:
-    """Twenty batches go their way side by side; readers see a whole number of them at every moment."""
+    """Twenty batches are loaded in parallel; readers see only whole batches at any moment."""
     batches = [harness.send(csv(rows(ROWS, seed=number)), key=f"incoming/{number}.csv") for number in range(BATCHES)]
 
     def whole(batch: object) -> str:
@@ -80,7 +80,7 @@ def test_twenty_batches_at_once_all_commit(harness: TaskHarness) -> None:
 
 
 def test_commits_undos_and_compactions_at_once(harness: TaskHarness) -> None:
-    """While batches commit, others are undone and all are merged again and again; every sum stays whole."""
+    """While batches commit, others are undone and all are compacted repeatedly; every sum is of whole batches."""
     first = [harness.send(csv(rows(ROWS, seed=100 + number)), key=f"incoming/{number}.csv") for number in range(8)]
     for batch in first:
         for task in (validate, load, commit):
@@ -117,7 +117,7 @@ def test_commits_undos_and_compactions_at_once(harness: TaskHarness) -> None:
 
 @pytest.mark.parametrize("round_", range(4))
 def test_a_commit_that_races_a_discard_has_one_winner(harness18: TaskHarness, round_: int) -> None:
-    """Either the batch is committed and discard says so, or it is discarded and commit is refused; nothing between."""
+    """Either the batch is committed and discard reports it, or it is discarded and commit fails."""
     batch = harness18.send(csv(rows(ROWS, seed=300 + round_)))
     for task in (validate, load):
         harness18.run(task, batch)
@@ -134,7 +134,7 @@ def test_a_commit_that_races_a_discard_has_one_winner(harness18: TaskHarness, ro
 
 
 def test_a_zombie_attempt_is_ended_by_its_retry(harness: TaskHarness) -> None:
-    """A load that hangs in the middle of its transaction loses its connection to the retry, which does all the work."""
+    """A retry terminates the session of a load that hangs in its transaction, and does all the work."""
     batch = harness.send(csv(rows(ROWS, seed=400)))
     harness.run(validate, batch)
     with connected("load") as zombie:
@@ -160,7 +160,7 @@ def test_a_zombie_attempt_is_ended_by_its_retry(harness: TaskHarness) -> None:
 def test_a_lock_that_is_held_too_long_is_a_passing_fault(
     harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task that waits too long for the ledger's row gives up with the code that means: try again."""
+    """A task that waits too long for the ledger row exits with the code for a retry."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = harness18.send(csv(rows(ROWS, seed=500)))
     harness18.run(validate, batch)
@@ -176,7 +176,7 @@ def test_a_lock_that_is_held_too_long_is_a_passing_fault(
 
 
 def test_a_shard_does_not_wait_for_one_that_copies(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one shard is in the middle of its copy, another begins, ends and leaves; the slow one merges."""
+    """While one shard copies, another starts and finishes; the slow one merges."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 1)
     batch = harness.send(csv(rows(ROWS, seed=600)))
     first, second = (replace(batch, shard=shard, shards=2) for shard in range(2))

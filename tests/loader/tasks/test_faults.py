@@ -66,7 +66,7 @@ class Work:
         return int(self.harness.database.one(TOTAL))
 
     def state(self) -> str | None:
-        """Return what the ledger says of the batch, None if it knows nothing of it."""
+        """Return the state of the batch in the ledger, None if it has no row."""
         found = self.harness.database.ask("SELECT state FROM batches WHERE batch_id = %s", self.current().batch_id)
         return found[0][0] if found else None
 
@@ -92,7 +92,7 @@ def test_validate_and_load_show_nothing_and_can_be_done_again(
 
 
 def test_commit_is_wholly_in_or_wholly_out(harness: TaskHarness) -> None:
-    """Killed anywhere, ledger and rates agree on whether the batch exists; the next attempt says committed."""
+    """Killed anywhere, ledger and rates agree on whether the batch is committed; the next attempt returns committed."""
     work = Work(harness, validate, load)
     both = set()
     for died in until_dead(commit, work.current):
@@ -122,7 +122,7 @@ def test_discard_is_finished_by_the_next_one(harness18: TaskHarness) -> None:
 
 
 def test_undo_is_wholly_in_or_wholly_out(harness: TaskHarness) -> None:
-    """Killed anywhere, the batch is all there or all gone, as the ledger says."""
+    """Killed anywhere, the batch is all there or all gone, in agreement with the ledger."""
     work = Work(harness, validate, load, commit)
     both = set()
     for died in until_dead(undo, "run", lambda: work.current().batch_id):

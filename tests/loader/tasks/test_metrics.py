@@ -48,7 +48,7 @@ def values(line: dict[str, Any]) -> dict[tuple[str, ...], dict[str, float]]:
 
 
 def test_a_batch_is_counted_in_each_task(harness18: TaskHarness) -> None:
-    """Validate, load and commit tell rows, bytes and seconds, commit its time and the open batches, and the end."""
+    """Tasks report rows, bytes and seconds; commit also its time, the visible batches and the outcome."""
     data = csv(rows(300))
     batch = harness18.send(data)
     validated = values(on_batch("validate", batch))
@@ -69,7 +69,7 @@ def test_a_batch_is_counted_in_each_task(harness18: TaskHarness) -> None:
 
 
 def test_each_other_end_is_counted(harness18: TaskHarness) -> None:
-    """A refused batch, a duplicate, a discarded one and an undone one are each counted once, by their outcome."""
+    """A rejected, a duplicate, a discarded and an undone batch are each counted once, by outcome."""
     bad = harness18.send(b"orig_code,dest_code,day,price\nCNSHA,NLRTM,2021-01-01,-1\n")
     line = values(on_batch("validate", bad))
     assert line["testing", "rejected"] == {"Batches": 1}
@@ -90,27 +90,27 @@ def test_each_other_end_is_counted(harness18: TaskHarness) -> None:
 
 
 def test_shards_count_each_byte_and_row_once(harness18: TaskHarness) -> None:
-    """Each shard tells its own bytes and seconds; whichever merged them tells the rows of all."""
+    """Each shard reports its own bytes and seconds; the one that merges them reports the rows of all."""
     data = csv(rows(2_000) * 170)
     batch, shards = harness18.send(data), 2
     assert len(data) > PART_BYTES
     for task in ("validate", "load"):
-        told = [
+        shard_lines = [
             values(on_batch(task, batch, shards, AWS_BATCH_JOB_ARRAY_INDEX=str(index)))["testing", task]
             for index in range(shards)
         ]
-        assert [line["Bytes"] for line in told] == [PART_BYTES, len(data) - PART_BYTES]
-        assert ["Rows" in line for line in told] == [False, True]
-        assert told[1]["Rows"] == 340_000
+        assert [line["Bytes"] for line in shard_lines] == [PART_BYTES, len(data) - PART_BYTES]
+        assert ["Rows" in line for line in shard_lines] == [False, True]
+        assert shard_lines[1]["Rows"] == 340_000
 
 
-def test_the_wait_for_a_place_is_told_if_it_is_known(harness18: TaskHarness) -> None:
-    """It runs from the moment of submission to the first attempt's begin; what cannot be read is left out."""
+def test_the_wait_in_the_queue_is_reported_if_it_is_known(harness18: TaskHarness) -> None:
+    """The wait is from submission to the start of the first attempt; an unreadable time is omitted."""
     batch = harness18.send(csv(rows(20)))
     a_minute_ago = (datetime.now(UTC) - timedelta(seconds=60)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for attempt, submitted, known in (("1", a_minute_ago, True), ("2", a_minute_ago, False), ("1", "then", False)):
-        told = on_batch("validate", batch, AWS_BATCH_JOB_ATTEMPT=attempt, RATESFLOW_SUBMITTED_AT=submitted)
-        waited = values(told)["testing", "validate"].get("QueueWaitSeconds")
+        line = on_batch("validate", batch, AWS_BATCH_JOB_ATTEMPT=attempt, RATESFLOW_SUBMITTED_AT=submitted)
+        waited = values(line)["testing", "validate"].get("QueueWaitSeconds")
         assert 60 <= waited < 90 if known else waited is None
 
 
@@ -123,7 +123,7 @@ def test_logs_stay_readable_unless_metrics_are_wanted(harness18: TaskHarness) ->
 
 
 def test_a_task_that_fails_counts_nothing(harness18: TaskHarness) -> None:
-    """Its line would be counted again by the next attempt; the execution tells of the failure."""
+    """A task that fails writes no metrics, since the next attempt would count again."""
     batch = harness18.send(csv(rows(20)))
     named = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version, "--batch-id", batch.batch_id)
     assert not any("_aws" in line for line in run("load", *named, code=65, RATESFLOW_METRICS="true"))

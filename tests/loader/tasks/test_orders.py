@@ -1,4 +1,4 @@
-"""The order in which things happen is not ours to choose: reference data, locks and copies of files at any moment."""
+"""Any order of events: changes of reference data, locks and copies of files at any moment."""
 
 import random
 import threading
@@ -161,7 +161,7 @@ def whole(harness: TaskHarness, batch: Batch) -> str:
 
 
 def test_bytes_are_committed_twice_only_if_somebody_asked_for_it(harness: TaskHarness) -> None:
-    """A forced batch counts among those that are committed, also when the one that it repeats was undone."""
+    """A forced batch is a committed batch like any other, also when the one that it repeats was undone."""
     data = csv(rows(100))
     first, again = harness.send(data, key="incoming/a.csv"), forced(harness, data, "b")
     assert [whole(harness, batch) for batch in (first, again)] == ["committed", "committed"]
@@ -216,7 +216,7 @@ def test_commits_of_the_same_bytes_come_one_after_the_other(
 
 
 def test_a_server_that_takes_no_writes_is_waited_for(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While the writer's name leads to a demoted server, a task waits; its own statement there is a passing fault."""
+    """While the writer's name points to a demoted server, a task waits; a statement there is a transient failure."""
     batch = harness18.send(csv(rows(100)))
     monkeypatch.setattr("ratesflow.loader.runtime.connection.PAUSE_SECONDS", 0.05)
     name = harness18.database.name
@@ -242,7 +242,7 @@ def load_read_only(connection: Any, batch: Batch) -> None:
 
 
 def test_a_port_that_is_new_has_no_rates_to_move(harness18: TaskHarness) -> None:
-    """New ports and regions beside prices that are there change nothing that anybody can read."""
+    """New ports and regions change nothing that is visible."""
     committed(harness18, PRICES[:300])
     before = seen(harness18)
     with closing(psycopg2.connect(harness18.database.loader_url)) as connection:

@@ -1,4 +1,4 @@
-"""The same prices in another wrapping are committed, and said to be the same; the same bytes name their batch."""
+"""The same prices in different bytes are committed with a notice; a duplicate's message names the first batch."""
 
 import re
 from datetime import date
@@ -82,20 +82,20 @@ def taken(harness: TaskHarness, data: bytes, key: str, shards: int = 1, **sendin
 
 
 def noted(harness: TaskHarness) -> list[int | None]:
-    """Return what the ledger says of each batch: as which other one it has the same prices."""
+    """Return for each batch in the ledger the other batch with the same prices."""
     return [same for (same,) in harness.database.ask("SELECT same_prices_as FROM batches ORDER BY batch_no")]
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_same_prices_in_another_wrapping_are_committed_and_said(harness: TaskHarness) -> None:
-    """Packed, in other lines or in another format, in one shard or some: outcome and ledger name the first batch."""
+def test_the_same_prices_in_different_bytes_are_committed_with_a_notice(harness: TaskHarness) -> None:
+    """Compressed, in another order or format, in one or more shards: result and ledger name the first batch."""
     first, plain = taken(harness, FORMATS["csv"], "incoming/plain.csv")
     assert plain.message == ""
     for name, shards in (("crlf.csv", 1), ("csv.gz", 1), ("jsonl", 3), ("parquet", 3)):
         batch, result = taken(harness, FORMATS[name], f"incoming/{name}", shards)
         assert result.outcome == "committed"
         assert result.message.startswith(f"the same prices as batch {first.batch_id} (file incoming/plain.csv, ")
-        assert "both count; take one out with `ratesflow undo`" in result.message
+        assert "both count; remove one with `ratesflow undo`" in result.message
         assert harness.run(commit, batch).message == result.message  # a lost answer is given again
         assert harness.database.one("SELECT message FROM batches WHERE batch_id = %s", batch.batch_id) == result.message
     assert noted(harness) == [None, 1, 1, 1, 1]
@@ -109,7 +109,7 @@ def test_the_same_prices_in_another_wrapping_are_committed_and_said(harness: Tas
 
 
 def test_only_what_still_counts_is_named(harness18: TaskHarness) -> None:
-    """A batch that is undone, or committed with the same bytes by force, is no other wrapping."""
+    """A batch that is undone, or was forced with the same bytes, is not named."""
     first, _ = taken(harness18, FORMATS["csv"], "incoming/a.csv")
     _, again = taken(harness18, FORMATS["csv"], "incoming/b.csv", force=True)
     assert again.message == ""
@@ -122,8 +122,8 @@ def test_only_what_still_counts_is_named(harness18: TaskHarness) -> None:
     assert noted(harness18) == [None, None, 2]
 
 
-def test_of_two_that_are_loaded_at_once_the_second_one_knows(harness18: TaskHarness) -> None:
-    """Neither was committed when the other was validated: what counts is the moment of the commit."""
+def test_of_two_loaded_at_once_the_second_commit_names_the_first(harness18: TaskHarness) -> None:
+    """Neither was committed when the other was validated: the commit decides."""
     batches = [harness18.send(FORMATS[name], key=f"incoming/{name}") for name in ("csv", "jsonl")]
     for batch in batches:
         assert harness18.run(validate, batch).message == ""
@@ -132,7 +132,7 @@ def test_of_two_that_are_loaded_at_once_the_second_one_knows(harness18: TaskHarn
     assert (first, batches[0].batch_id in second) == ("", True)
 
 
-def test_a_duplicate_is_told_which_file_came_before_and_when(harness18: TaskHarness) -> None:
+def test_the_message_of_a_duplicate_names_the_first_file_and_its_time(harness18: TaskHarness) -> None:
     """The message names batch, file and time, at validation and at commit."""
     batches = [harness18.send(FORMATS["csv"], key=f"incoming/{name}.csv") for name in ("one", "two\x1b")]
     for batch in batches:
@@ -143,6 +143,6 @@ def test_a_duplicate_is_told_which_file_came_before_and_when(harness18: TaskHarn
     for task, batch in ((commit, batches[0]), (validate, third)):
         result = harness18.run(task, batch)
         assert result.outcome == "duplicate"
-        told = f"by batch {batches[1].batch_id} (file incoming/two\\x1b.csv, committed on "
-        moment = result.message.removeprefix(f"the same bytes were committed already, {told}")
+        first = f"by batch {batches[1].batch_id} (file incoming/two\\x1b.csv, committed on "
+        moment = result.message.removeprefix(f"the same bytes were committed already, {first}")
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC\)", moment)

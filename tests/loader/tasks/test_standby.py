@@ -59,7 +59,7 @@ class StandbyReader(threading.Thread):
         self.stop = threading.Event()
 
     def run(self) -> None:
-        """Read until told to stop."""
+        """Read until the stop event is set."""
         connection = psycopg2.connect(self.url)
         connection.autocommit = True
         try:

@@ -66,7 +66,7 @@ def test_nothing_is_visible_before_the_commit(harness: TaskHarness) -> None:
 
 
 def test_every_task_may_run_again(harness: TaskHarness) -> None:
-    """A task that is done answers the same when it runs again, and doubles nothing."""
+    """A task that runs again returns the same result and changes nothing."""
     batch = harness.send(csv(PRICES))
     assert [harness.run(validate, batch).outcome for _ in range(2)] == ["accepted", "accepted"]
     assert [harness.run(load, batch).rows for _ in range(2)] == [3000, 3000]
@@ -76,8 +76,8 @@ def test_every_task_may_run_again(harness: TaskHarness) -> None:
     assert sum(visible(harness).values()) == sum(count for count, _ in daily(PRICES, reference.builtin()).values())
 
 
-def test_a_refused_batch_leaves_nothing_but_its_row(harness: TaskHarness) -> None:
-    """One bad line refuses the file, with its line, column, value and reason; no table, rate or price is left."""
+def test_a_rejected_batch_leaves_only_its_ledger_row(harness: TaskHarness) -> None:
+    """One bad line rejects the file, with line, column, value and reason; no table, rate or price is left."""
     before = harness.database.snapshot()
     data = csv(PRICES).replace(b"\n", b"\n\n", 1).replace(b",2021-01-2", b",2021-13-2", 1)
     batch = harness.send(data)
@@ -117,7 +117,7 @@ def test_the_same_bytes_by_force_are_another_batch(harness: TaskHarness) -> None
 
 
 def test_two_deliveries_at_the_same_moment_commit_once(harness: TaskHarness) -> None:
-    """Both are loaded before either commits; one commit wins, the other ends as a duplicate and leaves nothing."""
+    """Both are loaded before either commits; one is committed, the other becomes a duplicate and leaves nothing."""
     batches = [harness.send(csv(PRICES), key=f"incoming/{name}.csv") for name in "ab"]
     for batch in batches:
         assert harness.run(validate, batch).outcome == "accepted"
@@ -139,7 +139,7 @@ def test_two_deliveries_at_the_same_moment_commit_once(harness: TaskHarness) -> 
 
 @pytest.mark.parametrize("after", [(), (validate,), (validate, load)], ids=["nothing", "validate", "load"])
 def test_discard_leaves_nothing_whatever_was_done(harness: TaskHarness, after: tuple) -> None:
-    """After a discard the ledger says failed, nothing else is left, and no late task can go on."""
+    """After a discard the batch is failed in the ledger, nothing else is left, and no late task can continue."""
     before = harness.database.snapshot()
     batch = harness.send(csv(PRICES))
     for task in after:
@@ -154,7 +154,7 @@ def test_discard_leaves_nothing_whatever_was_done(harness: TaskHarness, after: t
 
 
 def test_discard_never_undoes_a_commit(harness: TaskHarness) -> None:
-    """A commit whose answer was lost stands: discard finds it, says so, and touches nothing."""
+    """A commit whose result was lost stands: discard returns committed and changes nothing."""
     batch = committed(harness, csv(PRICES))
     before = harness.database.snapshot()
     assert harness.run(discard, batch).outcome == "committed"
@@ -172,7 +172,7 @@ def test_after_a_failure_the_same_file_commits(harness: TaskHarness) -> None:
 
 
 def test_commit_refuses_a_batch_that_was_not_loaded(harness: TaskHarness) -> None:
-    """Rows that were validated but are not staged are never taken for an empty batch."""
+    """A batch whose validated rows are not staged is not committed."""
     batch = harness.send(csv(PRICES))
     harness.run(validate, batch)
     before = harness.database.snapshot()
@@ -183,7 +183,7 @@ def test_commit_refuses_a_batch_that_was_not_loaded(harness: TaskHarness) -> Non
 
 @pytest.mark.parametrize("other", [rows(3000, seed=2), [*PRICES[1:], PRICES[0]]], ids=["other size", "other order"])
 def test_load_refuses_bytes_that_were_not_validated(harness: TaskHarness, other: list) -> None:
-    """When the digest is another, nothing of the copy stays."""
+    """If the digest differs, the copy is rolled back."""
     batch = harness.send(csv(PRICES))
     harness.run(validate, batch)
     version = harness.aws("s3").put_object(Bucket=batch.bucket, Key=batch.key, Body=csv(other))["VersionId"]
@@ -194,17 +194,17 @@ def test_load_refuses_bytes_that_were_not_validated(harness: TaskHarness, other:
 
 
 def test_load_refuses_rates_that_were_not_counted(harness: TaskHarness) -> None:
-    """Rates that changed in the bucket are refused, and nothing of the copy stays."""
+    """Rates that changed in the bucket are not loaded, and the copy is rolled back."""
     batch = harness.send(csv(PRICES))
     harness.run(validate, batch)
     harness.aws("s3").put_object(Bucket=harness.bucket, Key=batch.result_key("rates/0.copy"), Body=b"")
-    with pytest.raises(ClosedError, match="not those that were counted"):
+    with pytest.raises(ClosedError, match="differ from those that validation stored"):
         harness.run(load, batch)
     assert harness.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_a_version_that_is_gone_is_told_in_words(harness18: TaskHarness) -> None:
-    """An object whose version was deleted is no passing fault."""
+def test_a_deleted_version_has_a_clear_error(harness18: TaskHarness) -> None:
+    """An object whose version was deleted is not a transient failure."""
     batch = harness18.send(csv(PRICES))
     harness18.aws("s3").delete_object(Bucket=batch.bucket, Key=batch.key, VersionId=batch.version)
     with pytest.raises(ClosedError, match="is gone: send the file again"):

@@ -81,8 +81,8 @@ def test_undo_of_everything_leaves_no_row(harness: TaskHarness) -> None:
     assert harness.database.ask("SELECT batch_no FROM visible_batches") == [(0,)]
 
 
-def test_undo_twice_is_once(harness: TaskHarness) -> None:
-    """A second undo changes nothing and says so."""
+def test_a_second_undo_changes_nothing(harness: TaskHarness) -> None:
+    """A second undo changes nothing and reports that the batch is already undone."""
     batch = committed(harness, A)
     run(harness, undo, batch.batch_id)
     before = harness.database.snapshot()
@@ -99,8 +99,8 @@ def test_the_same_file_loads_again_after_an_undo(harness: TaskHarness) -> None:
     assert visible(harness) == before
 
 
-def test_what_was_never_committed_cannot_be_undone(harness18: TaskHarness) -> None:
-    """An unknown batch and an open one are told apart, in words."""
+def test_a_batch_that_was_never_committed_cannot_be_undone(harness18: TaskHarness) -> None:
+    """An unknown batch and an open one cause different errors."""
     batch = harness18.send(csv(A))
     harness18.run(validate, batch)
     with pytest.raises(ClosedError, match="is open, not committed"):
@@ -229,7 +229,7 @@ def test_old_tables_of_prices_become_one(harness: TaskHarness) -> None:
 
 
 def test_a_batch_in_a_merged_table_can_be_undone(harness: TaskHarness) -> None:
-    """Undo and gc work the same when the prices lie among those of others."""
+    """Undo and gc work the same when the prices are in a merged table."""
     batches = [committed(harness, rows(200, seed=number), str(number)) for number in range(3)]
     harness.database.ask("UPDATE batches SET opened_at = opened_at - interval '1 day'")
     with connected("compact") as connection:
@@ -243,7 +243,7 @@ def test_a_batch_in_a_merged_table_can_be_undone(harness: TaskHarness) -> None:
 
 
 def test_tables_of_an_open_batch_are_never_merged(harness18: TaskHarness) -> None:
-    """The database itself refuses to merge a range that an open batch lies in."""
+    """The database rejects a merge of a range with an open batch."""
     committed(harness18, A)
     waiting = harness18.send(csv(B), key="incoming/b.csv")
     harness18.run(validate, waiting)

@@ -1,4 +1,4 @@
-"""Upkeep goes on whatever else happens: old catalogues, thousands of tables, two at once, a piece that fails."""
+"""Upkeep continues with outdated statistics, thousands of tables, parallel runs, or a piece that fails."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -100,7 +100,7 @@ def test_a_piece_that_fails_stops_no_other(harness18: TaskHarness, monkeypatch: 
 def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
     harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lanes that somebody holds are left, the others are merged, and the run ends well."""
+    """Locked lanes are left for the next run, the others are merged, and the run succeeds."""
     monkeypatch.setattr("ratesflow.loader.runtime.connection.LOCK_TIMEOUT_SECONDS", 0.1)
     monkeypatch.setattr("ratesflow.loader.runtime.upkeep.PAUSE_SECONDS", 0)
     monkeypatch.setattr(compacting, "KEYS", 20)
@@ -211,8 +211,8 @@ def test_counts_beyond_two_thousand_million_are_merged(harness: TaskHarness) -> 
     assert harness.database.one("SELECT DISTINCT price FROM daily_rates") == 2_000_000_000
 
 
-def test_the_changes_of_long_ago_are_forgotten(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the last data versions changed is kept, and no more."""
+def test_old_changes_are_deleted(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the changes of the last data versions are kept."""
     monkeypatch.setattr(compacting, "KEPT_CHANGES", 2)
     for number in range(4):
         committed(harness18, rows(50, seed=number), str(number))
@@ -236,8 +236,8 @@ def test_merging_gives_up_when_readers_of_prices_do_not_end(
         committed(harness18, rows(50))
 
 
-def test_who_reads_prices_holds_up_no_outcome(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a person reads prices, a duplicate is answered, batches are closed, and gc drops what they left later."""
+def test_a_query_on_prices_delays_no_outcome(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a query reads prices, duplicates and discarded batches are closed, and gc drops their tables later."""
     monkeypatch.setattr("ratesflow.loader.batches.hidden_rows.DROP_SECONDS", 0.3)
     monkeypatch.setattr("ratesflow.database.lock_retries.LOCK_SECONDS", 0.1)
     first, twin = (harness18.send(csv(rows(100, seed=3)), key=f"incoming/{name}.csv") for name in "ab")

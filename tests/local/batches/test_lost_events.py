@@ -145,8 +145,8 @@ def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: 
     events.remove_targets(Rule="ratesflow-arrivals", Ids=[target["Id"]])
     name = send(stack, tmp_path, csv(rows(100, seed=862)), "lost")
     bucket = stack.environment["RATESFLOW_BUCKET"]
-    for side_file in ("_SUCCESS", "lost.csv.md5", "_temporary/0/part.csv"):
-        stack.aws("s3").put_object(Bucket=bucket, Key=f"incoming/{side_file}", Body=b"x")
+    for ignored_file in ("_SUCCESS", "lost.csv.md5", "_temporary/0/part.csv"):
+        stack.aws("s3").put_object(Bucket=bucket, Key=f"incoming/{ignored_file}", Body=b"x")
     events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
     assert "0 lost objects started" in stack.run("gc").stdout
     (usual,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1:]

@@ -38,7 +38,7 @@ def test_a_file_that_must_be_restored_first(stack: Stack, mailbox: Mailbox) -> N
     body = csv(rows(10, seed=809))
     put = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=body, StorageClass="GLACIER")
     name = execution_name(bucket, key, put["VersionId"])
-    words = f"cannot read s3://{bucket}/{key}: it lies in storage class GLACIER: restore it first, or send it again in"
+    words = f"cannot read s3://{bucket}/{key}: the object is in storage class GLACIER: restore it first, or send it"
     cause = ended(stack, name)["cause"]
     assert cause.startswith("validate failed after 1 attempt with exit code 65")
     assert words in cause

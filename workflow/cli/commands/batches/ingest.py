@@ -64,13 +64,13 @@ def ingest(
 
 
 def _uploads(environment: Environment, files: Sequence[InputFile], prefix: str, name: str | None) -> list[Upload]:
-    from ratesflow.workflow.trigger import SIDE_FILES, is_side_file
+    from ratesflow.workflow.trigger import IGNORED_FILES, is_ignored
 
     keys = inbox_keys(environment.inbox_prefix, files, prefix, name)
     inbox = environment.inbox_prefix
     for file, key in zip(files, keys, strict=True):
-        if is_side_file(key, environment.values.get(SIDE_FILES, "")):
-            raise click.UsageError(f"{file.label} would be skipped, as a side file: give another name with --name")
+        if is_ignored(key, environment.values.get(IGNORED_FILES, "")):
+            raise click.UsageError(f"{file.label} would be ignored because of its name: give another name with --name")
     return [
         Upload(file.path, file.path.stat().st_size, key, file.label, key.removeprefix(inbox))
         for file, key in zip(files, keys, strict=True)

@@ -1,4 +1,4 @@
-"""Side files: files that other tools put beside a batch, or are still writing, are skipped by name."""
+"""Files that other tools leave beside a batch, or are still writing, are ignored by name."""
 
 import json
 from unittest.mock import Mock
@@ -6,7 +6,7 @@ from unittest.mock import Mock
 import pytest
 
 from ratesflow.loader.batches import inbox
-from ratesflow.workflow.settings import SIDE_FILES
+from ratesflow.workflow.settings import IGNORED_FILES
 from ratesflow.workflow.trigger import handle, object_created
 from tests.workflow.test_trigger import event
 
@@ -25,31 +25,31 @@ BATCHES = [
     "part-00000.csv",
     "tmp/x",
 ]
-DEFAULT = ",".join(SIDE_FILES)
+DEFAULT = ",".join(IGNORED_FILES)
 
 
-def test_side_files_are_passed_over_and_counted(caplog):
-    """A side file starts no execution, goes to no dead-letter queue, and is counted in one line of the log."""
+def test_ignored_files_are_skipped_and_counted(caplog):
+    """An ignored file starts no execution, goes to no dead-letter queue, and is counted in one line of the log."""
     records = [
         {"messageId": name, "body": json.dumps(event(f"incoming/{name}"))}
         for name in ("_SUCCESS", "prices.csv.tmp", "prices.csv")
     ]
     stepfunctions = Mock()
-    settings = {"RATESFLOW_SIDE_FILES": DEFAULT, "RATESFLOW_STATE_MACHINE_ARN": "arn"}
+    settings = {"RATESFLOW_IGNORED_FILES": DEFAULT, "RATESFLOW_STATE_MACHINE_ARN": "arn"}
     with caplog.at_level("INFO", "ratesflow.trigger"):
         assert handle({"Records": records}, settings, stepfunctions, Mock()) == {"batchItemFailures": []}
     ((_, started),) = stepfunctions.start_execution.call_args_list
     assert started["name"].startswith("prices-")
-    assert "skipped 2 of 3: side files or folders" in caplog.messages
+    assert "skipped 2 of 3: ignored by name, or folders" in caplog.messages
 
 
 @pytest.mark.parametrize("patterns", [DEFAULT, "", " , *.X ,[a-c]?"])
 @pytest.mark.parametrize("name", [*SIDE, *BATCHES, "a.x", "b1", "folder/"])
 def test_gc_looks_for_what_the_trigger_starts(monkeypatch, name, patterns):
-    """What the trigger passes over gc does not take for lost, and the reverse, whatever the patterns."""
+    """The trigger and gc ignore the same files, for any patterns."""
     key = f"incoming/{name}"
-    monkeypatch.setenv("RATESFLOW_SIDE_FILES", patterns)
-    started = object_created(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None
+    monkeypatch.setenv("RATESFLOW_IGNORED_FILES", patterns)
+    started = object_created(event(key), {"RATESFLOW_IGNORED_FILES": patterns}) is not None
     assert inbox.is_batch(key) == started
     if patterns == DEFAULT:
         assert started == (name in (*BATCHES, "a.x", "b1"))
