@@ -118,11 +118,12 @@ def test_many_files_have_a_row_each(terminal, tmp_path):
 
 def test_ctrl_c_leaves_the_batch_running(terminal, stack, tmp_path):
     """Ctrl-C only stops watching; the command that it prints continues to watch, to the end."""
-    shown = terminal("ingest", str(batch(tmp_path / "left.csv", 94, 40)))
-    shown.read(lambda text: re.search(r"validate +\S+ +\d+ %", text) is not None)
-    os.killpg(shown.process.pid, signal.SIGINT)
-    text = shown.read()
-    assert shown.process.wait(10) == 130
+    with slow_motion(stack, "left"):
+        shown = terminal("ingest", str(batch(tmp_path / "left.csv", 94, 40)))
+        shown.read(lambda text: re.search(r"validate +\S+ +\d+ %", text) is not None)
+        os.killpg(shown.process.pid, signal.SIGINT)
+        text = shown.read()
+        assert shown.process.wait(10) == 130
     assert "Traceback" not in text
     (name,) = re.findall(r"ratesflow show --follow (left-\w+)", text)
     followed = terminal("show", "--follow", name)
