@@ -135,7 +135,7 @@ def _lose_one(stack: Stack, folder: Path) -> None:
 def tick(stack: Stack) -> None:
     """Let the schedule begin what is due."""
     schedule = Schedule(stack.environment)
-    schedule.due_now()
+    schedule.make_due()
     schedule.tick()
 
 

@@ -48,7 +48,7 @@ def data() -> Iterator[Path]:
 
 def test_a_killed_server_that_nobody_reaps_is_followed_by_another(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A zombie looks alive to PostgreSQL, which would refuse to start beside it; it starts all the same."""
-    monkeypatch.setattr(postgres, "REAPED_SECONDS", 1)
+    monkeypatch.setattr(postgres, "REAP_SECONDS", 1)
     port = free_port()
     command = [sys.executable, "-c", KILLED, str(data), str(port)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""The policies of roles in the embedded AWS: what is evaluated, what a request asks for, how a denial reads."""
+"""The policies of roles in the embedded AWS: what is evaluated, what a request permissions for, how a denial reads."""
 
 import io
 import json
@@ -12,8 +12,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from ratesflow.local.aws.iam.policy import Ask, UnsupportedPolicyError, decide, parse
-from ratesflow.local.aws.iam.requests import Signer, asks
+from ratesflow.local.aws.iam.policy import Permission, UnsupportedPolicyError, decide, parse
+from ratesflow.local.aws.iam.requests import Signer, required_permissions
 from ratesflow.local.aws.iam.roles import access_key
 from tests.local.aws.aws_stack import ROLE, Stack
 
@@ -27,48 +27,56 @@ def statements(*written: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("statement", "ask", "allowed"),
+    ("statement", "permission", "allowed"),
     [
-        ({"Action": "s3:GetObject"}, Ask("s3:GetObject", "a"), True),
-        ({"Action": "s3:getobject"}, Ask("s3:GetObject", "a"), True),  # case does not matter in actions
-        ({"Action": "s3:Get*"}, Ask("s3:GetObjectVersion", "a"), True),
-        ({"Action": "s3:GetObject"}, Ask("s3:GetObjectVersion", "a"), False),
-        ({"Action": ["sqs:SendMessage", "s3:GetObject?"]}, Ask("s3:GetObjects", "a"), True),
-        ({"Action": "s3.GetObject"}, Ask("s3:GetObject", "a"), False),  # a full stop is no pattern
-        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/in/x/y"), True),
-        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/out/in/x"), False),
-        ({"Action": "*", "Resource": "arn:aws:s3:::b"}, Ask("s3:GetObject", "arn:aws:s3:::b/x"), False),
-        ({"Action": "*", "Resource": "arn:aws:s3:::B"}, Ask("s3:ListBucket", "arn:aws:s3:::b"), False),
+        ({"Action": "s3:GetObject"}, Permission("s3:GetObject", "a"), True),
+        ({"Action": "s3:getobject"}, Permission("s3:GetObject", "a"), True),  # case does not matter in actions
+        ({"Action": "s3:Get*"}, Permission("s3:GetObjectVersion", "a"), True),
+        ({"Action": "s3:GetObject"}, Permission("s3:GetObjectVersion", "a"), False),
+        ({"Action": ["sqs:SendMessage", "s3:GetObject?"]}, Permission("s3:GetObjects", "a"), True),
+        ({"Action": "s3.GetObject"}, Permission("s3:GetObject", "a"), False),  # a full stop is no pattern
+        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Permission("s3:GetObject", "arn:aws:s3:::b/in/x/y"), True),
+        (
+            {"Action": "*", "Resource": "arn:aws:s3:::b/in/*"},
+            Permission("s3:GetObject", "arn:aws:s3:::b/out/in/x"),
+            False,
+        ),
+        ({"Action": "*", "Resource": "arn:aws:s3:::b"}, Permission("s3:GetObject", "arn:aws:s3:::b/x"), False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::B"}, Permission("s3:ListBucket", "arn:aws:s3:::b"), False),
         (
             {"Action": "*", "Condition": {"StringLike": {"s3:prefix": "in/*"}}},
-            Ask("s3:ListBucket", "b", {"s3:prefix": "in/a"}),
+            Permission("s3:ListBucket", "b", {"s3:prefix": "in/a"}),
             True,
         ),
         (
             {"Action": "*", "Condition": {"StringLike": {"s3:prefix": ["x", "in/*"]}}},
-            Ask("s3:ListBucket", "b", {"s3:prefix": "out/"}),
+            Permission("s3:ListBucket", "b", {"s3:prefix": "out/"}),
             False,
         ),
-        ({"Action": "*", "Condition": {"StringEquals": {"s3:prefix": ""}}}, Ask("s3:ListBucket", "b"), False),
-        ({"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, Ask("s3:ListBucket", "b"), False),
+        ({"Action": "*", "Condition": {"StringEquals": {"s3:prefix": ""}}}, Permission("s3:ListBucket", "b"), False),
+        (
+            {"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+            Permission("s3:ListBucket", "b"),
+            False,
+        ),
     ],
 )
-def test_a_statement_allows(statement: dict[str, Any], ask: Ask, allowed: bool) -> None:
+def test_a_statement_allows(statement: dict[str, Any], permission: Permission, allowed: bool) -> None:
     """Actions and resources match as patterns, and every condition must hold; a key that is not known holds none."""
-    assert decide(statements(statement), ask).allowed is allowed
+    assert decide(statements(statement), permission).allowed is allowed
 
 
 def test_a_denial_beats_every_permission() -> None:
     """What one statement denies no other allows, in whatever order; a denial whose condition fails denies nothing."""
     allow, deny = {"Action": "s3:*"}, {"Effect": "Deny", "Action": "s3:Put*", "Resource": "b/*"}
-    ask = Ask("s3:PutObject", "b/x")
-    assert decide(statements(allow, deny), ask) == decide(statements(allow, deny), ask)
-    assert not decide(statements(allow, deny), ask).allowed
-    assert not decide(statements(deny, allow), ask).allowed
-    assert decide(statements(allow, deny), Ask("s3:GetObject", "b/x")).sids == ("S0",)
+    permission = Permission("s3:PutObject", "b/x")
+    assert decide(statements(allow, deny), permission) == decide(statements(allow, deny), permission)
+    assert not decide(statements(allow, deny), permission).allowed
+    assert not decide(statements(deny, allow), permission).allowed
+    assert decide(statements(allow, deny), Permission("s3:GetObject", "b/x")).sids == ("S0",)
     insecure = deny | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
-    assert decide(statements(allow, insecure), ask).allowed
-    assert not decide((), ask).allowed
+    assert decide(statements(allow, insecure), permission).allowed
+    assert not decide((), permission).allowed
 
 
 @pytest.mark.parametrize(
@@ -88,14 +96,14 @@ def test_what_is_not_evaluated_is_an_error(statement: dict[str, Any]) -> None:
 
 
 def asked(service: str, method: str = "POST", path: str = "/", query: str = "", **more: Any) -> list[tuple[str, str]]:
-    """Return the actions and resources that a request asks for."""
+    """Return the actions and resources that a request permissions for."""
     body = json.dumps(more.pop("body", {})).encode()
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **more}
     environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-    found = asks(environ, Signer("K", "eu-central-2", service), ACCOUNT)
+    found = required_permissions(environ, Signer("K", "eu-central-2", service), ACCOUNT)
     if service != "s3":
         assert environ["wsgi.input"].read() == body  # whoever comes next reads it again
-    return [(ask.action, ask.resource.removeprefix("arn:aws:")) for ask in found]
+    return [(permission.action, permission.resource.removeprefix("arn:aws:")) for permission in found]
 
 
 @pytest.mark.parametrize(
@@ -157,12 +165,12 @@ MACHINE = f"arn:aws:states:{WHERE}:stateMachine:m"
     ],
 )  # fmt: skip
 def test_what_a_request_in_json_asks_for(service: str, action: str, body: Any, expected: list[tuple[str, str]]) -> None:
-    """Names become ARNs; an alias stands for its state machine; what is not known, or not said, is everything."""
+    """Names become ARNs; an alias stands for its state machine; what is not known, or not message, is everything."""
     assert asked(service, body=body, HTTP_X_AMZ_TARGET=f"Service.{action}") == expected
 
 
 def test_a_job_is_submitted_to_a_queue_by_a_definition() -> None:
-    """SubmitJob asks for both; who registers a definition passes its roles on."""
+    """SubmitJob permissions for both; signer registers a definition passes its roles on."""
     body = {"jobQueue": "q", "jobDefinition": "d:3"}
     both = [("batch:SubmitJob", f"batch:{WHERE}:job-{what}") for what in ("queue/q", "definition/d:3")]
     assert asked("batch", path="/v1/submitjob", body=body) == both
@@ -227,7 +235,7 @@ def test_a_denial_reads_as_on_aws(bound: Any, service: str, operation: str, give
 
 def test_a_role_that_is_not_there_is_no_administrator(bound: Any) -> None:
     """The key of a role that nobody has made is refused; the laptop's own keys may do everything."""
-    with pytest.raises(ClientError, match="the role of this access key is not there"):
+    with pytest.raises(ClientError, match="the role of this access key does not exist yet"):
         bound("s3", "arn:aws:iam::123456789012:role/nobody").list_buckets()
 
 

@@ -194,10 +194,10 @@ def test_a_question_that_fails_is_asked_again():
     def failing(status):
         answer = {"Error": {"Code": str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
-        def ask():
+        def poll():
             raise ClientError(answer, "DescribeJobs")
 
-        return _JobResolver(runs=lambda: False, ask=ask, end=lambda: None)
+        return _JobResolver(is_running=lambda: False, poll=poll, terminate=lambda: None)
 
     assert failing(500)() is None
     with pytest.raises(ClientError):
