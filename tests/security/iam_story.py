@@ -93,17 +93,17 @@ def _stop_and_take_away(stack: Stack, folder: Path) -> None:
     Of two more the file is taken away between validate and load.
     """
     s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
-    with Signaller(stack, "load", "held", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "held", signal.SIGSTOP) as signaller:
         mine = send(stack, folder, csv(rows(50, seed=955)), "held-mine")
         theirs = send(stack, folder, csv(rows(50, seed=956)), "held-theirs")
-        wait_for(lambda: len(hand.hit) == 2)
+        wait_for(lambda: len(signaller.signalled) == 2)
         stack.run("stop", mine)
         arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", theirs)[0][0]
         stack.aws("stepfunctions").stop_execution(executionArn=arn)
         wait_for(lambda: not tasks_of(stack, "load", "held"))
         start(stack, csv(rows(50, seed=957)), "held-versioned", 1)
         _start_unversioned(stack, "held-unversioned", csv(rows(50, seed=958)))
-        wait_for(lambda: len(hand.hit) == 4)
+        wait_for(lambda: len(signaller.signalled) == 4)
         key = "incoming/_temporary/held-versioned.csv"
         (version,) = s3.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])

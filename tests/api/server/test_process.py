@@ -211,7 +211,7 @@ def test_overload(reader_url: str, locked: Connection) -> None:
         service.stop()
 
 
-def test_port_in_use(service: Service) -> None:
+def test_port_in_use_is_reported(service: Service) -> None:
     """Started where another listens, even another of its kind, it says so and exits with 1."""
     ended = run(["--host=127.0.0.1", f"--port={service.port}"], DATABASE_URL=service.database_url)
     assert ended.returncode == 1
