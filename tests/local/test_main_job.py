@@ -85,7 +85,7 @@ def test_files_with_the_same_name_are_rejected_before_upload(stack: Stack, tmp_p
 
 
 def test_ingest_timeout_does_not_fail_the_batch(stack: Stack, tmp_path: Path) -> None:
-    """If a batch has not ended by the timeout, `ingest` exits with 75 and prints how to follow it; the batch commits."""
+    """If a batch has not ended by the timeout, `ingest` exits with 75 and prints how to follow it; it then commits."""
     path = write(tmp_path / "timeout.csv", csv(rows(20, seed=19)))
     with Signaller(stack, "load", "timeout-", signal.SIGSTOP) as signaller:
         done = stack.run("ingest", str(path), "--timeout", "0.2", code=75)
@@ -233,8 +233,8 @@ def test_every_outcome_is_notified(stack: Stack, tmp_path: Path) -> None:
 
     wait_for(received)
     notifications = [json.loads(body["Message"]) for body in bodies if "notified-" in body["Message"]]
-    assert [(t["batch_id"], t["outcome"]) for t in message] == [(s["batch_id"], s["outcome"]) for s in results]
-    assert len({t["notification_id"] for t in message}) == 2
+    assert [(t["batch_id"], t["outcome"]) for t in notifications] == [(s["batch_id"], s["outcome"]) for s in results]
+    assert len({t["notification_id"] for t in notifications}) == 2
 
 
 def test_reference_load_command(stack: Stack, tmp_path: Path) -> None:
