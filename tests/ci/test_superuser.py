@@ -13,7 +13,7 @@ ALLOWED = {
     "tests/faults/campaign/chaos_stack.py": "hands it to the two that follow",
     "tests/faults/readers/logins.py": "builds the address from the passwords of a stack",
     "tests/faults/readers/standbys.py": "copies standbys, stops their replay, lets them lag",
-    "tests/faults/campaign/strikes_database.py": "makes a whole server read-only",
+    "tests/faults/campaign/database_faults.py": "makes a whole server read-only",
     "tests/fix_database.py": "drops databases where autovacuum may be at work",
     "tests/loader/tasks/test_standby.py": "copies a standby",
     "tests/local/postgres/test_server.py": "makes data from before there was a master",

@@ -1,18 +1,18 @@
-"""What was sent into a stack."""
+"""The uploads to a stack."""
 
 from dataclasses import dataclass
 
 from tests.faults.campaign.contents import Content
 
-# What is sent under these keys is to be loaded although its bytes may be known.
+# Objects with these keys are loaded even if the same bytes are committed.
 FORCED = "incoming/forced-"
-# What is sent under these the trigger and gc pass over, as side files: its execution is started by hand.
+# Trigger and gc ignore objects with these keys as side files: their executions are started explicitly.
 ASIDE = "incoming/_temporary/"
 
 
 @dataclass
 class Upload:
-    """One version of an object that was sent, and what its execution is called."""
+    """One uploaded version of an object, and the name of its execution."""
 
     name: str
     key: str
@@ -22,6 +22,6 @@ class Upload:
     gone: bool = False
 
     @property
-    def arrived(self) -> bool:
-        """Tell whether an event started its execution."""
+    def has_event(self) -> bool:
+        """Return whether an event starts its execution."""
         return not self.key.startswith(ASIDE)
