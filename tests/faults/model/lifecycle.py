@@ -127,7 +127,7 @@ class BatchLifecycle(RuleBasedStateMachine):
         for task, move in zip((validate, load, commit), moves, strict=True):
             if move:
                 self.move(move, 0)
-                self.check_invariants()
+                self.invariants_hold()
             self.all_shards(task, batch, [])
 
     def run_concurrently(self, batch: Batch, other: Batch, task: Task, names: set[str], move: Move) -> None:
@@ -255,7 +255,7 @@ class BatchLifecycle(RuleBasedStateMachine):
         assert violations == []
 
     @invariant()
-    def check_invariants(self) -> None:
+    def invariants_hold(self) -> None:
         """Check the invariants after each step, in one snapshot."""
         now = look(self.harness.database.url)
         states = {name: entry.state for name, entry in now.ledger.items()}
@@ -290,5 +290,5 @@ class BatchLifecycle(RuleBasedStateMachine):
         """Run gc and compaction for everything, and check that nothing else remains."""
         perform(gc, "run", self.harness.bucket, "all")
         perform(compact, "run")
-        self.check_invariants()
+        self.invariants_hold()
         assert self.harness.database.ask(LEFTOVERS) == []
