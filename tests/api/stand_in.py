@@ -80,7 +80,7 @@ def service(database: Database, *, fast_path: bool = True, **options: Any) -> Se
     options = {"seconds": 0.4, **options}
     cache = ResponseCache(newest, watch, **options)
     reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
-    rates = RatesResource(reader, known)
+    rates = RatesResource(reader, cache)
     return Service(create_app(reader, cache, rates), FastPath(cache, rates) if fast_path else None)
 
 

@@ -1,4 +1,4 @@
-"""One concept has one word: what the glossary replaces does not occur in the README or in the help of commands."""
+"""Words that the glossary replaces do not occur in the README, the user pages or the help of commands."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 # Words that are ordinary English elsewhere, such as "place": the glossary excludes them for one concept only.
 AMBIGUOUS = {"fault", "place", "twin"}
-# What the glossary needs no term for.
+# Wordings to avoid that are not in the glossary.
 WORDINGS = ("anew", "so many", "came to nothing", "what became of", "whoever")
 
 
@@ -24,7 +24,7 @@ def replaced() -> list[str]:
 
 
 def texts() -> Iterator[tuple[str, str]]:
-    """Return the README, the index, and the help of each command with that of its options."""
+    """Yield the user pages, and the help of each command and its options."""
     for name in ("README.md", "CONTRIBUTING.md", "docs/index.md", "docs/getting-started.md", "docs/commands.md"):
         yield name, (ROOT / name).read_text(encoding="utf-8")
     groups: list[tuple[str, click.Command]] = [("ratesflow", main)]
@@ -36,13 +36,13 @@ def texts() -> Iterator[tuple[str, str]]:
             groups += [(f"{name} {each}", below) for each, below in command.commands.items()]
 
 
-def test_the_glossary_replaces_words() -> None:
-    """The glossary's last column is found."""
+def test_glossary_has_replaced_words() -> None:
+    """The parser finds the glossary's last column."""
     assert {"refused", "told", "open batches"} <= set(replaced())
 
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*each, id=each[0]) for each in texts()])
 def test_replaced_words_do_not_occur(name: str, text: str) -> None:
-    """No text that users read first contains a word that the glossary replaces."""
+    """The user pages and help texts contain no replaced word."""
     words = "|".join(re.escape(word) for word in (*replaced(), *WORDINGS))
     assert re.findall(rf"\b(?:{words})\b", text, re.I) == [], name

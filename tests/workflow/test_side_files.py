@@ -28,7 +28,7 @@ BATCHES = [
 DEFAULT = ",".join(SIDE_FILES)
 
 
-def test_side_files_are_passed_over_and_counted(caplog):
+def test_side_files_are_skipped_and_counted(caplog):
     """A side file starts no execution, goes to no dead-letter queue, and is counted in one line of the log."""
     records = [
         {"messageId": name, "body": json.dumps(event(f"incoming/{name}"))}
@@ -45,8 +45,8 @@ def test_side_files_are_passed_over_and_counted(caplog):
 
 @pytest.mark.parametrize("patterns", [DEFAULT, "", " , *.X ,[a-c]?"])
 @pytest.mark.parametrize("name", [*SIDE, *BATCHES, "a.x", "b1", "folder/"])
-def test_gc_looks_for_what_the_trigger_starts(monkeypatch, name, patterns):
-    """What the trigger passes over gc does not take for lost, and the reverse, whatever the patterns."""
+def test_gc_and_trigger_skip_the_same_files(monkeypatch, name, patterns):
+    """gc does not treat files that the trigger skips as lost, and the reverse, for any patterns."""
     key = f"incoming/{name}"
     monkeypatch.setenv("RATESFLOW_SIDE_FILES", patterns)
     started = object_created(event(key), {"RATESFLOW_SIDE_FILES": patterns}) is not None

@@ -82,7 +82,7 @@ def test_reads_its_version_until_it_moves(reader: DatabaseReader, newest: Latest
 
 
 def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """If later batches are compacted with earlier ones, the newest version is read; other compactions have no effect."""
+    """If later batches are compacted with earlier ones, the newest version is read; others have no effect."""
     before = at(newest)
     compact(owner, "run")
     commit(owner)

@@ -1,4 +1,4 @@
-"""Clients never see an older version after a newer one, while batches commit, are undone and compacted and ports move."""
+"""While batches commit, are undone and compacted and ports move, clients never see an older version after a newer."""
 
 import random
 import time
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.2
 
 
 class History:
-    """The expected responses at each data version, recounted from the prices; a writer records them before it commits."""
+    """The expected responses at each data version, recounted from prices; the writer records them before it commits."""
 
     def __init__(self, version: int) -> None:
         self.prices: dict[str, list[Price]] = {}  # by batch

@@ -15,9 +15,9 @@ from tests.local.conftest import Stack
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium: apt-get install chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: apt-get install chromium")
 
-SECONDS = 60_000  # milliseconds within which a busy machine has ended a small batch
+SECONDS = 60_000  # in milliseconds, long enough for a small batch on a busy machine
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
     found.on("request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url))
     found.goto("/")
     yield found
-    assert found.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it is wider than the screen"
+    assert found.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
     context.close()
     assert wrong == []
 
