@@ -104,10 +104,7 @@ def test_command_output_contains_no_password(busy: Stack) -> None:
 def test_connection_error_contains_no_password() -> None:
     """The error about an unreachable database does not contain its password."""
     secret = "planted-Secret-9c1f"
-    variables = {
-        "DATABASE_URL": f"postgresql://loader:{secret}@127.0.0.1:1/x?connect_timeout=1",
-        "RATESFLOW_BUCKET": "b",
-    }
+    url = f"postgresql://loader:{secret}@127.0.0.1:1/x?connect_timeout=1"
     variables = {
         "DATABASE_URL": url,
         "RATESFLOW_BUCKET": "b",
