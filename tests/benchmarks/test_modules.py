@@ -13,6 +13,6 @@ ELSEWHERE = {"benchmarks.api.flask_app", "benchmarks.api.fastapi_app"}  # run in
 @pytest.mark.parametrize(
     "name", sorted({module.name for module in pkgutil.walk_packages(benchmarks.__path__, "benchmarks.")} - ELSEWHERE)
 )
-def test_is_whole(name: str) -> None:
+def test_module_can_be_imported(name: str) -> None:
     """What it takes from the product is there."""
     assert importlib.import_module(name)

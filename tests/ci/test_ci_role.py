@@ -16,7 +16,7 @@ REGISTRY = "123456789012.dkr.ecr.eu-central-2.amazonaws.com"
 NOT_HERE = {"States", "DefaultState", "State", "Lock", "Service"}
 
 
-def test_the_pipeline_needs_what_its_role_may_do(stack: Stack, tmp_path: Path) -> None:
+def test_pipeline_needs_exactly_the_rights_of_its_role(stack: Stack, tmp_path: Path) -> None:
     """To migrate and to mark images takes every right of the role but Terraform's own, and no other."""
     publish(stack, ENVIRONMENT)
     acting = {"WORKSPACE": ENVIRONMENT, **credentials("ci")}

@@ -95,7 +95,7 @@ def test_commands_of_aws(text: str) -> None:
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman", "buildah"])
-def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
+def test_images_are_built_for_the_platform_of_the_tasks(tool: str) -> None:
     """Each build names the platform that Terraform pins, and no option that its tool has not got."""
     pinned = re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "jobs.tf").read_text())
     pinned += re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "api.tf").read_text())
@@ -114,7 +114,7 @@ def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
     assert ("--digestfile" in pushes[0]) is (tool == "buildah")  # by hand the registry is asked, whatever the tool
 
 
-def test_the_quotas_that_an_environment_takes() -> None:
+def test_documented_quotas_of_an_environment() -> None:
     """The vCPUs that are named are those of the files of variables: all tasks of batches and of the API at once."""
     known, named = variables(), re.search(r"([\d.]+) of Spot for `dev`, ([\d.]+) On-Demand for `production`", DEPLOY)
     behind = re.search(r"is On-Demand: (\d+) for `dev`", DEPLOY)
@@ -126,7 +126,7 @@ def test_the_quotas_that_an_environment_takes() -> None:
         assert float(number) + int(beside) == taken
 
 
-def test_every_alarm_has_its_section() -> None:
+def test_every_alarm_has_a_section() -> None:
     """The runbook has a section of its name for each alarm, and none for what is no alarm."""
     text = "".join(path.read_text() for path in sorted(TERRAFORM.glob("alarms*.tf")))
     alarms = set(re.findall(r"^    ([a-z-]+) = \{\n +(?:#.*\n +)*summary", text, re.M))
@@ -141,7 +141,7 @@ def test_every_alarm_has_its_section() -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_links_lead_somewhere(text: str) -> None:
+def test_links_resolve(text: str) -> None:
     """Each names a section of this page or of the other one."""
     titles = {"deploy.md": DEPLOY, "operations.md": OPERATIONS, "": text}
     links = re.findall(r"\]\(([a-z.]*)#([^)]+)\)", text)
@@ -179,7 +179,7 @@ def test_variables_of_terraform() -> None:
     assert named <= set(known)
 
 
-def test_the_table_of_switches() -> None:
+def test_table_of_switches() -> None:
     """The table has every variable that an environment's file sets, with the values that hold there."""
     known = variables()
     files = {name: dict(re.findall(r"^(\w+) *= *(.*?) *(?:#.*)?$", _tfvars(name), re.M)) for name in ENVIRONMENTS}
@@ -202,14 +202,14 @@ def test_every_variable_is_in_the_table_of_changes() -> None:
     assert named - values == set(re.findall(r'^variable "(\w+)"', files, re.M))
 
 
-def test_the_first_deployment_tells_of_rotation() -> None:
+def test_first_deployment_mentions_rotation() -> None:
     """It begins with the second apply: who deploys by hand is told at the step, who does by GitLab there."""
     by_hand, by_gitlab = DEPLOY.partition("### 4. The schema")[2], DEPLOY.partition("## By GitLab")[2]
     assert "Plan and apply once more" in by_hand.partition("### 5.")[0]
     assert "Rotation begins with an environment's second pipeline" in by_gitlab.partition("\n## ")[0]
 
 
-def test_who_is_told_and_what_is_counted() -> None:
+def test_deployment_asks_for_alarm_recipients_and_budget_tags() -> None:
     """Step 3 asks who hears alarms, for the mail's link to be confirmed, and for the budget's tag to be activated."""
     step = DEPLOY.partition("### 3. Plan and apply")[2].partition("### 4.")[0]
     assert "$ export TF_VAR_alarm_emails=" in step
@@ -217,7 +217,7 @@ def test_who_is_told_and_what_is_counted() -> None:
     assert "$ aws ce update-cost-allocation-tags-status" in step
 
 
-def test_tests_and_files_that_are_named() -> None:
+def test_named_tests_and_files_exist() -> None:
     """Every test that is said to show something exists, and every file."""
     for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", DEPLOY):
         source = (ROOT / path).read_text()
@@ -226,7 +226,7 @@ def test_tests_and_files_that_are_named() -> None:
         assert Path(ROOT / path).exists(), path
 
 
-def test_the_sql_of_a_restore(database: Database) -> None:
+def test_sql_of_a_restore(database: Database) -> None:
     """Run as written, by a member of the owner's role: the epoch is another one, and the version moves."""
     sessions, sql = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
     database.ask(sessions.replace("%", "%%"))

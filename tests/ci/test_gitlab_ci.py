@@ -13,7 +13,7 @@ from tests.ci.pipeline import FILE, document, job, jobs, script
 ORDER = ("test", "pre-infra-setup", "package-and-publish", "terraform-plan", "terraform-apply")
 
 
-def test_keeps_gitlabs_schema() -> None:
+def test_pipeline_matches_gitlabs_schema() -> None:
     """The schema is the one that GitLab publishes, as check-jsonschema carries it."""
     pytest.importorskip("check_jsonschema", reason="check-jsonschema, which carries GitLab's schema, is not installed")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci"]
@@ -37,7 +37,7 @@ def test_jobs_and_their_order() -> None:
     assert set(found["terraform-apply"]["needs"]) == {"package-and-publish", "terraform-plan"}
 
 
-def test_what_starts_by_hand() -> None:
+def test_manual_jobs() -> None:
     """The set-up only when asked for, and what changes production."""
     off, asked = job("pre-infra-setup")["rules"]
     assert (asked["if"], asked["when"]) == ('$PRE_INFRA == "true"', "manual")
@@ -69,7 +69,7 @@ def test_each_environment_has_its_variables() -> None:
     assert {path.stem for path in (FILE.parent / "terraform/environments").glob("*.tfvars")} == {*offered, "sandbox"}
 
 
-def test_the_registry_keeps_what_the_pipeline_marks() -> None:
+def test_registry_keeps_deployed_images() -> None:
     """Each environment has a rule for the tag that its deployments get, the most precious first, and a role."""
     pre_infra = FILE.parent / "terraform/pre-infra"
     (default,) = re.findall(r"^  default = \[\n(.*?)\n  \]$", (pre_infra / "variables.tf").read_text(), re.M | re.S)
@@ -100,7 +100,7 @@ def test_providers_are_locked(folder: str) -> None:
         assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', body))) >= 12
 
 
-def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
+def test_every_job_that_uses_aws_can_assume_a_role() -> None:
     """Each has an ID token for it, and gives it to the SDKs before its first call."""
     for name in ORDER[1:]:
         found = job(name)
@@ -110,7 +110,7 @@ def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
     assert "id_tokens" not in job("test")
 
 
-def test_the_very_plan_is_applied() -> None:
+def test_reviewed_plan_is_applied() -> None:
     """It travels as an artifact, with what it was made with; apply takes the file and no variables."""
     plan, apply = job("terraform-plan"), job("terraform-apply")
     for path in ("$WORKSPACE.tfplan", ".terraform.lock.hcl", ".build/"):
@@ -125,7 +125,7 @@ def test_the_very_plan_is_applied() -> None:
         assert f"_image=${image}" in script("terraform-plan")
 
 
-def test_the_schema_is_expanded_before_anything_is_applied() -> None:
+def test_schema_is_migrated_before_the_apply() -> None:
     """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
     text = script("terraform-apply")
     in_order = (
@@ -140,7 +140,7 @@ def test_the_schema_is_expanded_before_anything_is_applied() -> None:
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_scripts_are_sound(name: str, tmp_path: Path) -> None:
+def test_scripts_have_valid_syntax(name: str, tmp_path: Path) -> None:
     """Each is read by bash and by a plain shell, and by shellcheck where there is one."""
     file = tmp_path / "script.sh"
     file.write_text("#!/bin/sh\n" + script(name))

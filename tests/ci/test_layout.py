@@ -29,7 +29,7 @@ def python_files() -> list[Path]:
     return [file for folder in (*PRODUCT, "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
 
 
-def test_no_folder_is_crowded() -> None:
+def test_folders_have_at_most_16_files() -> None:
     """No folder holds more than 16 Python files."""
     files = python_files()
     counts = {folder: sum(file.parent == folder for file in files) for folder in {file.parent for file in files}}
@@ -37,7 +37,7 @@ def test_no_folder_is_crowded() -> None:
     assert not crowded
 
 
-def test_no_file_is_long() -> None:
+def test_files_have_at_most_300_lines() -> None:
     """No Python file is longer than 300 lines."""
     lengths = {
         str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in python_files()
@@ -55,7 +55,7 @@ def test_every_folder_is_a_listed_package() -> None:
     assert sorted(listed) == sorted(expected)
 
 
-def test_the_wheel_is_whole(tmp_path: Path) -> None:
+def test_wheel_is_complete(tmp_path: Path) -> None:
     """The wheel holds the package under one import name, with its SQL, data, pages and definitions."""
     source = tmp_path / "source"  # a copy: a build leaves files behind
     for part in PRODUCT:

@@ -42,7 +42,7 @@ SERVICES = {
 }
 
 
-def test_terraform_in_ci_may_use_every_service_of_its_files() -> None:
+def test_ci_roles_allow_every_service_in_terraform() -> None:
     """Each type of resource belongs to a service that the policies of the roles which deploy name."""
     files = sorted((ROOT / "terraform").glob("*.tf"))
     types = {found for path in files for found in re.findall(r'^resource "aws_(\w+)"', path.read_text(), re.M)}
@@ -59,7 +59,7 @@ def test_terraform_in_ci_may_use_every_service_of_its_files() -> None:
         assert service in allowed, f"aws_{each}: CI's roles may not use {service} (terraform/pre-infra/ci_*.tf)"
 
 
-def test_each_command_of_the_pipeline_is_allowed() -> None:
+def test_ci_roles_allow_every_aws_command() -> None:
     """Every `aws` command of the jobs that assume a role has its action among those of that role."""
     text = (PRE_INFRA / "ci_commands.tf").read_text()
     images, commands = (

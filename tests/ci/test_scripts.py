@@ -89,7 +89,7 @@ def documented_marks() -> str:
     return "set -e\n" + re.sub(r"^> ", "", loop, flags=re.M)
 
 
-def test_the_new_image_migrates_in_the_old_environment(stack: Stack, tmp_path: Path) -> None:
+def test_new_image_migrates_in_the_current_environment(stack: Stack, tmp_path: Path) -> None:
     """A revision is registered that differs in its image alone, it runs to its end, and the old ones stay."""
     publish(stack, "testing")
     *_, before = definitions(stack)
@@ -114,7 +114,7 @@ def test_the_new_image_migrates_in_the_old_environment(stack: Stack, tmp_path: P
     assert json.loads(result["Body"].read())["outcome"] == "done"
 
 
-def test_nothing_is_applied_after_a_migration_that_failed(stack: Stack, tmp_path: Path) -> None:
+def test_failed_migration_prevents_the_apply(stack: Stack, tmp_path: Path) -> None:
     """The script ends with the job's reason, before the line that applies."""
     publish(stack, "testing")
     *_, good = definitions(stack)
@@ -135,7 +135,7 @@ def test_nothing_is_applied_after_a_migration_that_failed(stack: Stack, tmp_path
     assert definitions(stack)[-1] == good
 
 
-def test_at_the_first_deployment_there_is_nothing_to_migrate_with(stack: Stack, tmp_path: Path) -> None:
+def test_first_deployment_skips_the_migration(stack: Stack, tmp_path: Path) -> None:
     """An environment that has published nothing, or not yet a job, is left for Terraform to make."""
     count = len(definitions(stack))
     stack.aws("ssm").put_parameter(Name="/ratesflow/half/job-prefix", Value="half", Type="String")
@@ -145,7 +145,7 @@ def test_at_the_first_deployment_there_is_nothing_to_migrate_with(stack: Stack, 
     assert len(definitions(stack)) == count
 
 
-def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None:
+def test_rolled_back_release_fails_the_job(stack: Stack, tmp_path: Path) -> None:
     """The service is waited for; when it runs other tasks than were applied, the script says so and fails."""
     ecs = stack.aws("ecs")
     ecs.create_cluster(clusterName="ratesflow-testing")
@@ -165,7 +165,7 @@ def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None
     assert "did not become healthy" in done.stderr
 
 
-def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
+def test_role_replaces_stored_keys(stack: Stack, tmp_path: Path) -> None:
     """With a role the token is handed to the SDKs in a file that only its owner reads; without one keys are used."""
     text = "\n".join(["set -e", *job(".aws")["before_script"]]) + "\nenv\nls -l $AWS_WEB_IDENTITY_TOKEN_FILE\n"
     role = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deploy", "AWS_ID_TOKEN": "a.b.c"}
@@ -181,7 +181,7 @@ def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
     assert "registry registry.example, state bucket states" in own.stdout
 
 
-def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:
+def test_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:
     """Its name is made of account, region and environment; one that is given goes before, and a set-up has none."""
     text = "\n".join(["set -e", *job(".aws")["before_script"]]) + '\necho "role=$AWS_ROLE_ARN"\n'
     given = {"AWS_ACCOUNT_ID": "123456789012", "AWS_ID_TOKEN": "a.b.c", "WORKSPACE": "staging"}
@@ -199,7 +199,7 @@ def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path)
     assert run(stack, text, tmp_path, **given).stdout.endswith("role=\n")
 
 
-def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
+def test_deployed_images_are_tagged(stack: Stack, tmp_path: Path) -> None:
     """Both images have the environment's tag beside their own, also when the job runs twice; a lost image is told."""
     ecr = stack.aws("ecr")
     given = {"WORKSPACE": "testing"}
@@ -227,7 +227,7 @@ def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
     assert "builds it" in done.stderr
 
 
-def test_a_set_up_that_fails_is_known_the_next_time(stack: Stack, tmp_path: Path) -> None:
+def test_failed_set_up_keeps_its_state(stack: Stack, tmp_path: Path) -> None:
     """What the first one made is in the bucket's state, the second goes on from that, and both say that they failed."""
     (tmp_path / "terraform/pre-infra").mkdir(parents=True)
     given = {"state_bucket": "ratesflow-state-of-ci", "AWS_DEFAULT_REGION": "eu-central-2"}

@@ -21,7 +21,7 @@ ALLOWED = {
 """Files by what they do as the superuser. The product is not among them, but for the start of the embedded server."""
 
 
-def test_the_superuser_is_used_where_it_says_so_alone() -> None:
+def test_superuser_is_used_only_in_listed_files() -> None:
     """Whatever else connects does so as the master of RDS or as a login that it made."""
     files = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if path != Path(__file__))
     found = {str(path.relative_to(ROOT)) for path in files if re.search(r"\bsuperuser_url\b", path.read_text())}

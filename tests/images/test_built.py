@@ -60,7 +60,7 @@ def task(stack: Stack) -> Callable[..., tuple[dict[str, Any], list[dict[str, Any
 
 
 @pytest.mark.parametrize(("image", "megabytes"), IMAGES)
-def test_size(image: str, megabytes: int) -> None:
+def test_image_size(image: str, megabytes: int) -> None:
     """On top of its base an image has at most so many MB."""
     more = (inspect(image)["Size"] - inspect(BASE)["Size"]) / 1e6
     print(f"{image}: {more:.0f} MB on top of {BASE}")
@@ -68,7 +68,7 @@ def test_size(image: str, megabytes: int) -> None:
 
 
 @pytest.mark.parametrize(("image", "megabytes"), IMAGES)
-def test_holds_no_tools(image: str, megabytes: int) -> None:
+def test_image_has_no_tools(image: str, megabytes: int) -> None:
     """There is no compiler, no installer, and no package of the workflow or of the tests."""
     config = inspect(image)["Config"]
     assert config["User"] == "10001:10001"
@@ -87,7 +87,7 @@ def test_holds_no_tools(image: str, megabytes: int) -> None:
 
 
 @pytest.mark.parametrize("data", [pytest.param(csv, id="csv"), pytest.param(parquet, id="parquet")])
-def test_a_batch_is_loaded_from_inside(stack: Stack, task: Callable[..., Any], data: Callable[..., bytes]) -> None:
+def test_image_loads_a_batch(stack: Stack, task: Callable[..., Any], data: Callable[..., bytes]) -> None:
     """Validate, load and commit run as the image's user on a read-only root, and the API then has the rows."""
     prices = rows(5000, seed=71 if data is csv else 72)
     name = f"from-the-image-{data.__name__}"
@@ -111,7 +111,7 @@ def _moment(line: dict[str, Any]) -> float:
     return datetime.fromisoformat(line["time"]).timestamp()
 
 
-def test_a_refused_batch_is_told_from_inside(stack: Stack, task: Callable[..., Any]) -> None:
+def test_image_rejects_a_batch_with_a_report(stack: Stack, task: Callable[..., Any]) -> None:
     """What needs a file on the way, the list of all problems, has room for it in /tmp alone."""
     bucket = stack.environment["RATESFLOW_BUCKET"]
     body = csv(rows(50)).replace(b"\n", b"x\n")[:-2].replace(b"x\n", b"\n", 1)
@@ -124,7 +124,7 @@ def test_a_refused_batch_is_told_from_inside(stack: Stack, task: Callable[..., A
     ] + 1  # fmt: skip
 
 
-def test_the_schema_is_brought_up_to_date_from_inside(stack: Stack) -> None:
+def test_image_migrates_the_schema(stack: Stack) -> None:
     """The image has the migrations; running them again changes nothing."""
     environ = {
         **CREDENTIALS,
@@ -136,7 +136,7 @@ def test_the_schema_is_brought_up_to_date_from_inside(stack: Stack) -> None:
     assert json.loads(lines[-1])["reason"].startswith("up to date at ")
 
 
-def test_a_task_ends_on_sigterm() -> None:
+def test_task_in_a_container_ends_on_sigterm() -> None:
     """As process 1, where signals do nothing by themselves, a task that waits ends at once and may be tried again."""
     away = {"DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none", "RATESFLOW_BUCKET": "none"}
     named = ("--bucket", "none", "--key", "none", "--batch-id", "none")
@@ -147,7 +147,7 @@ def test_a_task_ends_on_sigterm() -> None:
     assert seconds < 5
 
 
-def test_the_api_answers_and_drains(stack: Stack) -> None:
+def test_api_container_serves_and_drains(stack: Stack) -> None:
     """It answers from a read-only root, its health check passes, and SIGTERM ends it in order."""
     port = free_port()
     environ = {"PORT": str(port), "DATABASE_URL": stack.environment["DATABASE_URL"]}

@@ -15,7 +15,7 @@ NEVER_IN = {"api": NEVER - {"click"} | {"boto3", "botocore", "pandas", "numpy", 
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_two_stages_and_nothing_but_the_lock(image: str) -> None:
+def test_image_installs_only_the_lock_file(image: str) -> None:
     """One stage installs the lock file by its hashes, as wheels, and compiles; the other one only copies."""
     build, final = stages(image)
     assert rest_of(build, "FROM") == ["python:3.13-slim AS build"]
@@ -29,7 +29,7 @@ def test_two_stages_and_nothing_but_the_lock(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_every_pin_has_hashes_and_none_is_foreign(image: str) -> None:
+def test_lock_file_has_hashes_and_no_unneeded_packages(image: str) -> None:
     """Packages of the workflow, of the embedded stack and of the tests are in no image."""
     pins = locked(image)
     assert all(pins.values())
@@ -38,7 +38,7 @@ def test_every_pin_has_hashes_and_none_is_foreign(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_copies_the_packages_that_its_code_imports(image: str) -> None:
+def test_image_copies_only_imported_packages(image: str) -> None:
     """What is copied is what the code imports, and .dockerignore lets nothing else of the checkout through."""
     sources = copied(stages(image)[0])
     packages = {source.partition("/")[0] for source in sources} - {"requirements"}
@@ -66,7 +66,7 @@ def test_copies_the_packages_that_its_code_imports(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_runs_as_nobody_and_gets_signals(image: str) -> None:
+def test_image_runs_unprivileged_and_receives_signals(image: str) -> None:
     """A number is the user, process 1 is Python itself, and nothing has to be written to the file system."""
     _, final = stages(image)
     (user,) = rest_of(final, "USER")
@@ -82,7 +82,7 @@ def test_runs_as_nobody_and_gets_signals(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_says_what_it_is(image: str) -> None:
+def test_image_labels(image: str) -> None:
     """Its labels name it, its version and its commit; they come last, so that a commit keeps the layers before."""
     _, final = stages(image)
     assert [instruction.name for instruction in final[-2:]] == ["ARG", "LABEL"]
@@ -92,7 +92,7 @@ def test_says_what_it_is(image: str) -> None:
     }  # fmt: skip
 
 
-def test_removes_no_file_that_is_used() -> None:
+def test_removed_files_are_not_imported() -> None:
     """What the loader's image leaves out of its packages is not imported by them when the tasks' modules are."""
     program = (
         "import sys, pkgutil, importlib, ratesflow.loader as loader\n"

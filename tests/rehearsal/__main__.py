@@ -89,7 +89,7 @@ def _stage(given: argparse.Namespace, folder: Path) -> Stage:
         raise ValueError(f"There is no rehearsal to continue: {file} does not exist.")
     if found and found.created and not continues:
         raise ValueError(
-            f"The last rehearsal left {', '.join(found.created)}: use --from STEP to continue, or --clean-up to remove it."
+            f"The last one left {', '.join(found.created)}: use --from STEP to continue, --clean-up to remove it."
         )
     at = found if continues and found else progress.begin(file, given.workspace, given.region)
     options = Options(given.workspace, at.region, folder, given.rows, given.large_rows, given.wait, given.pause)

@@ -50,7 +50,7 @@ def test_files_are_formatted():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_exception_has_its_reason():
+def test_every_checkov_exception_has_a_reason():
     """What checkov is told to leave alone says why, on the same line, in more than a word."""
     exceptions = [
         line.strip() for path in sorted(TERRAFORM.rglob("*.tf")) for line in path.read_text().splitlines()
@@ -62,7 +62,7 @@ def test_every_exception_has_its_reason():
 
 @needs_check
 @pytest.mark.timeout(1800)
-def test_every_environment_is_planned_applied_and_destroyed():
+def test_every_environment_can_be_planned_applied_and_destroyed():
     """All three environments hold through all of it, the tests pass, and checkov finds nothing."""
     environments = []
     for workspace in WORKSPACES:
@@ -80,7 +80,7 @@ def test_every_environment_is_planned_applied_and_destroyed():
 
 @needs_check
 @pytest.mark.timeout(600)
-def test_the_workspace_default_is_refused():
+def test_default_workspace_is_rejected():
     """A plan in the workspace that everybody begins in ends with what to do."""
     status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *GIVEN)
     assert status == 1

@@ -36,7 +36,7 @@ def called(folder: Path, *, iptables_fails: bool) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_it_is_in_parts() -> None:
+def test_user_data_is_mime_with_a_boothook() -> None:
     """Batch adds its own user data, so it takes what is MIME alone; a boothook runs at every start."""
     assert boot().get_content_type() == "multipart/mixed"
     (part,) = boot().get_payload()
@@ -45,7 +45,7 @@ def test_it_is_in_parts() -> None:
 
 
 @pytest.mark.parametrize("iptables_fails", [False, True])
-def test_all_but_root_are_refused(tmp_path: Path, iptables_fails: bool) -> None:
+def test_only_root_can_reach_the_metadata(tmp_path: Path, iptables_fails: bool) -> None:
     """Packets to the metadata of whoever is not root are refused, by the routes if not by the filter."""
     by_filter, *by_route = called(tmp_path, iptables_fails=iptables_fails)
     assert f"-I OUTPUT -d {METADATA} -m owner ! --uid-owner 0 -j REJECT" in by_filter
@@ -53,7 +53,7 @@ def test_all_but_root_are_refused(tmp_path: Path, iptables_fails: bool) -> None:
     assert by_route == ([rule] if iptables_fails else [])
 
 
-def test_the_images_user_is_not_root() -> None:
+def test_image_user_is_not_root() -> None:
     """Who a container is decides, so the loader's image must not be root."""
     (user,) = re.findall(r"^USER (\d+):\d+$", (ROOT / "Dockerfile.loader").read_text(), re.MULTILINE)
     assert int(user) > 0

@@ -53,7 +53,7 @@ def test_alarms_of_the_api():
     assert {name for name, _ in found} <= set(API_UNITS)
 
 
-def test_every_alarm_has_a_section_of_the_runbook():
+def test_every_alarm_has_a_runbook_section():
     """Who is woken by an alarm finds its section by the alarm's name."""
     if not RUNBOOK.exists():
         pytest.skip("there is no runbook yet")
@@ -62,7 +62,7 @@ def test_every_alarm_has_a_section_of_the_runbook():
     assert {*alarm_names(), "task-failed"} <= anchors
 
 
-def test_alarms_have_names_of_one_kind():
+def test_alarm_names_have_one_format():
     """Names are anchors: lower case and hyphens."""
     names = alarm_names()
     assert len(names) == len(set(names)) > 15

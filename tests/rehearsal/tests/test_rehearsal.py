@@ -111,7 +111,7 @@ def test_second_interruption_aborts_the_clean_up(rehearsal: Rehearsal) -> None:
     assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
     assert "  export TF_VAR_alarm_emails='[\"oncall@example.com\"]'\n" in out
     rejected = rehearsal.run("--yes", code=2)
-    assert "The last rehearsal left images, workspace, environment" in rejected.stderr
+    assert "The last one left images, workspace, environment" in rejected.stderr
     (rehearsal.stand_in_settings / "slow-destroy").unlink()
     done = rehearsal.run("--clean-up", code=0)
     assert "Nothing remains" in done.stdout
