@@ -1,4 +1,4 @@
-"""The batches that are measured with look like those of suppliers, and are the same for the same seed."""
+"""The generated batches resemble those of suppliers, and are deterministic."""
 
 import hashlib
 from collections import Counter
@@ -39,8 +39,8 @@ def test_thousands_of_lanes_have_several_prices_per_day():
     busy = sorted(lane_days.values())
     assert 3_000 < len({lane_day[:2] for lane_day in lane_days}) <= lanes.LANES
     assert 3 <= np.mean(busy) <= 8
-    assert busy[len(busy) // 10] < 3  # some averages are withheld
-    assert busy[-1] > 20  # and few lanes have much of the trade
+    assert busy[len(busy) // 10] < 3  # some days have too few prices for an average
+    assert busy[-1] > 20  # and a few lanes have most of the trade
 
 
 def test_prices_are_similar_within_a_lane_and_differ_between_lanes():

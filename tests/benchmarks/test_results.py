@@ -1,4 +1,4 @@
-"""The figures: merged by name, and shown as a page and a picture that are made of them alone."""
+"""The results: merged by name, and rendered as a page and a chart."""
 
 import json
 import subprocess

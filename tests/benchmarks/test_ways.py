@@ -1,4 +1,4 @@
-"""Every way that is compared loads the same rows, into a server set up as the product sets it up."""
+"""Every compared method loads the same rows into a server with the product's settings."""
 
 import os
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_pandas_loads_the_batch(running: servers.Servers, batch: Path, expected:
 @pytest.mark.skipif(not (frameworks.home() / ".ready").exists(), reason="dlt's environment is made by `make bench`")
 def test_dlt_loads_the_whole_batch(running: servers.Servers, batch: Path, expected: list[tuple]):
     frameworks.dlt_append(running, batch)
-    # In a process that starts and in a warm one, and one row before each.
+    # In a new process and in a warm one, with one row before each.
     assert running.ask(copies.DATABASE, "SELECT count(*) FROM by_dlt.prices") == [(2 * (expected[0][0] + 1),)]
 
 

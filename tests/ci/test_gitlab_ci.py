@@ -1,4 +1,4 @@
-"""The pipeline's file: GitLab's own schema, the jobs and their order, and every script's grammar."""
+"""The pipeline's file: GitLab's schema, the jobs and their order, and the syntax of the scripts."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ ORDER = ("test", "pre-infra-setup", "package-and-publish", "terraform-plan", "te
 
 
 def test_pipeline_matches_gitlabs_schema() -> None:
-    """The schema is the one that GitLab publishes, as check-jsonschema carries it."""
+    """The file matches GitLab's published schema, which check-jsonschema includes."""
     pytest.importorskip("check_jsonschema", reason="check-jsonschema, which carries GitLab's schema, is not installed")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.gitlab-ci"]
     done = subprocess.run(
@@ -24,7 +24,7 @@ def test_pipeline_matches_gitlabs_schema() -> None:
 
 
 def test_jobs_and_their_order() -> None:
-    """Tests come first, then what each needs of the one before; nothing needs a job of its own or a later stage."""
+    """The jobs have their order, and need only jobs of earlier stages."""
     found = jobs()
     assert tuple(found) == ORDER
     place = {name: document()["stages"].index(each["stage"]) for name, each in found.items()}
@@ -32,15 +32,15 @@ def test_jobs_and_their_order() -> None:
     for name, each in found.items():
         for needed in each.get("needs", []):
             assert place[needed] < place[name]
-    assert "needs" not in found["package-and-publish"]  # so it waits for every job of the stages before
+    assert "needs" not in found["package-and-publish"]  # so that it waits for all jobs of earlier stages
     assert set(found["terraform-plan"]["needs"]) == {"test", "package-and-publish"}
     assert set(found["terraform-apply"]["needs"]) == {"package-and-publish", "terraform-plan"}
 
 
 def test_manual_jobs() -> None:
-    """The set-up only when asked for, and what changes production."""
-    off, asked = job("pre-infra-setup")["rules"]
-    assert (asked["if"], asked["when"]) == ('$PRE_INFRA == "true"', "manual")
+    """Only the set-up, on request, and changes of production are manual."""
+    off, manual = job("pre-infra-setup")["rules"]
+    assert (manual["if"], manual["when"]) == ('$PRE_INFRA == "true"', "manual")
     _, production, others = job("terraform-apply")["rules"]
     assert (production["if"], production["when"]) == ('$WORKSPACE == "production"', "manual")
     assert others == {"when": "on_success"}
@@ -52,7 +52,7 @@ def test_manual_jobs() -> None:
 
 
 def test_variables_and_their_defaults() -> None:
-    """Those of the first pipeline still work; the tag is the commit if none is given."""
+    """The variables have their defaults; the default tag is the commit."""
     given = document()["variables"]
     assert {name: given[name]["value"] for name in given} == {
         "WORKSPACE": "dev", "TAG": "$CI_COMMIT_SHA", "PRE_INFRA": "false",
@@ -64,13 +64,13 @@ def test_variables_and_their_defaults() -> None:
 
 
 def test_each_environment_has_its_variables() -> None:
-    """WORKSPACE offers what Terraform has a file of variables for."""
+    """WORKSPACE offers the environments with a Terraform variables file, except the sandbox."""
     offered = document()["variables"]["WORKSPACE"]["options"]
     assert {path.stem for path in (FILE.parent / "terraform/environments").glob("*.tfvars")} == {*offered, "sandbox"}
 
 
 def test_registry_keeps_deployed_images() -> None:
-    """Each environment has a rule for the tag that its deployments get, the most precious first, and a role."""
+    """The registry has a retention rule for the deployment tag of each environment, production first."""
     pre_infra = FILE.parent / "terraform/pre-infra"
     (default,) = re.findall(r"^  default = \[\n(.*?)\n  \]$", (pre_infra / "variables.tf").read_text(), re.M | re.S)
     listed = re.findall(r'name = "(\w+)"', default)
@@ -82,7 +82,7 @@ def test_registry_keeps_deployed_images() -> None:
 
 @pytest.mark.parametrize("folder", ["terraform", "terraform/pre-infra"])
 def test_providers_are_locked(folder: str) -> None:
-    """Each has one version, within what is asked for, and the checksums of its packages for every platform."""
+    """Each provider is locked to one version within its constraint, with checksums for every platform."""
     read = (
         (FILE.parent / folder / "versions.tf").read_text(),
         (FILE.parent / folder / ".terraform.lock.hcl").read_text(),
@@ -101,7 +101,7 @@ def test_providers_are_locked(folder: str) -> None:
 
 
 def test_every_job_that_uses_aws_can_assume_a_role() -> None:
-    """Each has an ID token for it, and gives it to the SDKs before its first call."""
+    """Each of these jobs has an ID token and passes it to the SDKs before its first call."""
     for name in ORDER[1:]:
         found = job(name)
         assert found["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "$CI_SERVER_URL"}}
@@ -111,7 +111,7 @@ def test_every_job_that_uses_aws_can_assume_a_role() -> None:
 
 
 def test_reviewed_plan_is_applied() -> None:
-    """It travels as an artifact, with what it was made with; apply takes the file and no variables."""
+    """The plan is an artifact together with its inputs; apply uses the file and no variables."""
     plan, apply = job("terraform-plan"), job("terraform-apply")
     for path in ("$WORKSPACE.tfplan", ".terraform.lock.hcl", ".build/"):
         assert f"terraform/{path}" in plan["artifacts"]["paths"]
@@ -126,7 +126,7 @@ def test_reviewed_plan_is_applied() -> None:
 
 
 def test_schema_is_migrated_before_the_apply() -> None:
-    """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
+    """The new image migrates before the apply; at the first deployment right after it."""
     text = script("terraform-apply")
     in_order = (
         "aws ecr put-image",
@@ -141,7 +141,7 @@ def test_schema_is_migrated_before_the_apply() -> None:
 
 @pytest.mark.parametrize("name", ORDER)
 def test_scripts_have_valid_syntax(name: str, tmp_path: Path) -> None:
-    """Each is read by bash and by a plain shell, and by shellcheck where there is one."""
+    """Each script is accepted by bash and sh, and by shellcheck if it is installed."""
     file = tmp_path / "script.sh"
     file.write_text("#!/bin/sh\n" + script(name))
     for shell in ("bash", "sh"):

@@ -1,4 +1,4 @@
-"""The layout of the checkout: small folders and files, and a package that holds everything it needs."""
+"""The layout of the checkout: small folders and files, and a complete package."""
 
 import configparser
 import shutil
@@ -30,7 +30,7 @@ def python_files() -> list[Path]:
 
 
 def test_folders_have_at_most_16_files() -> None:
-    """No folder holds more than 16 Python files."""
+    """No folder has more than 16 Python files."""
     files = python_files()
     counts = {folder: sum(file.parent == folder for file in files) for folder in {file.parent for file in files}}
     crowded = {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > MAX_FILES}
@@ -56,8 +56,8 @@ def test_every_folder_is_a_listed_package() -> None:
 
 
 def test_wheel_is_complete(tmp_path: Path) -> None:
-    """The wheel holds the package under one import name, with its SQL, data, pages and definitions."""
-    source = tmp_path / "source"  # a copy: a build leaves files behind
+    """The wheel has one import name, and all SQL, data, pages and definitions."""
+    source = tmp_path / "source"  # a copy, since a build leaves files behind
     for part in PRODUCT:
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):

@@ -1,4 +1,4 @@
-"""What Terraform tells commands, functions and containers is what these read."""
+"""The settings that Terraform passes to commands, functions and containers are those that they read."""
 
 import inspect
 import re
@@ -14,14 +14,14 @@ from tests.terraform.sources import TERRAFORM, keys, number, text, variables
 
 
 def test_parameters_are_what_the_command_line_reads():
-    """Every address that is needed is published, and nothing that nobody reads."""
+    """Every required parameter is published, and none that the command line does not read."""
     published = {f"/ratesflow/dev/{key}" for key in keys("parameters", text("parameters.tf"))}
     assert published >= {parameter_name(name, "dev") for name in NEEDED}
     assert published <= {parameter_name(name, "dev") for name in (*NEEDED, *OPTIONAL)}
 
 
 def test_trigger_knows_its_settings():
-    """The function is given settings that it knows; what it is given, it is given by name."""
+    """The trigger gets only settings that it knows, and all required ones."""
     given = set(re.findall(r"^\s*(RATESFLOW_\w+)\s*=", text("trigger.tf"), re.MULTILINE))
     known = set(re.findall(r"RATESFLOW_[A-Z_]+", inspect.getsource(trigger)))
     assert given <= known
@@ -29,7 +29,7 @@ def test_trigger_knows_its_settings():
 
 
 def test_side_files_are_the_same_everywhere():
-    """Trigger and gc are given one list, and the default is that of the embedded stack."""
+    """Trigger and gc get the same list of side files, and the default is that of the embedded stack."""
     default = re.search(r'variable "side_files" \{.*?default = \[(.*?)\]\n', text("variables_inbox.tf"), re.DOTALL)
     assert tuple(re.findall(r'"([^"]+)"', default[1])) == SIDE_FILES
     for file in ("trigger.tf", "jobs.tf"):
@@ -37,7 +37,7 @@ def test_side_files_are_the_same_everywhere():
 
 
 def test_api_reads_its_settings():
-    """The API's container is given settings that it reads."""
+    """The API's container gets only settings that it reads."""
     given = set(keys("api_environment", text("api.tf").replace("merge(\n    {", "{\n", 1)))
     given |= set(re.findall(r"^\s*(RATESFLOW_API_\w+)\s*=", text("api.tf"), re.MULTILINE))
     known = set(re.findall(r"RATESFLOW_API_[A-Z_]+", inspect.getsource(wsgi) + inspect.getsource(api_main)))
@@ -46,7 +46,7 @@ def test_api_reads_its_settings():
 
 
 def test_loader_reads_its_settings():
-    """Tasks are given what the loader reads."""
+    """Tasks get only settings that the loader reads."""
     source = "\n".join(
         path.read_text(encoding="utf-8")
         for part in ("loader", "database")
@@ -58,7 +58,7 @@ def test_loader_reads_its_settings():
 
 
 def test_requests_finish_before_their_task_is_killed():
-    """Drain, stop, kill: each is longer than what it waits for; the load balancer closes idle connections first."""
+    """Drain, stop and kill timeouts are longer than what they wait for; the load balancer closes idle connections first."""
     service, balancer = text("api.tf"), text("load_balancer.tf")
     seconds = float(re.search(r'"RATESFLOW_API_TIMEOUT_SECONDS", ([0-9.]+)', inspect.getsource(wsgi))[1])
     assert number("deregistration_delay", balancer) > seconds
@@ -80,7 +80,7 @@ def test_it_is_known_what_replaces_each_resource():
 
 
 def test_environments_set_only_existing_variables():
-    """A switch that was renamed must be renamed in every environment."""
+    """The files of the environments set only existing variables."""
     files = sorted((TERRAFORM / "environments").glob("*.tfvars"))
     assert [file.stem for file in files] == ["dev", "production", "sandbox", "staging"]
     for file in files:

@@ -1,4 +1,4 @@
-"""Terraform's job definitions and state machine are those of the Python code."""
+"""Terraform's job definitions and state machine match the Python code."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from tests.terraform.sources import ROOT, keys, number, text
 
 @pytest.mark.parametrize("path", generator.files(), ids=lambda path: path.name)
 def test_generated_files_match_the_declarations(path):
-    """`python -m ratesflow.loader.job_definitions` writes job definitions, table and schema from the declarations."""
+    """The generated job definitions, table and schema are up to date."""
     assert path.read_text(encoding="utf-8") == generator.files()[path]
 
 
@@ -27,14 +27,14 @@ def test_workflow_reads_the_generated_file():
 
 
 def test_every_task_is_found_by_its_name():
-    """Every module of the folder with a TASK is listed, and has the name of its file; no other module is a task."""
+    """Exactly the modules with a TASK are listed, each with the name of its file."""
     assert {task.name for task in all_tasks()} == set(task_names())
     assert [find_task(path.stem) is None for path in FOLDER.glob("*.py")].count(False) == len(task_names())
     assert find_task("../__main__") is find_task("nosuch") is find_task("registry") is None
 
 
 def test_every_permission_is_defined_in_terraform():
-    """Each permission of a declaration names statements in iam_tasks.tf, and each of those is needed by a task."""
+    """The permissions of the declarations are exactly those that iam_tasks.tf defines."""
     assert {permission for task in TASKS.values() for permission in task.permissions} == set(
         keys("may", text("iam_tasks.tf"))
     )
@@ -47,7 +47,7 @@ def test_every_login_has_an_execution_role():
 
 
 def test_every_placeholder_of_the_definition_has_a_value():
-    """Terraform gives each `${…}` of the definition a value."""
+    """Terraform sets each `${…}` placeholder of the definition."""
     source = text("state_machine.tf")
     filled = re.search(r"templatefile\(.*?\{(.*?)\n    \},\n    \{ for task in local.batch_tasks", source, re.DOTALL)
     assert filled
@@ -58,12 +58,12 @@ def test_every_placeholder_of_the_definition_has_a_value():
 
 
 def test_queue_and_state_machine_have_the_same_time_limit():
-    """A job that can never run is cancelled after what its state allows for the queue."""
+    """A job that cannot start is cancelled after its state's time limit for the queue."""
     assert number("queue_seconds", text("batch.tf")) == WorkflowSettings().queue_seconds
 
 
 def test_longest_environment_name():
-    """The workspace's name fits into the subject of a notification."""
+    """The longest workspace name fits into the subject of a notification."""
     found = re.search(r"\[a-z\]\[a-z0-9-\]\{0,(\d+)\}\[a-z0-9\]", text("modules/environment/main.tf"))
     assert found
     assert int(found[1]) + 2 == LONGEST_ENVIRONMENT
@@ -76,12 +76,12 @@ def dockerfile():
 
 
 def test_job_commands_follow_the_entry_point(dockerfile):
-    """The command of a job follows the entry point of the image, with which the embedded stack starts it."""
+    """The embedded stack starts jobs with the image's entry point."""
     entry_point = json.loads(re.search(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)[1])
     assert list(ENTRY_POINT) == entry_point
 
 
 def test_scratch_space_is_a_volume_of_the_image(dockerfile):
-    """Fargate gives a mount to root, unless the image declares it a volume (Amazon ECS, "Use bind mounts")."""
+    """The image declares the scratch space a volume; otherwise Fargate mounts it for root (Amazon ECS, "Use bind mounts")."""
     (path,) = re.findall(r'containerPath = "([^"]+)"', text("jobs.tf"))
     assert re.search(rf'^VOLUME (\["{path}"\]|{path})$', dockerfile, re.MULTILINE)

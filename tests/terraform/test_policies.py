@@ -1,4 +1,4 @@
-"""local/aws/policies.json is what Terraform makes."""
+"""local/aws/policies.json matches Terraform."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from tests.terraform.test_checks import needs_check
 
 
 def test_policies_are_up_to_date():
-    """Roles and policies in terraform/ are those from which the file was written."""
+    """The file was generated from the current roles and policies in terraform/."""
     assert json.loads(FILE.read_text())["sources"] == digest(), f"the policies have changed: {COMMAND}"
 
 
 def test_endpoint_policy_allows_exactly_the_s3_actions_of_tasks():
-    """The policy of the network's endpoint allows what the roles of tasks need of S3, and nothing else."""
+    """The VPC endpoint's policy allows exactly the S3 actions of the task roles."""
     statement = (TERRAFORM / "endpoints.tf").read_text().partition('Sid       = "Batches"')[2]
     passes = set(re.findall(r'"(s3:[A-Z]\w+)"', statement.partition("Resource")[0]))
     tasks = json.dumps([role["policies"] for role in json.loads(FILE.read_text())["tasks"]])
@@ -23,5 +23,5 @@ def test_endpoint_policy_allows_exactly_the_s3_actions_of_tasks():
 
 @needs_check
 def test_policies_match_an_applied_environment():
-    """The file is, to the letter, what an environment has after it was applied."""
+    """The file equals the policies of an applied environment."""
     assert FILE.read_text() == text(export(*applied())), f"the policies have changed: {COMMAND}"
