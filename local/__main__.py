@@ -9,12 +9,12 @@ from ratesflow.local.supervisor import Ports, run
 
 
 def main() -> int:
-    """Run a stack until SIGTERM; the exit code is 69 when it cannot start."""
+    """Run a stack until SIGTERM. Return 69 if it cannot start."""
     parser = argparse.ArgumentParser(prog="python -m ratesflow.local", description=__doc__)
-    parser.add_argument("--home", type=Path, required=True, help="the folder of the stack")
-    parser.add_argument("--api-port", type=int, default=Ports.api, help="of the rates API (3000)")
-    parser.add_argument("--aws-port", type=int, default=Ports.aws, help="of the embedded AWS (4566)")
-    parser.add_argument("--console-port", type=int, default=Ports.console, help="of the console (8080)")
+    parser.add_argument("--home", type=Path, required=True, help="the directory of the stack")
+    parser.add_argument("--api-port", type=int, default=Ports.api, help="port of the rates API (3000)")
+    parser.add_argument("--aws-port", type=int, default=Ports.aws, help="port of the embedded AWS (4566)")
+    parser.add_argument("--console-port", type=int, default=Ports.console, help="port of the console (8080)")
     options = parser.parse_args()
     ports = Ports(options.api_port, options.aws_port, options.console_port)
     try:

@@ -1,4 +1,4 @@
-"""The main job, start to end, on the embedded stack: what `make demo` shows."""
+"""`make demo`: loads a batch on a fresh embedded stack and queries its rates."""
 
 import csv
 import json
@@ -18,7 +18,7 @@ ROWS = 60_000
 
 
 def main() -> int:
-    """Start a stack in a folder of its own, take a batch through it, ask the API, and stop; 0 if all went well."""
+    """Start a stack in a temporary directory, ingest a sample batch, query the API and stop. Return 0 on success."""
     with tempfile.TemporaryDirectory(prefix="ratesflow-demo-") as folder:
         home, batch = Path(folder) / "home", Path(folder) / "prices.csv"
         os.environ["RATESFLOW_HOME"] = str(home)
@@ -29,7 +29,7 @@ def main() -> int:
             ratesflow(f"sample -n {ROWS} -o {batch}")
             ratesflow(f"ingest {batch}")
             ratesflow("batches")
-            ask(api, batch)
+            query_api(api, batch)
         except subprocess.CalledProcessError as error:
             print(f"The demo failed: {shlex.join(error.cmd)} ended with exit code {error.returncode}.")
             for log in sorted((home / "logs").glob("*.log")):
@@ -41,14 +41,14 @@ def main() -> int:
 
 
 def ratesflow(arguments: str, check: bool = True) -> None:
-    """Show a command as a person would type it, and run it."""
+    """Print a command as a user would type it, and run it."""
     print(f"\n$ ratesflow {arguments}", flush=True)
     command = [str(Path(sys.executable).with_name("ratesflow")), *shlex.split(arguments)]
     subprocess.run(command, check=check)
 
 
-def ask(port: int, batch: Path) -> None:
-    """Ask the API for the busiest lane of the batch, in its last ten days."""
+def query_api(port: int, batch: Path) -> None:
+    """Query the API for the busiest lane of the batch, on its last five days."""
     with batch.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     (orig, dest), _ = Counter((row["orig_code"], row["dest_code"]) for row in rows).most_common(1)[0]
@@ -56,10 +56,10 @@ def ask(port: int, batch: Path) -> None:
     query = urlencode({"date_from": days[0], "date_to": days[-1], "orig_code": orig, "dest_code": dest})
     url = f"http://127.0.0.1:{port}/rates?{query}"
     print(f"\n$ curl '{url}'", flush=True)
-    with urlopen(url, timeout=10) as answer:
-        rates = json.load(answer)
+    with urlopen(url, timeout=10) as response:
+        rates = json.load(response)
     print(json.dumps(rates, indent=1))
-    assert any(rate["price"] for rate in rates["rates"]), "the API knows no price of this batch"
+    assert any(rate["price"] for rate in rates["rates"]), "the API returned no rate of this batch"
 
 
 if __name__ == "__main__":

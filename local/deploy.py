@@ -20,31 +20,31 @@ from ratesflow.workflow.job_definitions import TASKS, JobSettings, job_definitio
 from ratesflow.workflow.placeholders import definition_text, placeholders, substitute
 from ratesflow.workflow.settings import IGNORED_FILES, JOB_PLACEHOLDERS
 
-# The keys of the developer, who may do everything. The parts of the stack have the keys of their own roles.
+# The developer's keys, which allow everything. Each component of the stack uses the keys of its own role.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
 
 
 @dataclass(frozen=True)
 class Databases:
-    """The addresses of the database for the logins of tasks: the owner, which migrates, and the loader."""
+    """The database URLs for the logins of tasks: the owner, which migrates, and the loader."""
 
     owner: str
     loader: str
 
 
 @cache
-def clients(endpoint: str, part: str | None = None) -> AwsClients:
+def clients(endpoint: str, component: str | None = None) -> AwsClients:
     """Return the clients of the embedded AWS, independent of the user's own configuration.
 
-    They act under the role of a part of the stack, or, without one, as an administrator.
+    They use the role of a component of the stack, or administrator rights without one.
     """
-    return AwsClients(endpoint, CREDENTIALS | (credentials(part) if part else {}))
+    return AwsClients(endpoint, CREDENTIALS | (credentials(component) if component else {}))
 
 
 def deploy(endpoint: str, databases: Databases, definition: str | None = None) -> dict[str, str]:
-    """Deploy everything, and return the environment that names it (without the addresses outside AWS).
+    """Deploy everything and return the environment variables that name it, without the URLs outside AWS.
 
-    `definition` is another state machine, in the Amazon States Language with `${…}` placeholders.
+    `definition` replaces the default state machine: Amazon States Language with `${…}` placeholders.
     """
     aws = clients(endpoint)
     secrets = {user: _secret(aws, user, url) for user, url in vars(databases).items()}
@@ -86,34 +86,34 @@ def deploy(endpoint: str, databases: Databases, definition: str | None = None) -
     }
 
 
-def _ensure(client: Any, operation: str, there: str, **arguments: Any) -> None:
-    """Create something, unless it is there."""
+def _ensure(client: Any, operation: str, exists_code: str, **arguments: Any) -> None:
+    """Call a create operation, and ignore the error `exists_code`."""
     try:
         getattr(client, operation)(**arguments)
     except ClientError as error:
-        if error.response["Error"]["Code"] != there:
+        if error.response["Error"]["Code"] != exists_code:
             raise
 
 
 def _bucket(aws: AwsClients) -> str:
     s3 = aws("s3")
-    where = {"LocationConstraint": REGION}
-    _ensure(s3, "create_bucket", "BucketAlreadyOwnedByYou", Bucket=BUCKET, CreateBucketConfiguration=where)
+    configuration = {"LocationConstraint": REGION}
+    _ensure(s3, "create_bucket", "BucketAlreadyOwnedByYou", Bucket=BUCKET, CreateBucketConfiguration=configuration)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={"EventBridgeConfiguration": {}})
     return BUCKET
 
 
 def _queues(aws: AwsClients) -> dict[str, str]:
-    """Make the queues, and the rule that puts the events of the inbox into the first."""
+    """Create the queues, and the rule that sends the inbox's events to the first."""
     sqs, events = aws("sqs"), aws("events")
-    made = {
+    urls = {
         name: sqs.create_queue(QueueName=f"{PREFIX}-{name}")["QueueUrl"]
         for name in ("arrivals", "dead-letter", "notifications")
     }
     redrive = {"deadLetterTargetArn": _arn("sqs", f"{PREFIX}-dead-letter"), "maxReceiveCount": 5}
     sqs.set_queue_attributes(
-        QueueUrl=made["arrivals"],
+        QueueUrl=urls["arrivals"],
         Attributes={"RedrivePolicy": json.dumps(redrive), "VisibilityTimeout": "60"},
     )
     pattern = {
@@ -124,11 +124,11 @@ def _queues(aws: AwsClients) -> dict[str, str]:
     events.put_rule(Name=f"{PREFIX}-arrivals", EventPattern=json.dumps(pattern), State="ENABLED")
     target = {"Id": "queue", "Arn": _arn("sqs", f"{PREFIX}-arrivals")}
     events.put_targets(Rule=f"{PREFIX}-arrivals", Targets=[target])
-    return made
+    return urls
 
 
 def _topic(aws: AwsClients, queue: str) -> str:
-    """Make the topic; a copy of every notification goes to a queue, where a person or a test can read it."""
+    """Create the topic, and subscribe a queue from which users and tests can read each notification."""
     sns = aws("sns")
     topic = str(sns.create_topic(Name=f"{PREFIX}-notifications")["TopicArn"])
     if not sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
@@ -142,18 +142,18 @@ def _job_queue(aws: AwsClients) -> str:
     found = batch.describe_job_queues(jobQueues=[name])["jobQueues"]
     if found:
         return str(found[0]["jobQueueArn"])
-    role = role_arn("batch")  # AWS Batch's own: nothing acts under it here, but moto wants one
+    role = role_arn("batch")  # the service role of AWS Batch: unused here, but moto requires one
     _ensure(aws("iam"), "create_role", "EntityAlreadyExists", RoleName=f"{PREFIX}-batch", AssumeRolePolicyDocument="{}")
     batch.create_compute_environment(computeEnvironmentName=name, type="UNMANAGED", state="ENABLED", serviceRole=role)
     order = [{"order": 1, "computeEnvironment": name}]
-    made = batch.create_job_queue(jobQueueName=name, state="ENABLED", priority=1, computeEnvironmentOrder=order)
-    return str(made["jobQueueArn"])
+    created = batch.create_job_queue(jobQueueName=name, state="ENABLED", priority=1, computeEnvironmentOrder=order)
+    return str(created["jobQueueArn"])
 
 
 def _job_definitions(
     aws: AwsClients, secrets: Mapping[str, str], settings: Mapping[str, str], wanted: Set[str]
 ) -> dict[str, str]:
-    """Register the job definitions of all tasks; return the ARNs for the placeholders that are wanted."""
+    """Register the job definitions of all tasks; return the ARNs for the placeholders in `wanted`."""
     batch = aws("batch")
     arns = {}
     for task in TASKS.values():
@@ -166,7 +166,7 @@ def _job_definitions(
 
 
 def _secret(aws: AwsClients, role: str, url: str) -> str:
-    """Keep an address as a secret of the form that RDS writes, so that tasks read it as they do on AWS."""
+    """Store a database URL as a secret in the format of RDS, which tasks read as on AWS."""
     from sqlalchemy import make_url
 
     parts = make_url(url)
@@ -188,13 +188,13 @@ def _secret(aws: AwsClients, role: str, url: str) -> str:
 
 
 def _state_machine(aws: AwsClients, role: str, machine: str, definition: str) -> str:
-    """Publish the definition as a version, point the alias at it, and return the alias: what is started."""
+    """Publish the definition as a version, point the alias at it, and return the alias's ARN."""
     states = aws("stepfunctions")
     try:
         states.describe_state_machine(stateMachineArn=machine)
     except states.exceptions.StateMachineDoesNotExist:
         states.create_state_machine(name=machine.rpartition(":")[2], definition=definition, roleArn=role)
-    else:  # moto answers a second creation as if it had happened
+    else:  # moto reports a second creation as successful
         states.update_state_machine(stateMachineArn=machine, definition=definition, roleArn=role)
     version = states.publish_state_machine_version(stateMachineArn=machine)["stateMachineVersionArn"]
     routes = [{"stateMachineVersionArn": version, "weight": 100}]

@@ -1,4 +1,4 @@
-"""Gives the queue's messages to the Lambda handler, as AWS does: in batches, with the same report of failures."""
+"""Passes the queue's messages to the Lambda handler as AWS does: in batches, with partial batch responses."""
 
 import argparse
 import os
@@ -13,16 +13,16 @@ from ratesflow.local.deploy import CREDENTIALS, clients
 from ratesflow.local.parent_death_signal import die_with_parent
 
 MESSAGES = 10
-# What moto is asked to wait for a message; it answers at once when there is one.
+# Long polling: moto responds as soon as there is a message.
 WAIT_SECONDS = 1
 PAUSE_SECONDS = 0.1
 
 
 def serve(endpoint: str, queue: str) -> None:
-    """Hand over messages until the process ends; those that the handler reports as failed come again."""
+    """Pass messages to the handler until the process ends. Failed ones stay in the queue and are received again."""
     from ratesflow.workflow.trigger import handler
 
-    sqs = clients(endpoint, "trigger")("sqs")  # AWS Lambda too takes messages under the function's role
+    sqs = clients(endpoint, "trigger")("sqs")  # AWS Lambda, too, receives messages with the function's role
     while True:
         try:
             found = sqs.receive_message(
@@ -33,13 +33,13 @@ def serve(endpoint: str, queue: str) -> None:
                 MessageAttributeNames=["All"],
             ).get("Messages", [])
             if found:
-                _hand_over(sqs, queue, found, handler)
+                _invoke(sqs, queue, found, handler)
         except (BotoCoreError, ClientError) as error:
-            print(f"the queue does not answer: {error}", flush=True)  # noqa: T201
+            print(f"cannot receive messages: {error}", flush=True)  # noqa: T201
             time.sleep(1)
 
 
-def _hand_over(sqs: Any, queue: str, messages: list[dict[str, Any]], handler: Any) -> None:
+def _invoke(sqs: Any, queue: str, messages: list[dict[str, Any]], handler: Any) -> None:
     records = [
         {
             "messageId": message["MessageId"],
@@ -54,7 +54,7 @@ def _hand_over(sqs: Any, queue: str, messages: list[dict[str, Any]], handler: An
     ]
     try:
         failed = {item["itemIdentifier"] for item in handler({"Records": records}, None)["batchItemFailures"]}
-    except Exception as error:  # noqa: BLE001 Lambda too puts all of them back when the function raises
+    except Exception as error:  # noqa: BLE001 Lambda, too, returns the whole batch to the queue
         print(f"the handler failed: {type(error).__name__}: {error}", flush=True)  # noqa: T201
         return
     for record in records:
@@ -67,8 +67,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     die_with_parent(signal.SIGTERM, os.getppid())
     parser = argparse.ArgumentParser(prog="python -m ratesflow.local.event_source_mapping", description=__doc__)
-    parser.add_argument("--endpoint", required=True, help="the address of the embedded AWS")
-    parser.add_argument("--queue", required=True, help="the URL of the queue of arrivals")
+    parser.add_argument("--endpoint", required=True, help="the URL of the embedded AWS")
+    parser.add_argument("--queue", required=True, help="the URL of the arrivals queue")
     options = parser.parse_args()
     serve(options.endpoint, options.queue)
     return 0

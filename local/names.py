@@ -1,9 +1,9 @@
-"""What things are called in the embedded AWS, and where it says that they are."""
+"""Names, account and region of the embedded AWS."""
 
-# One of the younger regions: in the older ones version 1 of the `aws` command sends SQS to AWS itself, whatever
-# AWS_ENDPOINT_URL says (awscli/customizations/overridesslcommonname.py).
+# A newer region: in the older ones version 1 of the `aws` command sends SQS requests to AWS itself and ignores
+# AWS_ENDPOINT_URL (awscli/customizations/overridesslcommonname.py).
 REGION = "eu-central-2"
-ACCOUNT = "123456789012"  # the one account of moto
+ACCOUNT = "123456789012"  # moto's default account
 BUCKET = "ratesflow-local"
 PREFIX = "ratesflow"
 ALIAS = "live"
@@ -14,5 +14,5 @@ JOB_QUEUE = f"{PREFIX}-local"
 
 
 def arn(service: str, name: str) -> str:
-    """Return the ARN of something in the embedded AWS."""
+    """Return the ARN of a resource in the embedded AWS."""
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"

@@ -1,4 +1,4 @@
-"""Makes a process die with the one that started it (Linux; elsewhere it can't be asked for)."""
+"""Ends a process when its parent ends (Linux only; elsewhere this does nothing)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
-# Loaded here and not in the child: between fork and exec, loading a library could wait for a lock for ever.
+# Loaded here and not in the child: between fork and exec, loading a library could deadlock.
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def die_with_parent(signum: signal.Signals, parent_pid: int) -> None:
-    """Asks the kernel to send this process `signum` when the thread that started it ends.
+    """Ask the kernel to send this process `signum` when the thread that started it ends.
 
-    It is the *thread* that counts, not its process: start the child from a thread that stays.
+    The kernel watches the *thread*, not its process: start the child from a thread that outlives it.
     """
     if _LIBC is None:
         return
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(signum))
-    if os.getppid() != parent_pid:  # the parent died before it could be asked
+    if os.getppid() != parent_pid:  # the parent died before the call
         os.kill(os.getpid(), signum)

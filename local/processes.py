@@ -1,4 +1,4 @@
-"""Child processes of the stack: they write to a log of their own, and die with the process that started them."""
+"""Child processes of the stack: each writes to its own log and ends with its parent."""
 
 import os
 import random
@@ -13,11 +13,11 @@ from ratesflow.local.parent_death_signal import die_with_parent
 from ratesflow.workflow.client.errors import RatesflowError
 
 FREE_PORTS = range(20_000, 32_000)
-"""Below those that Linux (32768 to 60999) and macOS give to connections and to whoever asks for port 0."""
+"""Below the ephemeral ports of Linux (32768 to 60999) and macOS."""
 
 
 class StackError(RatesflowError):
-    """The stack cannot start or went down; the message says why, and what to do."""
+    """The stack cannot start or stop; the message has the reason and the remedy."""
 
 
 def start(
@@ -28,9 +28,9 @@ def start(
     user: str | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> "subprocess.Popen[bytes]":
-    """Start a process whose output goes to `log`, and which gets `death_signal` when this one vanishes.
+    """Start a process whose output goes to `log` and which receives `death_signal` when this process ends.
 
-    Call it from the main thread: the kernel watches the thread that started a child, not its process.
+    Call it from the main thread: the kernel watches the thread that starts a child, not its process.
     """
     parent = os.getpid()
     with log.open("ab") as output:
@@ -46,17 +46,17 @@ def start(
 
 
 def identity(user: str | None) -> dict[str, Any]:
-    """Return what makes `subprocess` run a program as another user, in none of root's groups."""
+    """Return the arguments with which `subprocess` runs a program as another user, without root's groups."""
     return {"user": user, "group": user, "extra_groups": []} if user else {}
 
 
 def python(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs one of our modules with this Python, whatever lies in the working directory."""
+    """Return the command that runs one of our modules with this Python, without the current directory in its path."""
     return [sys.executable, "-P", "-m", module, *arguments]
 
 
 def stop(process: "subprocess.Popen[bytes]", number: signal.Signals, grace_seconds: float) -> None:
-    """Ask a process to end, and kill it when it has not ended within the time."""
+    """Send a signal to a process, and kill it if it has not ended after the grace period."""
     if process.poll() is not None:
         return
     process.send_signal(number)
@@ -76,9 +76,9 @@ def last_lines(log: Path, count: int = 15) -> str:
 
 
 def free_port(wanted: int = 0) -> int:
-    """Return `wanted` if nothing listens there, or a free port.
+    """Return `wanted` if it is free, or another free port.
 
-    The system takes none of FREE_PORTS for connections, so that nothing else gets it before somebody listens there.
+    FREE_PORTS has no ephemeral ports, so that no connection takes the port before the caller listens on it.
     """
     tried = [wanted] if wanted else []
     for port in (*tried, *random.SystemRandom().sample(FREE_PORTS, 100)):
@@ -94,6 +94,6 @@ def free_port(wanted: int = 0) -> int:
 
 
 def require_free_port(port: int, option: str) -> None:
-    """Raise StackError, naming the option that chooses another, when something listens on a port."""
+    """Raise StackError, with the option that chooses another port, if the port is in use."""
     if port and free_port(port) != port:
         raise StackError(f"port {port} is in use: stop what listens there, or choose another with {option}")

@@ -1,8 +1,8 @@
-"""Takes up again what the end of the embedded stack interrupted, be it `down` or a crash.
+"""Resumes interrupted executions after the embedded stack went down, by `down` or by a crash.
 
-Its AWS keeps a record of every execution, and the ledger and the objects last. An execution that was under way
-starts again, under its own name and with its own input; its tasks find what was done. An object of the inbox
-that has neither execution nor row in the ledger never started, since its event was lost, and does now.
+The embedded AWS keeps a record of every execution; the ledger and the objects are kept as well. An interrupted
+execution starts again with the same name and input, and its tasks skip finished work. An object in the inbox without
+an execution and without a ledger row lost its event, and its execution is started now.
 """
 
 from pathlib import Path
@@ -19,18 +19,18 @@ from ratesflow.workflow.trigger import IGNORED_FILES, ObjectCreated, is_ignored,
 
 
 def recover(environment: dict[str, str], aws_folder: Path) -> list[str]:
-    """Start what should be running; return the names of the executions that were started."""
+    """Start the executions that should be running, and return their names."""
     aws = clients(environment["AWS_ENDPOINT_URL"])
     states, machine = aws("stepfunctions"), environment["RATESFLOW_STATE_MACHINE_ARN"]
     target = environment.get("RATESFLOW_STATE_MACHINE_ALIAS_ARN", machine)
-    again = _start_again(states, machine, target, aws_folder)
-    known = _ledger(environment["DATABASE_URL"])
-    lost = [found for found in _arrivals(aws, environment) if found.execution_name not in known.union(again)]
-    return again + [start(states, target, found) for found in lost]
+    restarted = _restart_unfinished(states, machine, target, aws_folder)
+    in_ledger = _batch_ids(environment["DATABASE_URL"])
+    lost = [found for found in _arrivals(aws, environment) if found.execution_name not in in_ledger.union(restarted)]
+    return restarted + [start(states, target, found) for found in lost]
 
 
-def _start_again(states: Any, machine: str, target: str, aws_folder: Path) -> list[str]:
-    """Start the executions of our machine that did not end; those of other machines are their owner's."""
+def _restart_unfinished(states: Any, machine: str, target: str, aws_folder: Path) -> list[str]:
+    """Restart the unfinished executions of our state machine; those of other machines are left alone."""
     names = []
     for unfinished in running(aws_folder):
         if unfinished.machine_arn == machine:
@@ -39,8 +39,8 @@ def _start_again(states: Any, machine: str, target: str, aws_folder: Path) -> li
     return names
 
 
-def _ledger(url: str) -> set[str]:
-    """Return the ids of all batches."""
+def _batch_ids(url: str) -> set[str]:
+    """Return the ids of all batches in the ledger."""
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT batch_id FROM batches")
         found = {batch_id for (batch_id,) in cursor.fetchall()}
@@ -49,7 +49,7 @@ def _ledger(url: str) -> set[str]:
 
 
 def _arrivals(aws: AwsClients, environment: dict[str, str]) -> list[ObjectCreated]:
-    """Return what is in the inbox, every version of it, oldest first."""
+    """Return every version of every object in the inbox, oldest first."""
     bucket, found = environment["RATESFLOW_BUCKET"], []
     for page in aws("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=INBOX):
         found += page.get("Versions", [])

@@ -1,8 +1,8 @@
-"""The roles of the embedded stack: one per part, with the policies that Terraform gives it on AWS.
+"""The roles of the embedded stack: one per component, with the policies that Terraform gives it on AWS.
 
-`aws/policies.json` holds them; tests/terraform/policies.py writes it from what Terraform applies, and a test keeps the
-two the same. Tasks with the same login and permissions have the same policy, which the file holds once: a task that is
-added needs nothing of its own there. `aws iam put-role-policy` changes what a part of a running stack may do.
+`aws/policies.json` holds them. tests/terraform/policies.py generates it from what Terraform applies, and a test
+compares the two. Tasks with the same login and permissions share one policy in the file, so that a new task needs no
+entry. `aws iam put-role-policy` changes the permissions of a component of a running stack.
 """
 
 import json
@@ -21,35 +21,35 @@ from ratesflow.local.names import ACCOUNT, BUCKET, ENVIRONMENT, JOB_QUEUE, LOG_G
 from ratesflow.workflow.job_definitions import TASKS
 
 FILE = Path(__file__).parent / "aws" / "policies.json"
-# They act for AWS itself: they start containers, and write logs that the embedded AWS writes without asking.
-ELSEWHERE = ("start-", "flow-logs", "rds-monitoring")
+# Used by AWS services: they start containers, and write logs that the embedded AWS writes without a policy check.
+ONLY_ON_AWS = ("start-", "flow-logs", "rds-monitoring")
 TASK_PLACEHOLDERS = {"${batch_task}": True, "${upkeep_task}": False}
-"""What stands in a resource for the name of each task of a batch, and of each other task."""
+"""Placeholders in a resource: the name of each task of a batch (True), and of each other task (False)."""
 
 
-def role_arn(part: str) -> str:
-    """Return the ARN of the role of a part, such as `trigger` or `task-load`."""
-    return f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{part}"
+def role_arn(component: str) -> str:
+    """Return the ARN of the role of a component, such as `trigger` or `task-load`."""
+    return f"arn:aws:iam::{ACCOUNT}:role/{PREFIX}-{component}"
 
 
-def role_key(part: str) -> str:
-    """Return the access key of a part's role."""
-    return access_key(role_arn(part))
+def role_key(component: str) -> str:
+    """Return the access key of a component's role."""
+    return access_key(role_arn(component))
 
 
-def credentials(part: str) -> dict[str, str]:
-    """Return the environment variables with which a process acts as a part."""
-    return credentials_of(role_arn(part))
+def credentials(component: str) -> dict[str, str]:
+    """Return the environment variables that give a process the role of a component."""
+    return credentials_of(role_arn(component))
 
 
 def roles() -> dict[str, dict[str, Any]]:
-    """Return the roles of all parts, each with its `policies` and mostly a `trust`, with `${…}` placeholders.
+    """Return the roles of all components, each with `policies` and usually `trust`, with `${…}` placeholders.
 
-    Raises LookupError for a task with a combination of login and permissions that the file does not have.
+    Raises LookupError for a task whose combination of login and permissions is not in the file.
     """
     document: dict[str, Any] = json.loads(FILE.read_text(encoding="utf-8"))
     by_rights = {(role["login"], *role["permissions"]): role for role in document["tasks"]}
-    found = {part: _with_tasks(role) for part, role in document["roles"].items()}
+    found = {component: _with_tasks(role) for component, role in document["roles"].items()}
     for task in TASKS.values():
         rights = (task.login, *task.permissions)
         if rights not in by_rights:
@@ -61,7 +61,7 @@ def roles() -> dict[str, dict[str, Any]]:
 
 
 def _with_tasks(role: dict[str, Any]) -> dict[str, Any]:
-    """Return a role with the names of tasks in place of `${batch_task}` and `${upkeep_task}`."""
+    """Return a role with task names in place of `${batch_task}` and `${upkeep_task}`."""
     for policy in role["policies"].values():
         for statement in policy["Statement"]:
             if isinstance(statement["Resource"], list):
@@ -70,14 +70,14 @@ def _with_tasks(role: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_tasks(resource: str) -> list[str]:
-    for place, of_batch in TASK_PLACEHOLDERS.items():
-        if place in resource:
-            return [resource.replace(place, task.name) for task in TASKS.values() if task.of_batch is of_batch]
+    for placeholder, of_batch in TASK_PLACEHOLDERS.items():
+        if placeholder in resource:
+            return [resource.replace(placeholder, task.name) for task in TASKS.values() if task.of_batch is of_batch]
     return [resource]
 
 
 def policies(secrets: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """Yield part, name and text of every policy, with the names of the embedded AWS for its placeholders.
+    """Yield component, name and text of every policy, with its placeholders replaced by names of the embedded AWS.
 
     `secrets` are the ARNs of the logins' secrets, by user.
     """
@@ -94,27 +94,27 @@ def policies(secrets: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
         **{f"{user}_secret": arn("secretsmanager", f"secret:{user}") for user in ("owner", "loader", "reader")},
         **{f"{user}_secret": secret for user, secret in secrets.items()},
     }
-    for part, role in roles().items():
+    for component, role in roles().items():
         for name, document in role["policies"].items():
-            yield part, name, re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], json.dumps(document))
+            yield component, name, re.sub(r"\$\{(\w+)\}", lambda found: values[found[1]], json.dumps(document))
 
 
 def make_roles(iam: Any, secrets: Mapping[str, str]) -> None:
-    """Make the roles, or give those that are there their policies again."""
-    made = set()
-    for part, name, document in policies(secrets):
-        if part.startswith(ELSEWHERE):
+    """Create the roles that do not exist, and set the policies of all."""
+    created = set()
+    for component, name, document in policies(secrets):
+        if component.startswith(ONLY_ON_AWS):
             continue
-        parse(document)  # raises, here rather than at its first use, for what the embedded AWS cannot evaluate
-        if part not in made:
-            _make(iam, part)
-            made.add(part)
-        iam.put_role_policy(RoleName=f"{PREFIX}-{part}", PolicyName=name, PolicyDocument=document)
+        parse(document)  # raises here, not at its first use, for what the embedded AWS cannot evaluate
+        if component not in created:
+            _create(iam, component)
+            created.add(component)
+        iam.put_role_policy(RoleName=f"{PREFIX}-{component}", PolicyName=name, PolicyDocument=document)
 
 
-def _make(iam: Any, part: str) -> None:
+def _create(iam: Any, component: str) -> None:
     try:
-        iam.create_role(RoleName=f"{PREFIX}-{part}", AssumeRolePolicyDocument="{}")
+        iam.create_role(RoleName=f"{PREFIX}-{component}", AssumeRolePolicyDocument="{}")
     except ClientError as error:
         if error.response["Error"]["Code"] != "EntityAlreadyExists":
             raise

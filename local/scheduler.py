@@ -1,4 +1,4 @@
-"""What AWS starts by schedule: gc, and a compaction when enough batches wait for it."""
+"""Runs the scheduled tasks: gc, and compaction when enough batches are uncompacted."""
 
 import time
 import uuid
@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ratesflow.local.deploy import clients
 
 EVERY_SECONDS = 300
-# The parameters of the two tasks; a compaction is due at 16 visible batches.
+# The parameters of the two tasks; a compaction is due at 16 uncompacted batches.
 TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"min_batches": "16"}}
 
 
@@ -21,23 +21,23 @@ class Schedule:
         self._batch: Any = clients(environment["AWS_ENDPOINT_URL"], "scheduler")("batch")
         self._due = time.monotonic() + EVERY_SECONDS
 
-    def due_now(self) -> None:
-        """Let the tasks be due at the next tick."""
+    def make_due(self) -> None:
+        """Make the tasks due at the next tick."""
         self._due = time.monotonic()
 
     def tick(self) -> None:
-        """Submit the tasks if they are due; what fails is tried again at the next time."""
+        """Submit the tasks if they are due. A failed submission is retried at the next due time."""
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + EVERY_SECONDS
         for task, parameters in TASKS.items():
-            run = f"{task}-{uuid.uuid4()}"
+            run_id = f"{task}-{uuid.uuid4()}"
             try:
                 self._batch.submit_job(
-                    jobName=run,
+                    jobName=run_id,
                     jobQueue=self._environment["RATESFLOW_JOB_QUEUE"],
                     jobDefinition=f"{self._environment['RATESFLOW_JOB_PREFIX']}-{task}",
-                    parameters={"run": run, **parameters},
+                    parameters={"run": run_id, **parameters},
                 )
             except (BotoCoreError, ClientError):
                 continue

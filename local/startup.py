@@ -1,4 +1,4 @@
-"""How long to wait for a process that starts: as long as it works, on a slow machine too, but not for ever."""
+"""How long to wait for a starting process: while it uses the processor, up to a limit."""
 
 import contextlib
 import time
@@ -7,33 +7,33 @@ import psutil
 
 QUIET_SECONDS = 60.0
 LONGEST_SECONDS = 600.0
-_SHARE = 0.05  # of a processor: less may be nothing but the answers to those who ask whether it is ready
+_BUSY_SHARE = 0.05  # of a processor: answering readiness checks alone may use up to this much
 
 
-class Patience:
-    """Whether to go on waiting for a process. A quiet one is given up sooner than one that uses the processor."""
+class StartTimeout:
+    """The time limit of a starting process: shorter when it is idle than when it uses the processor."""
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._quiet = pid, QUIET_SECONDS
-        self._worked = 0.0
+        self._pid, self._quiet_seconds = pid, QUIET_SECONDS
+        self._used = 0.0
         self._end = time.monotonic() + LONGEST_SECONDS
-        self._give_up = time.monotonic() + self._quiet
+        self._quiet_end = time.monotonic() + self._quiet_seconds
 
-    def over(self) -> bool:
-        """Tell whether the process has been quiet, or has worked, for too long."""
+    def expired(self) -> bool:
+        """Return whether the process has been idle, or has been starting, for too long."""
         now = time.monotonic()
-        worked = self._work()
-        if worked > self._worked + _SHARE * self._quiet:
-            self._worked, self._give_up = worked, now + self._quiet
-        return now > min(self._give_up, self._end)
+        used = self._processor_seconds()
+        if used > self._used + _BUSY_SHARE * self._quiet_seconds:
+            self._used, self._quiet_end = used, now + self._quiet_seconds
+        return now > min(self._quiet_end, self._end)
 
-    def _work(self) -> float:
-        """Return how many seconds of a processor it and its children have used."""
+    def _processor_seconds(self) -> float:
+        """Return how many processor seconds the process and its children have used."""
         used = 0.0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self._pid)
-            for one in (process, *process.children(recursive=True)):
+            for each in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
-                    times = one.cpu_times()
+                    times = each.cpu_times()
                     used += times.user + times.system
-        return max(used, self._worked)  # a child that has ended takes its time with it
+        return max(used, self._used)  # the time of an ended child is no longer counted

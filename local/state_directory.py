@@ -1,4 +1,4 @@
-"""Where an embedded stack keeps its things: one folder, with a lock that one stack at a time can hold."""
+"""The directory of an embedded stack: the paths in it, and the lock that lets one stack at a time use it."""
 
 import fcntl
 import json
@@ -12,37 +12,37 @@ from typing import IO
 
 @dataclass(frozen=True)
 class StateDirectory:
-    """The folder of one stack, and the names of what is in it."""
+    """The directory of one stack and the paths in it."""
 
     folder: Path
 
     @property
     def environment_file(self) -> Path:
-        """What `ratesflow env` prints, as JSON; there while the stack is up, and only then."""
+        """The output of `ratesflow env`, as JSON; it exists only while the stack is up."""
         return self.folder / "environment.json"
 
     @property
     def pid_file(self) -> Path:
-        """The number of the supervising process, in the file that the stack locks."""
+        """The process id of the supervisor, in the file that the stack locks."""
         return self.folder / "stack.pid"
 
     @property
     def logs(self) -> Path:
-        """The folder of what the processes of the stack print."""
+        """The directory of the processes' logs."""
         return self.folder / "logs"
 
     @property
     def database(self) -> Path:
-        """The folder of PostgreSQL's data."""
+        """PostgreSQL's data directory."""
         return self.folder / "postgres"
 
     @property
     def aws(self) -> Path:
-        """The folder of the embedded AWS: objects, and what jobs ran."""
+        """The directory of the embedded AWS: objects, and records of jobs and executions."""
         return self.folder / "aws"
 
     def prepare(self) -> None:
-        """Make the folder, if it is not there, so that other users cannot look into it."""
+        """Create the directory and its folder of logs if they do not exist."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.logs.mkdir(exist_ok=True)
 
@@ -55,7 +55,7 @@ class StateDirectory:
         except OSError:
             file.close()
             return None
-        # One that was killed has left its own, with which `up` would take this one for being up already.
+        # A killed stack leaves its file, with which `up` would take this one for up already.
         self.environment_file.unlink(missing_ok=True)
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
@@ -63,7 +63,7 @@ class StateDirectory:
         return file
 
     def pid(self) -> int | None:
-        """Return the number of the process that holds the lock, None if the stack is not up."""
+        """Return the id of the process that holds the lock; None if the stack is not up."""
         try:
             with self.pid_file.open("r+", encoding="ascii") as file:
                 try:
@@ -75,7 +75,7 @@ class StateDirectory:
         return None
 
     def environment(self) -> dict[str, str] | None:
-        """Return the environment of the running stack, None if it is not up."""
+        """Return the environment of the running stack; None if it is not up."""
         if self.pid() is None:
             return None
         try:
@@ -85,35 +85,35 @@ class StateDirectory:
         return found
 
     def write_environment(self, environment: dict[str, str]) -> None:
-        """Say that the stack is up, all at once. The file holds passwords: only its owner may read it."""
+        """Mark the stack as up, atomically. The file contains passwords: only its owner may read it."""
         write_private(self.environment_file, json.dumps(environment, indent=2) + "\n")
 
-    def wait_for(self, what: str) -> None:
-        """Note what the start of the stack waits for, for whoever waits for the stack; nothing when it is up."""
-        if what:
-            write_private(self.folder / "starting", what)
+    def set_starting(self, component: str) -> None:
+        """Record the component that is starting, which `up` prints; an empty string when the stack is up."""
+        if component:
+            write_private(self.folder / "starting", component)
         else:
             (self.folder / "starting").unlink(missing_ok=True)
 
-    def waiting_for(self) -> str:
-        """Return what the start of the stack waits for."""
+    def starting(self) -> str:
+        """Return the component that is starting."""
         try:
             return (self.folder / "starting").read_text(encoding="utf-8")
         except FileNotFoundError:
             return ""
 
     def password(self, user: str) -> str:
-        """Return the password of a database user, made at the first time."""
+        """Return the password of a database user; the first call generates it."""
         file = self.folder / "passwords.json"
-        known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        if user not in known:
-            known[user] = secrets.token_urlsafe(24)
-            write_private(file, json.dumps(known, indent=2) + "\n")
-        return known[user]
+        passwords: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if user not in passwords:
+            passwords[user] = secrets.token_urlsafe(24)
+            write_private(file, json.dumps(passwords, indent=2) + "\n")
+        return passwords[user]
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read; a reader sees the old one or the new one, never a piece."""
+    """Replace a file atomically; only its owner can read it."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

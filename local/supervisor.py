@@ -1,4 +1,4 @@
-"""Runs one stack: starts its processes in order, starts again what dies, and stops everything at the end."""
+"""Runs one stack: starts its processes in order, restarts those that die, and stops all at the end."""
 
 import signal
 import subprocess
@@ -24,17 +24,17 @@ from ratesflow.local.processes import StackError, free_port, last_lines, python,
 from ratesflow.local.recover import recover
 from ratesflow.local.roles import credentials
 from ratesflow.local.scheduler import Schedule
-from ratesflow.local.startup import Patience
+from ratesflow.local.startup import StartTimeout
 from ratesflow.local.state_directory import StateDirectory
 from ratesflow.workflow.timestamps import iso
 
 DATABASE = "ratesflow"
-# The users that log in; each is a member of the role of the same word.
+# The database users with the role of each.
 LOGINS = {"loader": "ratesflow_loader", "api": "ratesflow_reader"}
 API_WORKERS = 2
 NAMES = {"aws": "the embedded AWS", "events": "the trigger", "api": "the API", "console": "the console"}
-# What the Lambda handler is told, as on AWS.
-_HANDLER_NEEDS = (
+# The environment variables of the Lambda handler, as on AWS.
+_HANDLER_VARIABLES = (
     "RATESFLOW_DEAD_LETTER_QUEUE_URL",
     "RATESFLOW_IGNORED_FILES",
     "AWS_ENDPOINT_URL",
@@ -44,25 +44,25 @@ _HANDLER_NEEDS = (
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the stack listens on 127.0.0.1; 0 is any free port."""
+    """The ports of the stack on 127.0.0.1; 0 picks a free port."""
 
     api: int = 3000
     aws: int = 4566
     console: int = 8080
 
-    def chosen(self) -> "Ports":
-        """Return the same with a free port for each 0."""
+    def resolved(self) -> "Ports":
+        """Return the ports with a free port in place of each 0."""
         found = [self.api, self.aws, self.console]
         for at in range(len(found)):
             while found[at] == 0 and (port := free_port()):
-                if port not in found:  # nobody listens on the others yet, so that it could be one of them
+                if port not in found:  # the others are not in use yet, so that it could be one of them
                     found[at] = port
         return Ports(*found)
 
 
 @dataclass
 class Stack:
-    """The processes of a stack that runs."""
+    """The processes of a running stack."""
 
     home: StateDirectory
     ports: Ports
@@ -72,17 +72,17 @@ class Stack:
     _recovered: bool = True
 
     def start(self) -> None:
-        """Start everything. Raises StackError, with what was started stopped again."""
+        """Start all processes. Raises StackError if one cannot start, after stopping the others."""
         require_free_port(self.ports.api, "--api-port")
         require_free_port(self.ports.aws, "--aws-port")
         require_free_port(self.ports.console, "--console-port")
-        self.ports = self.ports.chosen()
+        self.ports = self.ports.resolved()
         try:
             self._launch_aws()  # it starts beside the database, and what needs the database beside the deployment
-            self.home.wait_for("PostgreSQL")
+            self.home.set_starting("PostgreSQL")
             databases = self._start_database()
             self._launch_api()
-            self._await("aws", self._aws_answers)
+            self._await("aws", self._aws_responds)
             self.environment = {
                 **deploy(self._endpoint, databases),
                 "RATESFLOW_API_URL": self._api_url,
@@ -91,18 +91,18 @@ class Stack:
             }
             self._launch_events()
             self._launch_console()
-            self._await("api", self._api_answers)
-            self._await("console", self._console_answers)
-            self.home.wait_for("what was interrupted to be taken up again")
+            self._await("api", self._api_responds)
+            self._await("console", self._console_responds)
+            self.home.set_starting("interrupted executions to restart")
             recover(self.environment, self.home.aws)
         except BaseException:
             self.stop()
             raise
-        self.home.wait_for("")
+        self.home.set_starting("")
         self.home.write_environment(self.environment)
 
-    def watch(self) -> None:
-        """Start again what dies, until SIGTERM or SIGINT."""
+    def supervise(self) -> None:
+        """Restart processes that die, until SIGTERM or SIGINT."""
         ended = []
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.append(True))
@@ -110,44 +110,44 @@ class Stack:
         while not ended:
             time.sleep(0.2)
             try:
-                self._mend()
+                self._restart_dead()
             except (StackError, BotoCoreError, ClientError, psycopg2.Error) as error:
-                # Something died while something else was mended: the next look mends both.
-                self._say(f"not all is mended yet: {type(error).__name__}: {error}")
+                # Another process died during the restart: the next check restarts both.
+                self._log(f"restart failed, retrying: {type(error).__name__}: {error}")
             schedule.tick()
 
     def stop(self) -> None:
-        """Stop everything, the database last."""
+        """Stop all processes, the database last."""
         self.home.environment_file.unlink(missing_ok=True)
-        self.home.wait_for("")
+        self.home.set_starting("")
         for name in ("events", "console", "api", "aws"):
             if child := self.children.pop(name, None):
                 stop(child, signal.SIGTERM, grace_seconds=15)
         if self.postgres:
             self.postgres.stop()
 
-    def _mend(self) -> None:
-        """Start again whatever is not running any more."""
+    def _restart_dead(self) -> None:
+        """Restart the processes that are not running."""
         if self.postgres and self.postgres.process.poll() is not None:
-            self._say("PostgreSQL ended; starting it again")
+            self._log("PostgreSQL ended; restarting it")
             self.postgres.restart()
         if self.children["aws"].poll() is not None:
-            self._say("the embedded AWS ended; starting it again")
+            self._log("the embedded AWS ended; restarting it")
             self._recovered = False
             self._launch_aws()
-            self._await("aws", self._aws_answers)
+            self._await("aws", self._aws_responds)
         if not self._recovered:
             deploy(self._endpoint, self._databases())
             recover(self.environment, self.home.aws)
             self._recovered = True
         starts = {
             "events": (self._launch_events, lambda: True),
-            "api": (self._launch_api, self._api_answers),
-            "console": (self._launch_console, self._console_answers),
+            "api": (self._launch_api, self._api_responds),
+            "console": (self._launch_console, self._console_responds),
         }
         for name, (launch, ready) in starts.items():
             if self.children[name].poll() is not None:
-                self._say(f"{name} ended; starting it again")
+                self._log(f"{name} ended; restarting it")
                 launch()
                 self._await(name, ready)
 
@@ -165,17 +165,17 @@ class Stack:
         with psycopg2.connect(self._url()) as connection, connection.cursor() as cursor:
             for user, role in LOGINS.items():
                 _ensure_login(cursor, user, role, self.home.password(user))
-            known, _ = stored(cursor)
-        if not known.ports:
+            reference, _ = stored(cursor)
+        if not reference.ports:
             load(connection, builtin())
         connection.close()
         return self._databases()
 
     def _database_port(self) -> int:
-        """Return the port of last time if it is free, so that a client that is set up once stays right."""
+        """Return the previous port if it is free, so that configured clients keep working."""
         file = self.home.folder / "postgres.port"
-        before = int(file.read_text()) if file.exists() else 0
-        port = free_port(before)
+        previous = int(file.read_text()) if file.exists() else 0
+        port = free_port(previous)
         file.write_text(f"{port}\n")
         return port
 
@@ -200,14 +200,14 @@ class Stack:
     def _console_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.console}"
 
-    def _aws_answers(self) -> bool:
-        return _answers(f"{self._endpoint}/moto-api/")
+    def _aws_responds(self) -> bool:
+        return _responds(f"{self._endpoint}/moto-api/")
 
-    def _api_answers(self) -> bool:
-        return _answers(f"{self._api_url}/health/ready")
+    def _api_responds(self) -> bool:
+        return _responds(f"{self._api_url}/health/ready")
 
-    def _console_answers(self) -> bool:
-        return _answers(f"{self._console_url}/health")
+    def _console_responds(self) -> bool:
+        return _responds(f"{self._console_url}/health")
 
     def _launch_aws(self) -> None:
         self._launch(
@@ -215,7 +215,7 @@ class Stack:
         )
 
     def _launch_events(self) -> None:
-        environment = {name: self.environment[name] for name in _HANDLER_NEEDS} | credentials("trigger")
+        environment = {name: self.environment[name] for name in _HANDLER_VARIABLES} | credentials("trigger")
         environment["RATESFLOW_STATE_MACHINE_ARN"] = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
         queue = self.environment["RATESFLOW_QUEUE_URL"]
         command = python("ratesflow.local.event_source_mapping", "--endpoint", self._endpoint, "--queue", queue)
@@ -239,34 +239,34 @@ class Stack:
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
         """Wait until a process that was launched is ready; raises StackError if it ends, or takes too long."""
         log, began, child = self.home.logs / f"{name}.log", time.monotonic(), self.children[name]
-        self.home.wait_for(NAMES[name])
-        patience = Patience(child.pid)
+        self.home.set_starting(NAMES[name])
+        timeout = StartTimeout(child.pid)
         while not ready():
             if child.poll() is not None:
                 raise StackError(f"{NAMES[name]} did not start. The end of {log}:\n{last_lines(log)}")
-            if patience.over():
+            if timeout.expired():
                 seconds = time.monotonic() - began
-                words = f"{NAMES[name]} runs, but was not ready after {seconds:.0f} s"
-                raise StackError(f"{words}. The end of {log}:\n{last_lines(log)}")
+                problem = f"{NAMES[name]} is running, but was not ready after {seconds:.0f} s"
+                raise StackError(f"{problem}. The end of {log}:\n{last_lines(log)}")
             time.sleep(0.05 if time.monotonic() < began + 5 else 0.5)
 
-    def _say(self, message: str) -> None:
+    def _log(self, message: str) -> None:
         now = iso(datetime.now(UTC))
         with (self.home.logs / "stack.log").open("a", encoding="utf-8") as log:
             log.write(f"{now} {message}\n")
 
 
-def _answers(url: str) -> bool:
+def _responds(url: str) -> bool:
     try:
-        with urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
-            return bool(answer.status == 200)
+        with urlopen(url, timeout=2) as response:  # noqa: S310 our own address
+            return bool(response.status == 200)
     except (URLError, OSError):
         return False
 
 
 def _create_database(server: Postgres) -> None:
     connection = psycopg2.connect(server.url())
-    connection.autocommit = True  # CREATE DATABASE runs in no transaction
+    connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,))
         if cursor.fetchone() is None:
@@ -281,20 +281,20 @@ def _ensure_login(cursor: "psycopg2.extensions.cursor", user: str, role: str, pa
     cursor.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(user)))
 
 
-def run(folder: Path, ports: Ports, register_backend: Callable[[dict[str, str]], None]) -> None:
-    """Run a stack in this process until it is told to end; `register_backend` is called when it is up.
+def run(folder: Path, ports: Ports, on_ready: Callable[[dict[str, str]], None]) -> None:
+    """Run a stack in this process until SIGTERM or SIGINT. `on_ready` is called with its environment once it is up.
 
-    Raises StackError when it cannot start, or another stack runs in the same folder.
+    Raises StackError if it cannot start, or if another stack uses the directory.
     """
     home = StateDirectory(folder)
     lock = home.lock()
     if lock is None:
-        raise StackError(f"a stack runs in {folder} already, as process {home.pid()}")
+        raise StackError(f"a stack is already running in {folder}, as process {home.pid()}")
     with lock:
         stack = Stack(home, ports)
         stack.start()
         try:
-            register_backend(stack.environment)
-            stack.watch()
+            on_ready(stack.environment)
+            stack.supervise()
         finally:
             stack.stop()

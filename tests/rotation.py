@@ -1,6 +1,6 @@
-"""What the rotation of a login by alternating users does in the database, logged in as the master.
+"""The statements that a rotation by alternating users executes as the master.
 
-Each statement is one of AWS's function for it, SecretsManagerRDSPostgreSQLRotationMultiUser (its set_secret).
+They are those of AWS's function SecretsManagerRDSPostgreSQLRotationMultiUser (set_secret).
 """
 
 from contextlib import closing
@@ -12,7 +12,7 @@ _SUFFIX = "_clone"
 
 
 def rotate(master_url: str, current: str, password: str) -> str:
-    """Give the other of two users a new password, making it at the first time; return its name."""
+    """Set a new password for the other user, creating the user the first time; return the user's name."""
     pending = current.removesuffix(_SUFFIX) if current.endswith(_SUFFIX) else current + _SUFFIX
     names = sql.Identifier(pending), sql.Identifier(current)
     with closing(psycopg2.connect(master_url)) as connection, connection, connection.cursor() as cursor:

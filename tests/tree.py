@@ -1,7 +1,7 @@
-"""What must hold in every snapshot: the rates of regions are the sum of the rates of the ports under them."""
+"""The invariant that the rates of regions are the sum of the rates of the ports under them."""
 
-# One row a lane between regions, month and day whose rates are not the sum of those of the ports. One statement, so
-# one snapshot: of the tree, of what is visible, and of the rates.
+# Returns a row for each lane between regions, month and day whose rates differ from the sum of the ports'. It is one
+# statement so that tree, visible batches and rates are of one snapshot.
 DISAGREE = """
 WITH visible AS MATERIALIZED (
     SELECT month, orig_code, dest_code, nth, sum(count) AS count, sum(sum) AS sum
@@ -23,5 +23,5 @@ FROM found FULL JOIN expected USING (month, orig_code, dest_code, nth)
 WHERE coalesce(found.count, 0) <> coalesce(expected.count, 0) OR coalesce(found.sum, 0) <> coalesce(expected.sum, 0)
 """
 
-# The same for one month, which a reader can ask for all the time.
+# The same for one month, which is fast enough for continuous readers.
 DISAGREE_IN_MONTH = DISAGREE.replace("WHERE batch_no IN", "WHERE month = %(month)s AND batch_no IN")

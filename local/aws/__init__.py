@@ -1,6 +1,6 @@
-"""The embedded AWS: S3, EventBridge, SQS, SNS, Step Functions, Batch and logs on one port, with no account.
+"""The embedded AWS: S3, EventBridge, SQS, SNS, Step Functions, Batch and logs on one port, without an account.
 
-`python -m ratesflow.local.aws` runs it as a process of its own; `serve` runs it in this one.
+`python -m ratesflow.local.aws` runs it as a separate process; `serve` runs it in the current one.
 """
 
 from ratesflow.local.aws.server import Server, StartError, serve

@@ -18,8 +18,8 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serves until SIGTERM or SIGINT; prints `ready` once it answers. Exit 69: it can't start."""
-    # Blocked from the start and in every thread, so that a signal during the start is not lost either.
+    """Serve until SIGTERM or SIGINT; print `ready` once requests are accepted. Return 69 if it cannot start."""
+    # Blocked early and in every thread, so that a signal during the start is not lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     die_with_parent(signal.SIGTERM, os.getppid())
     try:
@@ -35,11 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _read_settings(arguments: Sequence[str] | None) -> Settings:
     parser = argparse.ArgumentParser(prog="python -m ratesflow.local.aws", description=__doc__)
-    parser.add_argument("--port", type=int, default=4566, help="where to listen on 127.0.0.1 (4566)")
-    parser.add_argument("--data", type=Path, required=True, help="where objects and job records are kept")
-    parser.add_argument("--job-env-file", type=Path, help="JSON of NAME: value, for every job's environment")
-    parser.add_argument("--poll", type=float, default=0.1, help="seconds between two looks at a .sync job (0.1)")
-    parser.add_argument("--slots", type=int, default=default_slots(), help="jobs that run at once (cores)")
+    parser.add_argument("--port", type=int, default=4566, help="port on 127.0.0.1 (4566)")
+    parser.add_argument("--data", type=Path, required=True, help="directory of objects and job records")
+    parser.add_argument("--job-env-file", type=Path, help="JSON object of environment variables for every job")
+    parser.add_argument("--poll", type=float, default=0.1, help="seconds between two polls of a .sync job (0.1)")
+    parser.add_argument("--slots", type=int, default=default_slots(), help="jobs that run at a time (number of cores)")
     parser.add_argument("--kill-grace", type=float, default=5.0, help="seconds from SIGTERM to SIGKILL (5)")
     given = parser.parse_args(arguments)
     return Settings(

@@ -1,4 +1,4 @@
-"""Caches what moto computes again, with the same result, at each request or execution."""
+"""Caches results that moto recomputes for each request or execution."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from moto.stepfunctions.parser.asl.parse.preprocessor import Preprocessor
 
 
 def install() -> None:
-    """Lets moto do each of these once."""
+    """Install the caches."""
     _parse_each_definition_once()
     _list_services_once()
 
 
 def _parse_each_definition_once() -> None:
-    """moto parses a definition several times when it is created, and once more in each execution of it."""
+    """Cache parsed definitions; moto parses one several times at its creation and again in each execution."""
     parse = AmazonStateLanguageParser.parse
 
     @lru_cache(maxsize=16)
@@ -25,13 +25,13 @@ def _parse_each_definition_once() -> None:
         return parse(definition)[1]
 
     def parsed(definition: str) -> Any:
-        known = tree(definition)  # it does not change; what is made of it is of one execution
-        return Preprocessor().visit(known), known
+        cached = tree(definition)  # immutable; each execution builds its own objects from it
+        return Preprocessor().visit(cached), cached
 
     AmazonStateLanguageParser.parse = staticmethod(parsed)
 
 
 def _list_services_once() -> None:
-    """moto looks through its own folder at each request."""
+    """Cache the list of services; moto scans its package directory at each request."""
     services = tuple(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: services

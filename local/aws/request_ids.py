@@ -1,4 +1,4 @@
-"""Patches how moto writes request IDs: it replaces the text between two `<RequestId>` tags in any response.
+"""Patches how moto inserts request IDs: it replaces the text between two `<RequestId>` tags in any response.
 
 In a JSON response those tags are part of a caller's text, such as a log line. No upstream issue is known.
 """
@@ -14,7 +14,7 @@ _REQUEST_ID = re.compile(r"(?<=<RequestId>)[^<]*(?=</RequestId>)")
 
 
 def install() -> None:
-    """Lets moto number answers that are XML, and leave those of JSON alone: there the tags are somebody's text."""
+    """Insert request IDs into XML responses only; in JSON the tags are part of the data."""
     enrich = BaseResponse._enrich_response
 
     def enriched(headers: dict[str, str], body: Any) -> tuple[dict[str, str], Any]:

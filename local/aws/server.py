@@ -1,4 +1,4 @@
-"""Serves the embedded AWS: moto's server with every mend applied, in this process, on the loopback alone."""
+"""Serves the embedded AWS: moto's server with all patches, in this process, on the loopback interface only."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _LARGE_BYTES = 1024 * 1024
 
 
 class StartError(RuntimeError):
-    """The embedded AWS can't start; the message says why, and what to do."""
+    """The embedded AWS cannot start; the message has the reason and the remedy."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; `close` ends its jobs and stops listening."""
+    """A running server."""
 
     settings: Settings
     _listener: Any
@@ -38,7 +38,7 @@ class Server:
     _lock: IO[str]
 
     def close(self) -> None:
-        """Ends the jobs that run, with their children, then stops answering."""
+        """Terminate the running jobs with their children, then stop listening."""
         self._slots.close()
         self._listener.shutdown()
         self._gate.calls.close()
@@ -46,17 +46,17 @@ class Server:
 
 
 def serve(settings: Settings) -> Server:
-    """Starts answering and returns; raises StartError.
+    """Start the server and return it. Raises StartError.
 
-    It changes moto for the whole process, for good: give it a process of its own.
+    This patches moto permanently in the whole process: run it in a separate process.
     """
     _require_moto()
     bound = _bind(settings.port)
     lock = _lock_directory(settings)
     _keep_temporary_files_in(settings)
-    _give_memory_back()
+    _return_freed_memory()
     os.environ["MOTO_PORT"] = str(settings.port)
-    # A profile of the user's, meant for real AWS, has no say here.
+    # The user's profile is for real AWS.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
     from ratesflow.local.aws import caching, request_ids
@@ -80,13 +80,13 @@ def _require_moto() -> None:
     found = version("moto")
     if found != MOTO_VERSION:
         raise StartError(
-            f"The embedded AWS needs moto {MOTO_VERSION}, not {found}: it mends defects of that very version. "
+            f"The embedded AWS needs moto {MOTO_VERSION}, not {found}: its patches are for that version. "
             f"Install it with: pip install moto=={MOTO_VERSION}"
         )
 
 
 def _lock_directory(settings: Settings) -> IO[str]:
-    """Two servers on one directory would take each other's jobs for orphans."""
+    """Lock the directory: two servers on one directory would treat each other's jobs as orphans."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     file = (settings.data_dir / "aws.lock").open("w")
     try:
@@ -99,21 +99,21 @@ def _lock_directory(settings: Settings) -> IO[str]:
 
 
 def _keep_temporary_files_in(settings: Settings) -> None:
-    """Parts of uploads wait in temporary files: beside the objects, since /tmp is often memory."""
+    """Keep temporary files, such as parts of uploads, beside the objects, since /tmp is often in memory."""
     directory = settings.data_dir / "tmp"
     directory.mkdir(exist_ok=True)
     tempfile.tempdir = str(directory)
 
 
-def _give_memory_back() -> None:
-    """Makes glibc return large blocks to the system when they are freed; it would keep those of past requests."""
+def _return_freed_memory() -> None:
+    """Make glibc return large freed blocks to the system; it would keep those of past requests."""
     allocate = getattr(ctypes.CDLL(None), "mallopt", None)
     if allocate is not None:
         allocate(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 def _bind(port: int) -> socket.socket:
-    """Takes the port first, so that a port in use is told at once and costs nothing."""
+    """Bind the port first, so that a port in use is reported at once."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -127,7 +127,7 @@ def _bind(port: int) -> socket.socket:
 
 
 def _gate(settings: Settings) -> Any:
-    """Put the policies of roles before moto."""
+    """Return moto's application behind the check of role policies."""
     from moto.core import DEFAULT_ACCOUNT_ID
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
@@ -143,7 +143,7 @@ def _listen(settings: Settings, bound: socket.socket, application: Any) -> Any:
     from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    # It logs each failed task with its whole definition; the execution's history says the same in order.
+    # It logs each failed task with its whole definition; the execution's history has the same information.
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
     listener = make_server(
         HOST,

@@ -1,4 +1,4 @@
-"""What the embedded AWS is told when it starts."""
+"""Settings of the embedded AWS."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ HOST = "127.0.0.1"
 
 
 def default_slots() -> int:
-    """How many jobs run at once: one a core, but at least two: a job that waits must not block all others."""
+    """Return how many jobs run at a time: one per core, and at least two so that one job cannot block all others."""
     return max(2, os.cpu_count() or 2)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where to listen, where to keep things, and how jobs run.
+    """The port, the data directory, and how jobs run.
 
-    `poll_seconds` is how often a `.sync` task asks for its job; `kill_grace_seconds` the time between SIGTERM
-    and SIGKILL (30 s on AWS, too long to wait for on a laptop).
+    `poll_seconds` is the interval at which a `.sync` task polls its job; `kill_grace_seconds` is the time between
+    SIGTERM and SIGKILL (30 s on AWS, which is too long for a laptop).
     """
 
     port: int
@@ -32,5 +32,5 @@ class Settings:
 
     @property
     def endpoint(self) -> str:
-        """The URL that clients and jobs are given."""
+        """The endpoint URL of clients and jobs."""
         return f"http://{HOST}:{self.port}"

@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL, and the master user that RDS would give."""
+"""The embedded PostgreSQL, with a master user as on RDS."""

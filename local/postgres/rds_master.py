@@ -1,8 +1,8 @@
-"""A stand-in for the master user of Amazon RDS: it makes roles and databases, and is no superuser.
+"""A substitute for the master user of Amazon RDS: it creates roles and databases, and is not a superuser.
 
-AWS says what rds_superuser may do (RDS User Guide, "Understanding the rds_superuser role"), not of which roles it is a
-member. That is known from roles that people have dumped from instances of RDS. pg_read_all_stats and the other
-members of pg_monitor are not among those that it may grant.
+AWS documents what rds_superuser may do (RDS User Guide, "Understanding the rds_superuser role"), but not of which
+roles it is a member; these come from published dumps of RDS instances. It may not grant pg_read_all_stats and the
+other members of pg_monitor.
 """
 
 from contextlib import closing
@@ -11,9 +11,9 @@ import psycopg2
 from psycopg2 import sql
 
 MASTER = "ratesflow_admin"
-"""As Terraform names it."""
+"""The name that Terraform gives it."""
 _GROUP = "rds_superuser"
-# With ADMIN OPTION, each where the server has it: pg_maintain is of PostgreSQL 17.
+# With ADMIN OPTION; those that the server does not have are skipped: pg_maintain is new in PostgreSQL 17.
 _GRANTED = [
     "pg_checkpoint",
     "pg_create_subscription",
@@ -24,15 +24,15 @@ _GRANTED = [
     "pg_use_reserved_connections",
     "pg_write_all_data",
 ]
-# Roles and databases of a server that was begun without a master become its own, as if it had made them.
+# On a server that was created without a master, existing roles and databases become the master's.
 _ROLES = "SELECT rolname FROM pg_roles WHERE NOT rolsuper AND rolname !~ '^pg_' AND rolname <> ALL (%s)"
 _DATABASES = "SELECT datname FROM pg_database WHERE datdba = 'postgres'::regrole AND datname <> 'template0'"
 
 
 def ensure_master(superuser_url: str, password: str) -> None:
-    """Make the master user unless it is there: the only thing that is done as the server's superuser."""
-    # CREATE ROLE gives its maker the same.
-    as_made = "GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
+    """Create the master user unless it exists; nothing else uses the server's superuser."""
+    # CREATE ROLE grants its creator the same.
+    as_created = "GRANT {} TO {} WITH ADMIN TRUE, INHERIT FALSE, SET FALSE"
     with closing(psycopg2.connect(superuser_url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_roles WHERE rolname = %s", (MASTER,))
         if cursor.fetchone() is not None:
@@ -46,7 +46,7 @@ def ensure_master(superuser_url: str, password: str) -> None:
         cursor.execute(create.format(master, sql.Literal(password), group))
         cursor.execute(_ROLES, ([_GROUP, MASTER],))
         for (role,) in cursor.fetchall():
-            cursor.execute(sql.SQL(as_made).format(sql.Identifier(role), master))
+            cursor.execute(sql.SQL(as_created).format(sql.Identifier(role), master))
         cursor.execute(_DATABASES)
         for (database,) in cursor.fetchall():
             cursor.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(database), master))

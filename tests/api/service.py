@@ -1,4 +1,4 @@
-"""``python -m ratesflow.api`` as a process, and a service without a server of HTTP."""
+"""``python -m ratesflow.api`` as a process, and a service without an HTTP server."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Service:
-    """``python -m ratesflow.api`` as a process of its own."""
+    """``python -m ratesflow.api`` as a separate process."""
 
     database_url: str
     port: int = field(default_factory=free_port)
@@ -38,7 +38,7 @@ class Service:
     process: subprocess.Popen[str] | None = None
 
     def start(self, **environ: str) -> None:
-        """Start it and wait until it answers."""
+        """Start the service and wait until it responds."""
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ratesflow.api", "--host=127.0.0.1", f"--port={self.port}",
              f"--workers={self.workers}"],
@@ -48,54 +48,54 @@ class Service:
         wait_until(lambda: self.get("/health/live").status_code == 200)
 
     def get(self, path: str, **options: object) -> requests.Response:
-        """Send a request of its own connection."""
+        """Send a request on a new connection."""
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
 
     def worker_pids(self) -> list[int]:
-        """Return the processes that answer requests."""
+        """Return the process ids of the workers."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
     def stop(self) -> tuple[str, str]:
-        """Send SIGTERM, wait for the end, and return its metrics and what it logged."""
+        """Send SIGTERM, wait for the end, and return the output: metrics and log."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.communicate(timeout=30)
 
 
-class NeverSeen:
-    """A reader of news that has none: no answer is ever taken for good."""
+class NoNews:
+    """A news reader without news, so that no response is ever cached."""
 
     def poll_version(self, _seconds: float) -> object:
         """Fail."""
-        raise AssertionError("nobody should ask")
+        raise AssertionError("unexpected poll")
 
     def close_idle(self) -> None:
         """Rest."""
 
 
 def uncached(reader: RatesReader, **options: object) -> Application:
-    """Return the service on a reader; it keeps no answers, so that each is of the moment."""
+    """Return the service on a reader, without a cache."""
     newest = LatestVersion()
-    known = ResponseCache(newest, VersionPoller(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
-    rates = RatesResource(reader, known)
-    return Application(create_app(reader, known, rates), FastPath(known, rates), **options)  # type: ignore[arg-type]
+    cache = ResponseCache(newest, VersionPoller(NoNews(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    rates = RatesResource(reader, cache)
+    return Application(create_app(reader, cache, rates), FastPath(cache, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:
-    """Return the reader that the service has, with time enough for a busy machine."""
+    """Return the service's reader."""
     newest = LatestVersion()
     return MonotonicReader(DatabaseReader(connections, newest), newest)
 
 
 def connections_to(url: str) -> ConnectionPool:
-    """Return connections as the service opens them."""
+    """Return a connection pool as the service opens it."""
     return ConnectionPool(url, session(5))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait until a condition holds; a refused connection means that it does not yet."""
+    """Wait until a condition holds; a failed connection counts as false."""
     deadline = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A database that stands in for the real one, and the service on it, for what is about answers alone."""
+"""A fake database, and the service on it, for tests of responses without PostgreSQL."""
 
 import threading
 import time
@@ -22,13 +22,13 @@ PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGG
 
 
 class Database:
-    """Stands for the database: has a version, may be away, counts what it is asked."""
+    """A fake database with a version: it may be unavailable, and counts its calls."""
 
     def __init__(self) -> None:
         self.at = Version("e", 1)
         self.changes: list[tuple[int, bytes | None]] = []
         self.away = False
-        self.unreadable = False  # but its version can be told
+        self.unreadable = False  # rates cannot be read, but the version can
         self.seconds = 0.0
         self.reads = self.polls = self.rests = 0
 
@@ -38,7 +38,7 @@ class Database:
         self.at = Version(self.at.epoch, self.at.number + 1)
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Answer after some time."""
+        """Return empty rates after `seconds`."""
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
@@ -66,33 +66,33 @@ class Database:
         return []
 
     def check(self) -> None:
-        """Live."""
+        """Succeed."""
 
 
 def service(database: Database, *, fast_path: bool = True, **options: Any) -> Service:
-    """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
+    """Return the service on that database; it polls often, or only on requests if `interval_seconds` is None."""
     newest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
     watch = VersionPoller(database, newest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
-        watch._thread = threading.current_thread()  # so that none is started
+        watch._thread = threading.current_thread()  # prevents the start of its thread
     options = {"seconds": 0.4, **options}
-    known = ResponseCache(newest, watch, **options)
+    cache = ResponseCache(newest, watch, **options)
     reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
-    rates = RatesResource(reader, known)
-    return Service(create_app(reader, known, rates), FastPath(known, rates) if fast_path else None)
+    rates = RatesResource(reader, cache)
+    return Service(create_app(reader, cache, rates), FastPath(cache, rates) if fast_path else None)
 
 
 def get(app: Service, query: str = "", **headers: str) -> testing.Result:
-    """Ask for rates; header names are written with underscores."""
+    """Request rates; header names have underscores."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
 
 
 def ask(app: Service, orig: str, dest: str, **headers: str) -> testing.Result:
-    """Ask for the rates of another lane."""
+    """Request the rates of another lane."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get(
         "/rates", params=PARAMS | {"orig_code": orig, "dest_code": dest}, headers=sent

@@ -1,4 +1,4 @@
-"""The batches that are measured with look like those of suppliers, and are the same for the same seed."""
+"""The generated batches resemble those of suppliers, and are deterministic."""
 
 import hashlib
 from collections import Counter
@@ -15,35 +15,35 @@ from ratesflow.loader.freight.dataset import FreightPrices
 ROWS = 100_000
 
 
-def test_a_batch_is_the_same_for_the_same_seed_and_another_for_another(tmp_path: Path):
+def test_batches_depend_only_on_the_seed(tmp_path: Path):
     digests = [
         hashlib.sha256(lanes.write(tmp_path / "batch.csv", 5_000, seed).read_bytes()).digest() for seed in (1, 1, 2)
     ]
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_a_batch_has_so_many_rows_and_all_are_valid(tmp_path: Path):
+def test_batch_has_the_requested_valid_rows(tmp_path: Path):
     report = validate_file(lanes.write(tmp_path / "batch.csv", 20_001, 1), FreightPrices(), builtin())
     assert (report.accepted, report.rows) == (True, 20_001)
 
 
-def test_prices_have_one_to_five_digits_without_zeros_before(tmp_path: Path):
+def test_prices_have_no_leading_zeros(tmp_path: Path):
     prices = lanes.make(1000, 1)
     lines = b"".join(lanes.csv_pieces(prices)).decode().splitlines()[1:]
     assert [line.rpartition(",")[2] for line in lines] == [str(price) for price in prices.prices.tolist()]
 
 
-def test_there_are_some_thousand_lanes_with_several_prices_a_day():
+def test_thousands_of_lanes_have_several_prices_per_day():
     prices = lanes.make(ROWS, 1, days=6)
     lane_days = Counter(zip(prices.origs.tolist(), prices.dests.tolist(), prices.days.tolist(), strict=True))
     busy = sorted(lane_days.values())
     assert 3_000 < len({lane_day[:2] for lane_day in lane_days}) <= lanes.LANES
     assert 3 <= np.mean(busy) <= 8
-    assert busy[len(busy) // 10] < 3  # some averages are withheld
-    assert busy[-1] > 20  # and few lanes have much of the trade
+    assert busy[len(busy) // 10] < 3  # some days have too few prices for an average
+    assert busy[-1] > 20  # and a few lanes have most of the trade
 
 
-def test_prices_of_a_lane_are_alike_and_lanes_differ():
+def test_prices_are_similar_within_a_lane_and_differ_between_lanes():
     prices = lanes.make(ROWS, 1)
     keys = prices.origs * 1000 + prices.dests
     busiest = [key for key, _ in Counter(keys.tolist()).most_common(50)]
@@ -53,7 +53,7 @@ def test_prices_of_a_lane_are_alike_and_lanes_differ():
 
 
 @pytest.mark.parametrize("order", ["arrival", "lane"])
-def test_batches_come_day_after_day_or_lane_after_lane(order: lanes.Order):
+def test_batches_are_ordered_by_day_or_lane(order: lanes.Order):
     prices = lanes.make(20_000, 1, order)
     by_day, by_lane = prices.days, prices.origs * 1000 + prices.dests
     rising, mixed = (by_day, by_lane) if order == "arrival" else (by_lane, by_day)

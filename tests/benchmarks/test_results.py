@@ -1,4 +1,4 @@
-"""The figures: merged by name, and shown as a page and a picture that are made of them alone."""
+"""The results: merged by name, and rendered as a page and a chart."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ for number in range(20):
 """
 
 
-def test_a_partial_run_replaces_only_its_own_measures(tmp_path: Path):
+def test_partial_run_replaces_only_its_own_measures(tmp_path: Path):
     latest = tmp_path / "latest.json"
     record({"commit_ms_10k": median([2.0, 1.0, 9.0]), "load_1m_vs_dlt": 0.5}, "old machine", {"python": "3.11"}, latest)
     known = record({"commit_ms_10k": 1.25}, "new machine", {"python": "3.13"}, latest)
@@ -32,7 +32,7 @@ def test_a_partial_run_replaces_only_its_own_measures(tmp_path: Path):
     assert known["commit_ms_10k"]["day"] >= "2026"
 
 
-def test_runs_at_the_same_time_lose_nothing(tmp_path: Path):
+def test_concurrent_runs_lose_nothing(tmp_path: Path):
     latest = tmp_path / "latest.json"
     runs = [subprocess.Popen([sys.executable, "-c", RECORD, name, str(latest)]) for name in "abc"]
     assert [run.wait(60) for run in runs] == [0, 0, 0]
@@ -40,20 +40,20 @@ def test_runs_at_the_same_time_lose_nothing(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["latest.json"]
 
 
-def test_figures_are_medians_with_their_range():
+def test_results_are_medians_with_their_range():
     assert median([3.0, 1.0, 2.0]) == Measure(2.0, 1.0, 3.0, 3)
     assert ratio([2.0, 6.0], [1.0, 2.0]).value == 4.0 / 1.5
     assert (ratio([2.0, 6.0], [1.0, 2.0]).low, ratio([2.0, 6.0], [1.0, 2.0]).high) == (2.0, 3.0)
     assert percentile(list(range(100)), 0.99) == 99
 
 
-def test_names_tell_the_number_of_rows():
+def test_names_contain_the_number_of_rows():
     assert [label(rows) for rows in (50_000, 1_000_000, 10_000_000, 56_689)] == ["50k", "1m", "10m", "56689"]
     assert Options(rows=7_000).named({"reader_p99": 1.0}) == {"reader_p99_7k_rows": 1.0}
     assert Options().named({"reader_p99": 1.0}) == {"reader_p99": 1.0}
 
 
-def test_the_page_says_which_goals_are_met_and_shows_every_measure(tmp_path: Path):
+def test_page_shows_goals_and_every_measure(tmp_path: Path):
     measures = {goal.name: goal.bound for goal in GOALS}
     measures |= {"load_1m_vs_dlt": 0.41, "load_50k_dlt_s": 0.35, "load_1m_dlt_s": 2.5, "peak_mb_1m_load": 91.0}
     page = table.page(record(measures, "here", {"python": "3.11"}, tmp_path / "latest.json"))
@@ -64,7 +64,7 @@ def test_the_page_says_which_goals_are_met_and_shows_every_measure(tmp_path: Pat
     assert "here" in page
 
 
-def test_the_picture_is_svg_with_a_bar_for_each_way(tmp_path: Path):
+def test_chart_is_svg_with_a_bar_per_method(tmp_path: Path):
     picture = tmp_path / "loading.svg"
     known = record({"load_1m_bare_copy_s": 0.5, "load_1m_work_s": 1.5}, "here", {}, tmp_path / "latest.json")
     plot.write(known, picture)
@@ -74,6 +74,6 @@ def test_the_picture_is_svg_with_a_bar_for_each_way(tmp_path: Path):
     assert float(bars[1].get("width")) > 2 * float(bars[0].get("width"))
 
 
-def test_without_figures_no_picture_is_drawn(tmp_path: Path):
+def test_no_chart_without_results(tmp_path: Path):
     plot.write({}, tmp_path / "loading.svg")
     assert not (tmp_path / "loading.svg").exists()

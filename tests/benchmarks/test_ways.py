@@ -1,4 +1,4 @@
-"""Every way that is compared loads the same rows, into a server set up as the product sets it up."""
+"""Every compared method loads the same rows into a server with the product's settings."""
 
 import os
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def expected(running: servers.Servers, batch: Path) -> list[tuple]:
     return running.ask(copies.DATABASE, SAME.format("bare"))
 
 
-def test_the_server_waits_for_the_disk(running: servers.Servers):
+def test_server_waits_for_the_disk(running: servers.Servers):
     for setting in ("fsync", "full_page_writes", "synchronous_commit"):
         assert running.ask("postgres", f"SHOW {setting}") == [("on",)]
 
@@ -55,7 +55,7 @@ def test_only_the_bare_table_is_unlogged(running: servers.Servers, batch: Path):
     assert kinds == {"bare": "u", "logged": "p", "indexed": "p", "first": "p"}
 
 
-def test_the_first_schema_refuses_an_unknown_port(running: servers.Servers, tmp_path: Path):
+def test_first_schema_rejects_an_unknown_port(running: servers.Servers, tmp_path: Path):
     (tmp_path / "bad.csv").write_bytes(lanes.HEADER + b"XXXXX,NLRTM,2021-01-01,1\n")
     with pytest.raises(RuntimeError, match="foreign key"):
         copies.copy(running, "first", tmp_path / "bad.csv")
@@ -71,11 +71,11 @@ def test_pandas_loads_the_batch(running: servers.Servers, batch: Path, expected:
 )
 def test_dlt_loads_the_batch_to_the_last_row(running: servers.Servers, batch: Path, expected: list[tuple]):
     frameworks.dlt_append(running, batch)
-    # In a process that starts and in a warm one, and one row before each.
+    # In a new process and in a warm one, with one row before each.
     assert running.ask(copies.DATABASE, "SELECT count(*) FROM by_dlt.prices") == [(2 * (expected[0][0] + 1),)]
 
 
-def test_ours_loads_the_batch_warm_and_as_processes(running: servers.Servers, batch: Path, expected: list[tuple]):
+def test_our_tasks_load_the_batch_warm_and_as_processes(running: servers.Servers, batch: Path, expected: list[tuple]):
     warm, cold = running.new_database(), running.new_database()
     small = lanes.write(batch.with_name("small.csv"), 200, seed=2)
     first = ours.send(running, small, warm)
@@ -87,7 +87,7 @@ def test_ours_loads_the_batch_warm_and_as_processes(running: servers.Servers, ba
     assert running.ask(warm, "SELECT count(*) FROM committed_prices") == [(ROWS + 200,)]
 
 
-def test_a_commit_can_be_taken_back_and_made_again(running: servers.Servers, batch: Path):
+def test_commit_can_be_reverted_and_repeated(running: servers.Servers, batch: Path):
     database = running.new_database()
     sent = ours.send(running, batch, database)
     ours.run_whole(running, sent)
@@ -97,13 +97,13 @@ def test_a_commit_can_be_taken_back_and_made_again(running: servers.Servers, bat
     assert running.ask(database, "SELECT count(*) FROM committed_prices") == [(ROWS,)]
 
 
-def test_a_task_that_fails_is_told_with_its_log(running: servers.Servers, batch: Path):
+def test_failed_task_is_reported_with_its_log(running: servers.Servers, batch: Path):
     sent = ours.send(running, batch, running.new_database())
     with pytest.raises(RuntimeError, match="never validated"):
         ours.run_task(running, sent, "load")
 
 
-def test_the_users_own_aws_is_left_alone(running: servers.Servers, monkeypatch: pytest.MonkeyPatch):
+def test_users_aws_profile_is_not_used(running: servers.Servers, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("AWS_PROFILE", "production")
     environment = running.environment("bench_1")
     assert "AWS_PROFILE" not in environment
@@ -111,7 +111,7 @@ def test_the_users_own_aws_is_left_alone(running: servers.Servers, monkeypatch: 
     assert os.environ["AWS_PROFILE"] == "production"
 
 
-def test_an_unknown_part_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
+def test_unknown_part_is_a_usage_error(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as ended:
         main(["laod"])
     assert ended.value.code == 2

@@ -1,1 +1,1 @@
-"""The pipeline: its file as GitLab reads it, and its scripts as they run."""
+"""Tests of the pipeline's file and scripts, and of the checkout's layout."""

@@ -1,4 +1,4 @@
-"""Reads .gitlab-ci.yml as GitLab does, as far as this file goes: `extends`, `!reference`, anchors, defaults."""
+"""Reads .gitlab-ci.yml as GitLab does, with the features it uses: `extends`, `!reference`, anchors, defaults."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +12,11 @@ NO_JOBS = {"stages", "workflow", "variables", "default", "include"}
 
 
 class _Reference(tuple[str, ...]):
-    """The address of a part of another job."""
+    """A reference to a part of another job."""
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows GitLab's one tag."""
+    """A YAML loader with GitLab's tag."""
 
 
 _Loader.add_constructor("!reference", lambda loader, node: _Reference(loader.construct_sequence(node)))
@@ -24,32 +24,32 @@ _Loader.add_constructor("!reference", lambda loader, node: _Reference(loader.con
 
 @lru_cache(maxsize=1)
 def document() -> dict[str, Any]:
-    """Return the file as it is written."""
+    """Return the parsed file."""
     found: dict[str, Any] = yaml.load(FILE.read_text(), Loader=_Loader)
     return found
 
 
 def jobs() -> dict[str, dict[str, Any]]:
-    """Return the jobs that can run, by name, with what they extend."""
+    """Return the jobs that can run, by name, with their templates merged."""
     return {name: job(name) for name in document() if name not in NO_JOBS and not name.startswith(".")}
 
 
 def job(name: str) -> dict[str, Any]:
-    """Return a job, or a template, with what it extends and refers to."""
-    written = document()[name]
-    parents = written.get("extends", [])
+    """Return a job or a template, with its templates merged and its references resolved."""
+    entry = document()[name]
+    parents = entry.get("extends", [])
     merged: dict[str, Any] = {}
     for parent in [parents] if isinstance(parents, str) else parents:
         merged = _merged(merged, job(parent))
-    own = {key: _resolved(value) for key, value in written.items() if key != "extends"}
+    own = {key: _resolved(value) for key, value in entry.items() if key != "extends"}
     return _merged(merged, own)
 
 
 def script(name: str) -> str:
-    """Return what the runner makes one script of: the job's `before_script` and `script`."""
+    """Return a job's `before_script` and `script` as one script, as the runner does."""
     found = job(name)
     lines = [*found.get("before_script", []), *found["script"]]
-    # As GitLab's runner does it, as far as a plain shell can.
+    # As GitLab's runner does, as far as a plain shell can.
     return "\n".join(["set -e", *lines]) + "\n"
 
 
@@ -63,7 +63,7 @@ def _maps(below: dict[str, Any], above: dict[str, Any], key: str) -> bool:
 
 
 def _resolved(value: Any) -> Any:
-    """Replace references by what they name; in a list, by its items."""
+    """Resolve references; in a list, insert their items."""
     if isinstance(value, _Reference):
         return job(value[0])[value[1]]
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The pipeline's commands under the role of their environment, held to the policy that pre-infra gives it."""
+"""The pipeline's commands with the role and policy that pre-infra creates for an environment."""
 
 import json
 from pathlib import Path
@@ -12,12 +12,12 @@ from tests.security.iam_figure import calls_of, granted
 
 __all__ = ["stack"]
 REGISTRY = "123456789012.dkr.ecr.eu-central-2.amazonaws.com"
-# Terraform itself reads and writes its state, and makes the cluster that the service runs in.
-NOT_HERE = {"States", "DefaultState", "State", "Lock", "Service"}
+# Used by Terraform itself, for its state and the cluster of the service.
+OF_TERRAFORM = {"States", "DefaultState", "State", "Lock", "Service"}
 
 
-def test_the_pipeline_needs_what_its_role_may_do(stack: Stack, tmp_path: Path) -> None:
-    """To migrate and to mark images takes every right of the role but Terraform's own, and no other."""
+def test_pipeline_needs_exactly_the_rights_of_its_role(stack: Stack, tmp_path: Path) -> None:
+    """Migrating and tagging images need exactly the role's rights that are not Terraform's."""
     publish(stack, ENVIRONMENT)
     acting = {"WORKSPACE": ENVIRONMENT, **credentials("ci")}
     assert run(stack, migration() + "\necho done", tmp_path, LOADER_IMAGE=IMAGE, **acting).stdout.endswith("done\n")
@@ -31,6 +31,6 @@ def test_the_pipeline_needs_what_its_role_may_do(stack: Stack, tmp_path: Path) -
     assert run(stack, text, tmp_path, **given, **acting).stdout.endswith("marked\n")
     calls = [call for call in calls_of(stack) if call["role"] == "ratesflow-ci"]
     assert [call for call in calls if not call["allowed"]] == []
-    rights = {right[1:] for right in granted() if right[0] == "ci" and right[1] not in NOT_HERE}
-    rights.remove(("Migration", "batch:TagResource"))  # definitions that Terraform makes bear tags, those here none
+    rights = {right[1:] for right in granted() if right[0] == "ci" and right[1] not in OF_TERRAFORM}
+    rights.remove(("Migration", "batch:TagResource"))  # Terraform's definitions have tags, those here do not
     assert {(sid, call["action"]) for call in calls for sid in call["sids"]} == rights

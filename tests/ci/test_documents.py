@@ -1,4 +1,4 @@
-"""What docs/deploy.md and docs/operations.md name is there: commands, options, alarms, variables, tests, sections."""
+"""Everything that docs/deploy.md and docs/operations.md name exists: commands, options, alarms, variables, tests."""
 
 import re
 import shlex
@@ -21,16 +21,16 @@ ENVIRONMENTS = ("dev", "staging", "production")
 
 
 def commands(text: str, name: str) -> list[list[str]]:
-    """Return the words of each command of that name, on lines of consoles and between backticks."""
+    """Return the words of each command with this name, in console lines and between backticks."""
     lines = re.findall(r"^ *[$>] (.*)$", text, re.M) + re.findall(rf"`({name} [^`\n]+)`", text)
-    inner = re.compile(r"\$\(([^()]*)\)")  # what is put in its place is a command too
+    inner = re.compile(r"\$\(([^()]*)\)")  # a substituted command is checked, too
     lines += [found for line in lines for found in inner.findall(line)]
     called = [inner.sub("VALUE", line) for line in lines if re.search(rf"(^|[ (]){name} ", inner.sub("VALUE", line))]
     return [part[part.index(name) :] for line in called for part in _parts(line) if name in part]
 
 
 def _parts(line: str) -> list[list[str]]:
-    """Return the words of a line of shell, cut at pipes, redirections and ends of commands."""
+    """Return the words of a shell line, split at pipes, redirections and command separators."""
     parts: list[list[str]] = [[]]
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|;<>")
     lexer.whitespace_split = True
@@ -44,7 +44,7 @@ def _parts(line: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_commands_of_ratesflow(text: str) -> None:
-    """Each is one, and takes the options that it is given."""
+    """Each `ratesflow` command exists and has the options that are used."""
     found = commands(text, "ratesflow")
     assert len(found) > 3
     for words in found:
@@ -59,18 +59,18 @@ def test_commands_of_ratesflow(text: str) -> None:
         options = {name for parameter in group.params for name in parameter.opts}
         assert {word for word in rest if word.startswith("-")} <= options | {"-h", "--help"}, words
         needed = [each for each in group.params if isinstance(each, click.Argument) and each.required]
-        named_alone = len(words) == 2  # in a sentence, or with its argument from elsewhere
+        named_alone = len(words) == 2  # in a sentence, or with its argument in another place
         assert named_alone or len([word for word in rest if not word.startswith("-")]) >= len(needed), words
 
 
 @lru_cache(maxsize=1)
 def aws_command() -> Any:
-    """Return the `aws` command, whose tables know every service, operation and option."""
+    """Return the `aws` command line, which lists every service, operation and option."""
     return create_clidriver()
 
 
 def below(command: Any) -> dict[str, Any]:
-    """Return the commands below one of `aws`: services, operations, waiters; none below most operations."""
+    """Return the subcommands of an `aws` command: services, operations, waiters; most operations have none."""
     if hasattr(command, "subcommand_table"):
         return dict(command.subcommand_table)
     if isinstance(command, ServiceOperation):
@@ -80,7 +80,7 @@ def below(command: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_commands_of_aws(text: str) -> None:
-    """Each is an operation of a service, and takes the options that it is given."""
+    """Each `aws` command exists and has the options that are used."""
     found = commands(text, "aws")
     assert len(found) > 3
     everywhere = {f"--{name}" for name in ("query", "output", "region")}
@@ -95,8 +95,8 @@ def test_commands_of_aws(text: str) -> None:
 
 
 @pytest.mark.parametrize("tool", ["docker", "podman", "buildah"])
-def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
-    """Each build names the platform that Terraform pins, and no option that its tool has not got."""
+def test_images_are_built_for_the_platform_of_the_tasks(tool: str) -> None:
+    """Each build has the platform that Terraform sets, and only options that its tool supports."""
     pinned = re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "jobs.tf").read_text())
     pinned += re.findall(r'cpu_?[aA]rchitecture += "(\w+)"', (TERRAFORM / "api.tf").read_text())
     (platform,) = {f"linux/{ {'X86_64': 'amd64', 'ARM64': 'arm64'}[each] }" for each in pinned}
@@ -106,16 +106,16 @@ def test_images_are_built_for_what_the_tasks_run_on(tool: str) -> None:
     assert len(builds) == 1
     (words,) = [shlex.split(each) for each in builds]
     assert words[words.index("--platform") + 1] == platform
-    # Docker's format alone keeps a HEALTHCHECK; Docker itself has no other, and would add an index for its attestation.
+    # Only Docker's format keeps a HEALTHCHECK; Docker itself would add an index with an attestation.
     expected = {"docker": "--provenance=false", "podman": "--format docker", "buildah": "BUILDAH_FORMAT"}[tool]
     assert expected in " ".join(words) or expected in job("package-and-publish")["variables"]
     pushes = re.findall(rf"{tool} push (.*)", text)
     assert len(pushes) == 1
-    assert ("--digestfile" in pushes[0]) is (tool == "buildah")  # by hand the registry is asked, whatever the tool
+    assert ("--digestfile" in pushes[0]) is (tool == "buildah")  # the manual steps query the registry
 
 
-def test_the_quotas_that_an_environment_takes() -> None:
-    """The vCPUs that are named are those of the files of variables: all tasks of batches and of the API at once."""
+def test_documented_quotas_of_an_environment() -> None:
+    """The documented vCPUs are those of the variables files, for all tasks of batches and of the API at once."""
     known, named = variables(), re.search(r"([\d.]+) of Spot for `dev`, ([\d.]+) On-Demand for `production`", DEPLOY)
     behind = re.search(r"is On-Demand: (\d+) for `dev`", DEPLOY)
     assert named
@@ -126,8 +126,8 @@ def test_the_quotas_that_an_environment_takes() -> None:
         assert float(number) + int(beside) == taken
 
 
-def test_every_alarm_has_its_section() -> None:
-    """The runbook has a section of its name for each alarm, and none for what is no alarm."""
+def test_every_alarm_has_a_section() -> None:
+    """The runbook has exactly one section per alarm, with its name."""
     text = "".join(path.read_text() for path in sorted(TERRAFORM.glob("alarms*.tf")))
     alarms = set(re.findall(r"^    ([a-z-]+) = \{\n +(?:#.*\n +)*summary", text, re.M))
     alarms |= set(re.findall(r"operations\.md#([a-z-]+)", text))
@@ -141,8 +141,8 @@ def test_every_alarm_has_its_section() -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_links_lead_somewhere(text: str) -> None:
-    """Each names a section of this page or of the other one."""
+def test_links_resolve(text: str) -> None:
+    """Each link resolves to a section of this page or the other one."""
     titles = {"deploy.md": DEPLOY, "operations.md": OPERATIONS, "": text}
     links = re.findall(r"\]\(([a-z.]*)#([^)]+)\)", text)
     assert links
@@ -155,7 +155,7 @@ def test_links_lead_somewhere(text: str) -> None:
 
 
 def variables() -> dict[str, str]:
-    """Return Terraform's variables and their defaults as they are written, empty where there is none."""
+    """Return Terraform's variables and their defaults as written; empty without a default."""
     found = {}
     for path in (*TERRAFORM.glob("variables*.tf"), TERRAFORM / "pre-infra/variables.tf"):
         for name, body in re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', path.read_text(), re.M | re.S):
@@ -169,7 +169,7 @@ def _tfvars(environment: str) -> str:
 
 
 def test_variables_of_terraform() -> None:
-    """What is given to Terraform, or said to answer a load, is a variable of it."""
+    """Variables that the pages set or recommend exist in Terraform."""
     known = variables()
     given = set(re.findall(r'TF_VAR_(\w+)|-var="?(\w+)=', DEPLOY))
     assert {name for pair in given for name in pair if name} <= set(known)
@@ -179,8 +179,8 @@ def test_variables_of_terraform() -> None:
     assert named <= set(known)
 
 
-def test_the_table_of_switches() -> None:
-    """The table has every variable that an environment's file sets, with the values that hold there."""
+def test_table_of_switches() -> None:
+    """The table has every variable that an environment's file sets, with its values."""
     known = variables()
     files = {name: dict(re.findall(r"^(\w+) *= *(.*?) *(?:#.*)?$", _tfvars(name), re.M)) for name in ENVIRONMENTS}
     table = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", DEPLOY.partition("| switch |")[2].partition("\n\n")[0], re.M))
@@ -194,7 +194,7 @@ def test_the_table_of_switches() -> None:
 
 
 def test_every_variable_is_in_the_table_of_changes() -> None:
-    """What a change of it does to an environment at work is said of each variable, and of nothing else."""
+    """The table of changes has exactly Terraform's variables."""
     table = DEPLOY.partition("## What can be changed while it runs")[2].partition("\n## ")[0]
     named = {name for row in re.findall(r"^\| (.+?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
     files = "".join(path.read_text() for path in TERRAFORM.glob("variables*.tf"))
@@ -202,23 +202,23 @@ def test_every_variable_is_in_the_table_of_changes() -> None:
     assert named - values == set(re.findall(r'^variable "(\w+)"', files, re.M))
 
 
-def test_the_first_deployment_tells_of_rotation() -> None:
-    """It begins with the second apply: who deploys by hand is told at the step, who does by GitLab there."""
+def test_first_deployment_mentions_rotation() -> None:
+    """Both the manual and the GitLab instructions state that rotation starts with the second apply."""
     by_hand, by_gitlab = DEPLOY.partition("### 4. The schema")[2], DEPLOY.partition("## By GitLab")[2]
     assert "Plan and apply once more" in by_hand.partition("### 5.")[0]
     assert "Rotation begins with an environment's second pipeline" in by_gitlab.partition("\n## ")[0]
 
 
-def test_who_is_told_and_what_is_counted() -> None:
-    """Step 3 asks who hears alarms, for the mail's link to be confirmed, and for the budget's tag to be activated."""
+def test_deployment_asks_for_alarm_recipients_and_budget_tags() -> None:
+    """Step 3 sets the recipients of alarms, confirms their subscription, and activates the budget's tag."""
     step = DEPLOY.partition("### 3. Plan and apply")[2].partition("### 4.")[0]
     assert "$ export TF_VAR_alarm_emails=" in step
     assert "confirm the link" in step
     assert "$ aws ce update-cost-allocation-tags-status" in step
 
 
-def test_tests_and_files_that_are_named() -> None:
-    """Every test that is said to show something exists, and every file."""
+def test_named_tests_and_files_exist() -> None:
+    """Every named test and file exists."""
     for path, test in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", DEPLOY):
         source = (ROOT / path).read_text()
         assert not test or f"def {test}(" in source
@@ -226,8 +226,8 @@ def test_tests_and_files_that_are_named() -> None:
         assert Path(ROOT / path).exists(), path
 
 
-def test_the_sql_of_a_restore(database: Database) -> None:
-    """Run as written, by a member of the owner's role: the epoch is another one, and the version moves."""
+def test_sql_of_a_restore(database: Database) -> None:
+    """The documented SQL, run as a member of the owner's role, changes the epoch and increments the version."""
     sessions, sql = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
     database.ask(sessions.replace("%", "%%"))
     ((before, number),) = database.ask("SELECT epoch::text, version FROM data_version")

@@ -1,4 +1,4 @@
-"""The pipeline's file: GitLab's own schema, the jobs and their order, and every script's grammar."""
+"""The pipeline's file: GitLab's schema, the jobs and their order, and the syntax of the scripts."""
 
 import re
 import shutil
@@ -26,7 +26,7 @@ def test_keeps_gitlabs_schema() -> None:
 
 
 def test_jobs_and_their_order() -> None:
-    """Tests come first, then what each needs of the one before; nothing needs a job of its own or a later stage."""
+    """The jobs have their order, and need only jobs of earlier stages."""
     found = jobs()
     assert tuple(found) == ORDER
     place = {name: document()["stages"].index(each["stage"]) for name, each in found.items()}
@@ -34,15 +34,15 @@ def test_jobs_and_their_order() -> None:
     for name, each in found.items():
         for needed in each.get("needs", []):
             assert place[needed] < place[name]
-    assert "needs" not in found["package-and-publish"]  # so it waits for every job of the stages before
+    assert "needs" not in found["package-and-publish"]  # so that it waits for all jobs of earlier stages
     assert set(found["terraform-plan"]["needs"]) == {"test", "package-and-publish"}
     assert set(found["terraform-apply"]["needs"]) == {"package-and-publish", "terraform-plan"}
 
 
-def test_what_starts_by_hand() -> None:
-    """The set-up only when asked for, and what changes production."""
-    off, asked = job("pre-infra-setup")["rules"]
-    assert (asked["if"], asked["when"]) == ('$PRE_INFRA == "true"', "manual")
+def test_manual_jobs() -> None:
+    """Only the set-up, on request, and changes of production are manual."""
+    off, manual = job("pre-infra-setup")["rules"]
+    assert (manual["if"], manual["when"]) == ('$PRE_INFRA == "true"', "manual")
     _, production, others = job("terraform-apply")["rules"]
     assert (production["if"], production["when"]) == ('$WORKSPACE == "production"', "manual")
     assert others == {"when": "on_success"}
@@ -54,7 +54,7 @@ def test_what_starts_by_hand() -> None:
 
 
 def test_variables_and_their_defaults() -> None:
-    """Those of the first pipeline still work; the tag is the commit if none is given."""
+    """The variables have their defaults; the default tag is the commit."""
     given = document()["variables"]
     assert {name: given[name]["value"] for name in given} == {
         "WORKSPACE": "dev", "TAG": "$CI_COMMIT_SHA", "PRE_INFRA": "false",
@@ -66,13 +66,13 @@ def test_variables_and_their_defaults() -> None:
 
 
 def test_each_environment_has_its_variables() -> None:
-    """WORKSPACE offers what Terraform has a file of variables for."""
+    """WORKSPACE offers the environments with a Terraform variables file, except the sandbox."""
     offered = document()["variables"]["WORKSPACE"]["options"]
     assert {path.stem for path in (FILE.parent / "terraform/environments").glob("*.tfvars")} == {*offered, "sandbox"}
 
 
-def test_the_registry_keeps_what_the_pipeline_marks() -> None:
-    """Each environment has a rule for the tag that its deployments get, the most precious first, and a role."""
+def test_registry_keeps_deployed_images() -> None:
+    """The registry has a retention rule for the deployment tag of each environment, production first."""
     pre_infra = FILE.parent / "terraform/pre-infra"
     (default,) = re.findall(r"^  default = \[\n(.*?)\n  \]$", (pre_infra / "variables.tf").read_text(), re.M | re.S)
     listed = re.findall(r'name = "(\w+)"', default)
@@ -84,7 +84,7 @@ def test_the_registry_keeps_what_the_pipeline_marks() -> None:
 
 @pytest.mark.parametrize("folder", ["terraform", "terraform/pre-infra"])
 def test_providers_are_locked(folder: str) -> None:
-    """Each has one version, within what is asked for, and the checksums of its packages for every platform."""
+    """Each provider is locked to one version within its constraint, with checksums for every platform."""
     read = (
         (FILE.parent / folder / "versions.tf").read_text(),
         (FILE.parent / folder / ".terraform.lock.hcl").read_text(),
@@ -102,8 +102,8 @@ def test_providers_are_locked(folder: str) -> None:
         assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', body))) >= 12
 
 
-def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
-    """Each has an ID token for it, and gives it to the SDKs before its first call."""
+def test_every_job_that_uses_aws_can_assume_a_role() -> None:
+    """Each of these jobs has an ID token and passes it to the SDKs before its first call."""
     for name in ORDER[1:]:
         found = job(name)
         assert found["id_tokens"] == {"AWS_ID_TOKEN": {"aud": "$CI_SERVER_URL"}}
@@ -112,8 +112,8 @@ def test_every_job_that_speaks_to_aws_may_assume_a_role() -> None:
     assert "id_tokens" not in job("test")
 
 
-def test_the_very_plan_is_applied() -> None:
-    """It travels as an artifact, with what it was made with; apply takes the file and no variables."""
+def test_reviewed_plan_is_applied() -> None:
+    """The plan is an artifact together with its inputs; apply uses the file and no variables."""
     plan, apply = job("terraform-plan"), job("terraform-apply")
     for path in ("$WORKSPACE.tfplan", ".terraform.lock.hcl", ".build/"):
         assert f"terraform/{path}" in plan["artifacts"]["paths"]
@@ -127,8 +127,8 @@ def test_the_very_plan_is_applied() -> None:
         assert f"_image=${image}" in script("terraform-plan")
 
 
-def test_the_schema_is_expanded_before_anything_is_applied() -> None:
-    """The new image migrates first; at the first deployment, when nothing can run it yet, right after."""
+def test_schema_is_migrated_before_the_apply() -> None:
+    """The new image migrates before the apply; at the first deployment right after it."""
     text = script("terraform-apply")
     in_order = (
         "aws ecr put-image",
@@ -142,8 +142,8 @@ def test_the_schema_is_expanded_before_anything_is_applied() -> None:
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_scripts_are_sound(name: str, tmp_path: Path) -> None:
-    """Each is read by bash and by a plain shell, and by shellcheck where there is one."""
+def test_scripts_have_valid_syntax(name: str, tmp_path: Path) -> None:
+    """Each script is accepted by bash and sh, and by shellcheck if it is installed."""
     file = tmp_path / "script.sh"
     file.write_text("#!/bin/sh\n" + script(name))
     for shell in ("bash", "sh"):

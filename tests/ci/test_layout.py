@@ -1,4 +1,4 @@
-"""The layout of the checkout: small folders and files, and a package that holds everything it needs."""
+"""The layout of the checkout: small folders and files, and a complete package."""
 
 import configparser
 import shutil
@@ -27,15 +27,15 @@ def python_files() -> list[Path]:
     return [file for folder in (*PRODUCT, "benchmarks", "tests") for file in (ROOT / folder).rglob("*.py")]
 
 
-def test_no_folder_is_crowded() -> None:
-    """No folder holds more than 16 Python files."""
+def test_folders_have_at_most_16_files() -> None:
+    """No folder has more than 16 Python files."""
     files = python_files()
     counts = {folder: sum(file.parent == folder for file in files) for folder in {file.parent for file in files}}
     crowded = {str(folder.relative_to(ROOT)): count for folder, count in counts.items() if count > MAX_FILES}
     assert not crowded
 
 
-def test_no_file_is_long() -> None:
+def test_files_have_at_most_300_lines() -> None:
     """No Python file is longer than 300 lines."""
     lengths = {
         str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines()) for file in python_files()

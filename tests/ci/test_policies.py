@@ -1,11 +1,11 @@
-"""CI's policies, as far as they can be read without Terraform: a resource of a new service is noticed here."""
+"""The policies of the CI roles, checked without Terraform: they cover every service and command."""
 
 import re
 
 from tests.ci.pipeline import ROOT, script
 
 PRE_INFRA = ROOT / "terraform/pre-infra"
-# Beginnings of resource types, the longer ones first, and the service that IAM knows them by.
+# Prefixes of resource types, longer ones first, and their IAM services.
 SERVICES = {
     "appautoscaling_": "application-autoscaling",
     "backup_": "backup",
@@ -42,8 +42,8 @@ SERVICES = {
 }
 
 
-def test_terraform_in_ci_may_use_every_service_of_its_files() -> None:
-    """Each type of resource belongs to a service that the policies of the roles which deploy name."""
+def test_ci_roles_allow_every_service_in_terraform() -> None:
+    """The policies of the deploying roles name the service of each resource type."""
     files = sorted((ROOT / "terraform").glob("*.tf"))
     types = {found for path in files for found in re.findall(r'^resource "aws_(\w+)"', path.read_text(), re.M)}
     assert len(types) > 50
@@ -55,17 +55,17 @@ def test_terraform_in_ci_may_use_every_service_of_its_files() -> None:
     )
     for each in sorted(types):
         service = next((service for begins, service in SERVICES.items() if each.startswith(begins)), None)
-        assert service, f"aws_{each}: name its service here, and let CI's roles use it in terraform/pre-infra/ci_*.tf"
+        assert service, f"aws_{each}: add its service here, and to CI's roles in terraform/pre-infra/ci_*.tf"
         assert service in allowed, f"aws_{each}: CI's roles may not use {service} (terraform/pre-infra/ci_*.tf)"
 
 
-def test_each_command_of_the_pipeline_is_allowed() -> None:
-    """Every `aws` command of the jobs that assume a role has its action among those of that role."""
+def test_ci_roles_allow_every_aws_command() -> None:
+    """The role of each job allows the actions of its `aws` commands."""
     text = (PRE_INFRA / "ci_commands.tf").read_text()
     images, commands = (
         set(re.findall(r'"([a-z0-9]+:[A-Z]\w+)"', part)) for part in text.partition('"ci_images"')[::2][::-1]
     )
-    free = {"sts:GetCallerIdentity"}  # which nothing can forbid
+    free = {"sts:GetCallerIdentity"}  # always allowed
     wider = {"ecr:GetLoginPassword": "ecr:GetAuthorizationToken", "ecs:Wait": "ecs:DescribeServices"}
     for job, allowed in (("package-and-publish", images), ("terraform-plan", commands), ("terraform-apply", commands)):
         called = set(re.findall(r"\baws ([a-z0-9]+) ([a-z-]+)", script(job)))

@@ -1,4 +1,4 @@
-"""The pipeline's scripts at work, with the `aws` command, against an embedded stack in place of AWS."""
+"""The pipeline's scripts, run with the `aws` command against an embedded stack in place of AWS."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.local.conftest import Stack, new_stack
 IMAGE = "123456789012.dkr.ecr.eu-central-2.amazonaws.com/ratesflow-loader@sha256:" + "0" * 64
 SHOW = '\necho "migrated=$migrated"\n'
 MANIFEST = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}
-# Of a first set-up: the bucket is made, and then something fails.
+# A first set-up that creates the bucket and then fails.
 HALF_WAY = """
 terraform() {
   echo "terraform $*"
@@ -34,7 +34,7 @@ terraform() {
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of these tests' own: they register job definitions."""
+    """A separate stack, since these tests register job definitions."""
     found = new_stack(tmp_path_factory.mktemp("ci") / "home")
     found.up()
     yield found
@@ -44,7 +44,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 def run(
     stack: Stack, text: str, folder: Path, code: int | None = 0, **environ: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a script in a plain shell, with the variables that a runner and the project would set."""
+    """Run a script in a plain shell, with the variables that the runner and the project set."""
     given = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RATESFLOW_"))}
     given |= CREDENTIALS | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -62,20 +62,20 @@ def run(
 
 
 def migration() -> str:
-    """Return the script that migrates, as `terraform-apply` has it."""
+    """Return the migration script of `terraform-apply`."""
     if not shutil.which("jq"):
         pytest.skip("install jq (on Debian: apt-get install jq)")
     return "\n".join(["set -e", *job(".migrate")["script"]]) + "\n"
 
 
 def definitions(stack: Stack) -> list[dict[str, Any]]:
-    """Return the revisions of the job definition that migrates, the oldest first."""
+    """Return the revisions of the migration's job definition, oldest first."""
     found = stack.aws("batch").describe_job_definitions(jobDefinitionName="ratesflow-migrate", status="ACTIVE")
     return sorted(found["jobDefinitions"], key=lambda each: each["revision"])
 
 
 def publish(stack: Stack, workspace: str) -> None:
-    """Publish the addresses that the script reads, as Terraform does."""
+    """Publish the parameters that the script reads, as Terraform does."""
     for name, variable in (("job-prefix", "RATESFLOW_JOB_PREFIX"), ("job-queue", "RATESFLOW_JOB_QUEUE")):
         stack.aws("ssm").put_parameter(
             Name=f"/ratesflow/{workspace}/{name}", Value=stack.environment[variable], Type="String", Overwrite=True
@@ -83,14 +83,14 @@ def publish(stack: Stack, workspace: str) -> None:
 
 
 def documented_marks() -> str:
-    """Return the loop of docs/deploy.md that marks images by hand."""
+    """Return the loop in docs/deploy.md that tags images manually."""
     text = (ROOT / "docs/deploy.md").read_text()
     (loop,) = re.findall(r'^\$ (for image in "\$TF_VAR_loader_image".*\n(?:> .*\n)+)', text, re.M)
     return "set -e\n" + re.sub(r"^> ", "", loop, flags=re.M)
 
 
-def test_the_new_image_migrates_in_the_old_environment(stack: Stack, tmp_path: Path) -> None:
-    """A revision is registered that differs in its image alone, it runs to its end, and the old ones stay."""
+def test_new_image_migrates_in_the_current_environment(stack: Stack, tmp_path: Path) -> None:
+    """A revision that differs only in its image is registered and run, and the old ones are kept."""
     publish(stack, "testing")
     *_, before = definitions(stack)
     done = run(stack, migration() + SHOW, tmp_path, WORKSPACE="testing", LOADER_IMAGE=IMAGE)
@@ -114,13 +114,13 @@ def test_the_new_image_migrates_in_the_old_environment(stack: Stack, tmp_path: P
     assert json.loads(result["Body"].read())["outcome"] == "done"
 
 
-def test_nothing_is_applied_after_a_migration_that_failed(stack: Stack, tmp_path: Path) -> None:
-    """The script ends with the job's reason, before the line that applies."""
+def test_failed_migration_prevents_the_apply(stack: Stack, tmp_path: Path) -> None:
+    """After a failed migration the script exits with the job's reason before the apply."""
     publish(stack, "testing")
     *_, good = definitions(stack)
     bad = {"image": "any", "command": ["false"], "resourceRequirements": [{"type": "VCPU", "value": "1"},
            {"type": "MEMORY", "value": "128"}]}  # fmt: skip
-    made = stack.aws("batch").register_job_definition(
+    registered = stack.aws("batch").register_job_definition(
         jobDefinitionName="ratesflow-migrate", type="container", containerProperties=bad
     )
     try:
@@ -128,15 +128,15 @@ def test_nothing_is_applied_after_a_migration_that_failed(stack: Stack, tmp_path
         done = run(stack, text, tmp_path, code=1, WORKSPACE="testing", LOADER_IMAGE=IMAGE)
     finally:
         for each in definitions(stack):
-            if each["revision"] >= made["revision"]:
+            if each["revision"] >= registered["revision"]:
                 stack.aws("batch").deregister_job_definition(jobDefinition=each["jobDefinitionArn"])
     assert "applied" not in done.stdout
     assert "exited" in done.stdout.lower() or "exit" in done.stdout.lower()
     assert definitions(stack)[-1] == good
 
 
-def test_at_the_first_deployment_there_is_nothing_to_migrate_with(stack: Stack, tmp_path: Path) -> None:
-    """An environment that has published nothing, or not yet a job, is left for Terraform to make."""
+def test_first_deployment_skips_the_migration(stack: Stack, tmp_path: Path) -> None:
+    """In an environment without published parameters or jobs the migration is skipped."""
     count = len(definitions(stack))
     stack.aws("ssm").put_parameter(Name="/ratesflow/half/job-prefix", Value="half", Type="String")
     for workspace in ("empty", "half"):
@@ -145,8 +145,8 @@ def test_at_the_first_deployment_there_is_nothing_to_migrate_with(stack: Stack, 
     assert len(definitions(stack)) == count
 
 
-def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None:
-    """The service is waited for; when it runs other tasks than were applied, the script says so and fails."""
+def test_rolled_back_release_fails_the_job(stack: Stack, tmp_path: Path) -> None:
+    """The script waits for the service, and fails if it does not run the applied tasks."""
     ecs = stack.aws("ecs")
     ecs.create_cluster(clusterName="ratesflow-testing")
     first, second = (
@@ -155,7 +155,7 @@ def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None
         )
         for image in ("one", "two")
     )
-    # No tasks are wanted, so none are waited for: the stack runs no containers.
+    # The desired count is 0, since the stack runs no containers.
     ecs.create_service(cluster="ratesflow-testing", serviceName="api", taskDefinition="api:2", desiredCount=0)
     text = "\n".join(["set -e", 'terraform() { echo "$APPLIED"; }', *job(".deployed")["script"], "echo deployed"])
     for revision, code in ((second, 0), (first, 1)):
@@ -165,8 +165,8 @@ def test_a_release_that_was_undone_is_told(stack: Stack, tmp_path: Path) -> None
     assert "did not become healthy" in done.stderr
 
 
-def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
-    """With a role the token is handed to the SDKs in a file that only its owner reads; without one keys are used."""
+def test_role_replaces_stored_keys(stack: Stack, tmp_path: Path) -> None:
+    """With a role, the SDKs get the token in a private file; without one, the stored keys are used."""
     text = "\n".join(["set -e", *job(".aws")["before_script"]]) + "\nenv\nls -l $AWS_WEB_IDENTITY_TOKEN_FILE\n"
     role = {"AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/deploy", "AWS_ID_TOKEN": "a.b.c"}
     done = run(stack, text, tmp_path, **role)
@@ -181,8 +181,8 @@ def test_a_role_hides_the_stored_keys(stack: Stack, tmp_path: Path) -> None:
     assert "registry registry.example, state bucket states" in own.stdout
 
 
-def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:
-    """Its name is made of account, region and environment; one that is given goes before, and a set-up has none."""
+def test_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path) -> None:
+    """The role is named by account, region and environment; a given role takes precedence; the set-up has none."""
     text = "\n".join(["set -e", *job(".aws")["before_script"]]) + '\necho "role=$AWS_ROLE_ARN"\n'
     given = {"AWS_ACCOUNT_ID": "123456789012", "AWS_ID_TOKEN": "a.b.c", "WORKSPACE": "staging"}
     for name, expected in (
@@ -199,13 +199,13 @@ def test_a_job_assumes_the_role_of_its_environment(stack: Stack, tmp_path: Path)
     assert run(stack, text, tmp_path, **given).stdout.endswith("role=\n")
 
 
-def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
-    """Both images have the environment's tag beside their own, also when the job runs twice; a lost image is told."""
+def test_deployed_images_are_tagged(stack: Stack, tmp_path: Path) -> None:
+    """Both images get the environment's tag, also when the job runs twice; a missing image is reported."""
     ecr = stack.aws("ecr")
     given = {"WORKSPACE": "testing"}
     for name in ("loader", "api"):
         ecr.create_repository(repositoryName=f"ratesflow/{name}", imageTagMutability="IMMUTABLE")
-        manifest = json.dumps(MANIFEST | {"config": {"digest": name}}, indent=3)  # as Docker lays it out
+        manifest = json.dumps(MANIFEST | {"config": {"digest": name}}, indent=3)  # as Docker formats it
         pushed = ecr.put_image(repositoryName=f"ratesflow/{name}", imageManifest=manifest, imageTag="0123abc")
         digest = pushed["image"]["imageId"]["imageDigest"]
         registry = "123456789012.dkr.ecr.eu-central-2.amazonaws.com"
@@ -227,8 +227,8 @@ def test_what_is_deployed_is_marked(stack: Stack, tmp_path: Path) -> None:
     assert "builds it" in done.stderr
 
 
-def test_a_set_up_that_fails_is_known_the_next_time(stack: Stack, tmp_path: Path) -> None:
-    """What the first one made is in the bucket's state, the second goes on from that, and both say that they failed."""
+def test_failed_set_up_keeps_its_state(stack: Stack, tmp_path: Path) -> None:
+    """The state of a failed set-up is stored in the bucket, the next one continues from it, and both fail."""
     (tmp_path / "terraform/pre-infra").mkdir(parents=True)
     given = {"state_bucket": "ratesflow-state-of-ci", "AWS_DEFAULT_REGION": "eu-central-2"}
     text = "\n".join(["set -e", HALF_WAY, *job("pre-infra-setup")["script"]])
@@ -243,6 +243,6 @@ def test_a_set_up_that_fails_is_known_the_next_time(stack: Stack, tmp_path: Path
         run(stack, text, tmp_path, code=3, **given)
         assert state() == expected
         local.unlink()
-    s3.delete_object(Bucket=given["state_bucket"], Key="pre-infra.tfstate")  # of one whose copy never arrived
+    s3.delete_object(Bucket=given["state_bucket"], Key="pre-infra.tfstate")  # simulates a lost copy
     run(stack, text, tmp_path, code=3, **given)
     assert state() == "imported\nhalf\n"

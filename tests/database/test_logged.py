@@ -1,4 +1,4 @@
-"""What the database's settings on AWS let into its log: errors, and no password that rotation sets."""
+"""The database's log settings on AWS: errors are logged, passwords of rotations are not."""
 
 import re
 import shutil
@@ -17,12 +17,12 @@ from tests.fix_database import PASSWORD
 from tests.loader.processes import wait_until
 from tests.terraform.sources import text
 
-# Libraries that are not in the wheel, and RDS's own.
+# Libraries that are not in the wheel, and parameters of RDS.
 ABSENT = re.compile(r"shared_preload_libraries|auto_explain\.|pgaudit\.|rds\.")
 
 
 def settings() -> dict[str, str]:
-    """Return the parameters that Terraform gives the database, as far as a plain PostgreSQL knows them."""
+    """Return Terraform's parameters of the database that a plain PostgreSQL supports."""
     found = dict(re.findall(r'^ {4}"([\w.]+)" += "([^"]*)"$', text("database.tf"), re.M))
     assert "log_statement" in found
     return {name: value for name, value in found.items() if not ABSENT.match(name)}
@@ -30,7 +30,7 @@ def settings() -> dict[str, str]:
 
 @pytest.fixture
 def server() -> Iterator[Postgres]:
-    """A server with the settings of the one on AWS."""
+    """A server with the settings of the database on AWS."""
     folder = Path(tempfile.mkdtemp(prefix="ratesflow-logged-"))
     running = start_postgres(
         folder / "data", free_port(), PASSWORD, folder / "log", version=VERSION, settings=settings()
@@ -41,13 +41,13 @@ def server() -> Iterator[Postgres]:
 
 
 def run(url: str, statement: str) -> None:
-    """Run a statement in a session of its own."""
+    """Run a statement in its own session."""
     with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
         cursor.execute(statement)
 
 
-def test_no_password_of_a_rotation_is_logged(server: Postgres) -> None:
-    """Not when it is set, not when that takes long, not when it fails; what failed is told all the same."""
+def test_passwords_of_a_rotation_are_not_logged(server: Postgres) -> None:
+    """Passwords are not logged when they are set, when that is slow, or when it fails; the failure itself is logged."""
     url = server.url()
     run(url, "CREATE ROLE somebody WITH LOGIN PASSWORD 'secret-at-once'")
     with pytest.raises(psycopg2.errors.DuplicateObject):
@@ -58,7 +58,7 @@ def test_no_password_of_a_rotation_is_logged(server: Postgres) -> None:
         slow.start()
         waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
         wait_until(lambda: cursor.execute(waits) or cursor.fetchone() == (1,), 10)
-        cursor.execute("SELECT pg_sleep(1.2)")  # longer than what is called slow
+        cursor.execute("SELECT pg_sleep(1.2)")  # longer than the limit of slow statements
         other.commit()
     slow.join()
     server.stop()

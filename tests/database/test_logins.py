@@ -1,4 +1,4 @@
-"""The users of loader and API: made from their secrets, members of their roles, and left alone afterwards."""
+"""The users of loader and API: created from their secrets as members of their roles, and unchanged afterwards."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -22,7 +22,7 @@ from tests.rotation import rotate
 
 @pytest.fixture
 def secrets(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, tuple[str, str]]]:
-    """Names and passwords of two users that no other test has, in the variables that a migration reads."""
+    """Unique names and passwords of two users, in the variables that a migration reads."""
     made = {}
     for variable, role in (("DATABASE_SECRET_LOADER", "loader"), ("DATABASE_SECRET_READER", "reader")):
         login = (f"{role} of {database.name}", f"pass'word-{role}%")
@@ -40,8 +40,8 @@ def logged_in(database: Database, login: tuple[str, str], query: str) -> list[tu
         return cursor.fetchall()
 
 
-def test_users_are_made_with_their_roles(database: Database, secrets: dict[str, tuple[str, str]]) -> None:
-    """Each can log in by its password and do what its role can, and nothing else."""
+def test_users_are_created_with_their_roles(database: Database, secrets: dict[str, tuple[str, str]]) -> None:
+    """Each user can log in with its password and do only what its role may do."""
     migrate(database.url)
     assert logged_in(database, secrets["loader"], "SELECT count(*) FROM batches") == [(0,)]
     assert logged_in(database, secrets["reader"], "SELECT count(*) FROM rates") == [(0,)]
@@ -51,10 +51,10 @@ def test_users_are_made_with_their_roles(database: Database, secrets: dict[str, 
         logged_in(database, (secrets["reader"][0], "wrong"), "SELECT 1")
 
 
-def test_a_user_that_is_there_keeps_its_password(
+def test_existing_user_keeps_its_password(
     database: Database, secrets: dict[str, tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rotation changes passwords; a migration does not change them back."""
+    """A migration does not reset a password that rotation has changed."""
     migrate(database.url)
     user, password = secrets["loader"]
     monkeypatch.setenv("DATABASE_SECRET_LOADER", json.dumps({"username": user, "password": "another"}))
@@ -64,9 +64,9 @@ def test_a_user_that_is_there_keeps_its_password(
 
 @pytest.fixture
 def two_users(database: Database, secrets: dict[str, tuple[str, str]]) -> Iterator[list[str]]:
-    """The addresses of the two users that the loader's login is rotated between; the second is a member of the first.
+    """The URLs of the loader's two alternating users; the second is a member of the first.
 
-    A batch is open.
+    One batch is open.
     """
     migrate(database.url)
     first, password = secrets["loader"]
@@ -78,7 +78,7 @@ def two_users(database: Database, secrets: dict[str, tuple[str, str]]) -> Iterat
 
 
 def attempts(urls: Iterable[str]) -> list[tuple[bool, bool]]:
-    """Begin one attempt after another, as a task does and as a shard does; tell which sessions of both still live."""
+    """Start attempts one after another, as a task and as a shard; return which of their sessions are still alive."""
     sessions = []
     for url in urls:
         opened = open_session(url, "load", "b/0"), connect(url, "test")
@@ -88,14 +88,14 @@ def attempts(urls: Iterable[str]) -> list[tuple[bool, bool]]:
         sessions.append(opened)
     found = []
     for opened in sessions:
-        found.append(tuple(lives(each) for each in opened))
+        found.append(tuple(is_alive(each) for each in opened))
         close_session(opened[0])
         opened[1].close()
     return found
 
 
-def lives(connection: Any) -> bool:
-    """Tell whether a session was not ended."""
+def is_alive(connection: Any) -> bool:
+    """Return whether a session is still alive."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_sleep(0.2)")
@@ -105,14 +105,14 @@ def lives(connection: Any) -> bool:
 
 
 @pytest.mark.parametrize("turn", [1, -1], ids=["first", "second"])
-def test_a_retry_ends_an_attempt_of_the_other_user(two_users: list[str], turn: int) -> None:
-    """Of two users that are rotated in turn, each finds and ends what hangs of the other."""
+def test_retry_terminates_an_attempt_of_the_other_user(two_users: list[str], turn: int) -> None:
+    """Each of two alternating users finds and terminates hanging sessions of the other."""
     assert attempts(two_users[::turn]) == [(False, False), (True, True)]
 
 
-def test_a_retry_leaves_alone_what_it_may_not_end(database: Database, two_users: list[str]) -> None:
-    """Where the migration could not grant it, the first user cannot end what the second does, and goes on; so does a
-    discard beside a commit."""
+def test_retry_continues_without_permission_to_terminate(database: Database, two_users: list[str]) -> None:
+    """Without the grants, the first user cannot terminate the second's sessions and continues; so does a discard
+    beside a commit."""
     granted = "pg_signal_backend, pg_monitor"
     database.ask(f"REVOKE {granted} FROM ratesflow_loader")
     try:
@@ -122,13 +122,13 @@ def test_a_retry_leaves_alone_what_it_may_not_end(database: Database, two_users:
             with closing(open_session(two_users[0], "discard", "b/")) as discards, discards.cursor() as cursor:
                 end_sessions(cursor, "commit", "b/")
                 cursor.execute("SELECT 1")
-            assert lives(commits)
+            assert is_alive(commits)
     finally:
         database.ask(f"GRANT {granted} TO ratesflow_loader")
 
 
-def test_names_and_passwords_may_have_any_sign(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Quotes, percent signs and letters beyond ASCII are taken as they are."""
+def test_names_and_passwords_may_have_any_character(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Quotes, percent signs and non-ASCII letters are used literally."""
     login = f"a \"%s' ü of {database.name}", "%(x)s '\"\\ü€"
     monkeypatch.setenv("DATABASE_SECRET_READER", json.dumps({"username": login[0], "password": login[1]}))
     migrate(database.url)
@@ -148,10 +148,10 @@ def test_names_and_passwords_may_have_any_sign(database: Database, monkeypatch: 
         '{"username": "secret words", "password": null}',
     ],
 )
-def test_a_secret_that_is_none_is_told_without_its_text(
+def test_invalid_secret_is_reported_without_its_text(
     database: Database, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    """The message names the variable."""
+    """The message about an invalid secret names the variable and does not contain its value."""
     monkeypatch.setenv("DATABASE_SECRET_READER", text)
     with pytest.raises(NoDatabaseError, match="DATABASE_SECRET_READER") as failure:
         migrate(database.url)

@@ -1,4 +1,4 @@
-"""A migration waits for loads under way, and nobody waits for it; another user than the first must be let."""
+"""Migrations wait for running loads without blocking others, and report missing rights of another user."""
 
 import shutil
 import threading
@@ -22,11 +22,11 @@ revision, down_revision = "0002", "0001"
 def upgrade():
     op.execute("ALTER TABLE batches ADD COLUMN remark text")
 """
-ANOTHER = "INSERT INTO batches (batch_id, bucket, key, version) VALUES (%s, 'b', 'k', 'v')"
+INSERT = "INSERT INTO batches (batch_id, bucket, key, version) VALUES (%s, 'b', 'k', 'v')"
 
 
-def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path) -> None:
-    """While a load holds the ledger, a migration of it waits and commits pass in less than three seconds each."""
+def test_other_transactions_continue_while_a_migration_waits(database: Database, tmp_path: Path) -> None:
+    """While a load locks the ledger, a migration of it waits, and each commit takes less than three seconds."""
     shutil.copytree(HERE / "migrations", tmp_path / "migrations")
     (tmp_path / "migrations" / "versions" / "0002_second.py").write_text(SECOND)
     done = []
@@ -42,10 +42,10 @@ def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path
         while time.monotonic() - began < 6:
             at = time.monotonic()
             database.ask("UPDATE reference_version SET changed_at = now()")
-            database.ask(f"SET LOCAL lock_timeout = '4s'; {ANOTHER}", str(at))
+            database.ask(f"SET LOCAL lock_timeout = '4s'; {INSERT}", str(at))
             longest = max(longest, time.monotonic() - at)
         assert longest < 3
-        assert longest > 0.5, "the migration never asked for its lock: this test shows nothing"
+        assert longest > 0.5, "the migration never requested its lock: this test proves nothing"
         assert done == []
         loading.commit()
     thread.join(30)
@@ -53,8 +53,8 @@ def test_others_go_on_while_a_migration_waits(database: Database, tmp_path: Path
     assert database.ask("SELECT remark FROM batches WHERE batch_id = 'a'") == [(None,)]
 
 
-def test_another_user_migrates_when_it_may(database: Database) -> None:
-    """A user that did not make the roles, or does not own the database, is told so, and what to do about it."""
+def test_another_user_needs_the_rights_to_migrate(database: Database) -> None:
+    """For a user that did not create the roles or does not own the database, the error has a remedy."""
     empty = f"empty_{database.name}"
     run_alone(database.server.url(), f"CREATE DATABASE {empty}")
     database.ask(f"CREATE ROLE another LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
@@ -74,5 +74,5 @@ def test_another_user_migrates_when_it_may(database: Database) -> None:
 
 
 def another(url: str) -> str:
-    """Return the same address for another user."""
+    """Return the URL for another user."""
     return make_url(url).set(username="another").render_as_string(hide_password=False)

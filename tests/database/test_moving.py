@@ -1,4 +1,4 @@
-"""A database moves by dump and restore, with the commands of the runbook, under an owner that is no superuser."""
+"""Moving a database by dump and restore, with the runbook's commands, as an owner that is not a superuser."""
 
 import json
 import os
@@ -29,24 +29,24 @@ RUNBOOK = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
 
 
 def commands(section: str) -> list[str]:
-    """Return the commands of PostgreSQL's programs in a section of the runbook, in its order."""
+    """Return the commands of PostgreSQL's programs in a section of the runbook, in order."""
     text = RUNBOOK.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     return re.findall(r"^ +\$ ((?:psql|pg_dump|pg_restore) .*)$", text, re.M)
 
 
 class Rds:
-    """A database as RDS makes it, on a server of the tests: its owner may make roles, and is no superuser."""
+    """A database as on RDS, on a test server: its owner may create roles and is not a superuser."""
 
     def __init__(self, server: Postgres) -> None:
         self.database = Database(server, "ratesflow")
         self.url = server.url(database="ratesflow")
 
     def login(self, role: str, password: str) -> str:
-        """Return the address for a login that a migration made."""
+        """Return the URL for a login that a migration created."""
         return self.database.server.url(LOGINS[role], password, "ratesflow")
 
     def migrate(self, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
-        """Migrate as its owner, with secrets of that password."""
+        """Migrate as the owner, with secrets that have this password."""
         for role, user in LOGINS.items():
             monkeypatch.setenv(f"DATABASE_SECRET_{role}", json.dumps({"username": user, "password": password}))
         migrate(self.url)
@@ -71,13 +71,13 @@ def _rds(server: Postgres) -> Iterator[Rds]:
 
 @pytest.fixture
 def old_and_new(servers: Callable[[int], Postgres]) -> Iterator[tuple[Rds, Rds]]:
-    """Two empty databases: one of PostgreSQL 16, one of 18."""
+    """Two empty databases, on PostgreSQL 16 and 18."""
     with ExitStack() as stack:
         yield stack.enter_context(_rds(servers(16))), stack.enter_context(_rds(servers(18)))
 
 
-def answers(url: str) -> list[Any]:
-    """Return what the service answers for every lane of the sample, between two ports and between two regions."""
+def responses(url: str) -> list[Any]:
+    """Return the service's responses for every lane of the sample, and for one between regions."""
     connections = connections_to(url)
     try:
         client = testing.TestClient(uncached(database_reader(connections)))
@@ -90,23 +90,23 @@ def answers(url: str) -> list[Any]:
         connections.close()
 
 
-def _desk(rds: Rds, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
+def _harness(rds: Rds, aws: AwsClients, monkeypatch: pytest.MonkeyPatch) -> TaskHarness:
     harness = make_harness(rds.database, aws, monkeypatch)
     monkeypatch.setenv("DATABASE_URL", rds.login("LOADER", "first"))
     return harness
 
 
-def test_the_runbook_moves_a_database(
+def test_runbook_moves_a_database(
     old_and_new: tuple[Rds, Rds], aws: AwsClients, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Everything is there afterwards, the same to the last digit; loads go on, and know what was loaded before."""
+    """After the move all data and rates are the same, and loads continue."""
     old, new = old_and_new
     old.migrate(monkeypatch, "first")
     with closing(psycopg2.connect(old.database.url)) as connection:
         reference_change.load(connection, reference.builtin())
-    harness = _desk(old, aws, monkeypatch)
+    harness = _harness(old, aws, monkeypatch)
     committed(harness, csv(rows(3000)))
-    before, everything = answers(old.login("READER", "first")), old.database.snapshot()
+    before, everything = responses(old.login("READER", "first")), old.database.snapshot()
     assert any(day["price"] for day in before[-1]["rates"]), "a region of the sample has prices"
 
     steps = commands("Moving between Aurora and RDS")
@@ -117,31 +117,31 @@ def test_the_runbook_moves_a_database(
 
     assert new.database.snapshot() == everything
     assert new.database.one("SELECT last_analyze FROM pg_stat_user_tables WHERE relname = 'rates'") is not None
-    assert answers(new.login("READER", "second")) == before
+    assert responses(new.login("READER", "second")) == before
     monkeypatch.setenv("DATABASE_URL", new.login("LOADER", "second"))
     moved = TaskHarness(new.database, harness.bucket, harness.aws)
     committed(moved, csv(rows(500, seed=2)), key="incoming/later.csv")
     assert moved.database.one("SELECT count(*) FROM committed_prices") == 3500
 
 
-def test_the_users_of_a_restored_database_are_made_anew(
+def test_users_of_a_restored_database_are_recreated(
     old_and_new: tuple[Rds, Rds], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Whatever passwords it has, and whichever of two rotated users: those of the secrets hold afterwards."""
+    """After a restore, the users have the passwords of the secrets, whatever the restored users were."""
     _, restored = old_and_new
-    restored.migrate(monkeypatch, "of that moment")
+    restored.migrate(monkeypatch, "restored")
     with closing(psycopg2.connect(restored.url)) as owner, owner, owner.cursor() as cursor:
-        for user in LOGINS.values():  # as rotation does it
-            cursor.execute(f"CREATE ROLE {user}_clone WITH LOGIN PASSWORD 'of that moment'")
+        for user in LOGINS.values():  # as rotation does
+            cursor.execute(f"CREATE ROLE {user}_clone WITH LOGIN PASSWORD 'restored'")
             cursor.execute(f"GRANT {user} TO {user}_clone")
 
     (drop,) = commands("Restore")
     restored.run(drop, tmp_path)
-    restored.migrate(monkeypatch, "of now")
+    restored.migrate(monkeypatch, "current")
 
     for role, query in {"LOADER": "SELECT count(*) FROM batches", "READER": "SELECT count(*) FROM rates"}.items():
-        with closing(psycopg2.connect(restored.login(role, "of now"))) as connection, connection.cursor() as cursor:
+        with closing(psycopg2.connect(restored.login(role, "current"))) as connection, connection.cursor() as cursor:
             cursor.execute(query)
             assert cursor.fetchone() == (0,)
         with pytest.raises(psycopg2.OperationalError, match="password"):
-            psycopg2.connect(restored.login(role, "of that moment"))
+            psycopg2.connect(restored.login(role, "restored"))

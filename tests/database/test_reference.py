@@ -1,4 +1,4 @@
-"""Reference data: what is read, what is refused, and what happens to rates when a port moves."""
+"""Reference data: reading, validation, and the rates when a port moves."""
 
 import io
 from contextlib import closing
@@ -23,14 +23,14 @@ def read(ports: str = PORTS, regions: str = REGIONS) -> Reference:
     return reference.read_reference(io.StringIO(ports), io.StringIO(regions))
 
 
-def test_columns_come_in_any_order_with_a_bom_and_crlf() -> None:
-    """A file as spreadsheets write it is read like a plain one."""
+def test_columns_may_have_any_order_with_a_bom_and_crlf() -> None:
+    """A file in the format of spreadsheets is read like a plain one."""
     ports = "\ufeffparent_slug,code,name\r\neast,CNSHA,Shanghai\r\nwest,NLRTM,Rotterdam\r\n"
     assert read(ports=ports) == read()
 
 
-def test_builtin_reference_holds_together() -> None:
-    """The built-in ports and regions have no orphan and no circle."""
+def test_builtin_reference_is_valid() -> None:
+    """The built-in ports and regions have no orphan and no cycle."""
     known = reference.builtin()
     reference.check(known)
     assert len(known.ports) > 50
@@ -38,7 +38,7 @@ def test_builtin_reference_holds_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ports", "regions", "words"),
+    ("ports", "regions", "message"),
     [
         (PORTS + "cnsha,Shanghai,east\n", REGIONS, "ports, line 4: code 'cnsha' is not"),
         (PORTS + "CNSHA,Shanghai,east\n", REGIONS, "ports, line 4: CNSHA is already on line 2"),
@@ -62,14 +62,14 @@ def test_builtin_reference_holds_together() -> None:
         ),
     ],
 )
-def test_a_malformed_row_is_named_with_its_line(ports: str, regions: str, words: str) -> None:
-    """What cannot be read says which file and line, and what is wrong."""
-    with pytest.raises(ReferenceDataError, match=words):
+def test_malformed_row_is_reported_with_its_line(ports: str, regions: str, message: str) -> None:
+    """The error names the file, the line and the reason."""
+    with pytest.raises(ReferenceDataError, match=message):
         read(ports, regions)
 
 
 @pytest.mark.parametrize(
-    ("ports", "words"),
+    ("ports", "message"),
     [
         (
             PORTS.encode() + "PTSIE,Sines é,west\nBRSSZ,São,west\n".encode("latin-1"),
@@ -79,20 +79,20 @@ def test_a_malformed_row_is_named_with_its_line(ports: str, regions: str, words:
         (PORTS.encode("utf-16"), "ports: this is UTF-16: save it as UTF-8"),
         (PORTS.encode("utf-16-be"), "ports: the first line must name the columns"),
     ],
-    ids=["Latin-1", "after UTF-8", "UTF-16", "UTF-16 without a mark"],
+    ids=["Latin-1", "after UTF-8", "UTF-16", "UTF-16 without a BOM"],
 )
-def test_another_encoding_is_named_with_its_place(ports: bytes, words: str, tmp_path: Path) -> None:
-    """A file that is no UTF-8 says at which line and column, and what to do, however it is read."""
-    with pytest.raises(ReferenceDataError, match=words):
+def test_other_encoding_is_reported_with_its_position(ports: bytes, message: str, tmp_path: Path) -> None:
+    """The error about a file that is not UTF-8 has the position and the remedy, however the file is read."""
+    with pytest.raises(ReferenceDataError, match=message):
         reference.read_reference(reference.decoded(ports, "ports"), io.StringIO(REGIONS))
     (tmp_path / "ports.csv").write_bytes(ports)
     (tmp_path / "regions.csv").write_text(REGIONS)
-    with pytest.raises(ReferenceDataError, match=words):
+    with pytest.raises(ReferenceDataError, match=message):
         reference.read_files(tmp_path / "ports.csv", tmp_path / "regions.csv")
 
 
 @pytest.mark.parametrize(
-    ("ports", "regions", "words"),
+    ("ports", "regions", "message"),
     [
         (PORTS + "CNNBO,Ningbo,nowhere\n", REGIONS, "port CNNBO: there is no region 'nowhere'"),
         (PORTS, REGIONS + "isle,Isle,nowhere\n", "region isle: there is no region 'nowhere'"),
@@ -100,13 +100,13 @@ def test_another_encoding_is_named_with_its_place(ports: bytes, words: str, tmp_
         (PORTS, REGIONS.replace("world,World,", "world,World,east"), "cycle"),
     ],
 )
-def test_orphans_and_circles_are_refused_and_nothing_changes(
-    database18: Database, ports: str, regions: str, words: str
+def test_orphans_and_cycles_are_rejected_and_nothing_changes(
+    database18: Database, ports: str, regions: str, message: str
 ) -> None:
-    """A tree that does not hold together is refused, and the database stays as it was."""
+    """An invalid tree is rejected, and the database is unchanged."""
     before = database18.snapshot()
     connection = database18.connect(database18.loader_url)
-    with pytest.raises(ReferenceDataError, match=words):
+    with pytest.raises(ReferenceDataError, match=message):
         reference_change.load(connection, read(ports, regions))
     connection.close()
     assert database18.snapshot() == before
@@ -122,15 +122,15 @@ def load(database: Database, new: Reference) -> reference_change.ReferenceChange
 
 
 def test_loading_adds_and_updates_and_never_removes(database: Database) -> None:
-    """New rows are added, others updated, and what the files do not name is kept."""
+    """New rows are added, existing ones updated, and rows that are not in the files are kept."""
     change = load(database, read())
     assert (change.added, change.changed) == (3, 2)  # three regions are new, two ports moved
     assert database.one("SELECT parent_slug FROM ports WHERE code = 'CNSHA'") == "east"
     assert database.one("SELECT count(*) FROM ports") == len(reference.builtin().ports)
 
 
-def test_loading_the_same_again_changes_nothing(database: Database) -> None:
-    """Neither version moves when nothing is different."""
+def test_loading_the_same_data_again_changes_nothing(database: Database) -> None:
+    """Loading identical data changes neither the data version nor the reference version."""
     load(database, read())
     before = database.ask("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
     load(database, read())
@@ -139,7 +139,7 @@ def test_loading_the_same_again_changes_nothing(database: Database) -> None:
 
 
 def _add_batch(database: Database, number: int, lanes: dict[tuple[str, str], int], *, visible: bool = True) -> None:
-    """Put the rates of a batch into one month, those of regions counted by the tree as it is."""
+    """Insert the rates of a batch into one month, with those of regions by the current tree."""
     connection = database.connect(database.loader_url)
     with connection, connection.cursor() as cursor:
         for (orig, dest), count in lanes.items():
@@ -152,7 +152,7 @@ def _add_batch(database: Database, number: int, lanes: dict[tuple[str, str], int
 
 
 def _regions(database: Database) -> dict[tuple[str, str], int]:
-    """Return how many prices each lane between regions has on the first day of the month."""
+    """Return the number of prices of each lane between regions on the first day of the month."""
     found = database.ask(
         "SELECT orig_code, dest_code, sum(counts[1])::integer FROM rates JOIN visible_batches USING (batch_no)"
         " WHERE orig_code IN (SELECT slug FROM regions) GROUP BY 1, 2 HAVING sum(counts[1]) <> 0"
@@ -160,8 +160,8 @@ def _regions(database: Database) -> dict[tuple[str, str], int]:
     return {(orig, dest): count for orig, dest, count in found}
 
 
-def test_a_port_that_moves_takes_its_prices_to_its_new_region(database: Database) -> None:
-    """What a port counts leaves the regions above it by the old tree and enters those above it by the new one."""
+def test_prices_move_with_their_port(database: Database) -> None:
+    """When a port moves, its prices leave the regions of the old tree and enter those of the new one."""
     load(database, read())
     _add_batch(database, 7, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 4})
     _add_batch(database, 8, {("CNSHA", "NLRTM"): 2})
@@ -179,8 +179,8 @@ def test_a_port_that_moves_takes_its_prices_to_its_new_region(database: Database
     assert database.ask(DISAGREE) == []
 
 
-def test_a_region_that_moves_takes_all_its_ports(database: Database) -> None:
-    """A region under another parent counts there, and so do the regions above both, of prices old and new."""
+def test_prices_move_with_their_region(database: Database) -> None:
+    """When a region moves, the rates of all regions above its old and new parent include old and new prices."""
     load(database, read())
     _add_batch(database, 7, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2, ("CNSHA", "CNSHA"): 3})
     load(database, Reference({}, {"asia": Region("asia", "Asia", "world"), "east": Region("east", "East", "asia")}))
@@ -193,10 +193,8 @@ def test_a_region_that_moves_takes_all_its_ports(database: Database) -> None:
     assert database.ask(DISAGREE) == []
 
 
-def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Batches that become visible at each moment of a change are all counted by the new tree after it."""
+def test_batches_committed_during_a_tree_change_are_moved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches that become visible at any moment of a tree change are counted by the new tree afterwards."""
     load(database, read())
     _add_batch(database, 7, {("CNSHA", "NLRTM"): 1})
     before_switch = iter((8, 9, 10))
@@ -208,15 +206,15 @@ def test_what_is_committed_while_the_tree_changes_is_moved_with_it(
             _add_batch(database, number, {("CNSHA", "NLRTM"): 1, ("NLRTM", "CNSHA"): 2})
 
     monkeypatch.setattr("ratesflow.database.reference_change.move_rates", move_and_commit)
-    many = iter((10**9, 10**9))  # rows that are left: caught up with twice more
+    many = iter((10**9, 10**9))  # pretended remaining rows: two more rounds
     monkeypatch.setattr("ratesflow.database.reference_change._rows_of", lambda *_: next(many, 0))
     load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert database.ask(DISAGREE) == []
     assert _regions(database)["west", "west"] == 10
 
 
-def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Database) -> None:
-    """Killed before its switch, a change has moved nothing; the next one drops what it had written hidden."""
+def test_killed_tree_change_leaves_the_old_tree(database18: Database) -> None:
+    """A change that is killed before its switch has no effect; the next one drops its hidden rates."""
     load(database18, read())
     _add_batch(database18, 7, {("CNSHA", "NLRTM"): 1})
     seen = _regions(database18)
@@ -233,8 +231,8 @@ def test_a_change_that_dies_leaves_the_old_tree_and_nothing_else(database18: Dat
     assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)") == []
 
 
-def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is committed while the switch waits for a commit is moved before the next try, not under its lock."""
+def test_switch_does_little_work_under_its_lock(database18: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches committed while the switch waits are moved before its next attempt, not under its lock."""
     load(database18, read())
     _add_batch(database18, 7, {("CNSHA", "NLRTM"): 1})
     switches, left = [], iter((10**9,))
@@ -242,7 +240,7 @@ def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypat
 
     def watched(cursor: Any, *arguments: Any) -> int:
         switches.append(1)
-        if len(switches) == 1:  # so much came meanwhile
+        if len(switches) == 1:  # pretends that much was committed meanwhile
             monkeypatch.setattr("ratesflow.database.reference_change._rows_of", lambda *_: next(left, 0))
             _add_batch(database18, 8, {("CNSHA", "NLRTM"): 2})
         return switch(cursor, *arguments)
@@ -254,8 +252,8 @@ def test_a_switch_never_does_much_under_its_lock(database18: Database, monkeypat
     assert database18.ask(DISAGREE) == []
 
 
-def test_a_move_reads_what_came_meanwhile_and_no_more(database18: Database) -> None:
-    """Of many batches that came meanwhile the rates are found by their index, beside however many that are merged."""
+def test_move_reads_only_new_batches(database18: Database) -> None:
+    """The rates of batches committed meanwhile are read by index, however many compacted rates there are."""
     load(database18, read())
     codes = [f"QQ{chr(65 + number // 26)}{chr(65 + number % 26)}A" for number in range(150)]
     load(database18, Reference({code: Port(code, "Q", "east") for code in codes}, {}))

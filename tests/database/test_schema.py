@@ -1,4 +1,4 @@
-"""The schema: migrations and tables agree, and each role can do its work and no more."""
+"""The schema: migrations and table definitions agree, and each role has only the rights that it needs."""
 
 import psycopg2
 import pytest
@@ -10,7 +10,7 @@ from ratesflow.database.migrate import current_revision, migrate
 from ratesflow.database.tables import metadata
 from tests.fix_database import Database, drop_database, run_alone
 
-CATALOGUE = """
+CATALOG = """
 SELECT 'column' AS kind, table_name::text, column_name::text AS name,
        concat_ws(' ', ordinal_position, data_type, collation_name, is_nullable, column_default,
                  identity_generation) AS what
@@ -35,17 +35,17 @@ def _engine(url: str):
     return create_engine(make_url(url).set(drivername="postgresql+psycopg2"))
 
 
-def _catalogue(url: str) -> list[tuple[str, ...]]:
+def _catalog(url: str) -> list[tuple[str, ...]]:
     connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
-        cursor.execute(CATALOGUE, {"tables": list(metadata.tables)})
+        cursor.execute(CATALOG, {"tables": list(metadata.tables)})
         rows = cursor.fetchall()
     connection.close()
     return rows
 
 
-def test_migrations_build_exactly_the_tables(database: Database) -> None:
-    """Every column, constraint, index and comment is the same, built by the migrations or from the tables."""
+def test_migrations_and_tables_are_equal(database: Database) -> None:
+    """Migrations and table definitions create the same columns, constraints, indexes and comments."""
     name = f"from_tables_{database.name}"
     run_alone(database.server.url(), f"CREATE DATABASE {name}")
     url = database.server.url(database=name)
@@ -53,13 +53,13 @@ def test_migrations_build_exactly_the_tables(database: Database) -> None:
         engine = _engine(url)
         metadata.create_all(engine)
         engine.dispose()
-        assert _catalogue(database.url) == _catalogue(url)
+        assert _catalog(database.url) == _catalog(url)
     finally:
         drop_database(database.server, name)
 
 
 def test_alembic_finds_nothing_to_migrate(database: Database) -> None:
-    """Alembic itself sees no difference between the database and the tables."""
+    """Alembic finds no difference between the database and the table definitions."""
     engine = _engine(database.url)
     with engine.connect() as connection:
         assert current_revision(connection) is not None
@@ -68,7 +68,7 @@ def test_alembic_finds_nothing_to_migrate(database: Database) -> None:
 
 
 def test_migrating_again_changes_nothing(database: Database) -> None:
-    """A second run finds the newest revision, and leaves it."""
+    """A second migration leaves the newest revision unchanged."""
     before, after = migrate(database.url)
     assert before == after is not None
 
@@ -87,15 +87,15 @@ FORBIDDEN_TO_READER = [
 
 @pytest.mark.parametrize("statement", FORBIDDEN_TO_READER)
 def test_reader_can_only_read(database: Database, statement: str) -> None:
-    """The API's role is refused everything but reading what an answer needs."""
+    """The API's role can only read what responses need."""
     connection = database.connect(database.reader_url)
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute(statement)
     connection.close()
 
 
-def test_reader_reads_what_an_answer_needs(database: Database) -> None:
-    """The API's role reads rates, open batches, ports, regions and the data version."""
+def test_reader_can_read_what_responses_need(database: Database) -> None:
+    """The API's role can read rates, visible batches, ports, regions and the data version."""
     connection = database.connect(database.reader_url)
     with connection.cursor() as cursor:
         for table in ("rates", "visible_batches", "ports", "regions", "port_regions", "data_version"):
@@ -115,8 +115,8 @@ FORBIDDEN_TO_LOADER = [
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN_TO_LOADER)
-def test_loader_defines_nothing_and_deletes_no_history(database: Database, statement: str) -> None:
-    """The loader's role is refused definitions, and the deletion of ports or of the ledger."""
+def test_loader_cannot_change_definitions_or_delete_history(database: Database, statement: str) -> None:
+    """The loader's role cannot change definitions, or delete ports or ledger rows."""
     connection = database.connect(database.loader_url)
     with connection.cursor() as cursor, pytest.raises(psycopg2.errors.InsufficientPrivilege):
         cursor.execute(statement)
@@ -132,16 +132,16 @@ def _open_batch(database: Database, state: str = "open") -> int:
 
 
 @pytest.mark.parametrize("state", ["committed", "rejected", "failed"])
-def test_only_an_open_batch_is_staged(database: Database, state: str) -> None:
-    """The loader cannot make a staging table for a batch that is closed."""
+def test_only_open_batches_can_be_staged(database: Database, state: str) -> None:
+    """The loader cannot create a staging table for a closed batch."""
     number = _open_batch(database, state)
     with pytest.raises(psycopg2.DatabaseError):
         database.ask("SELECT stage_batch(%s)", number)
 
 
 @pytest.mark.parametrize("state", ["committed", "open"])
-def test_prices_that_count_cannot_be_dropped(database: Database, state: str) -> None:
-    """The table of a batch that is open or committed stays, whatever the loader asks."""
+def test_prices_of_open_and_committed_batches_cannot_be_dropped(database: Database, state: str) -> None:
+    """The loader cannot drop the table of an open or committed batch."""
     number = _open_batch(database)
     database.ask("SELECT stage_batch(%s)", number)
     database.ask("SELECT attach_batch(%s)", number)
@@ -151,7 +151,7 @@ def test_prices_that_count_cannot_be_dropped(database: Database, state: str) -> 
     assert database.one("SELECT to_regclass(%s)::text", f"staging_{number}") == f"staging_{number}"
 
 
-def test_staging_is_made_attached_and_dropped_once(database: Database) -> None:
+def test_staging_functions_are_idempotent(database: Database) -> None:
     """Each of the loader's three functions does nothing the second time."""
     number = _open_batch(database)
     for function in ("stage_batch", "attach_batch"):

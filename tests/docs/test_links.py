@@ -1,4 +1,4 @@
-"""Links in documents lead somewhere, and the files, tests and folders that documents name exist."""
+"""Links in documents resolve, and the files, tests and folders that documents name exist."""
 
 import configparser
 import re
@@ -19,19 +19,19 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relativ
 
 
 def prose(page: Path) -> str:
-    """Return a page without its blocks of code."""
+    """Return a page without its code blocks."""
     return re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub and GitLab make them."""
+    """Return the anchors of a page's headings, as on GitHub and GitLab."""
     headings = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", each) for each in re.findall(r"^#+ (.+)$", prose(page), re.M)]
     return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pages
 def test_relative_links_resolve(page: Path) -> None:
-    """Each link to a file or a heading of this repository leads to one."""
+    """Each link to a file or heading of this repository resolves."""
     missing = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if re.match(r"[a-z]+:", target):
@@ -77,22 +77,22 @@ def test_modules_that_are_named_exist(page: Path) -> None:
 
 
 @pages
-def test_tests_that_are_named_exist(page: Path) -> None:
+def test_named_tests_exist(page: Path) -> None:
     """Each test that a page names as `tests/….py`, with a function or without, exists."""
     for path, function in re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", prose(page)):
         assert (ROOT / path).is_file(), path
         assert not function or f"def {function}(" in (ROOT / path).read_text(encoding="utf-8"), function
 
 
-def test_every_page_is_in_the_index() -> None:
-    """docs/index.md links every other page of docs/."""
+def test_index_links_every_page() -> None:
+    """docs/index.md links every other page in docs/."""
     linked = set(re.findall(r"\]\(([^)#]+)\)", (ROOT / "docs/index.md").read_text(encoding="utf-8")))
-    there = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
-    assert there <= linked
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert pages <= linked
 
 
-def test_the_table_of_folders_is_complete() -> None:
-    """The architecture's table has each package, down to the second level, and each folder at the top; all exist."""
+def test_table_of_folders_is_complete() -> None:
+    """The table in docs/architecture.md has each package down to the second level and each top folder; all exist."""
     text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"^\| `([\w/]+)/` \|", text, re.M))
     settings = configparser.ConfigParser()
@@ -106,7 +106,7 @@ def test_the_table_of_folders_is_complete() -> None:
 
 
 def test_named_measures_have_a_figure() -> None:
-    """Each measure that the benchmarks' page or a decision names was measured."""
+    """Each measure that docs/benchmarks.md or a decision names has a result."""
     results = (ROOT / "benchmarks/results/results.md").read_text(encoding="utf-8")
     for page in (ROOT / "docs/benchmarks.md", *(ROOT / "docs/decisions").glob("*.md")):
         for name in re.findall(r"`((?:api|load|commit|peak|reader|read|undo|tree|two|region)_\w+)`", prose(page)):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 GLOSSARY = (ROOT / "docs/glossary.md").read_text(encoding="utf-8")
 # Words that are ordinary English elsewhere, such as "place": the glossary excludes them for one concept only.
 AMBIGUOUS = {"fault", "place", "twin"}
-# What the glossary needs no term for.
+# Wordings to avoid that are not in the glossary.
 WORDINGS = ("anew", "so many", "came to nothing", "what became of", "whoever")
 
 
@@ -37,8 +37,8 @@ def texts() -> Iterator[tuple[str, str]]:
             groups += [(f"{name} {each}", below) for each, below in command.commands.items()]
 
 
-def test_the_glossary_replaces_words() -> None:
-    """The glossary's last column is found."""
+def test_glossary_has_replaced_words() -> None:
+    """The parser finds the glossary's last column."""
     assert {"refused", "told", "open batches"} <= set(replaced())
 
 

@@ -1,10 +1,10 @@
-"""The harnesses of the loader's tests and the stacks of the local ones, for what the campaigns need beside them."""
+"""Fixtures of the loader's and the stack's tests that the fault tests use."""
 
 import pytest
 
 from tests.loader.conftest import harness18
 from tests.local.conftest import own_stack
 
-pytest.register_assert_rewrite("tests.faults.model.life")
+pytest.register_assert_rewrite("tests.faults.model.lifecycle")
 
 __all__ = ["harness18", "own_stack"]

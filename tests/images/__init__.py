@@ -1,1 +1,1 @@
-"""The images: their Dockerfiles as they are written, and what came of them when they are built."""
+"""Tests of the Dockerfiles and of the built images."""

@@ -1,7 +1,7 @@
-"""Runs the built images as AWS does: as their own user, on a read-only root, without capabilities.
+"""Runs the built images as on AWS: as their own user, with a read-only root and no capabilities.
 
-Nothing can be written but what the image declares as a volume: podman's own habit of mounting a writable /tmp into
-read-only containers, which ECS does not have, is switched off.
+Only the image's volumes are writable: podman's default of a writable /tmp in read-only containers, which ECS does not
+have, is switched off.
 """
 
 import json
@@ -18,13 +18,13 @@ HARDENED = (*READ_ONLY, "--cap-drop", "all", "--security-opt", "no-new-privilege
 
 
 def inspect(image: str) -> dict[str, Any]:
-    """Return what the tool knows of an image."""
+    """Return the tool's description of an image."""
     found: list[dict[str, Any]] = json.loads(_tool("image", "inspect", image).stdout)
     return found[0]
 
 
 def run(image: str, *command: str, environ: dict[str, str], code: int | None = 0, entrypoint: str = "") -> str:
-    """Run a command to its end and return its output. Any exit code will do when `code` is None."""
+    """Run a command to its end and return its output. With `code` None any exit code is accepted."""
     done = _tool("run", "--rm", *_options(environ, entrypoint), image, *command, check=False)
     assert code is None or done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -32,7 +32,7 @@ def run(image: str, *command: str, environ: dict[str, str], code: int | None = 0
 
 @contextmanager
 def started(image: str, *command: str, environ: dict[str, str]) -> Iterator[str]:
-    """Start a container and give its id; it is removed at the end, however that came."""
+    """Start a container and yield its id; it is removed at the end in any case."""
     container = _tool("run", "--detach", *_options(environ), image, *command).stdout.strip()
     try:
         yield container
@@ -41,13 +41,13 @@ def started(image: str, *command: str, environ: dict[str, str]) -> Iterator[str]
 
 
 def logs(container: str) -> str:
-    """Return what a container has written so far."""
+    """Return the logs of a container."""
     done = _tool("logs", container)
     return done.stdout + done.stderr
 
 
 def terminate(container: str) -> tuple[int, float]:
-    """Send SIGTERM to its process 1; return the exit code, and after how many seconds it came."""
+    """Send SIGTERM to process 1; return the exit code and the seconds until the exit."""
     began = time.monotonic()
     _tool("kill", "--signal", "TERM", container)
     code = int(_tool("wait", container).stdout)

@@ -1,4 +1,4 @@
-"""Reads a Dockerfile into its instructions, one a line, with its stages apart."""
+"""Parses a Dockerfile into stages and instructions."""
 
 import json
 import re
@@ -11,7 +11,7 @@ IMAGES = ("api", "loader")
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction, such as RUN, and what follows it on one line."""
+    """One instruction, such as RUN, and its arguments on one line."""
 
     name: str
     rest: str
@@ -31,7 +31,7 @@ def stages(image: str) -> list[list[Instruction]]:
 
 
 def rest_of(stage: list[Instruction], name: str) -> list[str]:
-    """Return what follows each instruction of that name."""
+    """Return the arguments of each instruction with this name."""
     return [instruction.rest for instruction in stage if instruction.name == name]
 
 
@@ -46,16 +46,16 @@ def environment(stage: list[Instruction]) -> dict[str, str]:
 
 
 def exec_form(stage: list[Instruction], name: str) -> list[str]:
-    """Return the words of an instruction. Raises ValueError when a shell would run it."""
+    """Return the words of an instruction in exec form. Raises ValueError for the shell form."""
     (rest,) = rest_of(stage, name)
     words = json.loads(rest)
     if not isinstance(words, list):
-        raise ValueError(f"{name} {rest} is run by a shell, which passes no signal on")
+        raise ValueError(f"{name} {rest} runs in a shell, which does not forward signals")
     return words
 
 
 def locked(image: str) -> dict[str, int]:
-    """Return the packages of an image's lock file, and how many hashes each has."""
+    """Return the packages of an image's lock file with their numbers of hashes."""
     text = (ROOT / f"requirements/{image}.txt").read_text()
     pins = re.findall(r"^([a-z0-9._-]+)==[^\n]*((?:\n {4}--hash=sha256:[0-9a-f]{64}[ \\]*)*)", text, re.M)
     return {name: hashes.count("--hash") for name, hashes in pins}

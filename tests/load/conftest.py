@@ -1,4 +1,4 @@
-"""The stacks of the local tests."""
+"""Fixtures of the embedded stack."""
 
 from tests.local.conftest import own_stack
 

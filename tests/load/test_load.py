@@ -1,7 +1,7 @@
-"""Readers at a steady and at a bursty rate while batches arrive in bursts, and everything is deployed anew meanwhile.
+"""Readers at a steady and a bursty rate while batches arrive in bursts and everything is redeployed.
 
-RATESFLOW_LOAD_SECONDS chooses how long (12), RATESFLOW_LOAD_RATE how many requests a second of each kind (60), and
-RATESFLOW_LOAD_P99_MS the limit of the slowest hundredth, which is wide as long as other tests run beside this one.
+RATESFLOW_LOAD_SECONDS is the duration (12), RATESFLOW_LOAD_RATE the requests per second of each kind (60), and
+RATESFLOW_LOAD_P99_MS the limit of the 99th percentile, which is high because other tests run at the same time.
 """
 
 import os
@@ -37,8 +37,8 @@ def part(stack: Stack, module: str) -> psutil.Process:
     return found
 
 
-def questions() -> list[str]:
-    """Return requests for a month on some lanes, of ports and of regions."""
+def request_paths() -> list[str]:
+    """Return the paths of requests for a month on some lanes, between ports and regions."""
     until = FIRST_DAY + timedelta(30)
     lanes = sorted(Content(0).sums)
     return [
@@ -47,14 +47,14 @@ def questions() -> list[str]:
 
 
 @pytest.mark.timeout(300)
-def test_readers_notice_neither_batches_nor_a_deployment(own_stack: Stack, tmp_path: Path) -> None:
-    """No request fails, the slowest hundredth stays bounded, every batch commits, and the backlog is drained."""
+def test_readers_are_unaffected_by_batches_and_a_deployment(own_stack: Stack, tmp_path: Path) -> None:
+    """No request fails, the 99th percentile is bounded, every batch commits, and the backlog is drained."""
     stack = own_stack
     stack.up()
     url = stack.environment["RATESFLOW_API_URL"]
     floods = [
-        Flood(url, questions(), steady(RATE, SECONDS), seed=1).start(),
-        Flood(url, questions(), bursts(RATE, SECONDS, 30), clients=30, seed=2).start(),
+        Flood(url, request_paths(), steady(RATE, SECONDS), seed=1).start(),
+        Flood(url, request_paths(), bursts(RATE, SECONDS, 30), clients=30, seed=2).start(),
     ]
     names, began = [], time.monotonic()
     for burst in range(BURSTS):
@@ -78,7 +78,7 @@ def test_readers_notice_neither_batches_nor_a_deployment(own_stack: Stack, tmp_p
 
 
 def _burst(stack: Stack, folder: Path, burst: int) -> list[str]:
-    """Send files of mixed sizes at once."""
+    """Upload files of mixed sizes at once."""
     return [
         send(
             stack,
@@ -91,7 +91,7 @@ def _burst(stack: Stack, folder: Path, burst: int) -> list[str]:
 
 
 def _deploy(stack: Stack) -> None:
-    """Replace every worker of the API, and register every job and the state machine anew."""
+    """Replace every worker of the API, and redeploy all job definitions and the state machine."""
     api = part(stack, "ratesflow.api")
     before = {worker.pid for worker in api.children()}
     api.send_signal(signal.SIGHUP)
@@ -99,8 +99,8 @@ def _deploy(stack: Stack) -> None:
     wait_for(lambda: not before & {worker.pid for worker in api.children()})
 
 
-def _held(stack: Stack) -> dict[str, float]:
-    """Return what a stack holds: memory, sessions, tables, files, disk."""
+def _resources(stack: Stack) -> dict[str, float]:
+    """Return the resources that a stack uses: memory, sessions, tables, files, disk."""
     supervisor = psutil.Process(int((stack.home / "stack.pid").read_text()))
     processes, memory = 0, 0
     for process in [supervisor, *supervisor.children(recursive=True)]:
@@ -126,19 +126,19 @@ def _descriptors(stack: Stack, module: str) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_nothing_grows_with_the_batches_that_are_gone(
+def test_resources_do_not_grow_with_removed_batches(
     own_stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After batches that are undone, refused, merged and tidied up, all that a stack holds is as it was."""
+    """After batches are undone, rejected, compacted and collected, the stack uses the same resources as before."""
     stack = own_stack
     temporary = stack.home.parent / "tmp"
     temporary.mkdir()
-    monkeypatch.setenv("TMPDIR", str(temporary))  # of this stack's tasks alone, not of the tests beside it
+    monkeypatch.setenv("TMPDIR", str(temporary))  # only for this stack's tasks, not for parallel tests
     stack.up()
     _cycle(stack, tmp_path, 0)
-    before = _held(stack)
+    before = _resources(stack)
     _cycle(stack, tmp_path, 1)
-    after = wait_for(lambda: (now := _held(stack))["processes"] <= before["processes"] and now)
+    after = wait_for(lambda: (now := _resources(stack))["processes"] <= before["processes"] and now)
     print({name: (round(before[name], 1), round(after[name], 1)) for name in before})
     for name in ("sessions", "tables", "rates", "files"):
         assert after[name] <= before[name] + (2 if name == "sessions" else 0), name
@@ -148,7 +148,7 @@ def test_nothing_grows_with_the_batches_that_are_gone(
 
 
 def _cycle(stack: Stack, folder: Path, number: int) -> None:
-    """One batch is committed and undone, one refused; then rates are merged and leftovers dropped."""
+    """Commit and undo a batch, reject another; then run gc and compaction."""
     good = send(stack, folder, Content(number, rows=5000).data, f"grow-{number}")
     bad = send(stack, folder, Content(number, rows=500, bad_line=9).data, f"grow-bad-{number}")
     assert ended(stack, good)["status"] == ended(stack, bad)["status"] == "SUCCEEDED"

@@ -1,4 +1,4 @@
-"""What a test does to a running batch from outside: find its tasks, end or stop them, and see how it ended."""
+"""Controls running batches from tests: finds their tasks, sends signals to them, and reads their outcomes."""
 
 import json
 import signal
@@ -18,13 +18,13 @@ from tests.local.conftest import Stack
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.05) -> Any:
-    """Return the first true answer of a condition, asked again after so many seconds each time."""
+    """Call a condition every `pause` seconds until it returns a true value, and return that value."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := condition():
             return found
         time.sleep(pause)
-    raise AssertionError("it did not happen in time")
+    raise AssertionError("timed out")
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -34,9 +34,9 @@ def command_of(process: psutil.Process) -> list[str]:
 
 
 def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
-    """Return the processes of a task that a stack runs for the batch whose name begins so.
+    """Return the processes that run a task in a stack for batches whose name starts with `batch`.
 
-    Other stacks of this machine, such as those of tests that run beside this one, may have batches of the same name.
+    Other stacks on this machine, such as those of parallel tests, may have batches with the same name.
     """
     found = []
     for process in psutil.process_iter():
@@ -55,7 +55,7 @@ def _is(process: psutil.Process, command: list[str], home: Path, task: str, batc
 
 
 def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to those of the processes that are still there."""
+    """Send a signal to those of the processes that still exist."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
@@ -74,7 +74,7 @@ def slow_motion(
 
     def alternate() -> None:
         while not over.is_set():
-            tasks = [*validating.hit.values(), *loading.hit.values()]
+            tasks = [*validating.signalled.values(), *loading.signalled.values()]
             signal_to(tasks, signal.SIGCONT)
             over.wait(runs if tasks else 0.01)
             signal_to(tasks, signal.SIGSTOP)
@@ -96,7 +96,7 @@ def slow_motion(
         finally:
             over.set()
             thread.join()
-    signal_to([*validating.hit.values(), *loading.hit.values()], signal.SIGCONT)
+    signal_to([*validating.signalled.values(), *loading.signalled.values()], signal.SIGCONT)
 
 
 @contextmanager
@@ -111,16 +111,16 @@ def cold_starts(stack: Stack) -> Iterator[None]:
 
 
 class Signaller(threading.Thread):
-    """Sends a signal to every process of a task of a batch that appears, once a process, `times` at most.
+    """Sends a signal once to each new process of a task of a batch, at most `times` times.
 
     Tasks start cold meanwhile.
     """
 
     def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
         super().__init__(daemon=True)
-        self.task, self.batch, self.number, self.left = task, batch, number, times
+        self.task, self.batch, self.number, self._remaining = task, batch, number, times
         self._home, self._cold = stack.home, cold_starts(stack)
-        self.hit: dict[int, psutil.Process] = {}
+        self.signalled: dict[int, psutil.Process] = {}
         self._others: set[int] = set()
         self._end = threading.Event()
 
@@ -135,32 +135,32 @@ class Signaller(threading.Thread):
         self._cold.__exit__(None, None, None)
 
     def run(self) -> None:
-        """Look for processes until told to end; a task needs ten times as long to come to its work."""
-        while self.left > 0 and not self._end.wait(0.015):
+        """Search for processes until stopped; a task takes ten times as long as one search to start its work."""
+        while self._remaining > 0 and not self._end.wait(0.015):
             present = set(psutil.pids())
             self._others &= present
-            for pid in present - self._others - self.hit.keys():
+            for pid in present - self._others - self.signalled.keys():
                 with suppress(psutil.Error):  # it may have ended meanwhile
-                    self._look_at(psutil.Process(pid))
+                    self._check(psutil.Process(pid))
 
-    def _look_at(self, process: psutil.Process) -> None:
-        """Look at a process once: on a busy machine, to look at all of them each time would take too long."""
+    def _check(self, process: psutil.Process) -> None:
+        """Check a process once: on a busy machine, checking all of them each time would take too long."""
         command = command_of(process)
         if _is(process, command, self._home, self.task, self.batch):
-            if self.left > 0:
+            if self._remaining > 0:
                 process.send_signal(self.number)
-                self.hit[process.pid] = process
-                self.left -= 1
+                self.signalled[process.pid] = process
+                self._remaining -= 1
         elif command and command[1:4] != [
             "-P",
             "-m",
             "ratesflow.local.aws",
-        ]:  # what starts a task looks so until it is one
+        ]:  # the child that becomes a task has this command line until it executes the task
             self._others.add(process.pid)
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
-    """Upload a file and return the name of the execution that its arrival starts."""
+    """Upload a file, and return the name of the execution that its event starts."""
     from ratesflow.workflow.trigger import execution_name
 
     path = path / f"{name}.csv"
@@ -172,7 +172,7 @@ def send(stack: Stack, path: Path, data: bytes, name: str) -> str:
 
 
 def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None = None, *, gone: bool = False) -> str:
-    """Start an execution of a file that the trigger passes over, or that is gone; return its name."""
+    """Start an execution for a file that the trigger ignores, or, with `gone`, that does not exist; return its name."""
     bucket, key = stack.environment["RATESFLOW_BUCKET"], f"incoming/_temporary/{name}.csv"
     version = stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=data)["VersionId"]
     if gone:
@@ -185,7 +185,7 @@ def start(stack: Stack, data: bytes, name: str, shards: int, machine: str | None
 
 
 def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflow-ingestion") -> dict[str, Any]:
-    """Wait until an execution is over, and describe it."""
+    """Wait until an execution has ended, and return its description."""
 
     def over() -> Any:
         found = stack.execution(name, machine)
@@ -195,13 +195,13 @@ def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflo
 
 
 def state(stack: Stack, name: str) -> tuple[str, str | None]:
-    """Return what the ledger says of a batch: its state and its message."""
+    """Return the state and the message of a batch in the ledger."""
     ((found, message),) = stack.ask("SELECT state, message FROM batches WHERE batch_id = %s", name)
     return found, message
 
 
-def left(stack: Stack, name: str) -> list[Any]:
-    """Return what is left of a batch that does not count; nothing, if all is well."""
+def leftovers(stack: Stack, name: str) -> list[Any]:
+    """Return what remains of a batch that was not committed: tables, rates and processes; normally nothing."""
     ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", name)
     table = stack.ask("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
     rates = stack.ask("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
@@ -211,7 +211,7 @@ def left(stack: Stack, name: str) -> list[Any]:
 
 
 def databases(stack: Stack) -> Databases:
-    """Return the addresses with which a stack was deployed."""
+    """Return the database URLs with which a stack was deployed."""
     passwords = json.loads((stack.home / "passwords.json").read_text())
     owner = stack.environment["DATABASE_URL"]
     return Databases(
@@ -220,9 +220,9 @@ def databases(stack: Stack) -> Databases:
 
 
 def own_role(stack: Stack) -> str:
-    """Return the ARN of a role for state machines of another name than ours; it may do everything.
+    """Return the ARN of a role that allows everything, for state machines with other names than the stack's.
 
-    gc too may then look at the executions of such machines, which ours alone are by its own policy.
+    This also lets gc describe the executions of such machines, for which its own policy gives no permission.
     """
     iam, every = stack.aws("iam"), {"Effect": "Allow", "Resource": "*"}
     with suppress(iam.exceptions.EntityAlreadyExistsException):
@@ -234,7 +234,7 @@ def own_role(stack: Stack) -> str:
 
 
 def revisions(stack: Stack, name: str) -> dict[str, str]:
-    """Return the revision of the job definition of each task that an execution ran."""
+    """Return the revision of the job definition that an execution used, by task."""
     batch = stack.aws("batch")
     queue = stack.environment["RATESFLOW_JOB_QUEUE"]
     found = {}
@@ -247,16 +247,16 @@ def revisions(stack: Stack, name: str) -> dict[str, str]:
 
 
 class Mailbox:
-    """The notifications of a stack, read from the queue that is subscribed to them, kept by batch."""
+    """The notifications of a stack, read from the queue that is subscribed to them."""
 
     def __init__(self, stack: Stack) -> None:
         self._sqs, self._queue = stack.aws("sqs"), stack.environment["RATESFLOW_NOTIFICATIONS_QUEUE_URL"]
-        self._kept: list[dict[str, Any]] = []
+        self._messages: list[dict[str, Any]] = []
 
     def of(self, name: str) -> list[dict[str, Any]]:
         """Return the notifications of a batch so far."""
         while messages := self._sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
                 self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
-                self._kept.append(json.loads(json.loads(message["Body"])["Message"]))
-        return [message for message in self._kept if message["batch_id"] == name]
+                self._messages.append(json.loads(json.loads(message["Body"])["Message"]))
+        return [message for message in self._messages if message["batch_id"] == name]

@@ -1,6 +1,6 @@
-"""The product runs in a directory whose own modules have the names of its packages and of the standard library.
+"""The product works in a directory with modules that have the names of its packages and of the standard library.
 
-Every module there raises when it is imported, so that a process which looks into its current directory fails.
+Each of these modules raises when it is imported, so that a process that imports from its current directory fails.
 """
 
 import json
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str, code: int = 0) -> str:
-    """Run a command in a directory; return what it printed."""
+    """Run a command in a directory; return its output."""
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "RATESFLOW_"))}
     done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == code, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
@@ -54,8 +54,8 @@ def hostile_stack(folder: Path) -> Iterator[Stack]:
             process.kill()
 
 
-def test_a_batch_goes_from_upload_to_rates(folder: Path, hostile_stack: Stack) -> None:
-    """`sample`, `validate`, `ingest`, `batches`, `rates` and `undo` work beside such modules, and so do all tasks."""
+def test_batch_commands_work_in_hostile_directory(folder: Path, hostile_stack: Stack) -> None:
+    """`sample`, `validate`, `ingest`, `batches`, `rates`, `undo` and all tasks work in the directory."""
     lines = ["orig_code,dest_code,day,price", *(f"CNGGZ,EETLL,2021-02-0{1 + n % 3},{1000 + n}" for n in range(90))]
     (folder / "prices.csv").write_text("\n".join(lines) + "\n")
     run(folder, RATESFLOW, "sample", "-n", "100", "-o", "sample.csv")
@@ -68,8 +68,8 @@ def test_a_batch_goes_from_upload_to_rates(folder: Path, hostile_stack: Stack) -
     run(folder, RATESFLOW, "undo", batch["batch_id"])
 
 
-def test_the_console_is_served(folder: Path, hostile_stack: Stack) -> None:
-    """The console, a process of its own, is up and its address is printed."""
+def test_console_works_in_hostile_directory(folder: Path, hostile_stack: Stack) -> None:
+    """The console, a separate process, is running, and its URL is printed."""
     from urllib.request import urlopen
 
     address = run(folder, RATESFLOW, "console").strip()
@@ -78,18 +78,18 @@ def test_the_console_is_served(folder: Path, hostile_stack: Stack) -> None:
 
 
 def test_validate_needs_no_stack(folder: Path) -> None:
-    """`validate` starts a child process, which ignores the current directory too."""
+    """The child process of `validate` does not import from the current directory either."""
     (folder / "bad.csv").write_text("orig_code,dest_code,day,price\nCNGGZ,EETLL,2021-02-01,0\n")
     assert "1 of 1 rows was rejected" in run(folder, RATESFLOW, "--home", "none", "validate", "bad.csv", code=3)
 
 
-def test_the_console_of_an_environment_on_aws_starts_there(folder: Path) -> None:
-    """`python -P -m ratesflow.workflow.console` starts there, and reports that its environment does not exist."""
+def test_console_module_starts_in_hostile_directory(folder: Path) -> None:
+    """`python -P -m ratesflow.workflow.console` starts in the directory and reports an invalid argument."""
     command = (sys.executable, "-P", "-m", "ratesflow.workflow.console", "--home", "none", "--port", "bad")
     assert "invalid int value: 'bad'" in run(folder, *command, code=2)
 
 
-def test_the_module_is_the_command_line(folder: Path, tmp_path: Path) -> None:
-    """`python -P -m ratesflow` is the command line, in this directory; elsewhere it is so without -P too."""
+def test_python_module_is_the_command_line(folder: Path, tmp_path: Path) -> None:
+    """`python -P -m ratesflow` runs the command line in the directory; elsewhere -P is not needed."""
     assert "ratesflow, version" in run(folder, sys.executable, "-P", "-m", "ratesflow", "--version")
     assert "ratesflow, version" in run(tmp_path, sys.executable, "-m", "ratesflow", "--version")

@@ -1,4 +1,4 @@
-"""The main job, from the outside: files go in by upload, rows come out of the API, and refusals explain themselves."""
+"""Ingestion end to end: files are uploaded, the API serves their rates, and rejections have a reason."""
 
 import json
 import os
@@ -21,16 +21,16 @@ def write(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_a_batch_is_committed_and_answered(stack: Stack, tmp_path: Path) -> None:
-    """50,000 rows go through the real state machine; the API then answers with their exact averages."""
+def test_batch_is_committed_and_its_rates_are_served(stack: Stack, tmp_path: Path) -> None:
+    """50,000 rows pass through the real state machine; the API then returns their exact averages."""
     prices = rows(50_000, seed=11, lanes=300)
-    said = stack.ingest(write(tmp_path / "a.csv", csv(prices)))
-    assert (said["outcome"], said["rows"], said["rejected_rows"]) == ("committed", 50_000, 0)
+    result = stack.ingest(write(tmp_path / "a.csv", csv(prices)))
+    assert (result["outcome"], result["rows"], result["rejected_rows"]) == ("committed", 50_000, 0)
     (orig, dest, *_) = prices[0]
     counts = {day: values for (o, d, day), values in daily(prices, _reference()).items() if (o, d) == (orig, dest)}
-    answer = stack.rates(date_from="2021-01-20", date_to="2021-02-13", orig_code=orig, dest_code=dest)
-    assert [rate["day"] for rate in answer] == sorted((rate["day"] for rate in answer), reverse=True)
-    for rate in answer:
+    rates = stack.rates(date_from="2021-01-20", date_to="2021-02-13", orig_code=orig, dest_code=dest)
+    assert [rate["day"] for rate in rates] == sorted((rate["day"] for rate in rates), reverse=True)
+    for rate in rates:
         count, total = counts.get(date.fromisoformat(rate["day"]), (0, 0))
         assert rate["count"] == (count or None)
         assert rate["price"] == (pytest.approx(total / count) if count >= 3 else None)
@@ -42,17 +42,17 @@ def _reference() -> Any:
     return builtin()
 
 
-def test_no_task_needs_more_than_its_memory(stack: Stack, tmp_path: Path) -> None:
-    """The peak of every task of 50,000 rows stays under 250 MB."""
-    said = stack.ingest(write(tmp_path / "memory.csv", csv(rows(50_000, seed=12, lanes=500))))
+def test_tasks_stay_below_250_mb(stack: Stack, tmp_path: Path) -> None:
+    """The peak memory of every task with 50,000 rows is below 250 MB."""
+    result = stack.ingest(write(tmp_path / "memory.csv", csv(rows(50_000, seed=12, lanes=500))))
     records = [json.loads(path.read_text()) for path in (stack.home / "aws" / "jobs").glob("*.json")]
-    peaks = {record["command"][4]: record["peak_mb"] for record in records if said["batch_id"] in record["command"]}
+    peaks = {record["command"][4]: record["peak_mb"] for record in records if result["batch_id"] in record["command"]}
     assert set(peaks) == {"validate", "load", "commit"}
     assert all(0 < peak < 250 for peak in peaks.values()), peaks
 
 
-def test_the_same_file_again_changes_nothing(stack: Stack, tmp_path: Path) -> None:
-    """A second delivery ends with exit code 4, and no reader could tell."""
+def test_second_delivery_is_a_duplicate(stack: Stack, tmp_path: Path) -> None:
+    """A second delivery of a file ends with exit code 4 and does not change the data version."""
     path = write(tmp_path / "twice.csv", csv(rows(2000, seed=13)))
     stack.ingest(path)
     before = stack.ask("SELECT version FROM data_version")
@@ -60,52 +60,54 @@ def test_the_same_file_again_changes_nothing(stack: Stack, tmp_path: Path) -> No
     assert stack.ask("SELECT version FROM data_version") == before
 
 
-def test_standard_input_is_ingested_under_a_name(stack: Stack) -> None:
-    """What comes through a pipe is uploaded under the name that is given, and committed."""
+def test_standard_input_is_ingested_with_a_name(stack: Stack) -> None:
+    """Standard input is uploaded with the given name and committed."""
     text = csv(rows(30, seed=16)).decode()
-    said = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", given=text).stdout)
-    assert (said["outcome"], said["rows"], said["file"]) == ("committed", 30, "standard input")
-    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", said["batch_id"]) == [("incoming/acme/piped.csv",)]
+    result = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", given=text).stdout)
+    assert (result["outcome"], result["rows"], result["file"]) == ("committed", 30, "standard input")
+    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [
+        ("incoming/acme/piped.csv",)
+    ]
 
 
-def test_files_of_one_name_are_refused_before_anything_is_sent(stack: Stack, tmp_path: Path) -> None:
-    """Two files that would be one object in the inbox end with exit 2; neither is uploaded. A prefix parts them."""
+def test_files_with_the_same_name_are_rejected_before_upload(stack: Stack, tmp_path: Path) -> None:
+    """Two files with the same key in the inbox end with exit code 2, and neither is uploaded; a prefix avoids this."""
     for folder, seed in (("a", 17), ("b", 18)):
         (tmp_path / folder).mkdir()
         write(tmp_path / folder / "same.csv", csv(rows(20, seed=seed)))
     paths = [str(tmp_path / folder / "same.csv") for folder in "ab"]
-    told = stack.run("ingest", *paths, code=2).stderr
-    assert f"{paths[0]} and {paths[1]} would both be incoming/same.csv" in told
+    message = stack.run("ingest", *paths, code=2).stderr
+    assert f"{paths[0]} and {paths[1]} would both be incoming/same.csv" in message
     bucket = stack.environment["RATESFLOW_BUCKET"]
     assert "Contents" not in stack.aws("s3").list_objects_v2(Bucket=bucket, Prefix="incoming/same.csv")
-    said = json.loads(stack.run("ingest", paths[1], "--prefix", "b/", "--json").stdout)
-    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", said["batch_id"]) == [("incoming/b/same.csv",)]
+    result = json.loads(stack.run("ingest", paths[1], "--prefix", "b/", "--json").stdout)
+    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [("incoming/b/same.csv",)]
 
 
-def test_waiting_no_longer_is_no_failure(stack: Stack, tmp_path: Path) -> None:
-    """A batch that is not over by the timeout exits 75 with how to look again; it then commits."""
-    path = write(tmp_path / "patience.csv", csv(rows(20, seed=19)))
-    with Signaller(stack, "load", "patience-", signal.SIGSTOP) as hand:
+def test_ingest_timeout_does_not_fail_the_batch(stack: Stack, tmp_path: Path) -> None:
+    """If a batch has not ended by the timeout, `ingest` exits with 75 and prints how to follow it; it then commits."""
+    path = write(tmp_path / "timeout.csv", csv(rows(20, seed=19)))
+    with Signaller(stack, "load", "timeout-", signal.SIGSTOP) as signaller:
         done = stack.run("ingest", str(path), "--timeout", "0.2", code=75)
-        assert "and continues. Watch it with: ratesflow show --follow patience-" in done.stdout
-        wait_for(lambda: hand.hit)
-    signal_to(tasks_of(stack, "load", "patience-"), signal.SIGCONT)
+        assert "and continues. Watch it with: ratesflow show --follow timeout-" in done.stdout
+        wait_for(lambda: signaller.signalled)
+    signal_to(tasks_of(stack, "load", "timeout-"), signal.SIGCONT)
     name = done.stdout.split()[1]
     assert ended(stack, name)["status"] == "SUCCEEDED"
 
 
-def test_one_bad_line_refuses_the_file(stack: Stack, tmp_path: Path) -> None:
-    """Exit code 3; the line, the column and the reason; nothing in the database."""
+def test_one_bad_row_rejects_the_file(stack: Stack, tmp_path: Path) -> None:
+    """One bad row ends with exit code 3; the report has line, column and reason; the database has none of the rows."""
     lines = csv(rows(2000, seed=14)).split(b"\n")
     lines[700] = lines[700].rsplit(b",", 1)[0] + b",12.5"
     path = write(tmp_path / "bad.csv", b"\n".join(lines))
-    said = stack.ingest(path, code=3)
-    assert (said["outcome"], said["rows"], said["rejected_rows"]) == ("rejected", 2000, 1)
-    key = said["report"].split("/", 3)[3]
+    result = stack.ingest(path, code=3)
+    assert (result["outcome"], result["rows"], result["rejected_rows"]) == ("rejected", 2000, 1)
+    key = result["report"].split("/", 3)[3]
     body = stack.aws("s3").get_object(Bucket=stack.environment["RATESFLOW_BUCKET"], Key=key)["Body"].read()
     (error,) = json.loads(body)["errors"]
     assert (error["line"], error["column"], error["value"], error["reason"]) == (701, "price", "12.5", "invalid_price")
-    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", said["batch_id"])
+    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", result["batch_id"])
     assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
     assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
     shown = stack.run("ingest", str(path), code=3).stdout
@@ -115,7 +117,7 @@ def test_one_bad_line_refuses_the_file(stack: Stack, tmp_path: Path) -> None:
 
 
 def aws(stack: Stack, *arguments: str) -> Any:
-    """Run the real `aws` command with what `ratesflow env` prints, and nothing else of this machine's."""
+    """Run the real `aws` command with only the environment that `ratesflow env` prints."""
     lines = stack.run("env").stdout.splitlines()
     environment = dict(line.removeprefix("export ").split("=", 1) for line in lines)
     environment = {name: value.strip("'") for name, value in environment.items()}
@@ -126,8 +128,8 @@ def aws(stack: Stack, *arguments: str) -> Any:
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
 
 
-def test_the_aws_command_sends_and_sees_a_batch(stack: Stack, tmp_path: Path) -> None:
-    """`aws s3 cp` starts an execution by itself, and the other commands show it."""
+def test_aws_command_uploads_and_inspects_a_batch(stack: Stack, tmp_path: Path) -> None:
+    """`aws s3 cp` starts an execution, and the other commands show it."""
     path = write(tmp_path / "by-aws.csv", csv(rows(500, seed=15)))
     environment = stack.environment
     aws(stack, "s3", "cp", "--quiet", str(path), f"{environment['RATESFLOW_INBOX']}by-aws.csv")
@@ -153,8 +155,8 @@ def test_the_aws_command_sends_and_sees_a_batch(stack: Stack, tmp_path: Path) ->
     assert json.loads(events[-1]["message"])["message"] == "accepted"
 
 
-def test_the_aws_command_reaches_every_service(stack: Stack) -> None:
-    """Queues, topics, logs, jobs, parameters: each command finds the stack by the printed environment alone."""
+def test_aws_command_reaches_every_service(stack: Stack) -> None:
+    """Commands for queues, topics, jobs and logs need only the printed environment to reach the stack."""
     environment = stack.environment
     queue = environment["RATESFLOW_DEAD_LETTER_QUEUE_URL"]
     attributes = ["--attribute-names", "ApproximateNumberOfMessages"]
@@ -168,17 +170,17 @@ def test_the_aws_command_reaches_every_service(stack: Stack) -> None:
     assert environment["RATESFLOW_LOG_GROUP"] in [group["logGroupName"] for group in groups]
 
 
-def copying(stack: Stack) -> bool:
-    """Tell whether a COPY into a staging table is under way, with rows in it."""
+def copy_is_running(stack: Stack) -> bool:
+    """Return whether a COPY into a staging table is running and has processed rows."""
     query = "SELECT 1 FROM pg_stat_progress_copy WHERE relid::regclass::text LIKE %s AND tuples_processed > 0"
     return bool(stack.ask(query, "staging_%"))
 
 
-def test_a_load_that_is_killed_is_tried_again_and_commits_once(stack: Stack, tmp_path: Path) -> None:
-    """SIGKILL in the middle of the COPY: Batch runs the load again, and every row is there once."""
+def test_killed_load_is_retried_and_commits_once(stack: Stack, tmp_path: Path) -> None:
+    """After SIGKILL during the COPY, Batch retries the load, and every row is loaded once."""
     path = write(tmp_path / "killed-once.csv", csv(rows(400_000, seed=16, lanes=200)))
     stack.run("ingest", str(path), "--no-wait")
-    wait_for(lambda: copying(stack), pause=0.01)
+    wait_for(lambda: copy_is_running(stack), pause=0.01)
     signal_to(tasks_of(stack, "load", "killed-once-"), signal.SIGKILL)
     row = wait_for(
         lambda: stack.ask(
@@ -195,8 +197,8 @@ def test_a_load_that_is_killed_is_tried_again_and_commits_once(stack: Stack, tmp
     assert [attempt["container"]["exitCode"] for attempt in load["attempts"]] == [137, 0]
 
 
-def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp_path: Path) -> None:
-    """The execution fails with a cause in words, staging is gone, readers saw nothing; sent again, it commits."""
+def test_load_killed_at_every_attempt_fails_with_a_cause(stack: Stack, tmp_path: Path) -> None:
+    """The execution fails with a readable cause and leaves nothing behind; when the file is sent again, it commits."""
     path = write(tmp_path / "killed-always.csv", csv(rows(100_000, seed=17, lanes=200)))
     before = stack.ask("SELECT version FROM data_version")
     query = "SELECT batch_id, batch_no, message FROM batches WHERE key LIKE '%%killed-always.csv' AND state = 'failed'"
@@ -215,10 +217,10 @@ def test_a_load_that_is_killed_at_every_attempt_fails_in_words(stack: Stack, tmp
 
 
 def test_every_outcome_is_notified(stack: Stack, tmp_path: Path) -> None:
-    """One notification an outcome, with attributes to filter by and a body that a program can read."""
+    """Each outcome has one notification, with attributes for filters and a JSON body."""
     sqs, queue = stack.aws("sqs"), stack.environment["RATESFLOW_NOTIFICATIONS_QUEUE_URL"]
     path = write(tmp_path / "notified.csv", csv(rows(300, seed=18)))
-    said = [stack.ingest(path), stack.ingest(path, code=4)]
+    results = [stack.ingest(path), stack.ingest(path, code=4)]
     bodies = []
 
     def received() -> bool:
@@ -230,19 +232,19 @@ def test_every_outcome_is_notified(stack: Stack, tmp_path: Path) -> None:
         }
 
     wait_for(received)
-    told = [json.loads(body["Message"]) for body in bodies if "notified-" in body["Message"]]
-    assert [(t["batch_id"], t["outcome"]) for t in told] == [(s["batch_id"], s["outcome"]) for s in said]
-    assert len({t["notification_id"] for t in told}) == 2
+    notifications = [json.loads(body["Message"]) for body in bodies if "notified-" in body["Message"]]
+    assert [(t["batch_id"], t["outcome"]) for t in notifications] == [(s["batch_id"], s["outcome"]) for s in results]
+    assert len({t["notification_id"] for t in notifications}) == 2
 
 
-def test_reference_data_is_loaded_by_a_command(stack: Stack, tmp_path: Path) -> None:
-    """`reference load` says what it did; an orphan is refused with its line and exit code 3, and nothing changes."""
+def test_reference_load_command(stack: Stack, tmp_path: Path) -> None:
+    """`reference load` prints the number of changes; a port of an unknown region is rejected, and nothing changes."""
     ports = write(tmp_path / "ports.csv", b"code,name,parent_slug\nISREY,Reykjavik,iceland\n")
     regions = write(tmp_path / "regions.csv", b"slug,name,parent_slug\niceland,Iceland,northern_europe\n")
     assert "2 added" in stack.run("reference", "load", str(ports), str(regions)).stdout
     assert stack.ask("SELECT name FROM ports WHERE code = 'ISREY'") == [("Reykjavik",)]
     orphan = write(tmp_path / "orphan.csv", b"code,name,parent_slug\nISAKU,Akureyri,nowhere\n")
-    refused = stack.run("reference", "load", str(orphan), str(regions), code=None)
-    assert refused.returncode != 0
-    assert "nowhere" in refused.stdout + refused.stderr
+    rejected = stack.run("reference", "load", str(orphan), str(regions), code=None)
+    assert rejected.returncode != 0
+    assert "nowhere" in rejected.stdout + rejected.stderr
     assert stack.ask("SELECT count(*) FROM ports WHERE code = 'ISAKU'") == [(0,)]

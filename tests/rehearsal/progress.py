@@ -1,4 +1,4 @@
-"""How far a rehearsal has come, in a file: so that it can go on, or clean up, after it was interrupted."""
+"""The progress of a rehearsal, in a file, so that an interrupted one can continue or clean up."""
 
 import fcntl
 import json
@@ -9,78 +9,78 @@ from pathlib import Path
 from typing import IO, Any
 
 SCHEMA = "ratesflow.rehearsal/1"
-HELD, FAILED, SKIPPED = "held", "did not hold", "skipped"
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
 @dataclass
 class StepResult:
-    """How a step ended: `outcome` is HELD, FAILED or SKIPPED; `details` go into the report as they are."""
+    """The result of a step: `outcome` is PASSED, FAILED or SKIPPED; `details` are copied into the report."""
 
     name: str
     outcome: str
     seconds: float
-    words: str = ""
+    message: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class Progress:
-    """What is done, what was made and has to be taken away again, and what later steps need to know."""
+    """The results so far, what was created and must be removed, and values for later steps."""
 
     file: Path
     workspace: str
     region: str
     values: dict[str, Any] = field(default_factory=dict)
-    made: list[str] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     definitions: list[str] = field(default_factory=list)
     committed: list[str] = field(default_factory=list)
     results: list[StepResult] = field(default_factory=list)
 
     def save(self) -> None:
-        """Write it down; a reader sees the old file or the new one."""
+        """Write the file atomically."""
         document = {"schema": SCHEMA} | {name: value for name, value in asdict(self).items() if name != "file"}
         new = self.file.with_suffix(".new")
         new.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
         new.replace(self.file)
 
-    def make(self, what: str) -> None:
-        """Note that something is about to be made, before it is."""
-        if what not in self.made:
-            self.made.append(what)
+    def record_creation(self, what: str) -> None:
+        """Record that something is about to be created."""
+        if what not in self.created:
+            self.created.append(what)
         self.save()
 
-    def gone(self, what: str) -> None:
-        """Note that it was taken away."""
-        self.made = [each for each in self.made if each != what]
-        with suppress(OSError):  # what is taken away twice does no harm
+    def record_removal(self, what: str) -> None:
+        """Record that something was removed."""
+        self.created = [each for each in self.created if each != what]
+        with suppress(OSError):  # removing something twice is harmless
             self.save()
 
     def add(self, result: StepResult) -> None:
-        """Note how a step ended; a later run of it replaces the former."""
+        """Record the result of a step, replacing an earlier one."""
         self.results = [each for each in self.results if each.name != result.name] + [result]
-        with suppress(OSError):  # a full disk ends no rehearsal without its clean-up
+        with suppress(OSError):  # a full disk must not prevent the clean-up
             self.save()
 
     @property
     def failed(self) -> list[str]:
-        """Return the steps that did not hold when they were last run."""
+        """Return the steps that failed in their last run."""
         return [each.name for each in self.results if each.outcome == FAILED]
 
     def next_seed(self) -> int:
-        """Return a number that no file of this rehearsal was made from."""
+        """Return a seed that no file of this rehearsal has used."""
         self.values["seed"] = int(self.values.get("seed", 0)) + 1
         self.save()
         return int(self.values["seed"])
 
 
 def begin(file: Path, workspace: str, region: str) -> Progress:
-    """Return the progress of a rehearsal that begins now, whose files are those of no former one."""
+    """Return the progress of a new rehearsal, with seeds that no earlier one has used."""
     return Progress(file, workspace, region, values={"seed": int(time.time()) % 100_000})
 
 
 def load(file: Path, workspace: str) -> Progress | None:
-    """Return what was written down, or None. Raises ValueError for what is not of this workspace, or unreadable."""
+    """Return the recorded progress, or None. Raises ValueError if it is unreadable or of another workspace."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
         document.pop("schema")
@@ -89,18 +89,18 @@ def load(file: Path, workspace: str) -> Progress | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{file} is no progress of a rehearsal ({error}): move it away.") from None
+        raise ValueError(f"{file} is not the progress of a rehearsal ({error}): move it away.") from None
     if found.workspace != workspace:
-        raise ValueError(f"{file} is of the workspace {found.workspace}, and {workspace} was named.")
+        raise ValueError(f"{file} is of the workspace {found.workspace}, not {workspace}.")
     return found
 
 
 def lock(folder: Path) -> IO[str]:
-    """Take a folder for one rehearsal, as long as the file is open. Raises ValueError while another has it."""
+    """Lock a folder for one rehearsal while the file is open. Raises ValueError if another one has it."""
     file = (folder / "lock").open("w", encoding="utf-8")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.close()
-        raise ValueError(f"Another rehearsal is at work in {folder}: let it end, or give --folder.") from None
+        raise ValueError(f"Another rehearsal is running in {folder}: wait for it, or use another --folder.") from None
     return file

@@ -1,27 +1,27 @@
-"""The report: what held, how long each step took, the times of batches, what was skipped, what is left."""
+"""The report: result and duration of each step, the times of batches, what was skipped, and what remains."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from tests.rehearsal.progress import FAILED, HELD, SCHEMA, SKIPPED, StepResult
+from tests.rehearsal.progress import FAILED, PASSED, SCHEMA, SKIPPED, StepResult
 from tests.rehearsal.stage import Stage
 from tests.rehearsal.stages import costs
 from tests.rehearsal.stages.flips import UNSAFE
 from tests.rehearsal.stages.steps import NAMES
-from tests.rehearsal.stages.taking_down import left
+from tests.rehearsal.stages.taking_down import remaining
 from tests.rehearsal.verified import first_lines
 
 
-def write(stage: Stage, file: Path, end: str, not_taken_away: list[str]) -> None:
-    """Write the report as Markdown into `file`, and as JSON beside it. `end` says how the rehearsal ended."""
-    document = as_document(stage, end, not_taken_away)
+def write(stage: Stage, file: Path, end: str, not_removed: list[str]) -> None:
+    """Write the report as Markdown to `file`, and as JSON beside it. `end` is how the rehearsal ended."""
+    document = as_document(stage, end, not_removed)
     file.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     file.write_text("\n".join(as_markdown(stage, document)) + "\n", encoding="utf-8")
 
 
-def as_document(stage: Stage, end: str, not_taken_away: list[str]) -> dict[str, Any]:
-    """Return everything that the report says."""
+def as_document(stage: Stage, end: str, not_removed: list[str]) -> dict[str, Any]:
+    """Return the report as a JSON document."""
     results = stage.progress.results
     hours = sum(result.seconds for result in results) / 3600
     return {
@@ -32,36 +32,36 @@ def as_document(stage: Stage, end: str, not_taken_away: list[str]) -> dict[str, 
         "region": stage.options.region,
         "account": stage.progress.values.get("account"),
         "commit": stage.progress.values.get("commit"),
-        "counts": {kind: sum(r.outcome == kind for r in results) for kind in (HELD, FAILED, SKIPPED)},
+        "counts": {kind: sum(r.outcome == kind for r in results) for kind in (PASSED, FAILED, SKIPPED)},
         "steps": [vars(result) for result in results],
         "times": stage.progress.values.get("times", {}),
         "hours": round(hours, 2),
         "dollars_estimated": round(costs.of_rehearsal(stage.variables, hours), 2),
         "not_run": [name for name in NAMES if name not in {result.name for result in results}],
         "not_flipped": UNSAFE,
-        "not_taken_away": not_taken_away,
-        "left": {act.name: commands for act, commands in left(stage)},
+        "not_removed": not_removed,
+        "remaining": {act.name: commands for act, commands in remaining(stage)},
     }
 
 
 def as_markdown(stage: Stage, document: dict[str, Any]) -> list[str]:
-    """Return the lines of the report."""
+    """Return the lines of the Markdown report."""
     counts = document["counts"]
     return [
         *(document["verified_before"]),
         "",
         f"# Rehearsal of {document['workspace']} in {document['region']}: {document['end']}",
         "",
-        f"{counts[HELD]} steps held, {counts[FAILED]} did not, {counts[SKIPPED]} were skipped. "
+        f"{counts[PASSED]} steps passed, {counts[FAILED]} failed, {counts[SKIPPED]} were skipped. "
         f"It took {document['hours']:.2f} hours, "
         f"which cost about {document['dollars_estimated']:.2f} US dollars by list prices.",
         "",
-        "| step | held | seconds | details |",
+        "| step | passed | seconds | details |",
         "| --- | --- | --- | --- |",
         *(_row(result) for result in stage.progress.results),
         *(f"| {name} | not run | | |" for name in document["not_run"]),
         *_times(document["times"]),
-        *_left(document),
+        *_remaining(document),
         "",
         "## Not flipped",
         "",
@@ -70,9 +70,9 @@ def as_markdown(stage: Stage, document: dict[str, Any]) -> list[str]:
 
 
 def _row(result: StepResult) -> str:
-    held = {HELD: "yes", FAILED: "**no**", SKIPPED: "skipped"}[result.outcome]
-    words = result.words or "; ".join(_detail(name, value) for name, value in result.details.items())
-    return f"| {result.name} | {held} | {result.seconds:.1f} | {words.replace('|', '/').replace(chr(10), ' ')} |"
+    passed = {PASSED: "yes", FAILED: "**no**", SKIPPED: "skipped"}[result.outcome]
+    words = result.message or "; ".join(_detail(name, value) for name, value in result.details.items())
+    return f"| {result.name} | {passed} | {result.seconds:.1f} | {words.replace('|', '/').replace(chr(10), ' ')} |"
 
 
 def _detail(name: str, value: Any) -> str:
@@ -87,7 +87,7 @@ def _times(times: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for name, found in times.items():
         lines += ["", f"## From upload to visible: {name}, {found['rows']:,} rows", "", _visible(found), ""]
-        lines += ["| step | until the container ran, s | at work, s | in all, s |", "| --- | --- | --- | --- |"]
+        lines += ["| step | until the container ran, s | work, s | total, s |", "| --- | --- | --- | --- |"]
         for row in found["steps"]:
             container, work = row.get("container", "–"), row.get("work", "–")
             lines.append(f"| {row['step']} | {container} | {work} | {row['seconds']} |")
@@ -99,19 +99,19 @@ def _times(times: dict[str, Any]) -> list[str]:
 
 def _visible(found: dict[str, Any]) -> str:
     return (
-        f"Visible after {found['upload to visible']} s, its outcome known after {found['upload to outcome']} s, "
-        "both from before the upload."
+        f"Visible after {found['upload to visible']} s, outcome known after {found['upload to outcome']} s, "
+        "both measured from before the upload."
     )
 
 
-def _left(document: dict[str, Any]) -> list[str]:
-    lines = ["", "## Left", ""]
-    if not document["left"]:
+def _remaining(document: dict[str, Any]) -> list[str]:
+    lines = ["", "## Remaining", ""]
+    if not document["remaining"]:
         return [
             *lines,
-            "Nothing that this rehearsal made, but the state bucket and the registry: they are the account's.",
+            "Nothing of this rehearsal, except the state bucket and the registry, which belong to the account.",
         ]
-    lines += [f"- {words}" for words in document["not_taken_away"]]
-    for name, commands in document["left"].items():
+    lines += [f"- {words}" for words in document["not_removed"]]
+    for name, commands in document["remaining"].items():
         lines += ["", f"{name}:", "", "```console", *(f"$ {command}" for command in commands), "```"]
     return lines

@@ -1,4 +1,4 @@
-"""What a file of variables sets, and what Terraform's defaults are, as far as patterns can read them."""
+"""Reads the values of a variables file and Terraform's defaults, with regular expressions."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ _SET = re.compile(r"^(\w+) *= *(.*?) *(?:#.*)?$", re.M)
 
 
 def file_of(workspace: str) -> Path:
-    """Return the file of variables of an environment."""
+    """Return the variables file of an environment."""
     return TERRAFORM / "environments" / f"{workspace}.tfvars"
 
 
 def defaults() -> dict[str, str]:
-    """Return Terraform's variables and their defaults as written, without quotes; empty where there is none."""
+    """Return Terraform's variables and their defaults as written, without quotes; empty without a default."""
     found = {}
     for path in sorted(TERRAFORM.glob("variables*.tf")):
         for name, body in re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', path.read_text(encoding="utf-8"), re.M | re.S):
@@ -24,6 +24,6 @@ def defaults() -> dict[str, str]:
 
 
 def values_of(workspace: str) -> dict[str, str]:
-    """Return every variable with the value that it has in an environment."""
+    """Return every variable with its value in an environment."""
     given = dict(_SET.findall(file_of(workspace).read_text(encoding="utf-8")))
     return defaults() | {name: value.strip('"') for name, value in given.items()}

@@ -1,15 +1,15 @@
-"""Ctrl-C and SIGTERM: the first one interrupts the rehearsal, which then cleans up; the second one ends that too."""
+"""Ctrl-C and SIGTERM: the first interrupts the rehearsal, which then cleans up; the second aborts the clean-up."""
 
 import signal
 from typing import Any
 
 
 class InterruptedRehearsal(KeyboardInterrupt):
-    """The first signal; its text is the signal's name."""
+    """The first signal; the message is its name."""
 
 
-class LeftRehearsal(BaseException):
-    """A signal during the clean-up: say what is left, and leave."""
+class AbortedRehearsal(BaseException):
+    """A signal during the clean-up: print what remains, and exit."""
 
 
 _seen = 0
@@ -18,41 +18,41 @@ _late: list[int] = []
 
 
 def listen() -> None:
-    """Raise one of the above in the main thread at a signal."""
+    """Raise one of these exceptions in the main thread at a signal."""
     global _seen, _holding
     _seen, _holding = 0, False
     _late.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _heard)
+        signal.signal(number, _on_signal)
 
 
 def hold() -> None:
-    """Keep signals until `release`: a process that is being started would be forgotten, and would run on alone."""
+    """Defer signals until `release`, so that a process that is being started is not lost."""
     global _holding
     _holding = True
 
 
 def release() -> None:
-    """Raise what was held back, if anything was."""
+    """Raise the exception of a deferred signal, if any."""
     global _holding
     _holding = False
     if _late:
         number = _late[0]
         _late.clear()
-        _heard(number, None)
+        _on_signal(number, None)
 
 
-def _heard(number: int, _frame: Any) -> None:
+def _on_signal(number: int, _frame: Any) -> None:
     global _seen
     if _holding:
         _late.append(number)
         return
     _seen += 1
     name = signal.Signals(number).name
-    raise InterruptedRehearsal(name) if _seen == 1 else LeftRehearsal(name)
+    raise InterruptedRehearsal(name) if _seen == 1 else AbortedRehearsal(name)
 
 
-def expect_the_last() -> None:
-    """Take the next signal as one during the clean-up."""
+def start_clean_up() -> None:
+    """Treat the next signal as one during the clean-up."""
     global _seen
     _seen = max(_seen, 1)

@@ -1,4 +1,4 @@
-"""What the steps of a rehearsal share: its options, the ways to run commands and to ask AWS, and its progress."""
+"""The shared state of a rehearsal's steps: options, commands, AWS clients, and progress."""
 
 import json
 import sys
@@ -17,17 +17,17 @@ from tests.rehearsal.stages.expected import Expected
 GIVEN = ("loader_image", "api_image", "alarm_emails", "alarm_urls")
 
 
-class DoesNotHoldError(Exception):
-    """Something was to hold and does not; the text says what was found."""
+class StepFailedError(Exception):
+    """A step failed; the message has the reason."""
 
 
 class SkippedError(Exception):
-    """A step cannot be done here; the text says why."""
+    """A step cannot run here; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line was given. Rows are those of a small batch and of a large one; seconds those of a wait."""
+    """The options of the command line: rows of a small and a large batch, limits and intervals of waits in seconds."""
 
     workspace: str
     region: str
@@ -40,17 +40,17 @@ class Options:
 
 @dataclass
 class Stage:
-    """One rehearsal at work."""
+    """A running rehearsal."""
 
     options: Options
     runner: Runner
     progress: Progress
-    say: Callable[[str], None]
+    print_line: Callable[[str], None]
     expected: Expected = field(default_factory=Expected)
 
     @cached_property
     def session(self) -> Any:
-        """The boto3 session, with the person's own credentials; AWS_ENDPOINT_URL counts."""
+        """The boto3 session with the user's credentials; AWS_ENDPOINT_URL applies."""
         import boto3
 
         return boto3.Session(region_name=self.options.region)
@@ -61,22 +61,22 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """What Terraform begins names with."""
+        """The prefix of Terraform's names."""
         return f"ratesflow-{self.options.workspace}"
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """What the environment's file of variables and the defaults say."""
+        """The environment's variables, with Terraform's defaults."""
         return values_of(self.options.workspace)
 
     def terraform(self, *arguments: str, where: str = "terraform", extra: Mapping[str, str] | None = None) -> Done:
-        """Run Terraform in a folder, with data of its own: the workspace that a person has selected stays so."""
+        """Run Terraform in a folder with a separate data directory, so that the user's workspace stays selected."""
         data = {"TF_DATA_DIR": str(self.options.folder / f"data-{where.replace('/', '-')}")}
         return self.runner.run("terraform", f"-chdir={where}", *arguments, extra=data | self.given | dict(extra or {}))
 
     @property
     def given(self) -> dict[str, str]:
-        """The variables that Terraform gets beside the environment's file: kept, so that destroy has them too."""
+        """The variables that Terraform gets in addition to the environment's file; recorded for destroy."""
         kept = {f"TF_VAR_{name}": self.progress.values.get(name) for name in GIVEN}
         return {name: value for name, value in kept.items() if value} | {
             "TF_VAR_database_ca_file": "/app/certificates/rds.pem"
@@ -84,32 +84,32 @@ class Stage:
 
     @property
     def var_file(self) -> str:
-        """The option that names the environment's file of variables, for Terraform in its folder."""
+        """Terraform's option for the environment's variables file."""
         return f"-var-file={file_of(self.options.workspace).relative_to(ROOT / 'terraform')}"
 
     def ratesflow(self, *arguments: str, codes: tuple[int, ...] = (0,)) -> Done:
-        """Run the project's command against the environment."""
+        """Run the `ratesflow` command on the environment."""
         command = str(Path(sys.executable).with_name("ratesflow"))
         return self.runner.run(command, "--env", self.options.workspace, *arguments, codes=codes)
 
     def parameter(self, name: str) -> str:
-        """Return an address that Terraform published."""
+        """Return a parameter that Terraform published."""
         found = self.client("ssm").get_parameter(Name=f"/ratesflow/{self.options.workspace}/{name}")
         return str(found["Parameter"]["Value"])
 
     @cached_property
     def api_url(self) -> str:
-        """Where the API answers."""
+        """The URL of the API."""
         return self.terraform("output", "-raw", "api_url").out.strip().rstrip("/")
 
     def wait(self, what: str, found: Callable[[], Any], seconds: float | None = None) -> Any:
-        """Return what `found` returns, as soon as that is something. Raises DoesNotHoldError after so many seconds."""
+        """Call `found` until it returns a true value, and return that. Raises StepFailedError after the timeout."""
         deadline = time.monotonic() + (seconds or self.options.wait_seconds)
         while time.monotonic() < deadline:
             if value := found():
                 return value
             time.sleep(self.options.pause_seconds)
-        raise DoesNotHoldError(f"{what} was waited for in vain for {seconds or self.options.wait_seconds:.0f} s")
+        raise StepFailedError(f"timed out after {seconds or self.options.wait_seconds:.0f} s while waiting for {what}")
 
 
 def document(text: str) -> dict[str, Any]:

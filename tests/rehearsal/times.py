@@ -1,4 +1,4 @@
-"""From upload to visible, by step: waiting for a container apart from work, from what Batch and the history say."""
+"""The time from upload to visibility by step, with the wait for a container and the work apart."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -10,7 +10,7 @@ MILLISECONDS = 1000.0
 
 
 def describe(stage: Stage, batch_id: str) -> list[dict[str, Any]]:
-    """Return each step of an execution: seconds in all, of a job until its container ran, and at work."""
+    """Return each step of an execution with its seconds: total, until its container ran, and work."""
     shown = document(stage.ratesflow("show", batch_id, "--json").out)
     rows = []
     for step in shown["steps"]:
@@ -18,7 +18,7 @@ def describe(stage: Stage, batch_id: str) -> list[dict[str, Any]]:
         if step["job_id"]:
             row |= _job_times(stage, step["job_id"])
         rows.append(row)
-    return _small_ones_together(rows)
+    return _merge_other_steps(rows)
 
 
 def _job_times(stage: Stage, job_id: str) -> dict[str, Any]:
@@ -29,9 +29,9 @@ def _job_times(stage: Stage, job_id: str) -> dict[str, Any]:
 
 
 def job_times(job: Mapping[str, Any], children: Iterable[Mapping[str, Any]] = ()) -> dict[str, Any]:
-    """Return the seconds of a job until its first container ran, and from then until its last one ended.
+    """Return the seconds of a job until its first container started, and from then until its last one ended.
 
-    Of an array job the children count, since its parent has no container.
+    For an array job the children count, since the parent has no container.
     """
     began = list(children) or [job]
     started = [each["startedAt"] for each in began if each.get("startedAt")]
@@ -51,18 +51,23 @@ def _children(stage: Stage, job: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [each for page in pages for each in page["jobSummaryList"]]
 
 
-def _small_ones_together(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the steps that ran a job, and what all others took as one."""
+def _merge_other_steps(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the steps that ran a job, and one row for all others."""
     jobs = [row for row in rows if "container" in row]
     others = sum(row["seconds"] or 0 for row in rows if "container" not in row)
     return [*jobs, {"step": "all other states", "seconds": round(others, 2)}]
 
 
 def record(
-    stage: Stage, name: str, said: Mapping[str, Any], visible: float | None, table: list[dict[str, Any]]
+    stage: Stage, name: str, result: Mapping[str, Any], visible: float | None, table: list[dict[str, Any]]
 ) -> None:
-    """Keep the times of a batch for the report. `visible` counts from before the upload, on this machine's clock."""
-    shown = {"rows": said["rows"], "upload to visible": visible, "upload to outcome": said["seconds"], "steps": table}
+    """Record the times of a batch for the report. `visible` is measured from before the upload on this machine."""
+    shown = {
+        "rows": result["rows"],
+        "upload to visible": visible,
+        "upload to outcome": result["seconds"],
+        "steps": table,
+    }
     stage.progress.values.setdefault("times", {})[name] = shown
     stage.progress.values.setdefault("measured", datetime.now().astimezone().isoformat(timespec="seconds"))
     stage.progress.save()

@@ -1,4 +1,4 @@
-"""Which parts of the rehearsal were tried, and which were not; also its first lines and part of docs/deploy.md."""
+"""The tried and untried parts of the rehearsal, which it prints first and docs/deploy.md lists."""
 
 TRIED = (
     "the steps after the apply (migrate, reference data, batches, answers, a rejected file, a duplicate, undo, stop, "

@@ -1,4 +1,4 @@
-"""The stacks of the local tests and the service of the API's, for those who attack them."""
+"""Fixtures of the embedded stack and of the API service."""
 
 from tests.api.conftest import client, module_database, owner, owner_url, reader_url, service
 from tests.local.conftest import stack

@@ -1,6 +1,6 @@
-"""The figure of least privilege: calls made, calls allowed, and what is allowed but never used.
+"""The figure of least privilege: calls made, calls allowed, and permissions that are never used.
 
-python -m tests.security.iam_figure [HOME] prints it of a stack that ran in HOME (.ratesflow).
+`python -m tests.security.iam_figure [HOME]` prints the figure of the stack in HOME (.ratesflow).
 """
 
 import json
@@ -13,11 +13,11 @@ from typing import Any
 from urllib.request import urlopen
 
 from ratesflow.local.names import PREFIX
-from ratesflow.local.roles import ELSEWHERE, roles
+from ratesflow.local.roles import ONLY_ON_AWS, roles
 from tests.local.conftest import Stack
 
 Right = tuple[str, str, str]
-"""A part, the Sid of a statement of its policies, and one action of it."""
+"""A component, the Sid of a statement of its policies, and an action of the statement."""
 
 UNUSED: dict[Right, str] = {
     ("start-*", "*", "*"): "ECS starts the containers; here tasks are processes, with no image and no driver of logs",
@@ -35,12 +35,12 @@ UNUSED: dict[Right, str] = {
     ("task-validate", "Write*", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
     ("operator", "Send", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
 }
-"""What nothing uses here, and why it is allowed nevertheless. Patterns as of a shell."""
+"""Permissions that are not used here, with the reason for each. Shell patterns."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """Calls by what became of them, and rights by whether they were used."""
+    """Calls by decision, and rights by use."""
 
     made: int
     allowed: int
@@ -50,20 +50,20 @@ class Figure:
 
     @property
     def excepted(self) -> set[Right]:
-        """Return the rights that nothing used, and that are listed with a reason."""
+        """Return the unused rights that are listed with a reason."""
         return {right for right in self.granted - self.used if any(_covers(pattern, right) for pattern in UNUSED)}
 
     @property
     def never_used(self) -> set[Right]:
-        """Return the rights that nothing used, and that no reason keeps."""
+        """Return the unused rights without a listed reason."""
         return self.granted - self.used - self.excepted
 
     @property
-    def idle(self) -> set[Right]:
-        """Return what is listed as unused, and keeps no right, or one that is used."""
+    def obsolete(self) -> set[Right]:
+        """Return listed patterns that match no unused right."""
         unused = self.granted - self.used
-        kept = {pattern for pattern in UNUSED if any(_covers(pattern, right) for right in unused)}
-        return set(UNUSED) - kept
+        needed = {pattern for pattern in UNUSED if any(_covers(pattern, right) for right in unused)}
+        return set(UNUSED) - needed
 
     def __str__(self) -> str:
         """Return the figure as a table."""
@@ -80,7 +80,7 @@ class Figure:
 
 
 def figure(calls: Iterable[dict[str, Any]]) -> Figure:
-    """Return the figure of the calls that an embedded AWS has counted."""
+    """Return the figure of the calls that an embedded AWS has recorded."""
     ours = [call for call in calls if call["role"].startswith(f"{PREFIX}-")]
     allowed = [call for call in ours if call["allowed"]]
     used = {(call["role"].removeprefix(f"{PREFIX}-"), sid, call["action"]) for call in allowed for sid in call["sids"]}
@@ -94,7 +94,7 @@ def figure(calls: Iterable[dict[str, Any]]) -> Figure:
 
 
 def granted() -> set[Right]:
-    """Return every right that Terraform gives a part."""
+    """Return every right that Terraform grants."""
     return {
         (part, statement.get("Sid", ""), action)
         for part, role in roles().items()
@@ -105,14 +105,14 @@ def granted() -> set[Right]:
 
 
 def acting() -> list[str]:
-    """Return the parts that act in the embedded AWS and may do something."""
-    return sorted({part for part, _, _ in granted() if not part.startswith((*ELSEWHERE, "ci"))})
+    """Return the components with rights that act in the embedded AWS."""
+    return sorted({part for part, _, _ in granted() if not part.startswith((*ONLY_ON_AWS, "ci"))})
 
 
 def calls_of(stack: Stack) -> list[dict[str, Any]]:
-    """Return what was called, by whom, as the embedded AWS of a stack counted it."""
-    with urlopen(f"{stack.environment['AWS_ENDPOINT_URL']}/moto-api/iam-calls", timeout=10) as answer:
-        return list(json.load(answer))
+    """Return the calls that the embedded AWS of a stack has recorded."""
+    with urlopen(f"{stack.environment['AWS_ENDPOINT_URL']}/moto-api/iam-calls", timeout=10) as response:
+        return list(json.load(response))
 
 
 def _covers(pattern: Right, right: Right) -> bool:

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the API answers with a status of its own, as JSON, and logs one line."""
+"""For any input, the API returns an expected status as JSON and logs one line."""
 
 import json
 import re
@@ -44,8 +44,8 @@ TEXT = st.one_of(st.sampled_from(ATTACKS), st.text(max_size=40), st.sampled_from
 NAMES = st.one_of(st.sampled_from([*GOOD, "date_From", "orig_code[]", "", "x"]), st.text(max_size=8))
 
 
-def answered(client: testing.TestClient, path: str, query: str) -> Any:
-    """Ask, and check what holds of every answer."""
+def checked_response(client: testing.TestClient, path: str, query: str) -> Any:
+    """Send a request, check what must hold for every response, and return its document."""
     answer = client.simulate_get(path, query_string=query)
     assert answer.status_code in (200, 400, 404), f"{answer.status_code} for {query!r}"
     kind = answer.headers["content-type"]
@@ -64,10 +64,10 @@ def answered(client: testing.TestClient, path: str, query: str) -> Any:
     max_examples=150, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-def test_no_query_is_too_odd(client: testing.TestClient, query: list[tuple[str, str]]) -> None:
-    """Any names and values, repeated or not, are answered with rates or with the parameters at fault."""
+def test_any_query_gets_a_valid_response(client: testing.TestClient, query: list[tuple[str, str]]) -> None:
+    """Any names and values, repeated or not, return rates or name the invalid parameters."""
     text = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query)
-    answered(client, "/rates", text)
+    checked_response(client, "/rates", text)
 
 
 @given(raw=st.binary(max_size=60))
@@ -75,24 +75,24 @@ def test_no_query_is_too_odd(client: testing.TestClient, query: list[tuple[str, 
     max_examples=150, deadline=None, database=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )  # fmt: skip
-def test_no_bytes_are_too_odd(client: testing.TestClient, raw: bytes) -> None:
-    """Any bytes for a value, percent-encoded or raw, valid UTF-8 or not."""
+def test_any_bytes_get_a_valid_response(client: testing.TestClient, raw: bytes) -> None:
+    """Any bytes as a value, percent-encoded or raw, valid UTF-8 or not, get a valid response."""
     encoded = "".join(f"%{byte:02x}" for byte in raw)
-    answered(client, "/rates", f"date_from=2021-01-01&date_to=2021-01-02&dest_code=EETLL&orig_code={encoded}")
+    checked_response(client, "/rates", f"date_from=2021-01-01&date_to=2021-01-02&dest_code=EETLL&orig_code={encoded}")
     plain = "".join(chr(byte) for byte in raw if 0x20 < byte < 0x7F and byte != 0x23)
-    answered(client, "/rates", f"x&{plain}&date_to=2021-01-02")
+    checked_response(client, "/rates", f"x&{plain}&date_to=2021-01-02")
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_injections_change_nothing_and_find_nothing(client: testing.TestClient, owner: Connection, name: str) -> None:
-    """SQL, headers, templates and log lines in each parameter are values like any other: wrong ones."""
+def test_injections_are_invalid_values(client: testing.TestClient, owner: Connection, name: str) -> None:
+    """SQL, headers, templates and log lines in a parameter are treated as invalid values and change nothing."""
     with owner.cursor() as cursor:
         cursor.execute("SELECT count(*), (SELECT version FROM data_version) FROM rates")
         before = cursor.fetchone()
         for attack in ATTACKS:
             value = quote(attack.encode("utf-8", "surrogatepass"), safe="")
             rest = "&".join(f"{other}={value_}" for other, value_ in GOOD.items() if other != name)
-            document = answered(client, "/rates", f"{rest}&{name}={value}")
+            document = checked_response(client, "/rates", f"{rest}&{name}={value}")
             assert "rates" not in document
             assert "\x1b" not in document["detail"]
         cursor.execute("SELECT count(*), (SELECT version FROM data_version) FROM rates")
@@ -118,7 +118,7 @@ RAW = [
 
 
 def raw(service: Service, request: bytes) -> bytes:
-    """Send bytes and return what comes back before the server is silent."""
+    """Send bytes and return the response."""
     with socket.create_connection(("127.0.0.1", service.port), timeout=5) as client:
         client.sendall(request)
         client.settimeout(1.0)
@@ -129,8 +129,8 @@ def raw(service: Service, request: bytes) -> bytes:
         return found
 
 
-def test_odd_requests_are_answered_and_logged_line_by_line(service: Service) -> None:
-    """Bytes that are hardly HTTP get no secret, no header of their own and no line of their own in the log."""
+def test_malformed_requests_cannot_inject_headers_or_log_lines(service: Service) -> None:
+    """Malformed requests get no secrets, and cannot inject headers or log lines."""
     assert service.process is not None
     for request in RAW:
         found = raw(service, request)
@@ -142,20 +142,20 @@ def test_odd_requests_are_answered_and_logged_line_by_line(service: Service) -> 
         assert b"[metadata]" not in found
         assert b"Traceback" not in found
     assert service.get("/health/live").status_code == 200
-    _, said = service.stop()
-    for line in said.splitlines():
+    _, log = service.stop()
+    for line in log.splitlines():
         assert isinstance(json.loads(line), dict), line
         assert json.loads(line)["level"] != "evil"
 
 
-def test_the_log_of_requests_keeps_one_line_a_request(reader_url: str) -> None:
-    """With the log of requests on, a line end and JSON in a path or an agent stay inside their line."""
+def test_access_log_has_one_line_per_request(reader_url: str) -> None:
+    """In the access log, line ends and JSON in a path or user agent stay within their line."""
     service = Service(reader_url)
     service.start(RATESFLOW_API_ACCESS_LOG="1")
     for request in RAW[:6]:
         raw(service, request)
-    _, said = service.stop()
-    lines = [json.loads(line) for line in said.splitlines()]
+    _, log = service.stop()
+    lines = [json.loads(line) for line in log.splitlines()]
     assert all(line["level"] in ("info", "warning", "error") for line in lines)
     logged = [line for line in lines if line["logger"] == "ratesflow.access" and "milliseconds" in line]
     assert len(logged) >= 6

@@ -1,4 +1,4 @@
-"""Objects with names that attack: each is a batch like any other, and is text to the console and the terminal."""
+"""Objects with hostile names are ordinary batches, and plain text in the console and the terminal."""
 
 import http.client
 import re
@@ -26,12 +26,12 @@ NAMES = [
     "tab\there \x1b[2J\x1b]8;;http://evil.example\x07red\x9b.csv",
     "x" * 900,
 ]
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+COLORS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @pytest.fixture(scope="module")
 def arrived(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The executions of objects with these names, by name; one file for all, so that most are duplicates."""
+    """The executions of objects with these names, by name; most have the same bytes and are duplicates."""
     s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
     found = {}
     for number, name in enumerate(NAMES):
@@ -54,8 +54,8 @@ def page(stack: Stack, path: str) -> str:
 
 
 @pytest.mark.timeout(240)
-def test_each_is_a_batch_like_any_other(stack: Stack, arrived: dict[str, str]) -> None:
-    """One is refused for its rows, one is committed, the others have the same bytes; nothing fails, nothing runs."""
+def test_hostile_names_are_ordinary_batches(stack: Stack, arrived: dict[str, str]) -> None:
+    """One batch is rejected for its rows, one committed, and the others are duplicates; no name is executed."""
     outcomes = {name: state(stack, execution)[0] for name, execution in arrived.items()}
     assert outcomes.pop(NAMES[0]) == "rejected"
     assert sorted(set(outcomes.values())) == ["committed", "duplicate"], outcomes
@@ -66,8 +66,8 @@ def test_each_is_a_batch_like_any_other(stack: Stack, arrived: dict[str, str]) -
 
 
 @pytest.mark.timeout(240)
-def test_the_console_shows_them_as_text(stack: Stack, arrived: dict[str, str]) -> None:
-    """No name becomes an element, an attribute or a script, on the list, on its page or in a search."""
+def test_console_shows_hostile_names_as_text(stack: Stack, arrived: dict[str, str]) -> None:
+    """No name becomes an element, an attribute or a script, in the list, on its page or in a search."""
     pages = [page(stack, "/?limit=1000")]
     for name, execution in arrived.items():
         pages += [page(stack, f"/executions/{execution}"), page(stack, f"/executions/{execution}/events")]
@@ -82,13 +82,13 @@ def test_the_console_shows_them_as_text(stack: Stack, arrived: dict[str, str]) -
 
 
 @pytest.mark.timeout(240)
-def test_the_terminal_gets_no_signs_that_command_it(stack: Stack, arrived: dict[str, str]) -> None:
-    """The command line prints no escape, no other control sign, and no colour or link that a name asks for."""
-    said = [run(stack, "executions", "--limit", "50").output, run(stack, "batches", "--limit", "50").output]
-    said += [run(stack, "show", execution).output for execution in arrived.values()]
-    said += [run(stack, "graph", execution).output for execution in list(arrived.values())[-2:]]
-    for text in said:
-        plain = COLOURS.sub("", text)
+def test_terminal_output_has_no_control_characters(stack: Stack, arrived: dict[str, str]) -> None:
+    """The command line prints no escape sequence, control character, color or link of a name."""
+    outputs = [run(stack, "executions", "--limit", "50").output, run(stack, "batches", "--limit", "50").output]
+    outputs += [run(stack, "show", execution).output for execution in arrived.values()]
+    outputs += [run(stack, "graph", execution).output for execution in list(arrived.values())[-2:]]
+    for text in outputs:
+        plain = COLORS.sub("", text)
         odd = {sign for sign in plain if not sign.isprintable()} - {"\n"}
         assert not odd & {"\x1b", "\r", "\x07", "\x08", "\x9b"}, [line for line in plain.split("\n") if "\x1b" in line]
         assert "\x1b]8" not in text
@@ -98,10 +98,10 @@ def test_the_terminal_gets_no_signs_that_command_it(stack: Stack, arrived: dict[
 
 
 @pytest.mark.parametrize("command", ["show", "stop", "redo", "undo", "graph", "start", "rates"])
-def test_the_command_line_takes_odd_words(stack: Stack, command: str) -> None:
-    """Each odd word as an argument is a wrong value with words for it, not a crash, not a command, not an escape."""
+def test_command_line_rejects_hostile_arguments(stack: Stack, command: str) -> None:
+    """Each hostile argument is rejected as an invalid value, without a crash, a command or an escape sequence."""
     words = ["'; DROP TABLE batches;--", "\x1b[2J[bold]x", "$(id)", "%s%s", "s3://x/../y", "{{7*7}}"]
-    for word in words[:2] if command == "undo" else words:  # each is a task of its own
+    for word in words[:2] if command == "undo" else words:  # each runs a task
         more = ("EETLL", "--from", "2021-01-01", "--to", "2021-01-02") if command == "rates" else ()
         done = run(stack, command, "--", word, *more)
         assert done.exit_code not in (0, 70), (command, word, done.output)
@@ -110,5 +110,5 @@ def test_the_command_line_takes_odd_words(stack: Stack, command: str) -> None:
 
 
 def run(stack: Stack, *arguments: str) -> Result:
-    """Run a command of the command line in this process."""
+    """Run a command in this process."""
     return CliRunner().invoke(main, ["--home", str(stack.home), *arguments])

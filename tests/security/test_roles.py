@@ -1,4 +1,4 @@
-"""What the reader and the loader may not do, tried as those users: every statement is refused by the database."""
+"""Statements that the reader and the loader may not execute: the database denies each of them."""
 
 import psycopg2
 import pytest
@@ -7,9 +7,9 @@ from psycopg2 import DatabaseError, errors
 from ratesflow.local.postgres.rds_master import MASTER
 from tests.fix_database import Database
 
-REFUSED = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.InvalidGrantOperation)
+DENIED = (errors.InsufficientPrivilege, errors.WrongObjectType, errors.InvalidGrantOperation)
 
-# Nobody but the owner may do these.
+# Only the owner may execute these.
 BOTH = [
     "DROP SCHEMA public CASCADE",
     "DROP TABLE rates",
@@ -82,7 +82,7 @@ LOADER = [
 
 @pytest.fixture
 def staged(database: Database) -> Database:
-    """A database with batch 1 committed and batch 2 open, each with its table of prices."""
+    """A database with a committed batch 1 and an open batch 2, each with its table of prices."""
     for number in (1, 2):
         database.ask(f"INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b{number}', 'b', 'k', 'v')")
         loader = database.connect(database.loader_url)
@@ -96,8 +96,8 @@ def staged(database: Database) -> Database:
     return database
 
 
-def refused(url: str, statements: list[str]) -> list[str]:
-    """Try statements, each in a transaction that is rolled back; return those that were not refused."""
+def allowed_statements(url: str, statements: list[str]) -> list[str]:
+    """Execute statements, each in a transaction that is rolled back; return those that were not denied."""
     passed = []
     connection = psycopg2.connect(url)
     for statement in statements:
@@ -105,29 +105,29 @@ def refused(url: str, statements: list[str]) -> list[str]:
             try:
                 cursor.execute(statement)
                 passed.append(statement)
-            except REFUSED:
+            except DENIED:
                 pass
         connection.rollback()
     connection.close()
     return passed
 
 
-def test_the_reader_reads_what_answers_need_and_does_nothing_else(staged: Database) -> None:
-    """As the API's user, no table changes, no definition changes, and neither the record nor the ledger can be read."""
+def test_reader_can_only_read_what_responses_need(staged: Database) -> None:
+    """The API's user cannot change tables or definitions, or read prices and ledger."""
     before = staged.snapshot()
-    assert refused(staged.reader_url, BOTH + READER) == []
+    assert allowed_statements(staged.reader_url, BOTH + READER) == []
     assert staged.snapshot() == before
 
 
-def test_the_loader_writes_rows_and_no_definitions(staged: Database) -> None:
-    """As the loader's user, nothing can be dropped, redefined, or taken out of the ledger."""
+def test_loader_can_write_rows_but_no_definitions(staged: Database) -> None:
+    """The loader's user cannot drop or redefine anything, or delete ledger rows."""
     before = staged.snapshot()
-    assert refused(staged.loader_url, BOTH + LOADER) == []
+    assert allowed_statements(staged.loader_url, BOTH + LOADER) == []
     assert staged.snapshot() == before
 
 
-def test_functions_with_the_owners_rights_ask_the_real_ledger(staged: Database) -> None:
-    """A temporary table of the ledger's name, a search path and an operator of one's own deceive none of them."""
+def test_security_definer_functions_use_the_real_ledger(staged: Database) -> None:
+    """A temporary table with the ledger's name and a changed search path do not affect these functions."""
     loader = staged.connect(staged.loader_url)
     loader.autocommit = True
     with loader.cursor() as cursor:
@@ -145,16 +145,16 @@ def test_functions_with_the_owners_rights_ask_the_real_ledger(staged: Database) 
 
 
 @pytest.mark.parametrize("function", ["stage_batch", "attach_batch", "drop_batch"])
-def test_functions_take_numbers_alone(staged: Database, function: str) -> None:
-    """What is put into the names of tables is a number to the database, whoever calls."""
+def test_functions_accept_only_numbers(staged: Database, function: str) -> None:
+    """Table names are built only from numbers, whoever calls."""
     loader = staged.connect(staged.loader_url)
     with loader.cursor() as cursor, pytest.raises(errors.InvalidTextRepresentation):
         cursor.execute(f"SELECT {function}(%s)", ("1; DROP TABLE rates",))
     loader.close()
 
 
-def test_users_may_not_create_in_the_schema(database: Database) -> None:
-    """Nobody but the owners of schema and database may create in `public`, also on PostgreSQL 16."""
+def test_users_cannot_create_in_the_schema(database: Database) -> None:
+    """Only the owners of schema and database can create in `public`, also on PostgreSQL 16."""
     query = "SELECT rolname FROM pg_roles WHERE has_schema_privilege(rolname, 'public', 'CREATE') AND NOT rolsuper"
     found = {name for (name,) in database.ask(query)} - {"ratesflow_owner", "pg_database_owner", MASTER}
     assert found == set()

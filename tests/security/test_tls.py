@@ -1,8 +1,8 @@
-"""TLS to the database: the server's certificate is verified, with its name, or there is no connection.
+"""TLS to the database: the server's certificate and name are verified before a connection is used.
 
-PostgreSQL from the wheel is built without TLS. A front of TLS stands before the real server and answers libpq's
-request for it (PostgreSQL, "Frontend/Backend Protocol", section SSL Session Encryption); what is tested is the
-client that the product uses, its libpq, and how the product configures both.
+PostgreSQL from the wheel is built without TLS. A TLS proxy in front of the real server handles libpq's TLS request
+(PostgreSQL, "Frontend/Backend Protocol", section SSL Session Encryption); the tests cover the product's client, its
+libpq, and their configuration.
 """
 
 import datetime
@@ -29,11 +29,11 @@ from ratesflow.api.postgres.queries import session
 from ratesflow.database.connect import connect, database_url
 from tests.fix_database import PASSWORD, Database
 
-WANTS_TLS = struct.pack("!ii", 8, 80877103)
+TLS_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 class Authority:
-    """A certificate authority of a test's own."""
+    """A certificate authority for tests."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder = folder
@@ -46,7 +46,7 @@ class Authority:
         self.file.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
 
     def issue(self, host: str, days: int = 1) -> ssl.SSLContext:
-        """Return what a server of this name presents."""
+        """Return a server context with a certificate for this name."""
         key = ec.generate_private_key(ec.SECP256R1())
         name: x509.GeneralName = x509.DNSName(host)
         with suppress(ValueError):
@@ -76,8 +76,8 @@ class Authority:
         )
 
 
-class TlsFront:
-    """Listens on loopback, speaks TLS when asked to (or says that it has none), and passes on to a server."""
+class TlsProxy:
+    """Listens on loopback, accepts TLS (or rejects it without a context), and forwards to a server."""
 
     def __init__(self, target: int, context: ssl.SSLContext | None) -> None:
         self._target, self._context = target, context
@@ -87,7 +87,7 @@ class TlsFront:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._listener.close()
 
     def _accept(self) -> None:
@@ -99,9 +99,9 @@ class TlsFront:
     def _serve(self, near: socket.socket) -> None:
         with suppress(OSError):
             first = near.recv(8, socket.MSG_PEEK)
-            while first == WANTS_TLS or first[4:8] == struct.pack("!i", 80877104):  # the latter asks for GSSAPI
+            while first == TLS_REQUEST or first[4:8] == struct.pack("!i", 80877104):  # the latter requests GSSAPI
                 near.recv(8)
-                if first == WANTS_TLS and self._context:
+                if first == TLS_REQUEST and self._context:
                     near.sendall(b"S")
                     near = self._context.wrap_socket(near, server_side=True)
                     self.connections += 1
@@ -124,27 +124,27 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The authority that the product is told to trust."""
+    """The authority that the product is configured to trust."""
     return Authority(tmp_path, "trusted")
 
 
 @pytest.fixture
-def front(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], TlsFront]]:
-    """Makes fronts before the real server."""
-    made: list[TlsFront] = []
+def tls_proxy(database18: Database) -> Iterator[Callable[[ssl.SSLContext | None], TlsProxy]]:
+    """A function that starts proxies in front of the real server."""
+    proxies: list[TlsProxy] = []
 
-    def make(context: ssl.SSLContext | None) -> TlsFront:
-        made.append(TlsFront(database18.server.port, context))
-        return made[-1]
+    def make(context: ssl.SSLContext | None) -> TlsProxy:
+        proxies.append(TlsProxy(database18.server.port, context))
+        return proxies[-1]
 
     yield make
-    for each in made:
+    for each in proxies:
         each.close()
 
 
-def address(database: Database, front: TlsFront, authorities: Path, host: str = "localhost") -> str:
-    """Return the address that the product makes of a secret and of its settings."""
-    secret = {"username": "loader", "password": PASSWORD, "host": "ignored.example", "port": front.port}
+def address(database: Database, proxy: TlsProxy, authorities: Path, host: str = "localhost") -> str:
+    """Return the URL that the product builds from a secret and its settings."""
+    secret = {"username": "loader", "password": PASSWORD, "host": "ignored.example", "port": proxy.port}
     return database_url(
         {
             "DATABASE_SECRET": json.dumps({**secret, "dbname": database.name}),
@@ -154,11 +154,11 @@ def address(database: Database, front: TlsFront, authorities: Path, host: str = 
     )
 
 
-def test_a_server_of_the_right_name_is_spoken_to(
-    database18: Database, front: Callable[[ssl.SSLContext | None], TlsFront], authority: Authority
+def test_connection_to_a_verified_server_uses_tls(
+    database18: Database, tls_proxy: Callable[[ssl.SSLContext | None], TlsProxy], authority: Authority
 ) -> None:
-    """With a certificate of the trusted authority for its name, tasks and API connect, over TLS."""
-    server = front(authority.issue("localhost"))
+    """Tasks and API connect over TLS to a server with a trusted certificate for its name."""
+    server = tls_proxy(authority.issue("localhost"))
     url = address(database18, server, authority.file)
     assert "sslmode=verify-full" in url
     connection = connect(url, "ratesflow-test")
@@ -175,15 +175,15 @@ def test_a_server_of_the_right_name_is_spoken_to(
     ("host", "certified"),
     [("localhost", "other.example"), ("127.0.0.1", "localhost"), ("localhost", "localhost.example")],
 )
-def test_a_wrong_name_is_refused(
+def test_certificate_with_another_name_is_rejected(
     database18: Database,
-    front: Callable[[ssl.SSLContext | None], TlsFront],
+    tls_proxy: Callable[[ssl.SSLContext | None], TlsProxy],
     authority: Authority,
     host: str,
     certified: str,
 ) -> None:
-    """A certificate of the trusted authority for another name is not enough."""
-    url = address(database18, front(authority.issue(certified)), authority.file, host)
+    """A trusted certificate for another name is rejected."""
+    url = address(database18, tls_proxy(authority.issue(certified)), authority.file, host)
     with pytest.raises(psycopg2.OperationalError, match="does not match host name"):
         connect(url, "ratesflow-test")
     pool = ConnectionPool(url, session(5))
@@ -192,15 +192,15 @@ def test_a_wrong_name_is_refused(
     pool.close()
 
 
-def test_another_authority_an_old_certificate_and_no_tls_are_refused(
-    database18: Database, front: Callable[[ssl.SSLContext | None], TlsFront], authority: Authority, tmp_path: Path
+def test_unverifiable_servers_are_rejected(
+    database18: Database, tls_proxy: Callable[[ssl.SSLContext | None], TlsProxy], authority: Authority, tmp_path: Path
 ) -> None:
-    """Nothing is sent to a server that cannot prove who it is."""
+    """Servers with another authority, an expired certificate or no TLS are rejected."""
     stranger = Authority(tmp_path, "stranger")
-    for context, words in (
+    for context, message in (
         (stranger.issue("localhost"), "certificate verify failed"),
         (authority.issue("localhost", days=-1), "certificate verify failed"),
         (None, "server does not support SSL"),
     ):
-        with pytest.raises(psycopg2.OperationalError, match=words):
-            connect(address(database18, front(context), authority.file), "ratesflow-test")
+        with pytest.raises(psycopg2.OperationalError, match=message):
+            connect(address(database18, tls_proxy(context), authority.file), "ratesflow-test")

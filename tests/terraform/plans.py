@@ -1,4 +1,4 @@
-"""Plans of a change on a living environment, without an account: applied with one setting, planned with another."""
+"""Plans of changes on an applied environment, without an account."""
 
 import json
 import os
@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.terraform.replaced import replaces
 
-# Where the command of RATESFLOW_TERRAFORM_CHECK leaves its working copy: terraform/ below `work`, beside the
-# configuration of Terraform that names its providers.
+# The working copy of the command in RATESFLOW_TERRAFORM_CHECK: terraform/ in `work`, beside the
+# Terraform configuration with its providers.
 KEPT = re.compile(r"kept: (\S+)")
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a plan does: the addresses of resources by action."""
+    """The addresses of resources in a plan, by action."""
 
     replaced: frozenset[str]
     deleted: frozenset[str]
@@ -26,18 +26,18 @@ class Change:
     updated: frozenset[str]
 
 
-class RefusedError(Exception):
-    """Terraform refused to plan; the text is what it said, on one line."""
+class PlanRejectedError(Exception):
+    """Terraform rejected the plan; the message is its output on one line."""
 
 
-class Living:
-    """An environment that was applied; `folder` is what the command keeps, `variables` what it was applied with."""
+class AppliedEnvironment:
+    """An applied environment; `folder` is the command's working copy, `variables` those of the apply."""
 
     def __init__(self, folder: Path, environment: str, variables: Iterable[str]) -> None:
         self.folder, self.environment, self.variables = folder, environment, list(variables)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run Terraform there."""
+        """Run Terraform in the working copy."""
         environ = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TF_"))},
             "TF_CLI_CONFIG_FILE": str(self.folder / "terraformrc"),
@@ -52,15 +52,15 @@ class Living:
         )
 
     def plan(self, changed: Mapping[str, Any]) -> Change:
-        """Plan with some variables changed, applying nothing. Raises RefusedError."""
+        """Plan with some variables changed, without an apply. Raises PlanRejectedError."""
         given = [f"-var={name}={_text(value)}" for name, value in changed.items()]
         done = self.run("plan", "-no-color", "-input=false", "-out=flip.tfplan", *self.variables, *given)
         if done.returncode:
-            raise RefusedError(" ".join(re.sub("[│╷╵]", " ", done.stderr).split()))
+            raise PlanRejectedError(" ".join(re.sub("[│╷╵]", " ", done.stderr).split()))
         return change(json.loads(self.run("show", "-json", "flip.tfplan").stdout))
 
     def state(self) -> Any:
-        """Return the state, as `terraform show -json` tells it."""
+        """Return the state in the format of `terraform show -json`."""
         return json.loads(self.run("show", "-json").stdout)
 
 
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
 
 
 def change(plan: Mapping[str, Any]) -> Change:
-    """Read what a plan does from `terraform show -json PLAN`; what cannot be changed in place counts as replaced."""
+    """Read a plan from `terraform show -json PLAN`; what cannot be changed in place counts as replaced."""
     by_action: dict[str, set[str]] = {"replace": set(), "delete": set(), "create": set(), "update": set()}
     for each in plan["resource_changes"]:
         if each["mode"] != "managed":

@@ -1,8 +1,8 @@
-"""Writes local/aws/policies.json: what Terraform lets each part do, for the embedded AWS to hold it to.
+"""Generates local/aws/policies.json: the policies that Terraform gives each component, for the embedded AWS.
 
     python -m tests.terraform.policies [STATE.json PRE-INFRA.json]
 
-These are what `terraform show -json` prints of an environment and of pre-infra that are applied. Without them,
+The files are the output of `terraform show -json` for an applied environment and for pre-infra. Without them,
 RATESFLOW_TERRAFORM_CHECK (see test_checks.py) applies both without an account, with the variables of production.
 """
 
@@ -27,19 +27,19 @@ WORKSPACE = "local"
 
 
 def export(state: Mapping[str, Any], pre_infra: Mapping[str, Any]) -> dict[str, Any]:
-    """Return roles and policies of two states by their short names, with places for what the embedded AWS names."""
+    """Return the roles and policies of two states by short name, with placeholders for names of the embedded AWS."""
     found = list(_resources(state["values"]["root_module"]))
     pipeline = list(_resources(pre_infra["values"]["root_module"]))
     text = json.dumps({**_roles(found), "ci": _pipeline(pipeline)}, sort_keys=True)
-    for real, place in _replacements(found):
-        text = text.replace(real, place)
+    for real, placeholder in _replacements(found):
+        text = text.replace(real, placeholder)
     roles = {part: _without_tasks(role) for part, role in json.loads(text).items()}
     tasks = {task.name: roles.pop(f"task-{task.name}") for task in TASKS.values()}
     return {"sources": digest(), "roles": roles, "tasks": list(_by_rights(tasks))}
 
 
 def _by_rights(roles: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the role of each combination of login and permissions. Fails if two tasks of one have another policy."""
+    """Yield the role of each combination of login and permissions, which must have one policy."""
     found: dict[tuple[str, ...], Any] = {}
     for name, role in roles.items():
         task = TASKS[name]
@@ -50,30 +50,30 @@ def _by_rights(roles: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _without_tasks(role: dict[str, Any]) -> dict[str, Any]:
-    """Return a role with one placeholder for the names of all tasks, where a resource is listed for each of them."""
+    """Return a role with one placeholder in place of resources that are listed for each task."""
     for policy in role["policies"].values():
         for statement in policy["Statement"]:
-            for place, of_batch in TASK_PLACEHOLDERS.items():
+            for placeholder, of_batch in TASK_PLACEHOLDERS.items():
                 names = [task.name for task in TASKS.values() if task.of_batch is of_batch]
-                statement["Resource"] = _folded(statement["Resource"], place, names)
+                statement["Resource"] = _folded(statement["Resource"], placeholder, names)
     return role
 
 
-def _folded(resources: Any, place: str, names: list[str]) -> Any:
+def _folded(resources: Any, placeholder: str, names: list[str]) -> Any:
     if isinstance(resources, list):
         for start in [each.removesuffix(names[0]) for each in resources if each.endswith(f"-{names[0]}")]:
             for end in ("", ":*"):
                 listed = [f"{start}{name}{end}" for name in names]
                 if set(listed) <= set(resources):
                     others = [each for each in resources if each not in listed]
-                    resources = [*others, f"{start}{place}{end}"]
+                    resources = [*others, f"{start}{placeholder}{end}"]
     return resources
 
 
 def digest() -> str:
-    """Return the digest of the blocks of Terraform that make roles and policies, without comments and spaces.
+    """Return the digest of the Terraform blocks that define roles and policies, without comments and spaces.
 
-    It is remembered, so that a change that nobody exported is seen without Terraform.
+    It is stored in the file, so that an outdated file is detected without Terraform.
     """
     blocks = [
         block for path in [*sorted(TERRAFORM.glob("*.tf")), TERRAFORM / "pre-infra" / "ci_commands.tf"]
@@ -85,7 +85,7 @@ def digest() -> str:
 
 
 def text(document: Mapping[str, Any]) -> str:
-    """Return what the file holds."""
+    """Return the text of the file."""
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
 
 
@@ -103,14 +103,14 @@ def _roles(found: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
     for values in _of("aws_iam_role_policy", found):
         roles[values["role"]]["policies"][values["name"]] = json.loads(values["policy"])
-    # A policy that people attach to a role of theirs is a role here.
+    # A policy that operators attach to their own role is a role here.
     for values in _of("aws_iam_policy", found):
         roles[values["name"]] = {"policies": {"attached": json.loads(values["policy"])}}
     return {name.removeprefix(start): role for name, role in roles.items()}
 
 
 def _pipeline(found: list[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the `aws` commands of the pipeline may do; what Terraform may do beside them is not called here."""
+    """Return the policy of the pipeline's `aws` commands; that of Terraform is not used here."""
     (commands,) = [values for values in _of("aws_iam_role_policy", found) if values["name"] == "commands"]
     return {"policies": {"commands": json.loads(commands["policy"])}}
 
@@ -120,13 +120,13 @@ def _of(kind: str, found: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _environment(found: list[Mapping[str, Any]]) -> str:
-    """Return what the names of an environment's roles begin with."""
+    """Return the prefix of an environment's role names."""
     (name,) = [values["name"] for values in _of("aws_iam_role", found) if values["name"].endswith("-state-machine")]
     return str(name).removesuffix("-state-machine")
 
 
 def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Return what stands in ARNs of this environment, and its place; the longer before what they begin with."""
+    """Return parts of this environment's ARNs and their placeholders, longer ones first."""
     (bucket,) = [values for values in _of("aws_s3_bucket", found) if "-batches-" in values["bucket"]]
     (key,) = [values["arn"] for values in _of("aws_kms_key", found)]
     (logs,) = [values["name"] for values in _of("aws_cloudwatch_log_group", found) if values["name"].endswith("/tasks")]
@@ -143,7 +143,7 @@ def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
         for cluster in _of(kind, found)
         if cluster.get("master_user_secret")
     ]
-    places = {
+    placeholders = {
         **secrets,
         **dict.fromkeys(owners, "${owner_secret}"),
         key: "${key}",
@@ -158,11 +158,11 @@ def _replacements(found: list[Mapping[str, Any]]) -> list[tuple[str, str]]:
         f":{region}:{account}:": ":${region}:${account}:",
         f"::{account}:": "::${account}:",
     }
-    return sorted(places.items(), key=lambda pair: -len(pair[0]))
+    return sorted(placeholders.items(), key=lambda pair: -len(pair[0]))
 
 
 def applied() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Apply an environment and pre-infra without an account, and return their states."""
+    """Apply an environment and pre-infra without an account; return their states."""
     production = ["--workspace", WORKSPACE, "--var-file", str(TERRAFORM / "environments" / "production.tfvars")]
     pipeline = ["--var", "gitlab_project=group/project", "--var", f'environments=[{{name="{WORKSPACE}"}}]']
     return _applied(TERRAFORM, WORKSPACE, *GIVEN, *production), _applied(TERRAFORM / "pre-infra", "default", *pipeline)
@@ -172,9 +172,9 @@ def _applied(folder: Path, workspace: str, *arguments: str) -> dict[str, Any]:
     if not CHECK:
         sys.exit(f"Name a state, or set RATESFLOW_TERRAFORM_CHECK.\n{__doc__}")
     options = ["--quick", "--keep", "--no-tests", "--no-modules", "--no-fmt"]
-    status, said = check(*options, *arguments, folder=folder)
-    assert status == 0, said
-    (kept,) = re.findall(r"kept: (\S+)", said)
+    status, output = check(*options, *arguments, folder=folder)
+    assert status == 0, output
+    (kept,) = re.findall(r"kept: (\S+)", output)
     try:
         command = ["terraform", f"-chdir={kept}/work/{folder.relative_to(ROOT)}", "show", "-json"]
         environment = _environ(workspace) | {

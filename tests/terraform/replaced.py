@@ -1,8 +1,8 @@
-"""Which changes of an attribute replace a resource, as far as this configuration's resources go.
+"""The attributes whose change replaces a resource, for the resource types of this configuration.
 
-Looked up in the source of hashicorp/terraform-provider-aws, version 6 where it was to be had (`ForceNew`,
-`RequiresReplace`, `CustomizeDiff`): stand-ins for the provider know the schema, but only some of these. A resource
-of a type that is not here must be looked up before it is trusted to change in place.
+From the source of hashicorp/terraform-provider-aws, version 6 where available (`ForceNew`, `RequiresReplace`,
+`CustomizeDiff`): stand-ins for the provider know the schema, but only some of these. Look up a resource type that is
+missing here before relying on a change in place.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from typing import Any
 
 ALL_BUT_TAGS = frozenset({"*"})
 
-# By type, the attributes of which a change makes Terraform destroy the resource and make another. A block stands for
-# the number of its blocks alone (SDK version 2: ForceNew of a list), fields inside are written with a dot.
+# The attributes whose change replaces a resource, by type. A block stands for
+# the number of its blocks only (SDK version 2: ForceNew of a list); fields inside a block have a dot.
 REPLACING: dict[str, frozenset[str]] = {
     "aws_appautoscaling_policy": frozenset({"name", "resource_id", "scalable_dimension", "service_namespace"}),
     "aws_appautoscaling_target": frozenset({"resource_id", "scalable_dimension", "service_namespace"}),
@@ -108,7 +108,7 @@ UPDATABLE = {"BEST_FIT_PROGRESSIVE", "SPOT_CAPACITY_OPTIMIZED", "SPOT_PRICE_CAPA
 
 
 def replaces(kind: str, before: Mapping[str, Any], after: Mapping[str, Any], unknown: Mapping[str, Any]) -> set[str]:
-    """Return the attributes by which an update is really a replacement. Raises KeyError for an unknown type."""
+    """Return the attributes that make an update a replacement. Raises KeyError for an unknown type."""
     forcing = REPLACING[kind]
     changed = different(before, after, unknown)
     found = changed - {"tags", "tags_all", "region"} if forcing is ALL_BUT_TAGS else changed & forcing
@@ -120,7 +120,7 @@ def replaces(kind: str, before: Mapping[str, Any], after: Mapping[str, Any], unk
 
 
 def different(before: Mapping[str, Any], after: Mapping[str, Any], unknown: Mapping[str, Any]) -> set[str]:
-    """Return the attributes that differ, or may: what is known after the apply alone may be another then."""
+    """Return the attributes that differ, or may differ because they are known only after the apply."""
     return {name for name in {*before, *after, *unknown} if before.get(name) != after.get(name) or unknown.get(name)}
 
 

@@ -1,4 +1,4 @@
-"""Reads what Terraform's files say, as far as patterns go; what takes more is asked in terraform/tests."""
+"""Reads Terraform's files with regular expressions; terraform/tests has the tests that need more."""
 
 import re
 from pathlib import Path
@@ -8,24 +8,24 @@ TERRAFORM = ROOT / "terraform"
 
 
 def text(*names: str) -> str:
-    """Return the text of files of terraform/, one after the other."""
+    """Return the joined text of files in terraform/."""
     return "\n".join((TERRAFORM / name).read_text(encoding="utf-8") for name in names)
 
 
 def number(name: str, source: str) -> float:
-    """Return the number that is assigned to a name at one place alone."""
+    """Return the number that is assigned to a name, which must occur once."""
     (found,) = re.findall(rf"^\s*{name}\s*=\s*([0-9.]+)\b", source, re.MULTILINE)
     return float(found)
 
 
 def words(name: str, source: str) -> list[str]:
-    """Return the strings of the list that is assigned to a name at one place alone."""
+    """Return the strings of the list that is assigned to a name, which must occur once."""
     (found,) = re.findall(rf"^\s*{name}\s*=\s*\[([^]]*)\]", source, re.MULTILINE)
     return re.findall(r'"([^"]*)"', found)
 
 
 def keys(name: str, source: str) -> list[str]:
-    """Return the keys of the map that is assigned to a name; its closing brace stands below the name."""
+    """Return the keys of the map that is assigned to a name; its closing brace has the name's indentation."""
     (found,) = re.findall(rf"^( *){name}\s*=\s*\{{\n(.*?)^\1\}}", source, re.MULTILINE | re.DOTALL)
     indent, body = found
     return re.findall(rf"^{indent}  ([A-Za-z0-9_-]+)\s*=", body, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What Terraform tells commands, functions and containers is what these read."""
+"""The settings that Terraform passes to commands, functions and containers are those that they read."""
 
 import inspect
 import re
@@ -14,14 +14,14 @@ from tests.terraform.sources import TERRAFORM, keys, number, text, variables
 
 
 def test_parameters_are_what_the_command_line_reads():
-    """Every address that is needed is published, and nothing that nobody reads."""
+    """Every required parameter is published, and none that the command line does not read."""
     published = {f"/ratesflow/dev/{key}" for key in keys("parameters", text("parameters.tf"))}
     assert published >= {parameter_name(name, "dev") for name in NEEDED}
     assert published <= {parameter_name(name, "dev") for name in (*NEEDED, *OPTIONAL)}
 
 
-def test_the_triggers_settings():
-    """The function is given settings that it knows; what it is given, it is given by name."""
+def test_trigger_knows_its_settings():
+    """The trigger gets only settings that it knows, and all required ones."""
     given = set(re.findall(r"^\s*(RATESFLOW_\w+)\s*=", text("trigger.tf"), re.MULTILINE))
     known = set(re.findall(r"RATESFLOW_[A-Z_]+", inspect.getsource(trigger)))
     assert given <= known
@@ -36,8 +36,8 @@ def test_ignored_files_are_the_same_everywhere():
         assert re.search(r'RATESFLOW_IGNORED_FILES\s*= join\(",", var.ignored_files\)', text(file))
 
 
-def test_the_apis_settings():
-    """The API's container is given settings that it reads."""
+def test_api_reads_its_settings():
+    """The API's container gets only settings that it reads."""
     given = set(keys("api_environment", text("api.tf").replace("merge(\n    {", "{\n", 1)))
     given |= set(re.findall(r"^\s*(RATESFLOW_API_\w+)\s*=", text("api.tf"), re.MULTILINE))
     known = set(re.findall(r"RATESFLOW_API_[A-Z_]+", inspect.getsource(wsgi) + inspect.getsource(api_main)))
@@ -45,8 +45,8 @@ def test_the_apis_settings():
     assert {name for name in given if name.startswith("RATESFLOW_API_")} <= known
 
 
-def test_the_tasks_settings():
-    """Tasks are given what the loader reads."""
+def test_loader_reads_its_settings():
+    """Tasks get only settings that the loader reads."""
     source = "\n".join(
         path.read_text(encoding="utf-8")
         for part in ("loader", "database")
@@ -57,8 +57,8 @@ def test_the_tasks_settings():
     assert {name for name in given if not re.search(rf'"{name}"|`{name}`', source)} == set()
 
 
-def test_a_request_is_answered_before_its_task_ends():
-    """Drain, stop, kill: each is longer than what it waits for; the load balancer closes idle connections first."""
+def test_requests_finish_before_their_task_is_killed():
+    """Drain, stop and kill timeouts exceed what they wait for; the load balancer closes idle connections first."""
     service, balancer = text("api.tf"), text("load_balancer.tf")
     seconds = float(re.search(r'"RATESFLOW_API_TIMEOUT_SECONDS", ([0-9.]+)', inspect.getsource(wsgi))[1])
     assert number("deregistration_delay", balancer) > seconds
@@ -67,7 +67,7 @@ def test_a_request_is_answered_before_its_task_ends():
     assert number("api_port", service) == 3000
 
 
-def test_tags_of_our_own_cannot_be_replaced():
+def test_own_tags_cannot_be_overridden():
     """The budget counts by Environment, and the rights of the pipeline go by it: `tags` adds to them alone."""
     (merged,) = re.findall(r"^  tags = merge\((.*)\)$", text("workspace.tf"), re.MULTILINE)
     assert merged.startswith("var.tags, {")
@@ -79,8 +79,8 @@ def test_it_is_known_what_replaces_each_resource():
     assert set(re.findall(r'^resource "(aws_\w+)"', files, re.MULTILINE)) - set(REPLACING) == set()
 
 
-def test_environments_set_what_there_is():
-    """A switch that was renamed must be renamed in every environment."""
+def test_environments_set_only_existing_variables():
+    """The files of the environments set only existing variables."""
     files = sorted((TERRAFORM / "environments").glob("*.tfvars"))
     assert [file.stem for file in files] == ["dev", "production", "sandbox", "staging"]
     for file in files:

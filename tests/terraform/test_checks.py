@@ -1,4 +1,4 @@
-"""Terraform itself, and the strongest checks of its files that need no account.
+"""Checks of the Terraform files with Terraform itself, without an account.
 
 RATESFLOW_TERRAFORM_CHECK names a command that runs Terraform on a folder without an account: fmt, init, validate,
 and for each workspace plan, apply, an empty second plan and destroy, then `terraform test` and checkov.
@@ -21,7 +21,7 @@ GIVEN = [
     f"loader_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/loader@sha256:{'a' * 64}",
     "--var",
     f"api_image=123456789012.dkr.ecr.eu-central-1.amazonaws.com/ratesflow/api@sha256:{'b' * 64}",
-    # What an environment needs beside its file of variables.
+    # Required in addition to an environment's variables file.
     *("--var", 'alarm_emails=["oncall@example.com"]'),
     *(
         "--var",
@@ -36,7 +36,7 @@ needs_check = pytest.mark.skipif(
 
 
 def check(*arguments, folder=TERRAFORM):
-    """Run the command on terraform/ or a folder of it; return its exit status and what it printed."""
+    """Run the command on terraform/ or a subfolder; return its exit status and output."""
     command = [*shlex.split(CHECK or ""), str(folder), "--root", str(ROOT), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
@@ -44,14 +44,14 @@ def check(*arguments, folder=TERRAFORM):
 
 @pytest.mark.skipif(not shutil.which("terraform"), reason="install terraform")
 def test_files_are_formatted():
-    """`terraform fmt` would change nothing."""
+    """`terraform fmt` changes nothing."""
     command = ["terraform", f"-chdir={TERRAFORM}", "fmt", "-check", "-recursive"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_exception_has_its_reason():
-    """What checkov is told to leave alone says why, on the same line, in more than a word."""
+def test_every_checkov_exception_has_a_reason():
+    """Every checkov exception has a reason on the same line."""
     exceptions = [
         line.strip() for path in sorted(TERRAFORM.rglob("*.tf")) for line in path.read_text().splitlines()
         if "checkov:skip" in line
@@ -62,8 +62,8 @@ def test_every_exception_has_its_reason():
 
 @needs_check
 @pytest.mark.timeout(1800)
-def test_every_environment_is_planned_applied_and_destroyed():
-    """All three environments hold through all of it, the tests pass, and checkov finds nothing."""
+def test_every_environment_can_be_planned_applied_and_destroyed():
+    """All three environments can be planned, applied and destroyed, the tests pass, and checkov finds nothing."""
     environments = []
     for workspace in WORKSPACES:
         environments += [
@@ -72,16 +72,16 @@ def test_every_environment_is_planned_applied_and_destroyed():
             "--var-file",
             str(TERRAFORM / "environments" / f"{workspace}.tfvars"),
         ]
-    status, said = check("--checkov", *GIVEN, *environments)
-    assert status == 0, said
+    status, output = check("--checkov", *GIVEN, *environments)
+    assert status == 0, output
     for workspace in WORKSPACES:
-        assert f"[{workspace}] second plan is empty" in said
+        assert f"[{workspace}] second plan is empty" in output
 
 
 @needs_check
 @pytest.mark.timeout(600)
-def test_the_workspace_default_is_refused():
-    """A plan in the workspace that everybody begins in ends with what to do."""
-    status, said = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *GIVEN)
+def test_default_workspace_is_rejected():
+    """A plan in the workspace `default` fails with the remedy."""
+    status, output = check("--no-apply", "--no-tests", "--no-modules", "--no-fmt", *GIVEN)
     assert status == 1
-    assert 'The workspace "default" is not an environment' in said
+    assert 'The workspace "default" is not an environment' in output

@@ -1,4 +1,4 @@
-"""Instances of EC2 keep their own role from the containers that run on them."""
+"""Containers cannot use the role of the EC2 instance on which they run."""
 
 import os
 import re
@@ -16,13 +16,13 @@ METADATA = "169.254.169.254"
 
 
 def boot() -> Message:
-    """Return what an instance is told to do when it starts, as cloud-init takes it apart."""
+    """Return the user data of an instance, parsed as by cloud-init."""
     written = text("instances.tf").partition("<<-EOT\n")[2].partition("  EOT\n")[0]
     return message_from_string(dedent(written))
 
 
 def called(folder: Path, *, iptables_fails: bool) -> list[str]:
-    """Run the boothook with an iptables and an ip that write down how they were called; return that."""
+    """Run the boothook with stand-ins for iptables and ip; return their recorded calls."""
     (part,) = boot().get_payload()
     script = folder / "boothook"
     script.write_text(part.get_payload().removeprefix("#cloud-boothook\n"))
@@ -36,8 +36,8 @@ def called(folder: Path, *, iptables_fails: bool) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_it_is_in_parts() -> None:
-    """Batch adds its own user data, so it takes what is MIME alone; a boothook runs at every start."""
+def test_user_data_is_mime_with_a_boothook() -> None:
+    """Batch accepts only MIME user data, to which it adds its own; a boothook runs at every start."""
     assert boot().get_content_type() == "multipart/mixed"
     (part,) = boot().get_payload()
     assert part.get_content_type() == "text/cloud-boothook"
@@ -45,15 +45,15 @@ def test_it_is_in_parts() -> None:
 
 
 @pytest.mark.parametrize("iptables_fails", [False, True])
-def test_all_but_root_are_refused(tmp_path: Path, iptables_fails: bool) -> None:
-    """Packets to the metadata of whoever is not root are refused, by the routes if not by the filter."""
+def test_only_root_can_reach_the_metadata(tmp_path: Path, iptables_fails: bool) -> None:
+    """Only root can reach the metadata service, enforced by routes if not by the packet filter."""
     by_filter, *by_route = called(tmp_path, iptables_fails=iptables_fails)
     assert f"-I OUTPUT -d {METADATA} -m owner ! --uid-owner 0 -j REJECT" in by_filter
     rule = f"ip rule add to {METADATA} uidrange 1-4294967294 priority 10 protocol kernel prohibit"
     assert by_route == ([rule] if iptables_fails else [])
 
 
-def test_the_images_user_is_not_root() -> None:
-    """Who a container is decides, so the loader's image must not be root."""
+def test_image_user_is_not_root() -> None:
+    """The loader's image does not run as root, which could reach the metadata."""
     (user,) = re.findall(r"^USER (\d+):\d+$", (ROOT / "Dockerfile.loader").read_text(), re.MULTILINE)
     assert int(user) > 0

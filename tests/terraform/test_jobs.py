@@ -1,4 +1,4 @@
-"""Terraform's job definitions and state machine are those of the Python code."""
+"""Terraform's job definitions and state machine match the Python code."""
 
 import json
 import re
@@ -14,40 +14,40 @@ from tests.terraform.sources import ROOT, keys, number, text
 
 
 @pytest.mark.parametrize("path", generator.files(), ids=lambda path: path.name)
-def test_the_files_are_those_of_the_declarations(path):
-    """`python -m ratesflow.loader.job_definitions` writes job definitions, table and schema from the declarations."""
+def test_generated_files_match_the_declarations(path):
+    """The generated job definitions, table and schema are up to date."""
     assert path.read_text(encoding="utf-8") == generator.files()[path]
 
 
-def test_the_workflow_reads_the_generated_file():
+def test_workflow_reads_the_generated_file():
     """The workflow and Terraform read the file that the loader writes."""
     assert generator.DEFINITIONS == DEFINITIONS_FILE
     assert 'file("${path.module}/../workflow/job_definitions.json")' in text("jobs.tf")
     assert list(TASKS) == task_names()
 
 
-def test_every_declaration_is_found_by_its_name():
-    """Every module of the folder with a TASK is listed, and has the name of its file; no other module is a task."""
+def test_every_task_is_found_by_its_name():
+    """Exactly the modules with a TASK are listed, each with the name of its file."""
     assert {task.name for task in all_tasks()} == set(task_names())
     assert [find_task(path.stem) is None for path in FOLDER.glob("*.py")].count(False) == len(task_names())
     assert find_task("../__main__") is find_task("nosuch") is find_task("registry") is None
 
 
-def test_every_permission_is_one_that_terraform_defines():
-    """Each permission of a declaration names statements in iam_tasks.tf, and each of those is needed by a task."""
+def test_every_permission_is_defined_in_terraform():
+    """The permissions of the declarations are exactly those that iam_tasks.tf defines."""
     assert {permission for task in TASKS.values() for permission in task.permissions} == set(
         keys("may", text("iam_tasks.tf"))
     )
 
 
-def test_every_login_is_one_that_terraform_starts_containers_with():
+def test_every_login_has_an_execution_role():
     """Each login of a declaration has a role that starts its containers."""
     executions = keys("executions", text("iam_execution.tf"))
     assert {f"tasks-{task.login}" for task in TASKS.values()} == {name for name in executions if name != "api"}
 
 
-def test_every_placeholder_of_the_definition_is_filled():
-    """Terraform gives each `${…}` of the definition a value."""
+def test_every_placeholder_of_the_definition_has_a_value():
+    """Terraform sets each `${…}` placeholder of the definition."""
     source = text("state_machine.tf")
     filled = re.search(r"templatefile\(.*?\{(.*?)\n    \},\n    \{ for task in local.batch_tasks", source, re.DOTALL)
     assert filled
@@ -57,13 +57,13 @@ def test_every_placeholder_of_the_definition_is_filled():
     assert given <= placeholders(definition_text()) <= given | set(JOB_PLACEHOLDERS.values())
 
 
-def test_the_queue_gives_up_when_the_state_machine_does():
-    """A job that can never run is cancelled after what its state allows for the queue."""
+def test_queue_and_state_machine_have_the_same_time_limit():
+    """A job that cannot start is cancelled after its state's time limit for the queue."""
     assert number("queue_seconds", text("batch.tf")) == WorkflowSettings().queue_seconds
 
 
-def test_the_longest_name_of_an_environment():
-    """The workspace's name fits into the subject of a notification."""
+def test_longest_environment_name():
+    """The longest workspace name fits into the subject of a notification."""
     found = re.search(r"\[a-z\]\[a-z0-9-\]\{0,(\d+)\}\[a-z0-9\]", text("modules/environment/main.tf"))
     assert found
     assert int(found[1]) + 2 == LONGEST_ENVIRONMENT
@@ -75,13 +75,13 @@ def dockerfile():
     return (ROOT / "Dockerfile.loader").read_text(encoding="utf-8").split("\nFROM ")[-1]
 
 
-def test_the_image_begins_every_command(dockerfile):
-    """The command of a job follows the entry point of the image, with which the embedded stack starts it."""
+def test_job_commands_follow_the_entry_point(dockerfile):
+    """The embedded stack starts jobs with the image's entry point."""
     entry_point = json.loads(re.search(r"^ENTRYPOINT (\[.*\])$", dockerfile, re.MULTILINE)[1])
     assert list(ENTRY_POINT) == entry_point
 
 
-def test_the_scratch_space_belongs_to_the_images_user(dockerfile):
-    """Fargate gives a mount to root, unless the image declares it a volume (Amazon ECS, "Use bind mounts")."""
+def test_scratch_space_is_a_volume_of_the_image(dockerfile):
+    """The image declares the scratch space a volume; else Fargate mounts it for root (ECS, "Use bind mounts")."""
     (path,) = re.findall(r'containerPath = "([^"]+)"', text("jobs.tf"))
     assert re.search(rf'^VOLUME (\["{path}"\]|{path})$', dockerfile, re.MULTILINE)

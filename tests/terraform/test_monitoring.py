@@ -1,4 +1,4 @@
-"""Alarms and dashboard watch what the code writes, and lead to the runbook."""
+"""Alarms and dashboard use existing metrics, and have sections in the runbook."""
 
 import json
 import re
@@ -14,7 +14,7 @@ RUNBOOK = ROOT / "docs" / "operations.md"
 
 
 def watched(namespace):
-    """Return the metrics of a namespace that alarms name, with the name of their dimensions."""
+    """Return the metrics of a namespace in alarms, with the expression of their dimensions."""
     pattern = rf'namespace = "{namespace}", name = "(\w+)", dimensions = (.*?), stat'
     return re.findall(pattern, text(*ALARMS))
 
@@ -26,7 +26,7 @@ def alarm_names():
 
 
 def test_alarms_of_tasks():
-    """Each metric is one that the loader writes, with dimensions that it writes it with."""
+    """Each metric in an alarm is written by the loader, with the same dimensions."""
     found = watched(loader_metrics.NAMESPACE)
     assert found
     dimensions = {"local.by_environment": ["Environment"]}
@@ -38,7 +38,7 @@ def test_alarms_of_tasks():
 
 
 def test_alarms_of_the_api():
-    """Each metric is one that the API writes, with the dimensions that it writes them with."""
+    """Each metric in an alarm is written by the API, with the same dimensions."""
     found = watched(API_NAMESPACE)
     assert found
     line = json.loads(Metrics().line())
@@ -58,8 +58,8 @@ def test_every_alarm_has_a_section_of_the_runbook():
     assert {*alarm_names(), "task-failed"} <= anchors
 
 
-def test_alarms_have_names_of_one_kind():
-    """Names are anchors: lower case and hyphens."""
+def test_alarm_names_have_one_format():
+    """Alarm names have lower-case letters and hyphens only, as anchors do."""
     names = alarm_names()
     assert len(names) == len(set(names)) > 15
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)+", name) for name in names)

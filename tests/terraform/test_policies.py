@@ -1,4 +1,4 @@
-"""local/aws/policies.json is what Terraform makes."""
+"""local/aws/policies.json matches Terraform."""
 
 import json
 import re
@@ -8,13 +8,13 @@ from tests.terraform.sources import TERRAFORM
 from tests.terraform.test_checks import needs_check
 
 
-def test_the_policies_were_written_after_the_last_change():
-    """Roles and policies in terraform/ are those from which the file was written."""
+def test_policies_are_up_to_date():
+    """The file was generated from the current roles and policies in terraform/."""
     assert json.loads(FILE.read_text())["sources"] == digest(), f"the policies have changed: {COMMAND}"
 
 
-def test_the_way_to_s3_is_open_for_what_tasks_may_do():
-    """The policy of the network's endpoint allows what the roles of tasks need of S3, and nothing else."""
+def test_endpoint_policy_allows_exactly_the_s3_actions_of_tasks():
+    """The VPC endpoint's policy allows exactly the S3 actions of the task roles."""
     statement = (TERRAFORM / "endpoints.tf").read_text().partition('Sid       = "Batches"')[2]
     passes = set(re.findall(r'"(s3:[A-Z]\w+)"', statement.partition("Resource")[0]))
     tasks = json.dumps([role["policies"] for role in json.loads(FILE.read_text())["tasks"]])
@@ -22,6 +22,6 @@ def test_the_way_to_s3_is_open_for_what_tasks_may_do():
 
 
 @needs_check
-def test_the_policies_are_those_that_terraform_makes():
-    """The file is, to the letter, what an environment has after it was applied."""
+def test_policies_match_an_applied_environment():
+    """The file equals the policies of an applied environment."""
     assert FILE.read_text() == text(export(*applied())), f"the policies have changed: {COMMAND}"

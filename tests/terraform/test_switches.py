@@ -1,7 +1,7 @@
-"""Each switch flipped on a living environment: what is replaced or taken away is listed here, everything else stays.
+"""Flips each switch on an applied environment; only the listed resources may be replaced or deleted.
 
-Terraform applies an environment without an account and plans the change; see `plans.py`. docs/deploy.md tells the same
-in words, "What can be changed while it runs".
+Terraform applies an environment without an account and plans the change; see `plans.py`. The section "What can be
+changed while it runs" of docs/deploy.md documents the results.
 """
 
 import shlex
@@ -15,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from tests.terraform.plans import KEPT, Living, RefusedError
+from tests.terraform.plans import KEPT, AppliedEnvironment, PlanRejectedError
 from tests.terraform.sources import ROOT, TERRAFORM
 from tests.terraform.test_checks import CHECK, GIVEN, needs_check
 
 pytestmark = [needs_check, pytest.mark.timeout(900)]
 
 ENVIRONMENTS = ("dev", "staging")
-# A revision of a task definition is never changed: the service goes over to another one.
+# A revision of a task definition is immutable: the service changes to another one.
 REVISION = ("aws_ecs_task_definition.api",)
 ALARMS = ('aws_cloudwatch_metric_alarm.main[[]"*"]',)
 ENDPOINTS = ('aws_vpc_endpoint.interface[[]"*"]',)
@@ -30,13 +30,13 @@ ENDPOINTS = ('aws_vpc_endpoint.interface[[]"*"]',)
 
 @dataclass(frozen=True)
 class Flip:
-    """Variables that are changed, and patterns of the addresses that may be replaced or taken away by it."""
+    """Changed variables, and patterns of the addresses that may be replaced, deleted or created."""
 
     environment: str
     changed: dict[str, Any]
     replaced: tuple[str, ...] = ()
     deleted: tuple[str, ...] = ()
-    refused: str = ""
+    rejected: str = ""
     created: tuple[str, ...] = ()
 
 
@@ -46,14 +46,14 @@ FLIPS = {
     "spot": Flip("dev", {"compute": "fargate"}),
     "ec2-queue": Flip("staging", {"ec2_queue": True}, created=("aws_batch_compute_environment.*", "aws_iam_*")),
     "ec2": Flip("staging", {"compute": "ec2", "ec2_queue": True}, deleted=ALARMS),
-    "ec2-alone": Flip("staging", {"compute": "ec2"}, refused="need ec2_queue = true"),
+    "ec2-alone": Flip("staging", {"compute": "ec2"}, rejected="need ec2_queue = true"),
     "more-vcpus": Flip("staging", {"maximum_vcpus": 32}),
     "fewer-vcpus": Flip("staging", {"maximum_vcpus": 8}),
     "task-sizes": Flip("staging", {"task_sizes": {"load": {"vcpus": 4, "memory": 16384}}}),
     "shards": Flip("staging", {"maximum_shards": 4, "shard_bytes": 67108864}),
     "scratch": Flip("staging", {"scratch_gib": 50}),
-    "aurora-to-rds": Flip("staging", {"aurora": False}, refused='database of the kind "aurora"'),
-    "rds-to-aurora": Flip("dev", {"aurora": True}, refused='database of the kind "rds"'),
+    "aurora-to-rds": Flip("staging", {"aurora": False}, rejected='database of the kind "aurora"'),
+    "rds-to-aurora": Flip("dev", {"aurora": True}, rejected='database of the kind "rds"'),
     "capacity": Flip("staging", {"aurora_minimum_capacity": 2, "aurora_maximum_capacity": 16}),
     "pausing": Flip("staging", {"aurora_minimum_capacity": 0}, replaced=REVISION),
     "more-readers": Flip("staging", {"aurora_readers": 2}),
@@ -61,7 +61,7 @@ FLIPS = {
     "readers-that-come-and-go": Flip("staging", {"aurora_maximum_readers": 4}),
     "instance-class": Flip("dev", {"rds_instance_class": "db.t4g.small", "rds_storage_gib": 40}),
     "multi-az": Flip("dev", {"rds_multi_az": True}),
-    "major-version": Flip("staging", {"database_version": "18"}, refused="allow_major_version_upgrade"),
+    "major-version": Flip("staging", {"database_version": "18"}, rejected="allow_major_version_upgrade"),
     "major-version-allowed": Flip(
         "staging",
         {"database_version": "18", "allow_major_version_upgrade": True},
@@ -82,8 +82,10 @@ FLIPS = {
     "kept": Flip("staging", {"deletion_protection": True}),
     "zones": Flip("staging", {"zones": 3}),
     "nat": Flip("staging", {"nat_gateways": 2}),
-    "cidr": Flip("staging", {"cidr": "10.30.0.0/16"}, refused="cidr cannot change: this environment was created with"),
-    "region": Flip("staging", {"region": "eu-west-1"}, refused="region cannot change: this environment was created in"),
+    "cidr": Flip("staging", {"cidr": "10.30.0.0/16"}, rejected="cidr cannot change: this environment was created with"),
+    "region": Flip(
+        "staging", {"region": "eu-west-1"}, rejected="region cannot change: this environment was created in"
+    ),
     "no-monitoring": Flip(
         "staging",
         {"monitoring": False},
@@ -127,7 +129,7 @@ FLIPS = {
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Path]:
-    """The folder in which every environment was applied, as its file of variables says."""
+    """The working copy in which every environment was applied with its variables file."""
     command = [*shlex.split(CHECK or ""), str(TERRAFORM), "--root", str(ROOT), "--quick", "--keep", "--no-fmt"]
     command += ["--no-tests", "--no-modules", *GIVEN]
     for name in ENVIRONMENTS:
@@ -142,16 +144,16 @@ def kept() -> Iterator[Path]:
 
 @pytest.mark.parametrize("name", FLIPS)
 def test_flip(kept: Path, name: str) -> None:
-    """Nothing is replaced or taken away but what is listed; what would lose data or the service is refused."""
+    """A flip replaces and deletes only listed resources; one that would lose data or the service is rejected."""
     flip = FLIPS[name]
     variables = [f"-var-file=environments/{flip.environment}.tfvars", *(f"-var={each}" for each in GIVEN[1::2])]
-    living = Living(kept, flip.environment, variables)
-    if flip.refused:
-        with pytest.raises(RefusedError) as refused:
-            living.plan(flip.changed)
-        assert flip.refused in str(refused.value)
+    environment = AppliedEnvironment(kept, flip.environment, variables)
+    if flip.rejected:
+        with pytest.raises(PlanRejectedError) as rejected:
+            environment.plan(flip.changed)
+        assert flip.rejected in str(rejected.value)
         return
-    change = living.plan(flip.changed)
+    change = environment.plan(flip.changed)
     assert _unlisted(change.replaced, flip.replaced) == set()
     assert _unlisted(change.deleted, flip.deleted) == set()
     assert all(any(fnmatchcase(each, pattern) for each in change.created) for pattern in flip.created)

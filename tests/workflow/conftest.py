@@ -1,4 +1,4 @@
-"""The embedded stack, for tests of what an operator uses."""
+"""Fixtures of the embedded stack."""
 
 from tests.local.conftest import own_stack, stack
 

@@ -9,7 +9,7 @@ from botocore.model import Shape
 
 
 def wrong_parameters(machine: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the Parameters of all Task states: unknown, missing, of another kind."""
+    """Return the errors in the Parameters of all Task states: unknown, missing, or of another type."""
     return [
         f"{name}: {problem}"
         for name, state in machine["States"].items()

@@ -1,4 +1,4 @@
-"""The state machine, as the code builds it and as its file holds it."""
+"""The state machine that the code builds, and its generated file."""
 
 import copy
 import json
@@ -76,7 +76,7 @@ def next_states(state):
 
 
 def test_file_is_what_the_code_builds():
-    """definition.asl.json holds what the code builds; `python -m ratesflow.workflow.definition` writes it."""
+    """definition.asl.json is what the code builds; `python -m ratesflow.workflow.definition` writes it."""
     from ratesflow.workflow.definition import definition_json, ingestion_workflow
 
     assert DEFINITION_FILE.read_text() == definition_json(ingestion_workflow())
@@ -155,7 +155,7 @@ def test_failed_jobs_are_retried_by_batch_alone(machine):
 
 
 def test_the_main_states_come_first(machine):
-    """A reader of the file meets validate, load, commit and notify first."""
+    """The file begins with validate, load, commit and notify."""
     assert list(machine["States"])[:4] == ["Validate", "Load", "Commit", "Notify"]
 
 

@@ -36,7 +36,7 @@ def message(body, message_id="m1"):
 
 @pytest.fixture
 def stack(monkeypatch):
-    """Step Functions and SQS as moto has them, a state machine, a dead-letter queue, the settings."""
+    """Step Functions and SQS in moto, with a state machine, a dead-letter queue, and the settings."""
     for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
     with mock_aws():
@@ -78,8 +78,8 @@ class Broken:
 @given(st.text(min_size=1), st.text(min_size=1, max_size=1024), st.text(min_size=1))
 @example("b", "incoming/", "v")
 @example("b", "incoming/prices 2021-01 (final).csv.gz", "null")
-def test_names_are_names_on_aws(bucket, key, version):
-    """Every object has an execution name that AWS takes, with room for a redo's suffix, always the same."""
+def test_names_are_valid_on_aws(bucket, key, version):
+    """Every object has a valid, deterministic execution name with room for a redo's suffix."""
     name = execution_name(bucket, key, version)
     assert NAMES.fullmatch(name)
     assert name == execution_name(bucket, key, version)
@@ -88,14 +88,14 @@ def test_names_are_names_on_aws(bucket, key, version):
 
 @given(st.lists(st.tuples(st.text(), st.text(), st.text()), min_size=2, max_size=2, unique=True))
 def test_names_differ(objects):
-    """Two objects, or two versions of one, never share a name."""
+    """Two objects, or two versions of one, have different names."""
     parts = [tuple(part.replace("\0", "") for part in found) for found in objects]
     if parts[0] != parts[1]:
         assert execution_name(*parts[0]) != execution_name(*parts[1])
 
 
 def test_name_begins_with_the_file():
-    """A person finds an execution by the name of the file."""
+    """An execution's name starts with the file's name."""
     assert execution_name("b", "incoming/2021/prices-2021.01.csv.gz", "v").startswith("prices-2021-01-")
     assert execution_name("b", "incoming/価格.csv", "v").startswith("batch-")
 
@@ -135,7 +135,7 @@ def test_new_version_starts_another_execution(stack):
     assert len(started(stepfunctions, settings)) == 2
 
 
-def test_unversioned_objects_are_told_apart_by_etag():
+def test_unversioned_objects_are_distinguished_by_etag():
     """Without versions, the ETag takes the version's place in the name, and the version is `null`."""
     first = object_created(event(version=None, etag="one"), {})
     second = object_created(event(version=None, etag="two"), {})
@@ -188,8 +188,8 @@ def test_a_poison_message_goes_to_the_dead_letter_queue_with_its_reason(stack, b
     assert reason in dead["MessageAttributes"]["reason"]["StringValue"]
 
 
-def test_one_failure_fails_one_item(stack):
-    """Of several messages only those that failed for a while stay in the queue."""
+def test_only_failed_messages_stay_in_the_queue(stack):
+    """Of several messages only those with a transient failure stay in the queue."""
     stepfunctions, sqs, settings = stack
 
     class Moody:
@@ -251,7 +251,7 @@ def test_large_files_are_split_whatever_their_names():
     assert shard_count("a.csv", 10**12, {}) == 1
 
 
-def test_the_file_stands_alone():
+def test_trigger_imports_only_boto3():
     """The function imports no other module of the project, and no package but boto3."""
     code = (
         "import sys, runpy; before = set(sys.modules); runpy.run_path(sys.argv[1]);"

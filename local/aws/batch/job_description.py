@@ -1,4 +1,4 @@
-"""A Batch job as DescribeJobs and ListJobs show it on AWS. A job is one of moto's, which are untyped."""
+"""A Batch job in the format of DescribeJobs and ListJobs. The job is one of moto's, which are untyped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STARTED = ("RUNNING", "SUCCEEDED", "FAILED")
 
 
 def summarise(job: Any) -> dict[str, Any]:
-    """The entry of ListJobs."""
+    """Return the job in the format of ListJobs."""
     summary: dict[str, Any] = {
         "jobId": job.job_id,
         "jobArn": job.arn,
@@ -24,25 +24,25 @@ def summarise(job: Any) -> dict[str, Any]:
     }
     if job.job_stopped_reason is not None:
         summary["statusReason"] = job.job_stopped_reason
-    if job.status in _STARTED and job.job_started_at.year > 1970:  # moto's mark for "never"
+    if job.status in _STARTED and job.job_started_at.year > 1970:  # moto's value for "never"
         summary["startedAt"] = _milliseconds(job.job_started_at)
     if job.job_stopped:
         summary["stoppedAt"] = _milliseconds(job.job_stopped_at)
-    if ended := _exit(job):
-        summary["container"] = ended
+    if exit_status := _exit(job):
+        summary["container"] = exit_status
     if array := _array(job):
         summary["arrayProperties"] = array
     return summary
 
 
 def describe(job: Any) -> dict[str, Any]:
-    """The entry of DescribeJobs."""
+    """Return the job in the format of DescribeJobs."""
     description = summarise(job) | {
         "jobQueue": job.job_queue.arn,
         "dependsOn": job.depends_on or [],
         "parameters": job.parameters,
         "tags": job.backend.list_tags_for_resource(job.arn),
-        "retryStrategy": job.retry.described(),
+        "retryStrategy": job.retry.description(),
         "attempts": job.attempts,
         "container": _container(job),
         "platformCapabilities": job.job_definition.platform_capabilities or [],
@@ -56,7 +56,7 @@ def describe(job: Any) -> dict[str, Any]:
 
 
 def describe_attempt(job: Any, stopped_at: datetime, status_reason: str) -> dict[str, Any]:
-    """The entry of `attempts` for the attempt that has just ended."""
+    """Return the entry of `attempts` for the attempt that has just ended."""
     container: dict[str, Any] = {"networkInterfaces": []}
     if job.log_stream_name:
         container["logStreamName"] = job.log_stream_name
@@ -93,12 +93,12 @@ def _container(job: Any) -> dict[str, Any]:
 
 
 def _exit(job: Any) -> dict[str, Any]:
-    ended: dict[str, Any] = {}
+    exit_status: dict[str, Any] = {}
     if job.exit_code is not None:
-        ended["exitCode"] = job.exit_code
+        exit_status["exitCode"] = job.exit_code
     if job.exit_reason:
-        ended["reason"] = job.exit_reason
-    return ended
+        exit_status["reason"] = job.exit_reason
+    return exit_status
 
 
 def _array(job: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Runs one attempt of a Batch job as a process: its output, its memory, its time, its end."""
+"""Runs one attempt of a Batch job as a process: its output, memory limit, timeout and exit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from ratesflow.local.aws.batch.job_records import JobRecord, write_record
 from ratesflow.local.aws.batch.warm_start import WarmProcess, start_warm
 from ratesflow.local.parent_death_signal import die_with_parent
 
-_LOOK_SECONDS = 0.2
-_DESCENDANTS_SECONDS = 1.0  # to find them takes a look at every process of the machine
+_CHECK_SECONDS = 0.2
+_DESCENDANTS_SECONDS = 1.0  # finding them means reading every process of the machine
 _CHUNK_BYTES = 65_536
-_LONGEST_LINE_BYTES = 256 * 1024  # the longest event that CloudWatch Logs takes
+_LONGEST_LINE_BYTES = 256 * 1024  # the longest event that CloudWatch Logs accepts
 _MIB = 1024 * 1024
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
@@ -31,7 +31,7 @@ WriteLines = Callable[[int, list[str]], None]
 
 @dataclass(frozen=True)
 class AttemptSpec:
-    """What to run, and its limits."""
+    """The command of an attempt, and its limits."""
 
     job_id: str
     attempt: int
@@ -44,25 +44,25 @@ class AttemptSpec:
 
 @dataclass(frozen=True)
 class Ending:
-    """How an attempt ended; without an exit code it never began, and `reason` says why."""
+    """How an attempt ended. Without an exit code it did not start, and `reason` has the cause."""
 
     exit_code: int | None
     reason: str | None = None
     timed_out: bool = False
 
 
-def _become_job(server_pid: int) -> None:
-    """Runs in the child before its command does."""
-    # The server blocks SIGTERM to wait for it, and a blocked signal stays blocked over fork and exec.
+def _prepare_child(server_pid: int) -> None:
+    """Prepare the child process before it executes the command."""
+    # The server blocks SIGTERM to wait for it, and a blocked signal stays blocked across fork and exec.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     die_with_parent(signal.SIGKILL, server_pid)
 
 
 class Attempt:
-    """A process group from its start to its end.
+    """A process group that runs one attempt.
 
-    `start` and `wait` belong to one thread, which must outlive the process (the kernel kills the process with
-    it); `stop` may come from any other.
+    Call `start` and `wait` from one thread, which must outlive the process (the kernel kills the process when the
+    thread ends); `stop` may be called from any thread.
     """
 
     def __init__(self, spec: AttemptSpec, records: Path, write_lines: WriteLines) -> None:
@@ -78,18 +78,18 @@ class Attempt:
         self._descendants_due = 0.0
 
     def start(self) -> None:
-        """Starts the process; OSError if there is no such command, or no room for its record."""
+        """Start the process. Raises OSError if the command does not exist or the record cannot be written."""
         self._process: subprocess.Popen[bytes] | WarmProcess = (
             start_warm(self._spec.command, self._spec.environment, self._records.parent) or self._start_cold()
         )
-        self._began = time.monotonic()
-        self._descendants_due = self._began + _DESCENDANTS_SECONDS
-        self._seen = psutil.Process(self._process.pid)  # there even if it has ended: nobody has waited for it yet
+        self._started_at = time.monotonic()
+        self._descendants_due = self._started_at + _DESCENDANTS_SECONDS
+        self._psutil_process = psutil.Process(self._process.pid)  # exists even if it has ended: it was not reaped yet
         self._record = JobRecord(
             self._spec.job_id,
             self._spec.attempt,
             self._process.pid,
-            self._seen.create_time(),
+            self._psutil_process.create_time(),
             self._spec.command,
             time.time(),
         )
@@ -110,17 +110,17 @@ class Attempt:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=partial(_become_job, os.getpid()),
+            preexec_fn=partial(_prepare_child, os.getpid()),
         )
 
     def wait(self) -> Ending:
-        """Waits for the end, enforcing the limits meanwhile."""
-        pause = _LOOK_SECONDS / 8  # the first looks come early, so that short attempts are measured too
+        """Wait until the process ends, enforcing the limits meanwhile."""
+        pause = _CHECK_SECONDS / 8  # the first checks come early, so that short attempts are measured too
         while not self._ended_within(pause):
-            self._look_at_memory()
-            self._look_at_clock()
-            pause = min(pause * 2, _LOOK_SECONDS)
-        # As the end of a container's first process ends the rest of it.
+            self._check_memory()
+            self._check_timeout()
+            pause = min(pause * 2, _CHECK_SECONDS)
+        # As in a container, the other processes end with the first one.
         self._signal(signal.SIGKILL)
         self._reader.join(timeout=2)
         ending = self._ending()
@@ -132,27 +132,27 @@ class Attempt:
         return ending
 
     def stop(self) -> None:
-        """Asks the process group to end (SIGTERM); `wait` kills it when the grace is over."""
+        """Send SIGTERM to the process group; `wait` kills it after the grace period."""
         if self._kill_at is None:
             self._kill_at = time.monotonic() + self._spec.grace_seconds
             self._signal(signal.SIGTERM)
 
     def _ended_within(self, seconds: float) -> bool:
-        # The end of the output announces the end of the process, without polling; but a child may hold the
-        # output open, or the process may close it and go on.
+        # The end of the output signals the end of the process without polling; but a child may keep the
+        # output open, or the process may close it and continue.
         if not self._drained.wait(seconds):
             return self._process.poll() is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(seconds)
         return self._process.returncode is not None
 
-    def _look_at_memory(self) -> None:
+    def _check_memory(self) -> None:
         resident, now = 0, time.monotonic()
         with contextlib.suppress(psutil.Error):
             if now >= self._descendants_due:
-                self._descendants = self._seen.children(recursive=True)
+                self._descendants = self._psutil_process.children(recursive=True)
                 self._descendants_due = now + _DESCENDANTS_SECONDS
-            resident = self._seen.memory_info().rss
+            resident = self._psutil_process.memory_info().rss
         for process in self._descendants:
             with contextlib.suppress(psutil.Error):
                 resident += process.memory_info().rss
@@ -162,10 +162,10 @@ class Attempt:
             self._out_of_memory = True
             self._signal(signal.SIGKILL)
 
-    def _look_at_clock(self) -> None:
+    def _check_timeout(self) -> None:
         now = time.monotonic()
         limit = self._spec.timeout_seconds
-        if limit is not None and not self._timed_out and now >= self._began + limit:
+        if limit is not None and not self._timed_out and now >= self._started_at + limit:
             self._timed_out = True
             self.stop()
         if self._kill_at is not None and now >= self._kill_at:
@@ -178,7 +178,7 @@ class Attempt:
     def _ending(self) -> Ending:
         code = self._process.returncode
         assert code is not None
-        code = 128 - code if code < 0 else code  # ended by a signal: as a shell and a container say it
+        code = 128 - code if code < 0 else code  # ended by a signal: as a shell and a container report it
         if self._out_of_memory:
             return Ending(128 + signal.SIGKILL, OUT_OF_MEMORY)
         return Ending(code, timed_out=self._timed_out)

@@ -1,4 +1,4 @@
-"""What is kept on disk about each attempt of a job: for benchmarks, for tests, and to find orphans."""
+"""Records on disk of each attempt of a job: for benchmarks, tests, and to find orphans."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 _KILL_SECONDS = 5.0
-_SAME_SECONDS = 2.0  # the clock may have been set since, and the times of processes move with it
+_SAME_SECONDS = 2.0  # the clock may have been set since, which shifts the times of processes
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class JobRecord:
 
 
 def record_directory(data_dir: Path) -> Path:
-    """Where the records lie, one file an attempt: `JOBID-ATTEMPT.json`, a colon in JOBID written as `-`."""
+    """Return the directory of the records: one file per attempt, `JOBID-ATTEMPT.json`, with `-` for colons in JOBID."""
     return data_dir / "jobs"
 
 
 def write_record(directory: Path, record: JobRecord) -> None:
-    """Writes or replaces the record of an attempt, at once or not at all."""
+    """Write or replace the record of an attempt, atomically."""
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{record.job_id.replace(':', '-')}-{record.attempt}.json"
     partial = path.with_suffix(".part")
@@ -46,21 +46,21 @@ def write_record(directory: Path, record: JobRecord) -> None:
 
 
 def reap_orphans(data_dir: Path) -> int:
-    """Kills what jobs of a server that was itself killed have left running; returns how many processes.
+    """Kill the processes that the jobs of a killed server left running; return their number.
 
-    The kernel kills a job with its server, but not the job's own children. Those carry the job's environment,
-    which tells them from a stranger that got the same process id since.
+    The kernel kills a job with its server, but not the job's children. They have the job's environment, which
+    distinguishes them from an unrelated process that reused the process id.
     """
-    left: dict[str, tuple[Path, JobRecord]] = {}
+    unfinished: dict[str, tuple[Path, JobRecord]] = {}
     for path, record in _unfinished(record_directory(data_dir)):
-        left[record.job_id] = (path, record)
-    if not left:
+        unfinished[record.job_id] = (path, record)
+    if not unfinished:
         return 0
-    orphans = [process for process in psutil.process_iter() if _belongs_to(process, left)]
+    orphans = [process for process in psutil.process_iter() if _belongs_to(process, unfinished)]
     for process in orphans:
         _kill(process)
     psutil.wait_procs(orphans, timeout=_KILL_SECONDS)
-    for path, record in left.values():
+    for path, record in unfinished.values():
         ended = replace(record, ended_at=time.time(), exit_code=128 + signal.SIGKILL)
         write_record(path.parent, ended)
     return len(orphans)
@@ -73,14 +73,16 @@ def _unfinished(directory: Path) -> Iterator[tuple[Path, JobRecord]]:
             yield path, record
 
 
-def _belongs_to(process: psutil.Process, left: dict[str, tuple[Path, JobRecord]]) -> bool:
+def _belongs_to(process: psutil.Process, unfinished: dict[str, tuple[Path, JobRecord]]) -> bool:
     if process.pid == os.getpid():
         return False
     try:
-        if process.environ().get("AWS_BATCH_JOB_ID") in left:
+        if process.environ().get("AWS_BATCH_JOB_ID") in unfinished:
             return True
-        return any(process.pid == record.pid and process.create_time() == record.created for _, record in left.values())
-    except psutil.Error:  # ended in between, or another user's
+        return any(
+            process.pid == record.pid and process.create_time() == record.created for _, record in unfinished.values()
+        )
+    except psutil.Error:  # it ended meanwhile, or belongs to another user
         return False
 
 

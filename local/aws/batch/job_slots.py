@@ -1,4 +1,4 @@
-"""The slots that Batch jobs run in, so many at a time, first come first served."""
+"""The slots in which Batch jobs run: a limited number at a time, first in, first out."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _STOPPED = "The embedded AWS was stopped"
 
 
 class SlotJob(Protocol):
-    """A job, as far as its slot knows it."""
+    """The methods of a job that its slot calls."""
 
     def attempt_once(self) -> bool:
-        """Run one attempt; return whether the job is to run again."""
+        """Run one attempt; return whether another one is due."""
 
     def terminate(self, reason: str) -> None:
-        """End the attempt that runs."""
+        """Terminate the running attempt."""
 
     def finish(self, status: str, reason: str | None) -> None:
         """Set the final status."""
 
 
 class Slots:
-    """The threads that run jobs, a few at a time, first come first served."""
+    """The threads that run jobs, first in, first out."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -39,11 +39,11 @@ class Slots:
             threading.Thread(target=self._work, name=f"slot-{number}", daemon=True).start()
 
     def enqueue(self, job: SlotJob) -> None:
-        """Runs the job when its turn comes."""
+        """Run the job when a slot is free."""
         self._waiting.put(job)
 
     def close(self) -> None:
-        """Ends the jobs that run, and starts no more."""
+        """Terminate the running jobs, and start no more."""
         self._closed.set()
         for job in list(self._running):
             job.terminate(_STOPPED)
@@ -56,11 +56,11 @@ class Slots:
             job = self._waiting.get()
             if self._closed.is_set():
                 continue
-            # This thread never ends, which jobs rely on: the kernel kills a process with the thread that began it.
+            # Jobs rely on this thread never ending: the kernel kills a process with the thread that started it.
             self._running.add(job)
             try:
                 again = job.attempt_once()
-            except Exception as error:  # noqa: BLE001 - whatever went wrong, the job must not hang in RUNNING
+            except Exception as error:  # noqa: BLE001 - after any error, the job must not stay RUNNING
                 again = False
                 job.finish("FAILED", f"{type(error).__name__}: {error}")
             finally:

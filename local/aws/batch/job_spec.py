@@ -1,4 +1,4 @@
-"""What a Batch job asks for, checked as AWS checks it: command, environment, memory, retries, array."""
+"""The specification of a Batch job, validated as on AWS: command, environment, memory, retries, array."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARRAY_SIZES = range(2, 10_001)
 # https://docs.aws.amazon.com/batch/latest/APIReference/API_RetryStrategy.html
 ATTEMPTS = range(1, 11)
 MAX_RETRY_RULES = 5
-# What a process needs of its machine to run at all; nothing else of the server's environment reaches a job.
+# The only variables of the server's environment that a job inherits: a process cannot run without them.
 _INHERITED = ("HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
 _CONDITIONS = ("onExitCode", "onReason", "onStatusReason")
 _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
@@ -26,7 +26,7 @@ _REFERENCE = re.compile(r"Ref::([A-Za-z0-9_-]+)")
 
 @dataclass(frozen=True)
 class RetryRule:
-    """One entry of evaluateOnExit: patterns by condition, and whether a match means to retry."""
+    """One entry of evaluateOnExit: patterns by condition, and whether a match causes a retry."""
 
     patterns: Mapping[str, str]
     retry: bool
@@ -34,19 +34,19 @@ class RetryRule:
 
 @dataclass(frozen=True)
 class RetryStrategy:
-    """How often a job may be tried, and which of its ends are worth another attempt."""
+    """How many attempts a job has, and which failures are retried."""
 
     attempts: int = 1
     rules: tuple[RetryRule, ...] = ()
 
-    def described(self) -> dict[str, Any]:
-        """As DescribeJobs shows it."""
+    def description(self) -> dict[str, Any]:
+        """Return the strategy in the format of DescribeJobs."""
         rules = [{**rule.patterns, "action": "RETRY" if rule.retry else "EXIT"} for rule in self.rules]
         return {"attempts": self.attempts, "evaluateOnExit": rules}
 
 
 def parse_retry_strategy(raw: Mapping[str, Any] | None) -> RetryStrategy:
-    """Reads the retryStrategy of a job or a job definition; ValueError says what AWS refuses."""
+    """Parse the retryStrategy of a job or a job definition. Raises ValueError for what AWS rejects."""
     raw = raw or {}
     attempts = int(raw.get("attempts") or 1)
     if attempts not in ATTEMPTS:
@@ -64,7 +64,7 @@ def _parse_rule(entry: Mapping[str, str]) -> RetryRule:
     patterns = {name: entry[name] for name in _CONDITIONS if entry.get(name)}
     for name, pattern in patterns.items():
         if "*" in pattern[:-1]:
-            raise ValueError(f"evaluateOnExit: {name} may hold an asterisk only at its end, got '{pattern}'")
+            raise ValueError(f"evaluateOnExit: {name} may have an asterisk only at its end, got '{pattern}'")
     if not re.fullmatch(r"\d*\*?", patterns.get("onExitCode", "")):
         raise ValueError(f"evaluateOnExit: onExitCode must be digits, got '{patterns['onExitCode']}'")
     return RetryRule(patterns, retry=action == "RETRY")
@@ -73,16 +73,16 @@ def _parse_rule(entry: Mapping[str, str]) -> RetryRule:
 def should_retry(
     strategy: RetryStrategy, attempt: int, exit_code: int | None, reason: str | None, status_reason: str
 ) -> bool:
-    """Whether a failed attempt (counted from 1) is followed by another. No rule that matches means yes."""
+    """Return whether a failed attempt (counted from 1) is retried. Without a matching rule it is."""
     if attempt >= strategy.attempts:
         return False
-    ends = {
+    conditions = {
         "onExitCode": "" if exit_code is None else str(exit_code),
         "onReason": reason or "",
         "onStatusReason": status_reason,
     }
     for rule in strategy.rules:
-        if all(_matches(pattern, ends[name]) for name, pattern in rule.patterns.items()):
+        if all(_matches(pattern, conditions[name]) for name, pattern in rule.patterns.items()):
             return rule.retry
     return True
 
@@ -92,20 +92,20 @@ def _matches(pattern: str, value: str) -> bool:
 
 
 def check_array(properties: Mapping[str, Any] | None) -> None:
-    """Refuses with ValueError an array that AWS would refuse."""
+    """Raise ValueError for an array size that AWS rejects."""
     size = (properties or {}).get("size")
     if size is not None and size not in ARRAY_SIZES:
         raise ValueError(f"Array size must be between {ARRAY_SIZES[0]} and {ARRAY_SIZES[-1]:,}, got {size}")
 
 
-def fill_in(command: Iterable[str], parameters: Mapping[str, str]) -> list[str]:
-    """Puts parameters in the places of `Ref::name`; a name without a parameter stays as it is, as on AWS."""
+def substitute_parameters(command: Iterable[str], parameters: Mapping[str, str]) -> list[str]:
+    """Replace each `Ref::name` by its parameter; a name without a parameter is left unchanged, as on AWS."""
     return [_REFERENCE.sub(lambda match: parameters.get(match[1], match[0]), part) for part in command]
 
 
 def base_environment(settings: Settings, region: str) -> dict[str, str]:
-    """What every job finds in its environment, in place of a container image's and a task role's."""
-    # `python` must be the one that has the product's packages, whatever PATH the server was started with.
+    """Return the environment of every job, in place of the container image's and the task role's."""
+    # `python` must be the one with the product's packages, whatever the server's PATH is.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     return (
         {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -123,13 +123,13 @@ def base_environment(settings: Settings, region: str) -> dict[str, str]:
 
 
 def role_environment(properties: Mapping[str, Any]) -> dict[str, str]:
-    """The credentials of the job's role; a job without one keeps those of the laptop."""
+    """Return the credentials of the job's role; a job without a role keeps the developer's."""
     role = properties.get("jobRoleArn")
     return credentials(role) if role else {}
 
 
 def merged_environment(*sources: Mapping[str, Any] | None) -> dict[str, str]:
-    """The variables of container properties and overrides; what comes later wins."""
+    """Return the variables of container properties and overrides; later sources take precedence."""
     return {
         variable["name"]: variable["value"]
         for source in sources
@@ -138,7 +138,7 @@ def merged_environment(*sources: Mapping[str, Any] | None) -> dict[str, str]:
 
 
 def merged_requirements(*sources: Mapping[str, Any] | None) -> dict[str, str]:
-    """MEMORY (MiB), VCPU, GPU of properties and overrides; the older `memory` and `vcpus` count too."""
+    """Return MEMORY (MiB), VCPU and GPU of properties and overrides, including the older `memory` and `vcpus`."""
     merged: dict[str, str] = {}
     for source in sources:
         source = source or {}

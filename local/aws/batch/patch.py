@@ -1,4 +1,4 @@
-"""Replaces moto's Batch jobs, which need Docker, by processes, and validates requests as AWS does.
+"""Replaces moto's Batch jobs, which need Docker, with processes, and validates requests as AWS does.
 
 Without Docker moto 5.2.5 only pretends to run jobs (https://github.com/getmoto/moto/issues/8287).
 """
@@ -23,37 +23,37 @@ __all__ = ["install", "reap_orphans"]
 
 
 def install(settings: Settings) -> Slots:
-    """Mends moto's Batch in this process; the slots returned are to be closed at its end."""
+    """Patch moto's Batch in this process. The caller closes the returned slots at the end."""
     ProcessJob.slots = Slots(settings)
     models.Job = ProcessJob  # BatchBackend.submit_job looks the name up at call time
     models.BatchBackend.cancel_job = _cancel_job
-    _let_jobs_come_while_others_are_described()
+    _allow_submission_during_iteration()
     BatchResponse.submitjob = _checked_submission(BatchResponse.submitjob)
     BatchResponse.registerjobdefinition = _checked_definition(BatchResponse.registerjobdefinition)
     return ProcessJob.slots
 
 
 class _Jobs(dict[str, Any]):
-    """Jobs by their ids; whoever walks over them walks over those that there are at that moment."""
+    """Jobs by id; iteration uses a snapshot."""
 
     def items(self) -> Any:
-        """Return them all with their ids."""
+        """Return a snapshot of the ids and jobs."""
         return list(super().items())
 
     def values(self) -> Any:
-        """Return them all."""
+        """Return a snapshot of the jobs."""
         return list(super().values())
 
 
-def _let_jobs_come_while_others_are_described() -> None:
-    """moto walks over its dictionary of jobs, and fails when another thread adds one meanwhile."""
-    begin = models.BatchBackend.__init__
+def _allow_submission_during_iteration() -> None:
+    """Patch iteration over moto's dictionary of jobs, which fails when another thread adds a job."""
+    original = models.BatchBackend.__init__
 
-    def begin_with_jobs(self: Any, region_name: str, account_id: str) -> None:
-        begin(self, region_name, account_id)
+    def initialize(self: Any, region_name: str, account_id: str) -> None:
+        original(self, region_name, account_id)
         self._jobs = _Jobs()
 
-    models.BatchBackend.__init__ = begin_with_jobs
+    models.BatchBackend.__init__ = initialize
 
 
 def _checked_submission(submit: Callable[[Any], str]) -> Callable[[Any], str]:
@@ -66,7 +66,7 @@ def _checked_submission(submit: Callable[[Any], str]) -> Callable[[Any], str]:
         except ValueError as error:
             raise ClientException(str(error)) from error
         if any(entry.get("type") for entry in response._get_param("dependsOn") or []):
-            raise ClientException("The embedded AWS knows no dependsOn with a type (SEQUENTIAL, N_TO_N)")
+            raise ClientException("The embedded AWS does not support dependsOn with a type (SEQUENTIAL, N_TO_N)")
         token = submitted_retry.set(retry)
         try:
             return submit(response)
@@ -89,7 +89,7 @@ def _checked_definition(register: Callable[[Any], str]) -> Callable[[Any], str]:
 
 
 def _cancel_job(backend: Any, job_id: str, reason: str) -> None:
-    """CancelJob; moto would terminate the running children of an array as well."""
+    """Implement CancelJob; moto would also terminate the running children of an array."""
     for name, value in (("jobId", job_id), ("reason", reason)):
         if not value:
             raise ClientException(f"'{name}' is a required field (cannot be an empty string)")

@@ -1,4 +1,4 @@
-"""A Batch job as a process of this machine: its states, attempts, array and dependencies."""
+"""A Batch job as a local process: its states, attempts, array and dependencies."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _CHILD_FAILED = "Array Child Job failed"
 _DEPENDENCY_FAILED = "Dependent Job failed"
 _DEPENDENCY_POLL_SECONDS = 0.1
 
-# moto drops SubmitJob's retryStrategy on its way from the request to the job.
+# moto does not pass SubmitJob's retryStrategy from the request to the job.
 submitted_retry: ContextVar[RetryStrategy | None] = ContextVar("submitted_retry", default=None)
 
 
 class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
     """A job, an array's parent, or an array's child."""
 
-    __module__ = models.__name__  # moto finds the service's name in it
+    __module__ = models.__name__  # moto derives the service's name from it
     slots: Slots
-    stop: bool  # moto's: the job is to end
+    stop: bool  # of moto: whether the job shall end
     log_stream_name: str | None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -48,17 +48,17 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
         self.exit_reason: str | None = None
         self.retry = submitted_retry.get() or job_spec.parse_retry_strategy(self.job_definition.retry_strategy)
         if self.index is not None:
-            self.job_queue.jobs.remove(self)  # AWS lists children by their parent alone
+            self.job_queue.jobs.remove(self)  # AWS lists children only by their parent
 
     @property
     def index(self) -> int | None:
-        """The child's place in its array; None for any other job."""
+        """The child's index in its array; None for any other job."""
         index: int | None = self.array_properties.get("index")
         return index
 
     @property
     def status(self) -> str:
-        """Where the job stands; moto would step through its states by itself."""
+        """The job's status; moto's own property advances through the states by itself."""
         return self._status
 
     @status.setter
@@ -66,7 +66,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
         self._status = str(getattr(value, "value", value))
 
     def start(self) -> None:
-        """Called by moto once the job is known."""
+        """Start the job; moto calls this once the job is registered."""
         if self.depends_on:
             self._set("PENDING")
             threading.Thread(target=self._await_dependencies, daemon=True).start()
@@ -89,7 +89,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             self.slots.enqueue(self)
 
     def _set(self, status: str) -> bool:
-        """Moves on, unless the job has been ended meanwhile."""
+        """Set the status unless the job has ended; return whether it was set."""
         with self._guard:
             if self._status in TERMINAL:
                 return False
@@ -97,13 +97,13 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             return True
 
     def attempt_once(self) -> bool:
-        """Run one attempt; True if the job wants another."""
+        """Run one attempt; return whether another one is due."""
         if not self._set("STARTING"):
             return False
         number = len(self.attempts) + 1
         self._stream = f"{self.job_definition.name}/default/{self.job_id.replace(':', '-')}-{number}"
         self.log_stream_name = self._stream
-        self._write_lines(0, [])  # the stream is there from the start
+        self._write_lines(0, [])  # creates the stream
         self.job_started_at = datetime.now()
         self._attempt = Attempt(self._spec(number), self.slots.records, self._write_lines)
         try:
@@ -112,7 +112,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             ending = Ending(None, f"CannotStartContainerError: {error}")
         else:
             self._set("RUNNING")
-            if self.stop:  # terminated between the two
+            if self.stop:  # terminated meanwhile
                 self._attempt.stop()
             ending = self._attempt.wait()
         return self._close_attempt(number, ending)
@@ -120,7 +120,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
     def _close_attempt(self, number: int, ending: Ending) -> bool:
         status_reason = self._status_reason(ending)
         if ending.exit_code is None:
-            self.log_stream_name = None  # as on AWS when the container never ran
+            self.log_stream_name = None  # as on AWS when the container did not start
         self.exit_code, self.exit_reason = ending.exit_code, ending.reason
         self.attempts.append(describe_attempt(self, datetime.now(), status_reason))
         if self.stop or ending.timed_out:
@@ -141,7 +141,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
         return _NOT_STARTED if ending.exit_code is None else _ENDED
 
     def finish(self, status: str, reason: str | None) -> None:
-        """Ends the job, and its parent if it was the last child."""
+        """Set the final status, and the parent's if this was the last child."""
         with self._guard:
             if self._status in TERMINAL:
                 return
@@ -153,7 +153,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             parent.child_ended()
 
     def child_ended(self) -> None:
-        """Counts a child that has ended; the last one decides the parent's end."""
+        """Count an ended child; with the last one, set the parent's final status."""
         with self._guard:
             self._children_left -= 1
             if self._children_left:
@@ -166,25 +166,25 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             self.finish("FAILED", self.job_stopped_reason or _CHILD_FAILED)
 
     def terminate(self, reason: str) -> None:
-        """TerminateJob: a job that waits ends at once, one that runs gets SIGTERM, then SIGKILL."""
+        """Implement TerminateJob: a waiting job ends at once, a running one receives SIGTERM, then SIGKILL."""
         with self._guard:
             if self._status in TERMINAL or self.stop:
                 return
             self.stop = True
             self.job_stopped_reason = reason
-            waits = self._status in _BEFORE_STARTING
+            is_waiting = self._status in _BEFORE_STARTING
             attempt = self._attempt
-            running = self._status == "RUNNING"
+            is_running = self._status == "RUNNING"
         children = self.children()
         for child in children:
             child.terminate(reason)
-        if waits and not children:
+        if is_waiting and not children:
             self.finish("FAILED", reason)
-        elif running and attempt is not None:
+        elif is_running and attempt is not None:
             attempt.stop()
 
     def cancel(self, reason: str) -> None:
-        """CancelJob: ends only what has not started."""
+        """Implement CancelJob, which ends only jobs that have not started."""
         for job in self.children() or [self]:
             if job.status in _BEFORE_STARTING:
                 job.terminate(reason)
@@ -204,7 +204,7 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
         return AttemptSpec(
             job_id=self.job_id,
             attempt=number,
-            command=job_spec.fill_in(command, self.parameters),
+            command=job_spec.substitute_parameters(command, self.parameters),
             environment=job_spec.base_environment(settings, self.backend.region_name)
             | job_spec.role_environment(definition)
             | job_spec.merged_environment(definition, overrides)
@@ -223,18 +223,18 @@ class ProcessJob(models.Job):  # type: ignore[misc] # moto is untyped
             logs.put_log_events(LOG_GROUP, self._stream, events)
 
     def describe(self) -> dict[str, Any]:
-        """The job as DescribeJobs shows it."""
+        """Return the job in the format of DescribeJobs."""
         return describe(self)
 
     def describe_short(self) -> dict[str, Any]:
-        """The job as ListJobs shows it."""
+        """Return the job in the format of ListJobs."""
         return summarise(self)
 
     def _parent(self) -> ProcessJob | None:
         return None if self.index is None else self.all_jobs[self.job_id.rpartition(":")[0]]
 
     def children(self) -> list[ProcessJob]:
-        """An array's children; of any other job there are none."""
+        """Return an array's children; other jobs have none."""
         size = self.array_properties.get("size", 0)
         found = (self.all_jobs.get(f"{self.job_id}:{index}") for index in range(size))
         return [child for child in found if child is not None]

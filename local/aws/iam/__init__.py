@@ -1,9 +1,9 @@
-"""Holds every part of the stack to the policy that Terraform gives it on AWS: what a policy does not allow fails.
+"""Enforces the policy that Terraform gives each component on AWS: a request that the policy does not allow fails.
 
-A request is signed with an access key. One that belongs to a role (`roles.access_key`) may do what the role's policies
-allow; any other, such as the laptop's own, may do everything, as an administrator of an account may.
+A request is signed with an access key. The key of a role (`roles.access_key`) may do what the role's policies allow;
+any other key, such as the developer's, has the rights of an administrator.
 """
 
-from ratesflow.local.aws.iam.gate import Gate, RefusedError
+from ratesflow.local.aws.iam.gate import AccessDeniedError, Gate
 
-__all__ = ["Gate", "RefusedError"]
+__all__ = ["AccessDeniedError", "Gate"]

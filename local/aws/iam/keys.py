@@ -1,14 +1,14 @@
-"""What AWS asks about the encryption key on the way: bucket, secrets and topic are encrypted with it.
+"""The permissions for the encryption key that actions need: bucket, secrets and topic are encrypted with it.
 
-The embedded AWS encrypts nothing, but asks the policies as if it did. See terraform/encryption.tf, and the chapters
-"Using SSE-KMS" of the guides to S3, Secrets Manager and SNS.
+The embedded AWS does not encrypt, but checks these permissions as if it did. See terraform/encryption.tf, and the
+chapters "Using SSE-KMS" of the guides to S3, Secrets Manager and SNS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ratesflow.local.aws.iam.policy import Ask
+from ratesflow.local.aws.iam.policy import Permission
 
 _READ, _WRITE = "kms:Decrypt", "kms:GenerateDataKey"
 _NEEDS = {
@@ -21,11 +21,11 @@ _NEEDS = {
 
 
 def key_arn(region: str, account: str) -> str:
-    """Return the ARN of the one key of the embedded AWS."""
+    """Return the ARN of the encryption key of the embedded AWS."""
     return f"arn:aws:kms:{region}:{account}:key/ratesflow"
 
 
-def asks_of_key(ask: Ask, region: str, account: str) -> Iterator[Ask]:
-    """Return what an action asks about the key."""
-    for action in _NEEDS.get(ask.action, ()):
-        yield Ask(action, key_arn(region, account))
+def key_permissions(permission: Permission, region: str, account: str) -> Iterator[Permission]:
+    """Yield the permissions for the key that an action needs."""
+    for action in _NEEDS.get(permission.action, ()):
+        yield Permission(action, key_arn(region, account))

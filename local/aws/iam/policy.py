@@ -1,7 +1,7 @@
-"""Evaluates identity policies: what is allowed, and by which statements.
+"""Evaluates identity policies: whether an action is allowed, and by which statements.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html. moto's own evaluation is not
-used: it takes a condition that does not hold for a denial, and treats names as regular expressions.
+used: it treats an unmet condition as a denial, and names as regular expressions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _ELEMENTS = {"Sid", "Effect", "Action", "Resource", "Condition"}
 
 
 class UnsupportedPolicyError(ValueError):
-    """A policy uses what is not evaluated here; the text says what. It never passes in silence."""
+    """A policy uses an element that is not supported; the message names it. It is never ignored silently."""
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One question to the policies: may this action be done to this resource?"""
+class Permission:
+    """What a request needs: an action on a resource, in a context."""
 
     action: str
     resource: str
@@ -32,7 +32,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Statement:
-    """One statement of a policy, ready to be asked."""
+    """One statement of a policy, compiled."""
 
     sid: str
     allows: bool
@@ -40,13 +40,13 @@ class Statement:
     resources: tuple[Matches, ...]
     conditions: tuple[tuple[str, tuple[Matches, ...]], ...]
 
-    def concerns(self, ask: Ask) -> bool:
-        """Tell whether the statement speaks of it: action, resource and every condition match."""
+    def applies_to(self, permission: Permission) -> bool:
+        """Return whether action, resource and every condition match."""
         return (
-            any(matches(ask.action.lower()) for matches in self.actions)
-            and any(matches(ask.resource) for matches in self.resources)
+            any(matches(permission.action.lower()) for matches in self.actions)
+            and any(matches(permission.resource) for matches in self.resources)
             and all(
-                key in ask.context and any(matches(ask.context[key]) for matches in wanted)
+                key in permission.context and any(matches(permission.context[key]) for matches in wanted)
                 for key, wanted in self.conditions
             )
         )
@@ -60,35 +60,35 @@ class Decision:
     sids: tuple[str, ...] = ()
 
 
-def decide(statements: Iterable[Statement], ask: Ask) -> Decision:
-    """Return what the statements say together: a denial beats every permission, and silence denies."""
-    concerned = [statement for statement in statements if statement.concerns(ask)]
-    denying = tuple(statement.sid for statement in concerned if not statement.allows)
+def decide(statements: Iterable[Statement], permission: Permission) -> Decision:
+    """Return the decision of all statements: an explicit deny overrides any allow, and the default is deny."""
+    applying = [statement for statement in statements if statement.applies_to(permission)]
+    denying = tuple(statement.sid for statement in applying if not statement.allows)
     if denying:
         return Decision(False, denying)
-    return Decision(bool(concerned), tuple(statement.sid for statement in concerned))
+    return Decision(bool(applying), tuple(statement.sid for statement in applying))
 
 
 @lru_cache(maxsize=256)
 def parse(document: str) -> tuple[Statement, ...]:
     """Return the statements of a policy document. Raises UnsupportedPolicyError."""
-    written = _listed(json.loads(document).get("Statement", []))
-    return tuple(_statement(number, one) for number, one in enumerate(written))
+    entries = _listed(json.loads(document).get("Statement", []))
+    return tuple(_statement(number, entry) for number, entry in enumerate(entries))
 
 
-def _statement(number: int, written: Mapping[str, Any]) -> Statement:
-    if unknown := sorted(set(written) - _ELEMENTS):
-        raise UnsupportedPolicyError(f"the embedded AWS evaluates no {', '.join(unknown)} in a policy")
+def _statement(number: int, entry: Mapping[str, Any]) -> Statement:
+    if unknown := sorted(set(entry) - _ELEMENTS):
+        raise UnsupportedPolicyError(f"the embedded AWS does not support {', '.join(unknown)} in a policy")
     conditions = [
         (key, tuple(_condition(operator, value) for value in _listed(values)))
-        for operator, wanted in written.get("Condition", {}).items()
+        for operator, wanted in entry.get("Condition", {}).items()
         for key, values in wanted.items()
     ]
     return Statement(
-        sid=written.get("Sid") or f"#{number}",
-        allows=written["Effect"] == "Allow",
-        actions=tuple(_pattern(action.lower()) for action in _listed(written["Action"])),
-        resources=tuple(_pattern(resource) for resource in _listed(written["Resource"])),
+        sid=entry.get("Sid") or f"#{number}",
+        allows=entry["Effect"] == "Allow",
+        actions=tuple(_pattern(action.lower()) for action in _listed(entry["Action"])),
+        resources=tuple(_pattern(resource) for resource in _listed(entry["Resource"])),
         conditions=tuple(conditions),
     )
 
@@ -98,9 +98,9 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _pattern(text: str) -> Matches:
-    """`*` is any number of characters, colons and slashes too, and `?` is one."""
+    """Return a matcher: `*` is any number of characters, including colons and slashes, and `?` is one."""
     if "${" in text:
-        raise UnsupportedPolicyError(f"the embedded AWS knows no variables in policies, such as in {text}")
+        raise UnsupportedPolicyError(f"the embedded AWS does not support variables in policies, such as in {text}")
     pieces = [{"*": ".*", "?": "."}.get(piece, re.escape(piece)) for piece in re.split(r"([*?])", text)]
     matches = re.compile("".join(pieces), re.DOTALL).fullmatch
     return lambda value: matches(value) is not None
@@ -114,4 +114,4 @@ def _condition(operator: str, value: str) -> Matches:
             return _pattern(value)
         case "Bool":
             return lambda given: given.lower() == str(value).lower()
-    raise UnsupportedPolicyError(f"the embedded AWS evaluates no condition {operator}")
+    raise UnsupportedPolicyError(f"the embedded AWS does not support the condition {operator}")

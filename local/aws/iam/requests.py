@@ -1,8 +1,9 @@
-"""What a request asks for, as IAM sees it: actions, and the resources that they act on.
+"""The permissions that a request needs: actions, and the resources that they act on.
 
 Actions and resources are those of the Service Authorization Reference,
-https://docs.aws.amazon.com/service-authorization/latest/reference/. Every action that a part calls stands here. One
-that does not is asked for on all resources: a policy that names any refuses it, so that the table stays complete.
+https://docs.aws.amazon.com/service-authorization/latest/reference/. The table contains every action that a component
+calls. An action that is missing needs permission for all resources, which a policy with named resources denies; this
+keeps the table complete.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ratesflow.local.aws.iam.object_requests import object_asks
-from ratesflow.local.aws.iam.policy import Ask
+from ratesflow.local.aws.iam.object_requests import object_permissions
+from ratesflow.local.aws.iam.policy import Permission
 
 Body = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Signer:
-    """Who signed a request, and for what."""
+    """The access key that signed a request, with the region and service of its signature."""
 
     key: str
     region: str
@@ -30,21 +31,21 @@ class Signer:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a resource is: it completes names to ARNs."""
+class ArnScope:
+    """The region and account that complete a resource name to an ARN."""
 
     region: str
     account: str
 
     def arn(self, service: str, name: str) -> str:
-        """Return the ARN of a name; what is an ARN already stays as it is."""
+        """Return the ARN of a name; an ARN is returned unchanged."""
         return name if name.startswith("arn:") else f"arn:aws:{service}:{self.region}:{self.account}:{name}"
 
 
-def signer(environ: Mapping[str, Any]) -> Signer | None:
-    """Return who signed a request, by its header or by its address; None if nobody did.
+def find_signer(environ: Mapping[str, Any]) -> Signer | None:
+    """Return the signer of a request, from its header or its query; None if it is unsigned.
 
-    A signature of the old kind, version 2, is one of S3 here, and has no region.
+    A signature of version 2 is taken as one of S3; it has no region.
     """
     header, query = environ.get("HTTP_AUTHORIZATION", ""), environ.get("QUERY_STRING", "")
     _, found, scope = header.partition("Credential=")
@@ -58,15 +59,15 @@ def signer(environ: Mapping[str, Any]) -> Signer | None:
     return Signer(dict(parse_qsl(query))["AWSAccessKeyId"], "", "s3") if "AWSAccessKeyId=" in query else None
 
 
-def asks(environ: dict[str, Any], who: Signer, account: str) -> list[Ask]:
-    """Return everything that the request needs to be allowed.
+def required_permissions(environ: dict[str, Any], signer: Signer, account: str) -> list[Permission]:
+    """Return all permissions that the request needs.
 
-    The body of a request is read and put back, but for those of S3, which may be large.
+    The body is read and put back, except for S3, where it may be large.
     """
-    if who.service == "s3":
-        return object_asks(environ)
-    action, body = _action(environ, who.service)
-    return list(_table(f"{who.service}:{action}", body, Place(who.region, account)))
+    if signer.service == "s3":
+        return object_permissions(environ)
+    action, body = _action(environ, signer.service)
+    return list(_table(f"{signer.service}:{action}", body, ArnScope(signer.region, account)))
 
 
 def _action(environ: dict[str, Any], service: str) -> tuple[str, Body]:
@@ -74,7 +75,7 @@ def _action(environ: dict[str, Any], service: str) -> tuple[str, Body]:
     environ["wsgi.input"] = io.BytesIO(raw)
     if target := environ.get("HTTP_X_AMZ_TARGET"):
         return target.rpartition(".")[2], _document(raw)
-    if service == "batch":  # its operations are addresses
+    if service == "batch":  # its operations are paths
         path = environ["PATH_INFO"].removeprefix("/v1/")
         return _BATCH.get(path, path), _document(raw)
     form = dict(parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True))
@@ -82,7 +83,7 @@ def _action(environ: dict[str, Any], service: str) -> tuple[str, Body]:
 
 
 def _document(raw: bytes) -> Body:
-    """Return the body; an empty one for what is no object, of which the service itself says what is wrong."""
+    """Return the JSON body; an empty one if it is not an object, which the service itself reports."""
     try:
         found = json.loads(raw or b"{}")
     except ValueError:
@@ -99,64 +100,64 @@ _BATCH = {
 }
 
 
-def _table(action: str, body: Body, place: Place) -> Iterator[Ask]:
+def _table(action: str, body: Body, scope: ArnScope) -> Iterator[Permission]:
     service, _, operation = action.partition(":")
     found = _RESOURCES.get(action, _queue if service == "sqs" else _any)
-    for resource, context in found(body, place):
-        yield Ask(f"{service}:{operation.removesuffix('Batch')}", resource, context)
+    for resource, context in found(body, scope):
+        yield Permission(f"{service}:{operation.removesuffix('Batch')}", resource, context)
         if service == "batch" and body.get("tags"):
-            yield Ask("batch:TagResource", resource)
+            yield Permission("batch:TagResource", resource)
     if action == "batch:RegisterJobDefinition":
-        given = body.get("containerProperties", {})
-        for role in filter(None, (given.get("jobRoleArn"), given.get("executionRoleArn"))):
-            yield Ask("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
+        properties = body.get("containerProperties", {})
+        for role in filter(None, (properties.get("jobRoleArn"), properties.get("executionRoleArn"))):
+            yield Permission("iam:PassRole", role, {"iam:PassedToService": "ecs-tasks.amazonaws.com"})
 
 
-Found = Callable[[Body, Place], Iterator[tuple[str, dict[str, str]]]]
+Found = Callable[[Body, ArnScope], Iterator[tuple[str, dict[str, str]]]]
 
 
-def _any(_: Body, __: Place) -> Iterator[tuple[str, dict[str, str]]]:
+def _any(_: Body, __: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
     yield "*", {}
 
 
 def _named(service: str, name: str, prefix: str = "", suffix: str = "") -> Found:
-    """The resource that one field names, by its ARN or by its name; everything, where the field is not given."""
+    """Return a function for the resource that a field names, by ARN or by name; `*` without the field."""
 
-    def found(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+    def found(body: Body, scope: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
         given = body.get(name)
         if not given:
             yield "*", {}
         for value in map(str, given if isinstance(given, list) else filter(None, [given])):
-            yield place.arn(service, value if value.startswith("arn:") else f"{prefix}{value}{suffix}"), {}
+            yield scope.arn(service, value if value.startswith("arn:") else f"{prefix}{value}{suffix}"), {}
 
     return found
 
 
-def _queue(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+def _queue(body: Body, scope: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
     name = str(body.get("QueueUrl") or body.get("QueueName", "")).rpartition("/")[2]
-    yield place.arn("sqs", name) if name else "*", {}
+    yield scope.arn("sqs", name) if name else "*", {}
 
 
-def _machine(body: Body, _: Place) -> Iterator[tuple[str, dict[str, str]]]:
-    """Step Functions asks about the state machine, whatever version or alias is named (its guide, "Authorization")."""
+def _machine(body: Body, _: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yield the state machine without its version or alias, which is a condition key (its guide, "Authorization")."""
     parts = str(body.get("stateMachineArn", "*")).split(":")
     yield ":".join(parts[:7]), {"states:StateMachineQualifier": parts[7]} if len(parts) > 7 else {}
 
 
-def _submission(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+def _submission(body: Body, scope: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
     for field, prefix in (("jobQueue", "job-queue/"), ("jobDefinition", "job-definition/")):
         value = str(body.get(field, "*"))
-        yield place.arn("batch", value if value.startswith("arn:") else f"{prefix}{value}"), {}
+        yield scope.arn("batch", value if value.startswith("arn:") else f"{prefix}{value}"), {}
 
 
-def _service(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
+def _service(body: Body, scope: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
     cluster = str(body.get("cluster", "default")).rpartition("/")[2]
     for name in map(str, body.get("services") or [body.get("service", "*")]):
-        yield place.arn("ecs", name if name.startswith("arn:") else f"service/{cluster}/{name}"), {}
+        yield scope.arn("ecs", name if name.startswith("arn:") else f"service/{cluster}/{name}"), {}
 
 
-def _path(body: Body, place: Place) -> Iterator[tuple[str, dict[str, str]]]:
-    yield place.arn("ssm", f"parameter{str(body.get('Path', '')).rstrip('/')}/"), {}
+def _path(body: Body, scope: ArnScope) -> Iterator[tuple[str, dict[str, str]]]:
+    yield scope.arn("ssm", f"parameter{str(body.get('Path', '')).rstrip('/')}/"), {}
 
 
 _EXECUTION = _named("states", "executionArn")

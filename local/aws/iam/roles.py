@@ -1,7 +1,7 @@
-"""Whose access key a request bears, and what that role may do.
+"""Maps access keys to roles and their policies.
 
-The key of a role is made of its ARN, so that whoever starts a part can give it its key, and the key is still right
-after the embedded AWS has begun again.
+The key of a role is derived from its ARN, so that it can be passed to a component before the role exists and stays
+valid after the embedded AWS restarts.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import lru_cache
 
 from ratesflow.local.aws.iam.policy import Statement, parse
 
-_OWN = "ASIALOCAL"  # ASIA is how keys of roles begin on AWS; no account has keys of this form
+_PREFIX = "ASIALOCAL"  # keys of roles start with ASIA on AWS; no account has keys of this form
 
 
 class UnknownRoleError(LookupError):
-    """The key is that of a role which is not there (yet)."""
+    """The key belongs to a role that does not exist (yet)."""
 
 
 @dataclass(frozen=True)
@@ -30,38 +30,40 @@ class Role:
 
     @property
     def principal(self) -> str:
-        """Return who acts under it, as messages of AWS name it."""
+        """Return the principal of the role, as in AWS's messages."""
         account = self.arn.split(":")[4]
         return f"arn:aws:sts::{account}:assumed-role/{self.name}/ratesflow"
 
 
 @lru_cache(maxsize=1024)
 def access_key(role_arn: str) -> str:
-    """Return the access key id of a role; its secret may be anything."""
-    return _OWN + hashlib.sha256(role_arn.encode()).hexdigest()[:11].upper()
+    """Return the access key id of a role; any secret is accepted."""
+    return _PREFIX + hashlib.sha256(role_arn.encode()).hexdigest()[:11].upper()
 
 
 def credentials(role_arn: str) -> dict[str, str]:
-    """Return the environment variables with which a process acts under a role."""
+    """Return the environment variables that give a process a role."""
     return {"AWS_ACCESS_KEY_ID": access_key(role_arn), "AWS_SECRET_ACCESS_KEY": "role"}
 
 
 def role_of(key: str, account: str) -> Role | None:
-    """Return the role to which a key belongs; None for one that belongs to none and may do everything.
+    """Return the role of a key; None for a key without a role, which has administrator rights.
 
-    Raises UnknownRoleError when the role is not there.
+    Raises UnknownRoleError if the role does not exist.
     """
     from moto.iam.models import iam_backends
     from moto.sts.models import sts_backends
 
-    known = {role.arn: role for role in list(iam_backends[account]["aws"].roles.values())}
-    if key.startswith(_OWN):
-        for arn, role in known.items():
+    roles = {role.arn: role for role in list(iam_backends[account]["aws"].roles.values())}
+    if key.startswith(_PREFIX):
+        for arn, role in roles.items():
             if access_key(arn) == key:
                 return Role(role.name, arn, _statements(role))
-        raise UnknownRoleError("the role of this access key is not there: it is made when the stack is deployed")
+        raise UnknownRoleError(
+            "the role of this access key does not exist yet: it is created when the stack is deployed"
+        )
     for assumed in list(sts_backends[account]["aws"].assumed_roles):
-        if assumed.access_key_id == key and (role := known.get(assumed.role_arn)):
+        if assumed.access_key_id == key and (role := roles.get(assumed.role_arn)):
             return Role(role.name, role.arn, _statements(role))
     return None
 

@@ -1,4 +1,4 @@
-"""Tells EventBridge of S3 objects in AWS's words.
+"""Sends S3 events to EventBridge in AWS's format.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
@@ -23,12 +23,12 @@ _REASONS = {
     "s3:ObjectCreated:CompleteMultipartUpload": "CompleteMultipartUpload",
     "s3:ObjectRemoved:Delete": "DeleteObject",
 }
-# Later events of a key have a larger sequencer, over restarts too.
+# Later events of a key have a larger sequencer, across restarts too.
 _sequence = itertools.count(time.time_ns())
 
 
 def install() -> None:
-    """Replaces moto's message, which says `eTag` and `ObjectCreated`, and always the same sequencer and id."""
+    """Replace moto's event, which has `eTag` and `ObjectCreated`, and always the same sequencer and id."""
     notifications._send_event_bridge_message = _send
 
 
@@ -40,7 +40,7 @@ def _send(account_id: str, bucket: Any, event_name: Any, key: Any) -> None:
         "detail-type": notifications._detail_type(event_name),
         "source": "aws.s3",
         "account": account_id,
-        "time": unix_time(),  # moto writes it out when it delivers
+        "time": unix_time(),  # moto formats it on delivery
         "region": bucket.region_name,
         "resources": [bucket.arn],
         "detail": _detail(account_id, bucket, name, key),
@@ -52,16 +52,16 @@ def _send(account_id: str, bucket: Any, event_name: Any, key: Any) -> None:
 
 
 def _detail(account_id: str, bucket: Any, name: str, key: Any) -> dict[str, Any]:
-    described = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
+    entry = {"key": key.name, "size": key.size, "etag": key.etag.strip('"')}
     if name.startswith(_REMOVED):
-        del described["size"]
-    if key.version_id != "null":  # AWS leaves it out for a bucket without versions
-        described["version-id"] = key.version_id
-    described["sequencer"] = f"{next(_sequence):018X}"
+        del entry["size"]
+    if key.version_id != "null":  # AWS omits it for a bucket without versioning
+        entry["version-id"] = key.version_id
+    entry["sequencer"] = f"{next(_sequence):018X}"
     detail = {
         "version": "0",
         "bucket": {"name": bucket.name},
-        "object": described,
+        "object": entry,
         "request-id": uuid.uuid4().hex[:16].upper(),
         "requester": account_id,
         "source-ip-address": "127.0.0.1",

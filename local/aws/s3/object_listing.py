@@ -1,7 +1,7 @@
 """Patches moto's ListObjectVersions, which ignores `encoding-type=url` and returns keys unencoded.
 
-XML cannot represent most control characters, so a listing with such a key could not be read. moto has an open pull
-request for ListObjects: https://github.com/getmoto/moto/pull/5181.
+XML cannot represent most control characters, so that a listing with such a key could not be parsed. moto has an open
+pull request for ListObjects: https://github.com/getmoto/moto/pull/5181.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ _ENCODED = ("Delimiter", "KeyMarker", "NextKeyMarker", "Prefix")
 
 
 def install() -> None:
-    """Encode the keys of a listing of versions when its client asked for that."""
+    """Encode the keys of a ListObjectVersions response if the request has `encoding-type=url`."""
     serialized = S3Response.serialized
 
     def encoded(self: Any, action_result: Any) -> Any:
-        asked = self.querystring.get("encoding-type", [None])[0]
-        if self.data.get("Action") == "ListObjectVersions" and asked == "url":
+        encoding = self.querystring.get("encoding-type", [None])[0]
+        if self.data.get("Action") == "ListObjectVersions" and encoding == "url":
             _encode(action_result.result)
         return serialized(self, action_result)
 

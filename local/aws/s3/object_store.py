@@ -1,7 +1,7 @@
-"""Keeps the objects of every bucket on disk, so that they outlast the server, however it ends.
+"""Stores the objects of every bucket on disk, so that they survive the server, even a crash.
 
-One directory a bucket: `bucket.json`, the bytes of each version under `data/`, and for each key one manifest
-under `keys/`, which lists its versions. Replacing the manifest is the moment at which a change counts.
+Each bucket has one directory: `bucket.json`, the bytes of each version under `data/`, and for each key one manifest
+under `keys/`, which lists its versions. Replacing the manifest commits a change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from moto.s3.models import FakeDeleteMarker, FakeKey, S3Backend
 
 _LOCKS = 64
-# What makes a version what it is, beside its bytes, metadata and date.
+# The attributes of a version, apart from its bytes, metadata and date.
 _FIELDS = (
     "_version_id",
     "_is_versioned",
@@ -38,18 +38,18 @@ _FIELDS = (
 
 
 class StoredValue:
-    """The bytes of one version, in the place of moto's buffer: read from disk when asked for, never held."""
+    """The bytes of one version, in place of moto's buffer: read from disk on demand."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._position = 0
 
     def seek(self, position: int) -> None:
-        """Moves to a byte counted from the start."""
+        """Move to a byte position from the start."""
         self._position = position
 
     def read(self, size: int = -1) -> bytes:
-        """The next `size` bytes, or all that follow."""
+        """Return the next `size` bytes, or all remaining ones."""
         with self.path.open("rb") as file:
             file.seek(self._position)
             data = file.read(size)
@@ -57,11 +57,11 @@ class StoredValue:
         return data
 
     def close(self) -> None:
-        """Nothing is open between two reads; the store deletes the file when no manifest names it."""
+        """Do nothing: no file is open between reads, and the store deletes it when no manifest names it."""
 
 
 class ObjectStore:
-    """The directory that a server's buckets are kept in."""
+    """The directory of a server's buckets."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -69,11 +69,11 @@ class ObjectStore:
         directory.mkdir(parents=True, exist_ok=True)
 
     def save_bucket(self, backend: S3Backend, name: str) -> None:
-        """Brings the bucket's own entry up to date, or removes a bucket that is no more."""
+        """Update the bucket's entry, or remove the directory of a deleted bucket."""
         path = self._directory / name / "bucket.json"
         bucket = backend.buckets.get(name)
         if bucket is None:
-            if path.exists():  # the name is whatever a request says: of "..", nothing is removed
+            if path.exists():  # the name comes from a request: for "..", nothing is removed
                 shutil.rmtree(path.parent)
             return
         entry = {
@@ -85,14 +85,14 @@ class ObjectStore:
             _replace(path, entry)
 
     def save_key(self, backend: S3Backend, bucket_name: str, key_name: str) -> None:
-        """Brings the manifest of one key up to date with moto's memory, new bytes first, old bytes last."""
+        """Update the manifest of one key from moto's memory: first write new bytes, last delete old ones."""
         bucket = backend.buckets.get(bucket_name)
         if bucket is None:
             return
         manifest = self._directory / bucket_name / "keys" / f"{_hashed(key_name)}.json"
         with self._locks[hash((bucket_name, key_name)) % _LOCKS]:
             versions = list(bucket.keys.getlist(key_name, []))
-            before = set(_files_of(manifest))
+            old_files = set(_files_of(manifest))
             for version in versions:
                 if isinstance(version, FakeKey):
                     self._write_value(bucket_name, version)
@@ -101,22 +101,22 @@ class ObjectStore:
                 _replace(manifest, {"key": key_name, "versions": entries})
             else:
                 manifest.unlink(missing_ok=True)
-            for file in before - set(_files_of(manifest)):
+            for file in old_files - set(_files_of(manifest)):
                 self._data(bucket_name, file).unlink(missing_ok=True)
 
     def load(self, backend: S3Backend) -> None:
-        """Reads every bucket back, and clears away what a killed server left half written."""
+        """Load every bucket, and delete incomplete files of a killed server."""
         for path in sorted(self._directory.glob("*/bucket.json")):
             entry = json.loads(path.read_text())
             bucket = backend.create_bucket(path.parent.name, entry["region"])
             bucket.creation_date = datetime.datetime.fromisoformat(entry["created"])
             bucket.versioning_status = entry["versioning"]
-            known = set()
+            files = set()
             for manifest in (path.parent / "keys").glob("*.json"):
                 self._load_key(backend, bucket, json.loads(manifest.read_text()))
-                known |= set(_files_of(manifest))
+                files |= set(_files_of(manifest))
             for file in (path.parent / "data").glob("*"):
-                if file.name not in known:
+                if file.name not in files:
                     file.unlink()
             for partial in (path.parent / "keys").glob("*.part"):
                 partial.unlink()
@@ -187,7 +187,7 @@ def _files_of(manifest: Path) -> Iterator[str]:
 
 
 def _hashed(key_name: str) -> str:
-    """A file name for any key: keys are longer, and hold more, than file names can."""
+    """Return a file name for any key: keys may be longer, and contain more characters, than file names."""
     return hashlib.sha256(key_name.encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Patches moto's multipart uploads, which hold an object several times over in memory and leak its parts.
+"""Patches moto's multipart uploads, which keep several copies of an object in memory and leak its parts.
 
 moto 5.2.5 joins the parts in one bytes object and keeps each part's own copy after the upload is complete. No upstream
 issue is known.
@@ -20,11 +20,11 @@ _CHUNK_BYTES = 1024 * 1024
 
 
 class JoinedParts:
-    """The value of an object that was uploaded in parts: a file made of them, which the object takes over."""
+    """The value of an object that was uploaded in parts: a file with all of them, which the object then owns."""
 
     def __init__(self, parts: list[FakeKey]) -> None:
         self.size = sum(part.size for part in parts)
-        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the object that takes it
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the object that owns it
         for part in parts:
             with part.lock:
                 part._value_buffer.seek(0)
@@ -32,16 +32,16 @@ class JoinedParts:
 
 
 def install() -> None:
-    """Mends uploads in this process. `FakeKey.value` must know JoinedParts."""
+    """Patch uploads in this process. `FakeKey.value` must accept JoinedParts."""
     FakeMultipart.complete = _complete
     _free_parts()
 
 
 def _complete(upload: FakeMultipart, body: Iterable[tuple[int, str]]) -> tuple[JoinedParts, str, Any]:
-    """Checks the parts as moto does, and joins them without reading them into memory.
+    """Check the parts as moto does, and join them without reading them into memory.
 
-    ETag: MD5 of the parts' MD5s, then their number. A checksum of the whole object would need all of it; moto
-    could not compute the default one, CRC64NVME, anyhow.
+    The ETag is the MD5 of the parts' MD5s and their number. A checksum of the whole object is not computed: it would
+    read all bytes, and moto does not support the default one, CRC64NVME.
     """
     parts = list(_listed(upload, body))
     if not parts:
@@ -89,7 +89,7 @@ def _free_parts() -> None:
 
 
 def _free(upload: FakeMultipart) -> None:
-    """Lets go of the parts, which moto has closed, but keeps in a list of all objects that there ever were."""
+    """Release the parts, which moto has closed but keeps in a list of all objects ever created."""
     for part in upload.parts.values():
         FakeKey.instances_tracked.remove(part)
     upload.parts.clear()

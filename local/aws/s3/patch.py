@@ -1,7 +1,7 @@
-"""Patches moto's S3: objects are kept on disk, read in ranges, and announced when they are complete.
+"""Patches moto's S3: objects are stored on disk and read in ranges, and their events are sent once they are complete.
 
-moto 5.2.5 keeps objects in temporary files that end with the server, reads an object whole for a range of it, and
-sends its event before the object can be read. It is made for tests of one process.
+moto 5.2.5 keeps objects in temporary files that are deleted with the server, reads a whole object to return a range,
+and sends its event before the object can be read. moto is intended for tests within one process.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _TAGGED = "s3:ObjectTagging:Put"
 
 @dataclass
 class _Changes:
-    """What one request has changed, and whom it has yet to tell."""
+    """The keys that one request has changed, and the events that it has yet to send."""
 
     keys: set[tuple[str, str]] = field(default_factory=set)
     events: list[_Event] = field(default_factory=list)
@@ -44,22 +44,22 @@ _reading: ContextVar[bool] = ContextVar("reading", default=False)
 
 
 def install(settings: Settings) -> None:
-    """Mends S3 in this process, and reads back the objects that an earlier server has kept."""
+    """Patch S3 in this process, and load the objects of an earlier server."""
     store = ObjectStore(settings.data_dir / "s3")
     store.load(s3_backends[DEFAULT_ACCOUNT_ID]["aws"])
     object_events.install()
     object_listing.install()
-    _handle_values_piecewise()
-    _note_changes()
+    _read_values_in_chunks()
+    _record_changes()
     object_uploads.install()
     send = notifications.send_event
-    notifications.send_event = _put_off(send)
-    S3Response.key_response = _keeping(S3Response.key_response, store, send)
-    S3Response.bucket_response = _keeping(S3Response.bucket_response, store, send)
+    notifications.send_event = _defer_events(send)
+    S3Response.key_response = _persisting(S3Response.key_response, store, send)
+    S3Response.bucket_response = _persisting(S3Response.bucket_response, store, send)
 
 
 class _Slice:
-    """Some bytes of an object, read piece by piece as they are sent; moto would read all each time."""
+    """A range of an object, read in chunks as it is sent; moto would read the whole object."""
 
     def __init__(self, key: FakeKey, start: int, stop: int) -> None:
         self._key, self._start, self._stop = key, start, stop
@@ -79,7 +79,7 @@ class _Slice:
             yield chunk
 
 
-def _handle_values_piecewise() -> None:
+def _read_values_in_chunks() -> None:
     whole = FakeKey.value
     get_object = S3Response.get_object
 
@@ -104,10 +104,10 @@ def _handle_values_piecewise() -> None:
     S3Response.get_object = get_lazily
 
 
-def _note_changes() -> None:
-    """Every way to change what is kept of a version goes through one of these."""
+def _record_changes() -> None:
+    """Record the keys that requests change; every change of a version calls one of these methods."""
     for name in ("put_object", "delete_object", "delete_object_tagging"):
-        setattr(S3Backend, name, _noting(getattr(S3Backend, name)))
+        setattr(S3Backend, name, _recording(getattr(S3Backend, name)))
     tag = S3Backend.put_object_tagging
 
     def put_object_tagging(backend: S3Backend, key: Any, *rest: Any, **options: Any) -> Any:
@@ -118,20 +118,20 @@ def _note_changes() -> None:
     S3Backend.put_object_tagging = put_object_tagging
 
 
-def _noting(original: Callable[..., Any]) -> Callable[..., Any]:
+def _recording(original: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(original)
-    def noting(backend: S3Backend, *arguments: Any, **options: Any) -> Any:
+    def recording(backend: S3Backend, *arguments: Any, **options: Any) -> Any:
         bucket = options.get("bucket_name") or arguments[0]
         key = options.get("key_name") or arguments[1]
         if (changes := _changes.get()) is not None:
             changes.keys.add((bucket, key))
         return original(backend, *arguments, **options)
 
-    return noting
+    return recording
 
 
-def _put_off(send: SendEvent) -> SendEvent:
-    """Events wait for the end of the request: nobody may hear of an object before it is all there."""
+def _defer_events(send: SendEvent) -> SendEvent:
+    """Defer events to the end of the request: an event must not be sent before its object is stored."""
 
     def send_event(account_id: str, event_name: Any, bucket: Any, key: Any) -> None:
         changes = _changes.get()
@@ -143,8 +143,8 @@ def _put_off(send: SendEvent) -> SendEvent:
     return send_event
 
 
-def _without_echoes(events: list[_Event]) -> list[_Event]:
-    """One event a change: moto announces an upload in parts twice, as put and as completed, and its tags too."""
+def _without_duplicates(events: list[_Event]) -> list[_Event]:
+    """Return one event per change: moto sends put, completed and tagging events for one multipart upload."""
     names = {name.value for _, name, _, _ in events}
     unwanted = set()
     if _COMPLETED in names:
@@ -154,8 +154,8 @@ def _without_echoes(events: list[_Event]) -> list[_Event]:
     return [event for event in events if event[1].value not in unwanted]
 
 
-def _keeping(respond: Callable[..., Any], store: ObjectStore, send: SendEvent) -> Callable[..., Any]:
-    """Before a request is answered, what it has changed is on disk; then the events go out."""
+def _persisting(respond: Callable[..., Any], store: ObjectStore, send: SendEvent) -> Callable[..., Any]:
+    """Write a request's changes to disk before its response; then send its events."""
 
     def response(self: S3Response, request: Any, full_url: str, headers: Any) -> Any:
         if request.method in ("GET", "HEAD", "OPTIONS"):
@@ -163,15 +163,15 @@ def _keeping(respond: Callable[..., Any], store: ObjectStore, send: SendEvent) -
         changes = _Changes()
         token = _changes.set(changes)
         try:
-            answer = respond(self, request, full_url, headers)
+            result = respond(self, request, full_url, headers)
         finally:
             _changes.reset(token)
             for bucket_name, key_name in changes.keys:
                 store.save_key(self.backend, bucket_name, key_name)
         if self.bucket_name:
             store.save_bucket(self.backend, self.bucket_name)
-        for event in _without_echoes(changes.events):
+        for event in _without_duplicates(changes.events):
             send(*event)
-        return answer
+        return result
 
     return response

@@ -1,1 +1,1 @@
-"""The embedded Step Functions: executions that outlast the server, and fixes to moto."""
+"""The embedded Step Functions: executions that survive the server, and patches of moto."""

@@ -1,8 +1,8 @@
-"""What is kept on disk of each execution: a stack that was stopped or killed still knows them when it is up again.
+"""Records of executions on disk, which survive a stack that is stopped or killed.
 
-An execution is two files in a folder, named by its ARN's digest: what DescribeExecution says, and, once it has
-ended, its history. One without an end was under way when the stack went down; `running` lists them, and whoever
-deploys starts them again, under the same name and with the same input.
+An execution has two files, named by its ARN's digest: its description (DescribeExecution) and, once it has ended, its
+history. An execution without an end was running when the stack went down; `running` lists these, and
+ratesflow.local.recover starts them again with the same name and input.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DESCRIBED, _EVENTS = ".json", ".events"
 
 @dataclass(frozen=True)
 class Unfinished:
-    """An execution without an end: its machine (no version, no alias), its name, its input."""
+    """An execution without an end: its machine (without version and alias), its name, its input."""
 
     machine_arn: str
     name: str
@@ -28,7 +28,7 @@ class Unfinished:
 
 
 class ExecutionRecords:
-    """The records in one folder."""
+    """The records in one directory."""
 
     def __init__(self, data_dir: Path) -> None:
         self._folder = record_directory(data_dir)
@@ -37,27 +37,27 @@ class ExecutionRecords:
         self._ended = {found["executionArn"]: found for found in described if found["status"] != RUNNING}
 
     def write(self, description: dict[str, Any], machine: dict[str, Any], events: list[Any]) -> None:
-        """Keep an execution as it is now; its history, and the machine that it ran, are kept with its end."""
+        """Write the current state of an execution; once it has ended, also its history and its state machine."""
         path = self._path(description["executionArn"])
         if description["status"] != RUNNING:
             _replace(path.with_suffix(_EVENTS), {"machine": machine, "events": events})
         _replace(path.with_suffix(_DESCRIBED), description)
 
     def ended(self, arn: str) -> dict[str, Any] | None:
-        """The description of an execution that ended before this process began."""
+        """Return the description of an execution that ended before this process started."""
         return self._ended.get(arn)
 
     def ended_of(self, machine_arn: str) -> list[dict[str, Any]]:
-        """The descriptions of a machine's executions that ended before this process began."""
+        """Return the descriptions of a machine's executions that ended before this process started."""
         return [found for found in self._ended.values() if found["stateMachineArn"] == machine_arn]
 
     def events(self, arn: str) -> list[Any]:
-        """The history of an execution that has ended."""
+        """Return the history of an ended execution."""
         events: list[Any] = _read(self._path(arn).with_suffix(_EVENTS))["events"]
         return events
 
     def machine(self, arn: str) -> dict[str, Any]:
-        """The machine as it was when an execution that has ended began."""
+        """Return the state machine of an ended execution, as it was at its start."""
         machine: dict[str, Any] = _read(self._path(arn).with_suffix(_EVENTS))["machine"]
         return machine
 
@@ -66,12 +66,12 @@ class ExecutionRecords:
 
 
 def record_directory(data_dir: Path) -> Path:
-    """Where the records lie."""
+    """Return the directory of the records."""
     return data_dir / "executions"
 
 
 def running(data_dir: Path) -> list[Unfinished]:
-    """The executions that were under way when the stack went down, oldest first."""
+    """Return the executions that were running when the stack went down, oldest first."""
     described = [_read(path) for path in record_directory(data_dir).glob(f"*{_DESCRIBED}")]
     unfinished = [found for found in described if found["status"] == RUNNING]
     unfinished.sort(key=lambda found: found["startDate"])

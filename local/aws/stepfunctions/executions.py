@@ -1,7 +1,7 @@
 """Patches moto's StartExecution, StopExecution, DescribeExecution, ListExecutions and GetExecutionHistory.
 
-moto 5.2.5 forgets executions when the server ends and lets an execution that was stopped run on; StartExecution
-repeats what https://github.com/getmoto/moto/pull/9500 changed for executions that are over.
+moto 5.2.5 loses executions when the server ends, and a stopped execution continues to run. StartExecution includes the
+change of https://github.com/getmoto/moto/pull/9500 for ended executions.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _PAGE = 100  # what AWS returns when maxResults is not given
 _LIST_LIMIT = _HISTORY_LIMIT = 1000
 _START_SECONDS = 2.0
 
-# Two requests with the same name at the same time must start one execution.
-_starting = threading.Lock()
-_keeping = threading.Lock()
-_kept: ExecutionRecords
+# Two simultaneous requests with the same name must start one execution.
+_start_lock = threading.Lock()
+_records_lock = threading.Lock()
+_records: ExecutionRecords
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What StartExecution's ARN names: a machine, and the version to run, if it names one."""
+    """The target of StartExecution: a machine, with the version to run if the ARN names one."""
 
     machine: Any
     version: Any | None = None
@@ -48,9 +48,9 @@ class _Target:
 
 
 def install(settings: Settings) -> None:
-    """Mends executions in this process."""
-    global _kept
-    _kept = ExecutionRecords(settings.data_dir)
+    """Patch executions in this process."""
+    global _records
+    _records = ExecutionRecords(settings.data_dir)
     StepFunctionsParserBackend.start_execution = _start_execution
     BaseExecutionWorkerCommunication._reflect_execution_status = _keep_first_end(
         BaseExecutionWorkerCommunication._reflect_execution_status
@@ -69,13 +69,13 @@ def _start_execution(
     execution_input: str | None = None,
     trace_header: str | None = None,
 ) -> Any:
-    """StartExecution by the ARN of a machine, a version or an alias; without a name, one is made up."""
+    """Implement StartExecution by the ARN of a machine, a version or an alias; the default name is a UUID."""
     name = name or str(uuid.uuid4())
     backend._validate_name(name)
     target = _resolve(backend, state_machine_arn)
     machine = target.machine
     machine._validate_execution_input(execution_input or "{}")
-    with _starting:
+    with _start_lock:
         existing = machine._handle_name_input_idempotency(name, execution_input)
         if existing is not None:
             return existing
@@ -95,13 +95,13 @@ def _start_execution(
         )
         execution.version_arn = target.version.arn if target.version else None
         execution.alias_arn = target.alias.arn if target.alias else None
-        if _kept.ended(execution.execution_arn):
+        if _records.ended(execution.execution_arn):
             raise ExecutionAlreadyExists(f"Execution Already Exists: '{execution.execution_arn}'")
         machine.executions.append(execution)
         if target.version:
             target.version.executions.append(execution)
         execution.start()
-        _keep(execution)
+        _write_record(execution)
     return execution
 
 
@@ -118,7 +118,7 @@ def _resolve(backend: Any, arn: str) -> _Target:
 
 
 def _snapshot(target: _Target) -> Any:
-    """The machine as it is now: an execution keeps the definition that it started with."""
+    """Return a copy of the machine: an execution keeps the definition that it started with."""
     snapshot = copy.copy(target.machine)
     snapshot.executions = []
     if target.version:
@@ -128,38 +128,38 @@ def _snapshot(target: _Target) -> Any:
 
 
 def _keep_first_end(original: Any) -> Any:
-    """StopExecution ends an execution at once; the interpreter, when it notices, must not end it again."""
+    """Keep the status of StopExecution, which the interpreter must not overwrite when it stops later."""
 
     def reflect(self: Any) -> None:
         if self.execution.exec_status == ExecutionStatus.RUNNING:
             original(self)
-        _keep(self.execution)
+        _write_record(self.execution)
 
     return reflect
 
 
-def _keep(execution: Any) -> None:
-    with _keeping:  # the thread that starts an execution may be overtaken by the one that ends it
+def _write_record(execution: Any) -> None:
+    with _records_lock:  # the thread that ends an execution may be faster than the one that starts it
         events = execution.to_history_output()["events"]
-        _kept.write(_description(execution), _machine_of(execution), events)
+        _records.write(_description(execution), _machine_of(execution), events)
 
 
 def _stop_execution(response: Any) -> Any:
-    if before := _kept.ended(response._get_param("executionArn")):
-        return ActionResult({"stopDate": before["stopDate"]})
+    if record := _records.ended(response._get_param("executionArn")):
+        return ActionResult({"stopDate": record["stopDate"]})
     execution = response.stepfunction_backend.describe_execution(response._get_param("executionArn"))
     error, cause = response._get_param("error"), response._get_param("cause")
     if execution.exec_status == ExecutionStatus.RUNNING:
         stop_date = datetime.datetime.now(tz=datetime.UTC)
         limit = time.monotonic() + _START_SECONDS
-        while execution.exec_worker.env is None and time.monotonic() < limit:  # not yet parsed
+        while execution.exec_worker.env is None and time.monotonic() < limit:  # not parsed yet
             time.sleep(0.01)
         execution.stop(stop_date=stop_date, error=error, cause=cause)
-        if isinstance(execution.exec_worker.env.program_state(), ProgramStopped):  # it had not just ended by itself
+        if isinstance(execution.exec_worker.env.program_state(), ProgramStopped):  # it has not just ended by itself
             execution.error, execution.cause = error, cause
             execution.stop_date = stop_date
             execution.exec_status = ExecutionStatus.ABORTED
-            _keep(execution)
+            _write_record(execution)
     return ActionResult({"stopDate": execution.stop_date})
 
 
@@ -181,8 +181,8 @@ def _machine_arns(execution: Any) -> dict[str, str]:
 
 def _describe_execution(response: Any) -> Any:
     arn = response._get_param("executionArn")
-    before = _kept.ended(arn)
-    return ActionResult(before or _description(response.stepfunction_backend.describe_execution(arn)))
+    record = _records.ended(arn)
+    return ActionResult(record or _description(response.stepfunction_backend.describe_execution(arn)))
 
 
 def _description(execution: Any) -> dict[str, Any]:
@@ -205,10 +205,10 @@ def _description(execution: Any) -> dict[str, Any]:
 
 
 def _describe_machine(response: Any) -> Any:
-    """DescribeStateMachineForExecution: the machine as it was when the execution started."""
+    """Implement DescribeStateMachineForExecution: the machine as it was when the execution started."""
     arn = response._get_param("executionArn")
-    if _kept.ended(arn):
-        return ActionResult(_kept.machine(arn))
+    if _records.ended(arn):
+        return ActionResult(_records.machine(arn))
     return ActionResult(_machine_of(response.stepfunction_backend.describe_execution(arn)))
 
 
@@ -237,12 +237,12 @@ _LISTED = (
 
 
 def _list_executions(response: Any) -> Any:
-    """Newest first, those of earlier runs of the stack too; a token is the ARN of the last one shown."""
+    """Implement ListExecutions, newest first, with those of earlier runs of the stack; a token is the last ARN."""
     arn, status = response._get_param("stateMachineArn"), response._get_param("statusFilter")
     backend = response.stepfunction_backend
     alias = find_alias(backend, arn)
     machine = backend.describe_state_machine(alias.statemachine_arn if alias else arn)
-    found = [_description(execution) for execution in list(machine.executions)] + _kept.ended_of(machine.arn)
+    found = [_description(execution) for execution in list(machine.executions)] + _records.ended_of(machine.arn)
     found = [
         {name: each[name] for name in _LISTED if name in each}
         for each in sorted(found, key=lambda each: each["startDate"], reverse=True)
@@ -253,10 +253,10 @@ def _list_executions(response: Any) -> Any:
 
 
 def _get_execution_history(response: Any) -> Any:
-    """The events page by page; a token is the id of the last event shown, so that new events move nothing."""
+    """Implement GetExecutionHistory; a token is the last event's id, so that new events do not shift pages."""
     arn = response._get_param("executionArn")
-    if _kept.ended(arn):
-        events = _kept.events(arn)
+    if _records.ended(arn):
+        events = _records.events(arn)
     else:
         events = list(response.stepfunction_backend.get_execution_history(arn)["events"])
     if response._get_bool_param("reverseOrder"):
@@ -265,12 +265,12 @@ def _get_execution_history(response: Any) -> Any:
     return ActionResult({"events": page, "nextToken": token} if token else {"events": page})
 
 
-def _page(response: Any, entries: list[Any], key: str, most: int) -> tuple[list[Any], str | None]:
-    """The page that was asked for and the token of the next one."""
+def _page(response: Any, entries: list[Any], key: str, limit: int) -> tuple[list[Any], str | None]:
+    """Return the requested page and the token of the next one."""
     if token := response._get_param("nextToken"):
-        places = [place for place, entry in enumerate(entries) if str(entry[key]) == token]
-        if not places:
+        positions = [position for position, entry in enumerate(entries) if str(entry[key]) == token]
+        if not positions:
             raise InvalidToken(token)
-        entries = entries[places[0] + 1 :]
-    size = min(response._get_int_param("maxResults") or _PAGE, most)
+        entries = entries[positions[0] + 1 :]
+    size = min(response._get_int_param("maxResults") or _PAGE, limit)
     return entries[:size], str(entries[size - 1][key]) if len(entries) > size else None

@@ -1,6 +1,6 @@
-"""Patches moto's interpreter of state machines: casing of tasks, `.sync` jobs, error names, what a Catch receives.
+"""Patches moto's interpreter of state machines: casing of tasks, `.sync` jobs, error names, Catch.
 
-Each function removes one difference between moto 5.2.5 and AWS, which its docstring names; `install` calls them all.
+Each function removes one difference between moto 5.2.5 and AWS, which its docstring states; `install` calls them all.
 """
 
 from __future__ import annotations
@@ -54,20 +54,20 @@ _BatchTask = state_task_service_batch.StateTaskServiceBatch
 _AwsSdkTask = state_task_service_aws_sdk.StateTaskServiceAwsSdk
 
 _STOPPED = "The Step Functions execution was stopped or timed out"
-# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html: States.ALL takes neither.
+# https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html: States.ALL matches neither.
 _UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
 
 def install(settings: Settings) -> None:
-    """Switches moto's interpreter on, and mends it."""
+    """Enable moto's interpreter and patch it."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = settings.poll_seconds
     _restore_casing()
     _renew_task_tokens()
-    _end_jobs_of_ended_tasks()
+    _terminate_jobs_of_ended_tasks()
     _name_errors_as_aws()
     _fail_on_bad_json()
-    _let_states_errors_leave_branches()
+    _pass_states_errors_through_branches()
     _limit_states_all()
     _share_clients(settings)
 
@@ -83,7 +83,7 @@ def _operation(service: str, action: str) -> OperationModel | None:
 
 
 def _restore_casing() -> None:
-    """Without these two, parameters and responses keep the wrong case, and a failed job's Cause with them."""
+    """Restore the case of parameters and responses, which moto gets wrong, also in a failed job's Cause."""
 
     def operation(task: Any, service: str | None, action: str | None) -> OperationModel | None:
         return _operation(task._get_boto_service_name(service), task._get_boto_service_action(action))
@@ -107,29 +107,29 @@ def _restore_casing() -> None:
         model = operation(self, boto_service_name, service_action_name)
         if model is not None and model.output_shape is not None:
             self._from_boto_response(response, model.output_shape)
-        _write_out_dates(response)
+        _format_dates(response)
 
     _Task._normalise_parameters = normalise_parameters
     _Task._normalise_response = normalise_response
 
 
-def _write_out_dates(value: Any) -> None:
-    """Replaces datetimes by text, in place: an execution's output is JSON."""
+def _format_dates(value: Any) -> None:
+    """Replace datetimes by text, in place: an execution's output is JSON."""
     if isinstance(value, dict):
         entries: list[tuple[Any, Any]] = list(value.items())
     elif isinstance(value, list):
         entries = list(enumerate(value))
     else:
         return
-    for place, entry in entries:
+    for key, entry in entries:
         if isinstance(entry, datetime.datetime):
-            value[place] = entry.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            value[key] = entry.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         else:
-            _write_out_dates(entry)
+            _format_dates(entry)
 
 
 def _renew_task_tokens() -> None:
-    """moto makes one task token a state; the first attempt uses it up, and a retry would time out at once."""
+    """Create a task token per attempt; moto creates one per state, with which a retry would time out at once."""
     original = _Task._eval_execution
     wait_for_token = state_task_service_callback.ResourceCondition.WaitForTaskToken
 
@@ -142,26 +142,26 @@ def _renew_task_tokens() -> None:
 
 
 class _JobResolver:
-    """Asks whether a job has ended, and can end it. `runs` tells at no cost that it has not: requests take 10 ms."""
+    """Polls a job, and can terminate it. `is_running` avoids requests, which take 10 ms, while the job runs."""
 
-    def __init__(self, runs: Callable[[], bool], ask: Callable[[], Any], end: Callable[[], None]) -> None:
-        self.end = end
-        self._runs = runs
-        self._ask = ask
+    def __init__(self, is_running: Callable[[], bool], poll: Callable[[], Any], terminate: Callable[[], None]) -> None:
+        self.terminate = terminate
+        self._is_running = is_running
+        self._poll = poll
 
     def __call__(self) -> Any:
-        if self._runs():
+        if self._is_running():
             return None
         try:
-            return self._ask()
+            return self._poll()
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
                 raise
-            return None  # AWS is told of a job's end; who has to ask asks again
+            return None  # polled again: AWS receives an event when a job ends
 
 
-def _end_jobs_of_ended_tasks() -> None:
-    """When a task times out or its execution is stopped, AWS terminates the job; moto lets it run on."""
+def _terminate_jobs_of_ended_tasks() -> None:
+    """Terminate the job when a task times out or its execution is stopped, as AWS does; moto lets it run."""
     build = _BatchTask._build_sync_resolver
     follow = _CallbackTask._eval_sync
 
@@ -173,23 +173,23 @@ def _end_jobs_of_ended_tasks() -> None:
         client = state_task_service_batch.boto_client_for(service="batch", **acting)
         jobs = batch_backends[resource_runtime_part.account][resource_runtime_part.region]._jobs
 
-        def runs() -> bool:
+        def is_running() -> bool:
             job = jobs.get(job_id)
             return job is not None and job.status not in TERMINAL
 
         return _JobResolver(
-            runs=runs,
-            ask=build(
+            is_running=is_running,
+            poll=build(
                 self, env=env, resource_runtime_part=resource_runtime_part, state_credentials=state_credentials, **rest
             ),
-            end=lambda: client.terminate_job(jobId=job_id, reason=_STOPPED),
+            terminate=lambda: client.terminate_job(jobId=job_id, reason=_STOPPED),
         )
 
     def eval_sync(self: Any, env: Any, sync_resolver: Any, **rest: Any) -> Any:
         outcome = follow(self, env=env, sync_resolver=sync_resolver, **rest)
         ended_early = outcome is None or isinstance(outcome, state_task_service_callback.CallbackOutcomeTimedOut)
         if ended_early and isinstance(sync_resolver, _JobResolver):
-            sync_resolver.end()
+            sync_resolver.terminate()
         return outcome
 
     _BatchTask._build_sync_resolver = build_sync_resolver
@@ -197,7 +197,7 @@ def _end_jobs_of_ended_tasks() -> None:
 
 
 def _name_errors_as_aws() -> None:
-    """AWS says S3.NoSuchKeyException, moto s3.; and calls a request without an answer SdkClientException."""
+    """Use AWS's error names: S3.NoSuchKeyException, not s3.…, and SdkClientException for requests without response."""
     state_task_service_aws_sdk._SERVICE_ERROR_NAMES.update(
         s3="S3", batch="Batch", sns="Sns", sqs="Sqs", events="EventBridge", ssm="Ssm", logs="CloudWatchLogs"
     )
@@ -227,7 +227,7 @@ def _failure(env: Any, error_name: Any, error: str, cause: str) -> Any:
 
 
 def _fail_on_bad_json() -> None:
-    """StringToJson of something else fails with States.IntrinsicFailure, which a Catch can take."""
+    """Fail StringToJson of invalid JSON with States.IntrinsicFailure, which a Catch can handle."""
     original = string_to_json.StringToJson._eval_body
 
     def eval_body(self: Any, env: Any) -> None:
@@ -242,8 +242,8 @@ def _fail_on_bad_json() -> None:
     string_to_json.StringToJson._eval_body = eval_body
 
 
-def _let_states_errors_leave_branches() -> None:
-    """moto refuses a name such as States.TaskFailed when it passes a Map or Parallel on its way out."""
+def _pass_states_errors_through_branches() -> None:
+    """Let errors such as States.TaskFailed leave a Map or Parallel; moto rejects their names there."""
 
     def init(self: Any, error_name: str | None) -> None:
         ErrorName.__init__(self, error_name=error_name)
@@ -252,7 +252,7 @@ def _let_states_errors_leave_branches() -> None:
 
 
 def _limit_states_all() -> None:
-    """On AWS, States.ALL takes neither States.Runtime nor States.DataLimitExceeded; in moto it does."""
+    """Exclude States.Runtime and States.DataLimitExceeded from States.ALL, as on AWS."""
     original = ErrorEqualsDecl._eval_body
 
     def eval_body(self: Any, env: Any) -> None:
@@ -265,13 +265,13 @@ def _limit_states_all() -> None:
     ErrorEqualsDecl._eval_body = eval_body
 
 
-def _number_answers(parsed: dict[str, Any], **_: Any) -> None:
-    """moto reads an error's request id, which an answer to a fault within moto does not bear."""
+def _ensure_request_id(parsed: dict[str, Any], **_: Any) -> None:
+    """Add the request id that moto reads from an error; responses to internal errors of moto have none."""
     parsed.setdefault("ResponseMetadata", {}).setdefault("RequestId", "unknown")
 
 
 def _share_clients(settings: Settings) -> None:
-    """One client a service and role: making one takes longer than a task, and isn't safe in two threads at once."""
+    """Share one client per service and role: creating one takes longer than a task, and is not thread-safe."""
     make = boto_client.boto_client_for
     boto_client.moto_server_port = lambda: settings.port
     guard = threading.Lock()
@@ -283,7 +283,7 @@ def _share_clients(settings: Settings) -> None:
             if (region, service, role) not in clients:
                 client = clients[region, service, role] = make(region, service, state_credentials)
                 client._request_signer._credentials = Credentials(access_key(role), "role")
-                client.meta.events.register("after-call", _number_answers)
+                client.meta.events.register("after-call", _ensure_request_id)
             return clients[region, service, role]
 
     for module in iter_modules(services.__path__, services.__name__ + "."):

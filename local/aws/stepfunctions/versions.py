@@ -1,4 +1,4 @@
-"""Adds what moto lacks of state machine versions: publishing, listing, deleting, aliases by ARN.
+"""Adds missing parts of state machine versions to moto: publishing, listing, deleting, aliases by ARN.
 
 moto 5.2.5 publishes a version only together with a definition (https://github.com/getmoto/moto/pull/8085); the rest of
 the API is an open pull request: https://github.com/getmoto/moto/pull/10106.
@@ -23,15 +23,17 @@ class _ConflictError(AWSError):  # type: ignore[misc] # moto is untyped
 
 
 def install() -> None:
-    """Adds the actions in this process."""
+    """Add the actions in this process."""
     StepFunctionResponse.publish_state_machine_version = _publish
     StepFunctionResponse.list_state_machine_versions = _list
     StepFunctionResponse.delete_state_machine_version = _delete
-    StepFunctionBackend.create_state_machine_alias = _unless_there(StepFunctionBackend.create_state_machine_alias)
+    StepFunctionBackend.create_state_machine_alias = _idempotent_creation(
+        StepFunctionBackend.create_state_machine_alias
+    )
 
 
 def find_alias(backend: Any, arn: str) -> Any | None:
-    """The alias that the ARN names; None if it names something else."""
+    """Return the alias with this ARN; None for another ARN."""
     for machine in backend.state_machines:
         for alias in machine.aliases.values():
             if alias.arn == arn:
@@ -47,11 +49,11 @@ def _machine(response: Any, arn: str) -> Any:
 
 
 def _publish(response: Any) -> Any:
-    """PublishStateMachineVersion; what is published already is answered with its version, as on AWS."""
+    """Implement PublishStateMachineVersion; an unchanged machine returns its latest version, as on AWS."""
     machine = _machine(response, response._get_param("stateMachineArn"))
     latest = machine.latest_version
-    same = latest and (latest.definition, latest.roleArn) == (machine.definition, machine.roleArn)
-    if not same:
+    unchanged = latest and (latest.definition, latest.roleArn) == (machine.definition, machine.roleArn)
+    if not unchanged:
         machine.publish(response._get_param("description"))
         latest = machine.latest_version
     return ActionResult({"stateMachineVersionArn": latest.arn, "creationDate": latest.creation_date})
@@ -75,8 +77,8 @@ def _delete(response: Any) -> Any:
     return EmptyResult()
 
 
-def _unless_there(original: Any) -> Any:
-    """CreateStateMachineAlias again with the same routing answers the alias that is there."""
+def _idempotent_creation(original: Any) -> Any:
+    """Make CreateStateMachineAlias idempotent: with the same routing it returns the existing alias."""
 
     def create(backend: Any, name: str, routing_configuration: Any, description: str | None) -> Any:
         arn = routing_configuration[0]["stateMachineVersionArn"].rpartition(":")[0]

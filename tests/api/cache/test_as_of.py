@@ -1,4 +1,4 @@
-"""A worker reads the state that it is at, for as long as that state is there, and moves when it is not."""
+"""A worker reads the version that it is at as long as it is available, and the newest one otherwise."""
 
 import time
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def newest() -> LatestVersion:
 
 @pytest.fixture
 def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterator[DatabaseReader]:
-    """A reader at a state in which each of the lanes has one price on the day."""
+    """A reader at a version in which each lane has one price on the day."""
     with owner, owner.cursor() as cursor:
         cursor.execute("DELETE FROM rates; DELETE FROM visible_batches WHERE batch_no <> 0; DELETE FROM changes")
     commit(owner)
@@ -43,7 +43,7 @@ def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterato
 
 
 def commit(owner: Connection) -> None:
-    """Open a batch with one more price."""
+    """Commit a batch with one more price."""
     open_batch(owner, seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False))
 
 
@@ -53,7 +53,7 @@ def read(reader: DatabaseReader, orig: str, dest: str) -> Rates:
 
 
 def counts(reader: DatabaseReader) -> list[tuple[int, int]]:
-    """Return, for each lane, of which version it is read and how many prices it has."""
+    """Return the version and the number of prices that are read, for each lane."""
     found = [read(reader, *lane) for lane in LANES]
     assert len({each.newest for each in found}) == 1
     return [(each.version.number, sum(each.months[DAY][0])) for each in found]
@@ -65,13 +65,13 @@ def places(reader: DatabaseReader) -> ReferenceData:
 
 
 def at(newest: LatestVersion) -> int:
-    """Return the number of the version that the reader is at."""
+    """Return the version number that the reader is at."""
     assert newest.state
     return newest.state.version.number
 
 
-def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """Batches that commit after the version that the worker is at are not read; once it has moved they are."""
+def test_reads_its_version_until_it_moves(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
+    """Batches committed after the worker's version are not read until the worker has moved on."""
     before = at(newest)
     for _ in range(3):
         commit(owner)
@@ -83,7 +83,7 @@ def test_reads_where_it_is_until_it_moves(reader: DatabaseReader, newest: Latest
 
 
 def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """Where later batches are merged into those before the newest state is read; merging those before is not felt."""
+    """If later batches are compacted with earlier ones, the newest version is read; others have no effect."""
     before = at(newest)
     compact(owner, "run", dataset=FreightPrices())
     commit(owner)
@@ -93,7 +93,7 @@ def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connec
 
 
 def test_reference_data(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """When ports or regions have changed, the newest state is read."""
+    """If ports or regions have changed, the newest version is read."""
     before = at(newest)
     commit(owner)
     reference_change.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
@@ -102,8 +102,10 @@ def test_reference_data(reader: DatabaseReader, newest: LatestVersion, owner: Co
     assert places(reader).version.number == before + 2
 
 
-def test_a_gap(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """When it is not known what a version has changed, the newest state is read."""
+def test_missing_change_reads_the_newest_version(
+    reader: DatabaseReader, newest: LatestVersion, owner: Connection
+) -> None:
+    """If the changes of a version are unknown, the newest version is read."""
     before = at(newest)
     commit(owner)
     with owner, owner.cursor() as cursor:
@@ -113,7 +115,7 @@ def test_a_gap(reader: DatabaseReader, newest: LatestVersion, owner: Connection)
 
 
 def test_two_batches_in_one_version(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
-    """Batches that become visible together are one version, read whole or not at all."""
+    """Batches that become visible together are one version, which is read wholly or not at all."""
     before = at(newest)
     numbers = [seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False) for _ in range(2)]
     with owner, owner.cursor() as cursor:

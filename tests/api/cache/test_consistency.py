@@ -1,4 +1,4 @@
-"""While batches commit, are undone and merged and ports move, clients see one state after another, never one before."""
+"""While batches commit, are undone and compacted and ports move, clients never see an older version after a newer."""
 
 import random
 import time
@@ -33,7 +33,7 @@ POLL_SECONDS = 0.2
 
 
 class History:
-    """What the answers are at each data version, counted plainly; written by one thread before it commits."""
+    """The expected responses at each data version, recounted from prices; the writer records them before it commits."""
 
     def __init__(self, version: int) -> None:
         self.prices: dict[str, list[Price]] = {}  # by batch
@@ -43,12 +43,12 @@ class History:
         self.version = version
 
     def move(self) -> None:
-        """Note the state that becomes the next version."""
+        """Record the state that becomes the next version."""
         self._states[self.version + 1] = (self.tree, [price for batch in self.prices.values() for price in batch])
         self.version += 1
 
     def answer(self, version: int, orig: str, dest: str) -> bytes:
-        """Return the body of an answer as of a version."""
+        """Return the response body at a version."""
         key = version, orig, dest
         if key not in self._known:
             tree, prices = self._states[version]
@@ -60,7 +60,7 @@ class History:
         return self._known[key]
 
     def first_like(self, body: bytes, orig: str, dest: str, floor: int) -> int | None:
-        """Return the first version from `floor` on that has this answer."""
+        """Return the first version from `floor` on with this response."""
         return next((each for each in range(floor, self.version + 1) if self.answer(each, orig, dest) == body), None)
 
 
@@ -70,14 +70,14 @@ def _cut(months: dict[date, tuple[list[int], list[int]]]) -> dict[date, tuple[li
 
 
 class Writer:
-    """Does what a day brings, at random."""
+    """Makes random changes: commits, undos, compactions, moves of ports."""
 
     def __init__(self, connection: Connection, history: History, seed: int) -> None:
         self.connection, self.history, self.dice = connection, history, random.Random(seed)
         self._names: dict[str, int] = {}
 
     def step(self) -> None:
-        """Commit mostly; now and then undo, merge, or move a port."""
+        """Make one change: usually a commit, sometimes an undo, a compaction or a move of a port."""
         kind = self.dice.choices(["commit", "undo", "compact", "port", "rest"], [10, 4, 2, 1, 4])[0]
         if kind == "commit":
             self.commit()
@@ -103,7 +103,7 @@ class Writer:
                 "SELECT batch_id, tree.version FROM batches, reference_version AS tree WHERE batch_no = %s", (number,)
             )
             ((name, counted_with),) = cursor.fetchall()
-        if self.dice.random() < 0.1:  # loaded by one tree, committed by the next
+        if self.dice.random() < 0.1:  # loaded with one tree, committed with the next
             self.move_port()
         self.history.prices[name] = rows
         self.history.move()
@@ -120,7 +120,7 @@ class Writer:
         undo(self.connection, "run", name, FreightPrices())
 
     def move_port(self) -> None:
-        """Put a port under another region."""
+        """Move a port to another region."""
         tree = self.history.tree
         port = self.dice.choice(list(tree.ports))
         region = self.dice.choice([each for each in tree.regions if each != tree.ports[port]])
@@ -130,7 +130,7 @@ class Writer:
 
 
 class Client:
-    """Asks for lanes at random; of one worker, or of several with the ETag of what it has of each lane."""
+    """Requests random lanes from one worker, or from several with the ETag of its last response for each lane."""
 
     def __init__(self, workers: list[Service], history: History, seed: int) -> None:
         self.workers = [testing.TestClient(worker) for worker in workers]
@@ -141,7 +141,7 @@ class Client:
         self.wrong: list[str] = []
 
     def ask(self) -> None:
-        """Ask once, and check that the answer is that of a version not before any seen."""
+        """Send a request, and check that the response is not older than an earlier one."""
         orig, dest = lane = self.dice.choice(LANES)
         shown = {"If-None-Match": self.kept[lane][0]} if lane in self.kept else {}
         params = {"date_from": str(FIRST), "date_to": str(LAST), "orig_code": orig, "dest_code": dest}
@@ -166,13 +166,13 @@ class Client:
 
 @pytest.fixture
 def workers(reader_url: str) -> list[Service]:
-    """Two workers, which poll one after the other."""
+    """Two workers that poll independently."""
     environ = {"DATABASE_URL": reader_url, "RATESFLOW_API_POLL_SECONDS": str(POLL_SECONDS)}
     return [get_app({**environ, "RATESFLOW_API_IDLE_SECONDS": "1"}) for _ in range(2)]
 
 
 def run(owner_url: str, workers: list[Service], seed: int, seconds: float) -> tuple[History, list[Client]]:
-    """Write and ask for some time, each in a thread of its own; return what was."""
+    """Run the writer and the clients in separate threads for some time; return the history and the clients."""
     connection = psycopg2.connect(owner_url)
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT version FROM data_version")
@@ -194,7 +194,7 @@ def run(owner_url: str, workers: list[Service], seed: int, seconds: float) -> tu
 
 
 def is_all_new(history: History, worker: Service) -> bool:
-    """Return whether a worker answers for every lane as of the newest version."""
+    """Return whether a worker responds for every lane with the newest version."""
     client = testing.TestClient(worker)
     return all(
         client.simulate_get(
@@ -205,8 +205,8 @@ def is_all_new(history: History, worker: Service) -> bool:
     )
 
 
-def test_one_state_after_another(owner_url: str, workers: list[Service]) -> None:
-    """Each answer is that of a version not before any that the client has seen; in the end all are of the newest."""
+def test_versions_never_go_back(owner_url: str, workers: list[Service]) -> None:
+    """No response is older than one that the client has seen; in the end all are of the newest version."""
     history, clients = run(owner_url, workers, seed=6, seconds=SECONDS)
     assert [each.wrong for each in clients] == [[], [], []]
     assert all(each.asked > 100 for each in clients)

@@ -1,4 +1,4 @@
-"""What commits leave of answers and of their ETags, and what a client gets that shows one."""
+"""How commits affect cached responses and ETags, and conditional requests."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ def database() -> Database:
     return Database()
 
 
-def test_a_commit_forgets_what_it_touches(database: Database) -> None:
-    """After a commit the lanes that it touched are read again, and have other ETags; all others stay known."""
+def test_commit_invalidates_only_touched_lanes(database: Database) -> None:
+    """After a commit the touched lanes are read again and have new ETags; all others stay cached."""
     app = service(database)
     tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
     assert database.reads == len(LANES)
@@ -31,8 +31,8 @@ def test_a_commit_forgets_what_it_touches(database: Database) -> None:
     assert ask(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
 
 
-def test_lists_of_places_outlive_commits(database: Database) -> None:
-    """Ports and regions stay known while batches commit, and are read again when reference data has changed."""
+def test_location_lists_stay_cached_across_commits(database: Database) -> None:
+    """Ports and regions stay cached while batches commit, and are read again after a change of reference data."""
     client = testing.TestClient(service(database))
     tag = client.simulate_get("/ports").headers["ETag"]
     database.commit(TOUCHED)
@@ -42,12 +42,12 @@ def test_lists_of_places_outlive_commits(database: Database) -> None:
     wait_until(lambda: client.simulate_get("/ports").headers["ETag"] != tag, 2)
 
 
-def test_workers_know_each_others_etags(database: Database) -> None:
-    """Workers that began at different times may name one answer differently: each knows the other's to be good,
-    and says so with the ETag that it was shown; once the lane is touched none is good any more."""
+def test_workers_accept_each_others_etags(database: Database) -> None:
+    """Workers that started at different times may have different ETags for one response: each accepts the other's and
+    returns the one that it received; once the lane is touched, both are invalid."""
     early = service(database)
     first = get(early).headers["ETag"]
-    for _ in range(70):  # more than a worker learns of when it begins
+    for _ in range(70):  # more changes than a new worker reads
         database.commit(("CNSGH", "NLRTM"))
     wait_until(lambda: '"e-71-' in ask(early, "CNSGH", "NLRTM").headers["ETag"], 2)
     late = service(database)
@@ -63,7 +63,7 @@ def test_workers_know_each_others_etags(database: Database) -> None:
 
 
 def test_not_modified_without_a_read(database: Database) -> None:
-    """Who shows the ETag of the current version gets 304 without any read, even where the answer is not kept."""
+    """A request with the current ETag gets 304 without a read, even if the response is not cached."""
     app = service(database, max_bytes=10)
     etag = get(app).headers["ETag"]
     reads = database.reads
@@ -74,16 +74,16 @@ def test_not_modified_without_a_read(database: Database) -> None:
     assert database.reads == reads
 
 
-def test_etag_is_of_one_request(database: Database) -> None:
-    """The ETag of one request is none of another's: a table is not taken for JSON, nor a lane for another."""
+def test_etag_is_specific_to_its_request(database: Database) -> None:
+    """The ETag of one request is not valid for another format or query."""
     app = service(database)
     tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
     assert len(set(tags)) == 3
     assert get(app, If_None_Match=tags[1]).status_code == 200
 
 
-def test_client_that_knows_better(database: Database) -> None:
-    """A client that shows the ETag of a newer version than the last poll saw is not answered with the older."""
+def test_etag_of_a_newer_version_is_respected(database: Database) -> None:
+    """A client with the ETag of a version newer than the last poll does not get an older response."""
     app = service(database, interval_seconds=None)
     old = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -94,8 +94,8 @@ def test_client_that_knows_better(database: Database) -> None:
 
 
 @pytest.mark.parametrize("sent", [1, 900])
-def test_one_look_a_request(database: Database, sent: int) -> None:
-    """However many ETags of newer versions a client shows, the database is asked for its version once."""
+def test_request_polls_the_version_once(database: Database, sent: int) -> None:
+    """The database version is polled once, however many ETags of newer versions a request has."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -105,8 +105,8 @@ def test_one_look_a_request(database: Database, sent: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
-def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
-    """Clients that show versions that never were get good answers, in time, for a few looks at the database."""
+def test_invented_versions_are_cheap(database: Database, ahead: int) -> None:
+    """Requests with ETags of versions that never existed get correct responses in time, with few polls."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
     polls, began = database.polls, time.monotonic()
@@ -118,10 +118,10 @@ def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
     assert database.reads == 1
 
 
-def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
-    """The server asked first may be behind what a client has seen: the client waits until it, or another, is not."""
+def test_request_waits_for_the_version_of_its_etag(database: Database) -> None:
+    """If the server lags behind the version of a request's ETag, the request waits until a server has it."""
     app = service(database, interval_seconds=None, seconds=2)
     tag = get(app).headers["ETag"]
-    threading.Timer(0.1, database.commit, [TOUCHED]).start()  # as if a replay took that long
+    threading.Timer(0.1, database.commit, [TOUCHED]).start()  # simulates the delay of replay
     assert get(app, If_None_Match=tag.replace("e-1-", "e-2-")).status_code == 304
     assert '"e-2-' in get(app).headers["ETag"]

@@ -1,4 +1,4 @@
-"""Two readers behind one address, of which one is behind: nobody is refused, and nobody goes back."""
+"""Two readers behind one address, one of which lags: no request fails, and no client sees an older version."""
 
 import itertools
 import time
@@ -32,16 +32,16 @@ END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + "
 
 
 class Turns(Wire):
-    """A proxy that leads connections to servers in turn."""
+    """A proxy that forwards connections to servers in turn."""
 
     def lead_to(self, *ports: int) -> None:
-        """Lead the next connections to these."""
+        """Forward the next connections to these ports."""
         self._targets = itertools.cycle(ports)
 
 
 @pytest.fixture
 def turns() -> Iterator[Callable[..., Turns]]:
-    """Makes proxies."""
+    """A function that creates proxies."""
     made: list[Turns] = []
 
     def make(*ports: int) -> Turns:
@@ -55,7 +55,7 @@ def turns() -> Iterator[Callable[..., Turns]]:
 
 @pytest.fixture
 def behind(standby: Postgres, module_database: Database, owner: Connection) -> Iterator[Postgres]:  # noqa: F811
-    """The standby, with a price for each lane; it replays nothing from now on, until the end."""
+    """The standby with a price for each lane; its replay is paused until the end."""
     for lane in (TOUCHED, OTHER):
         commit(owner, *lane)
     there = standby.superuser_url(module_database.name)
@@ -67,7 +67,7 @@ def behind(standby: Postgres, module_database: Database, owner: Connection) -> I
 
 
 def one(url: str, query: str) -> object:
-    """Return the one value that a query gives."""
+    """Return the single value of a query."""
     connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
         cursor.execute(query)
@@ -88,22 +88,22 @@ def worker(database: Database, proxy: Turns, **settings: str) -> Service:
 
 
 def ask(app: Service, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
-    """Ask for a lane's day; `extra` makes it another request, which is not known."""
+    """Request a lane's day; `extra` makes it a different request, which is not cached."""
     query = f"date_from={DAY}&date_to={DAY}&orig_code={lane[0]}&dest_code={lane[1]}{extra}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get("/rates", query_string=query, headers=sent)
 
 
 def count(answer: testing.Result) -> int:
-    """Return how many prices an answer counts, which grows with each commit; 0 when it was refused."""
+    """Return the number of prices in a response, which grows with each commit; 0 if the request failed."""
     return int(answer.json["rates"][0]["count"]) if answer.status_code == 200 else 0
 
 
-def test_no_refusal_while_one_is_behind(
+def test_lagging_reader_fails_no_request(
     behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
 ) -> None:
-    """A worker hears of a commit from one reader while its connections lead to the other, which is behind: answers,
-    known and others, are given without a pause, are soon those after the commit, and never again those before."""
+    """A worker learns of a commit from one reader while its connections lead to the lagging one: no request fails,
+    cached or not; responses soon include the commit, and never revert."""
     proxy = turns(behind.port)
     app = worker(module_database, proxy)
     with ThreadPoolExecutor(8) as threads:
@@ -119,7 +119,7 @@ def test_no_refusal_while_one_is_behind(
         for turn in itertools.count():
             if time.monotonic() > until:
                 return
-            extra = f"&{number}-{turn}" if number > 1 else ""  # the first two ask for what is known
+            extra = f"&{number}-{turn}" if number > 1 else ""  # the first two send cached requests
             seen[number].append(count(ask(app, TOUCHED if number % 2 else OTHER, extra)))
             time.sleep(0.01)
 
@@ -130,17 +130,17 @@ def test_no_refusal_while_one_is_behind(
         for each in clients:
             each.result()
     for number, counts in seen.items():
-        assert 0 not in counts, f"{counts.count(0)} of {len(counts)} refused"
+        assert 0 not in counts, f"{counts.count(0)} of {len(counts)} failed"
         assert counts == sorted(counts)
         assert counts[-1] == (before + 1 if number % 2 else counts[0])
     assert count(ask(app, TOUCHED)) == before + 1
 
 
-def test_what_a_client_has_seen_of_another_reader(
+def test_client_of_another_reader_never_goes_back(
     behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
 ) -> None:
-    """A worker whose connections all lead to the reader that is behind answers a client that has seen the other as
-    of what it has seen."""
+    """A worker connected only to the lagging reader responds to a client of the other reader with the client's version
+    or a newer one."""
     proxy = turns(behind.port)
     app = worker(module_database, proxy, RATESFLOW_API_POLL_SECONDS="60")
     before = ask(app, TOUCHED)

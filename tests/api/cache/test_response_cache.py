@@ -1,4 +1,4 @@
-"""Known answers: kept under the data version, loaded once, never older than they may be, never backwards."""
+"""Cached responses: keyed by data version, loaded once, with a limited age, never older than an earlier one."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ def database() -> Database:
     return Database()
 
 
-def test_second_answer_is_known(database: Database) -> None:
-    """The same request twice reads the database once, and its answers are the same to the byte and header."""
+def test_second_response_is_cached(database: Database) -> None:
+    """The same request twice reads the database once, and both responses have the same bytes and headers."""
     app = service(database)
     first, second = get(app), get(app)
     assert (first.status_code, first.content) == (second.status_code, second.content)
@@ -31,8 +31,8 @@ def test_second_answer_is_known(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_new_version_is_seen(database: Database) -> None:
-    """When the data version has moved, the answer is read anew within about the interval of the poll."""
+def test_new_version_replaces_the_cached_response(database: Database) -> None:
+    """After the data version has changed, the response is reloaded within about one poll interval."""
     app = service(database)
     etag = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -40,8 +40,8 @@ def test_new_version_is_seen(database: Database) -> None:
     assert database.reads == 2
 
 
-def test_restored_database_is_seen(database: Database) -> None:
-    """A database that was restored to an older version has another epoch: its answers replace the known ones."""
+def test_restored_database_replaces_cached_responses(database: Database) -> None:
+    """A database that was restored to an older version has another epoch, whose responses replace the cached ones."""
     database.at = Version("e", 9)
     app = service(database)
     etag = get(app).headers["ETag"]
@@ -50,8 +50,8 @@ def test_restored_database_is_seen(database: Database) -> None:
     assert '"f-3-' in get(app).headers["ETag"]
 
 
-def test_a_hundred_at_once(database: Database) -> None:
-    """A hundred who ask the same at once are answered from one read of the database."""
+def test_hundred_equal_requests_read_once(database: Database) -> None:
+    """A hundred simultaneous equal requests are answered from one read of the database."""
     app = service(database)
     database.seconds = 0.3
     start = threading.Barrier(100)
@@ -65,8 +65,8 @@ def test_a_hundred_at_once(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_failure_is_shared_and_forgotten(database: Database) -> None:
-    """When the one read fails, all who wait for it are told; the next request reads again."""
+def test_failed_read_is_shared_but_not_cached(database: Database) -> None:
+    """If a shared read fails, all waiting requests fail; the next request reads again."""
     app = service(database)
     database.seconds, database.away = 0.2, True
     with ThreadPoolExecutor(5) as threads:
@@ -76,8 +76,8 @@ def test_failure_is_shared_and_forgotten(database: Database) -> None:
     assert get(app).status_code == 200
 
 
-def test_too_many_for_one_read(database: Database) -> None:
-    """Beyond those who may wait for another's read, requests are refused at once."""
+def test_too_many_waiting_requests_are_rejected(database: Database) -> None:
+    """Requests beyond the limit of those waiting for a read are rejected at once."""
     newest = LatestVersion()
     newest.adopt(Version("e", 1))
     known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
@@ -100,8 +100,8 @@ def test_too_many_for_one_read(database: Database) -> None:
         assert {each.result()[0].body for each in waiting} == {b"x"}
 
 
-def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
-    """A request that comes after the worker has moved is not answered with a read that began before."""
+def test_request_does_not_join_an_older_read(database: Database) -> None:
+    """A request that arrives after a version change is not answered by a read that began before it."""
     newest = LatestVersion()
     newest.adopt(Version("e", 1))
     known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
@@ -123,9 +123,9 @@ def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
         assert second.result()[0].body == b"after"
 
 
-def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
-    """The database goes away just after a commit was seen: the former answer is given, for as long as no client
-    has been told anything of the commit, and never after."""
+def test_cached_response_is_served_while_a_commit_cannot_be_read(database: Database) -> None:
+    """If the database becomes unavailable just after a commit was seen, the cached response is served until a client
+    has seen the commit, and never after that."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -139,8 +139,8 @@ def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database
     assert get(app).status_code == 503
 
 
-def test_what_was_known_grows_too_old(database: Database) -> None:
-    """The former answer is given no longer than known answers are while the database is away."""
+def test_cached_response_expires_during_an_outage(database: Database) -> None:
+    """The former response is served no longer than the maximum age of stale responses."""
     app = service(database, max_stale_seconds=0.4)
     tag = get(app).headers["ETag"]
     database.unreadable = True
@@ -153,7 +153,7 @@ def test_what_was_known_grows_too_old(database: Database) -> None:
 
 
 def test_never_backwards(database: Database) -> None:
-    """A read that finds an older version than one seen before is repeated, and given up rather than answered."""
+    """A read that finds an older version than an earlier one is repeated, and fails rather than returning it."""
     app = service(database, max_bytes=0)
     database.at = Version("e", 5)
     assert '"e-5-' in get(app).headers["ETag"]
@@ -163,8 +163,8 @@ def test_never_backwards(database: Database) -> None:
     assert '"e-6-' in get(app).headers["ETag"]
 
 
-def test_left_epoch_does_not_return() -> None:
-    """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
+def test_former_epoch_is_rejected() -> None:
+    """After a restored database was seen, versions of the former epoch are rejected, whatever their number."""
     newest = LatestVersion()
     assert newest.adopt(Version("e", 5))
     assert newest.adopt(Version("f", 1))
@@ -173,8 +173,8 @@ def test_left_epoch_does_not_return() -> None:
     assert newest.state.version == Version("f", 1)
 
 
-def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
-    """A read that began before a commit and ends after the poll saw it is not given to anyone later."""
+def test_read_that_began_before_a_commit_is_not_cached(database: Database) -> None:
+    """A read that began before a commit and ends after it was polled is not cached for later requests."""
     app = service(database)
     get(app)
     database.seconds = 0.2
@@ -186,7 +186,7 @@ def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
 
 
 def test_outage(database: Database) -> None:
-    """While the database is away known answers are given until they are too old, and others are refused."""
+    """While the database is unavailable, cached responses are served for a time, and other requests fail."""
     app = service(database, max_stale_seconds=0.4)
     get(app)
     database.away = True
@@ -199,8 +199,8 @@ def test_outage(database: Database) -> None:
     assert get(app).status_code == 200
 
 
-def test_rests_when_idle(database: Database) -> None:
-    """Nobody asks for long: the database is left alone; the next request is read from it."""
+def test_idle_service_does_not_poll(database: Database) -> None:
+    """Without requests the service stops polling; the next request reads from the database."""
     app = service(database, idle_seconds=0.1)
     get(app)
     time.sleep(0.4)
@@ -221,7 +221,7 @@ def small(database: Database) -> Iterator[ResponseCache]:
 
 
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
-    """However many answers there are, no more bytes are kept than may be; what is used often stays."""
+    """The cache never exceeds its limit of bytes, and keeps frequently used responses."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
     small.get_or_load(Lookup("often", 0), lambda _: content)
     for number in range(100):
@@ -232,8 +232,8 @@ def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     assert small.get("key 99") is not None
 
 
-def test_errors_are_not_kept(database: Database) -> None:
-    """An answer that says what is wrong is made anew each time."""
+def test_errors_are_not_cached(database: Database) -> None:
+    """Error responses are not cached."""
     app = service(database)
     for _ in range(2):
         answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
@@ -242,7 +242,7 @@ def test_errors_are_not_kept(database: Database) -> None:
 
 
 def test_failed_read_is_not_repeated(database: Database) -> None:
-    """A request whose read fails becomes a 503 after that one read: its time is over."""
+    """A request whose read fails returns 503 after one read, since its time is over."""
     database.away = True
     answer = get(service(database, max_bytes=0))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

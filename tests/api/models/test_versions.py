@@ -1,4 +1,4 @@
-"""What a worker takes for changed when it moves from one version to another."""
+"""Which lanes a worker considers changed when it moves from one version to another."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def at(orig: str, dest: str) -> int:
 
 
 def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> LatestVersion:
-    """Return what was at version 5 and has heard of these changes."""
+    """Return a LatestVersion that was at version 5 and has received these changes."""
     newest = LatestVersion()
     newest.adopt(Version("e", 5))
     assert newest.advance(PollResult(Version("e", to), since, list(changes)))
@@ -30,7 +30,7 @@ def since(newest: LatestVersion, orig: str, dest: str) -> int:
 
 
 def test_only_touched_lanes_change() -> None:
-    """A lane, and the questions that join its ends with a region, change with a version that touches it; no others."""
+    """A version changes the lanes that it touches, and those between their ends and regions, and no others."""
     newest = moved((6, bitmap([ONE])), (7, bitmap([OTHER])), (8, bitmap([])), to=8)
     assert since(newest, *ONE) == since(newest, "CNGGZ", "europe") == since(newest, "china", "EETLL") == 6
     assert since(newest, *OTHER) == since(newest, "china", "NLRTM") == 7
@@ -43,8 +43,8 @@ def test_only_touched_lanes_change() -> None:
     assert not newest.state.holds(Version("e", 9), at(*ONE))
 
 
-def test_latest_of_several_changes_counts() -> None:
-    """Where several versions touch a lane, and one version two batches, the last one is told."""
+def test_last_of_several_changes_counts() -> None:
+    """If several versions touch a lane, or one version has two batches, the last version counts."""
     newest = moved((6, bitmap([ONE])), (6, bitmap([OTHER])), (7, bitmap([ONE])), to=7)
     assert (since(newest, *ONE), since(newest, *OTHER)) == (7, 6)
 
@@ -55,7 +55,7 @@ def test_latest_of_several_changes_counts() -> None:
     ids=["missing", "everything"],
 )
 def test_everything_changes(changes: list[tuple[int, bytes | None]]) -> None:
-    """A version that is missing, or of which nothing is known but that it moved, has changed everything before it."""
+    """A version that is missing, or whose changes are unknown, counts as a change of everything."""
     newest = moved(*changes, to=8)
     assert (since(newest, *ONE), since(newest, *OTHER), since(newest, "china", "europe")) == (8, 7, 7)
     assert newest.state
@@ -63,7 +63,7 @@ def test_everything_changes(changes: list[tuple[int, bytes | None]]) -> None:
 
 
 def test_too_far_behind() -> None:
-    """What is told begins after the version that a worker is at: all before may have changed."""
+    """If the received changes begin after the worker's version, everything before may have changed."""
     newest = moved((8, bitmap([ONE])), to=8, since=7)
     assert (since(newest, *ONE), since(newest, *OTHER)) == (8, 7)
 
@@ -81,15 +81,15 @@ def test_never_back() -> None:
     assert not newest.advance(PollResult(Version("e", 7), 6, []))
 
 
-def test_first_news_tell_of_the_past() -> None:
-    """A worker that begins knows since when lanes are the same, as far back as it was told."""
+def test_first_news_include_past_changes() -> None:
+    """A new worker knows since when lanes are unchanged, as far back as its first news reach."""
     newest = LatestVersion()
     assert newest.advance(PollResult(Version("e", 70), 6, [(number, bitmap([ONE])) for number in range(7, 71)]))
     assert (since(newest, *ONE), since(newest, *OTHER)) == (70, 6)
 
 
-def test_buckets_of_questions() -> None:
-    """Lanes that are stored have a bucket of their own; a port and a region share that of all lanes of the port."""
+def test_buckets_of_lanes() -> None:
+    """Stored lanes have their own bucket; lanes between a port and a region share one per port and direction."""
     assert at(*ONE) == bucket(*ONE)
     assert at("china", "europe") == bucket("china", "europe")
     assert at("CNGGZ", "europe") == bucket("CNGGZ", "*")

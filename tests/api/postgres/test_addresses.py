@@ -1,4 +1,4 @@
-"""The database's name is looked up in time, and libpq is left nothing to look up."""
+"""Host names of the database are resolved with a timeout, so that libpq resolves none."""
 
 import socket
 import threading
@@ -14,7 +14,7 @@ from ratesflow.api.postgres.pool import ConnectionPool
 
 @pytest.fixture
 def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Let nobody answer questions for names; give the names that were asked for."""
+    """A name server that does not respond; the fixture returns the names that were looked up."""
     asked: list[str] = []
     answer = threading.Event()
 
@@ -28,8 +28,8 @@ def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     answer.set()
 
 
-def test_a_name_server_that_hangs(hung: list[str]) -> None:
-    """A name that is not looked up in time counts as a database that is away, and many who ask ask once."""
+def test_hanging_name_server_times_out(hung: list[str]) -> None:
+    """A lookup that times out counts as an unavailable database, and concurrent lookups are shared."""
     connections = ConnectionPool("postgresql://x@db.example/x", "SELECT 1", size=4)
     began = time.monotonic()
     waiting = [threading.Thread(target=_fails, args=(connections,)) for _ in range(4)]
@@ -46,8 +46,8 @@ def _fails(connections: ConnectionPool) -> None:
         connections.fetch("SELECT 1", seconds=0.3)
 
 
-def test_all_addresses_of_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """libpq is told every address of every name, each with the name and its port; what is none stays."""
+def test_all_addresses_of_all_names_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq gets every address of every name, with name and port; IP addresses are left unchanged."""
     known = {"one": ["10.0.0.1", "fd00::1", "10.0.0.1"], "two": ["10.0.0.2"]}
     monkeypatch.setattr(
         "socket.getaddrinfo", lambda name, *_, **__: [(0, 0, 0, "", (address, 0)) for address in known[name]]
@@ -62,7 +62,7 @@ def test_all_addresses_of_all_names(monkeypatch: pytest.MonkeyPatch) -> None:
     "url", ["host=/var/run port=1", "postgresql://u@[::1]:5/x", "dbname=x", "host=db.example hostaddr=10.0.0.1"]
 )
 def test_nothing_to_look_up(url: str) -> None:
-    """Addresses, sockets and what the user looked up are left as they are."""
+    """IP addresses, sockets and a given hostaddr are left unchanged."""
     assert Addresses().settings(url, time.monotonic()) == {}
 
 
@@ -73,7 +73,7 @@ def test_unknown_name() -> None:
 
 
 def test_connects_by_name(reader_url: str) -> None:
-    """A database is reached by its name."""
+    """A database can be reached by its host name."""
     connections = ConnectionPool(reader_url.replace("127.0.0.1", "localhost"), "SELECT 1")
     assert connections.fetch("SELECT 1", seconds=5) == [(1,)]
     connections.close()

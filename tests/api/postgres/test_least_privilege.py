@@ -1,4 +1,4 @@
-"""The service can read what an answer needs, and nothing else."""
+"""The service can read only what its responses need."""
 
 import psycopg2
 import pytest
@@ -12,7 +12,7 @@ from ratesflow.api.postgres.pool import ConnectionPool
 
 @pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])
 def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
-    """The record of prices and the ledger are closed to the service's user."""
+    """The service's user cannot read the prices and the ledger."""
     connections = ConnectionPool(reader_url, queries.session(2))
     with pytest.raises(errors.InsufficientPrivilege):
         connections.fetch(f"SELECT FROM {table}", seconds=2)
@@ -24,7 +24,7 @@ def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
     ["UPDATE data_version SET version = 0", "DELETE FROM rates", "INSERT INTO visible_batches VALUES (9)"],
 )
 def test_writes_nothing(reader_url: str, statement: str) -> None:
-    """The service's user may change nothing, even in a session that is not read-only."""
+    """The service's user cannot change anything, even in a session that is not read-only."""
     connection = psycopg2.connect(reader_url)
     with pytest.raises(errors.InsufficientPrivilege), connection.cursor() as cursor:
         cursor.execute(statement)
@@ -32,7 +32,7 @@ def test_writes_nothing(reader_url: str, statement: str) -> None:
 
 
 def test_sessions_are_read_only(owner_url: str) -> None:
-    """Even a user who may write cannot through the service's connections."""
+    """The service's sessions are read-only even for a user who may write."""
     connections = ConnectionPool(owner_url, queries.session(2))
     with pytest.raises(DatabaseUnavailableError, match="read-only"):
         connections.fetch("UPDATE data_version SET version = 0", seconds=2)

@@ -1,4 +1,4 @@
-"""Connections are shared, replaced and given up as they should be."""
+"""The connection pool: reuse, replacement, timeouts and limits."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +19,8 @@ from tests.api.service import wait_until
 BACKEND = "SELECT pg_backend_pid()"
 
 
-def test_is_kept(reader_url: str) -> None:
-    """A connection is used again, and again after a statement that was wrong."""
+def test_connection_is_reused(reader_url: str) -> None:
+    """A connection is reused, even after an invalid statement."""
     connections = ConnectionPool(reader_url, "SELECT 1")
     (pid,) = connections.fetch(BACKEND, seconds=2)
     with pytest.raises(errors.DivisionByZero):
@@ -29,15 +29,15 @@ def test_is_kept(reader_url: str) -> None:
     connections.close()
 
 
-def test_is_renewed_when_old(reader_url: str) -> None:
-    """A connection that is old enough makes place for a new one."""
+def test_old_connection_is_replaced(reader_url: str) -> None:
+    """A connection that has reached its maximum age is replaced."""
     connections = ConnectionPool(reader_url, "SELECT 1", recycle_seconds=0)
     assert connections.fetch(BACKEND, seconds=2) != connections.fetch(BACKEND, seconds=2)
     connections.close()
 
 
 def test_terminated_is_replaced(reader_url: str, owner: Connection) -> None:
-    """When the server has ended all connections, the next statement runs on a new one."""
+    """After the server has terminated all connections, the next statement runs on a new one."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=3)
     with ThreadPoolExecutor(3) as threads:
         pids = list(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(3)))
@@ -49,7 +49,7 @@ def test_terminated_is_replaced(reader_url: str, owner: Connection) -> None:
 
 
 def test_lost_statements_are_prepared_again(reader_url: str) -> None:
-    """A connection whose prepared statements are gone is replaced by one that has them."""
+    """A connection that has lost its prepared statements is replaced."""
     connections = ConnectionPool(reader_url, "PREPARE one AS SELECT 1")
     assert connections.fetch("EXECUTE one", seconds=2) == [(1,)]
     connections.fetch("DISCARD ALL", seconds=2)
@@ -58,8 +58,8 @@ def test_lost_statements_are_prepared_again(reader_url: str) -> None:
 
 
 @pytest.mark.parametrize(("conflicts", "answered"), [(1, True), (2, False)])
-def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bool) -> None:
-    """A read that a standby cancels is repeated once; a second refusal counts as away."""
+def test_conflict_is_retried_once(reader_url: str, conflicts: int, answered: bool) -> None:
+    """A read that a standby cancels is retried once; a second cancellation counts as unavailable."""
     connections = ConnectionPool(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
     statement = f"""DO $$ BEGIN IF nextval('attempts') <= {conflicts} THEN
         RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001'; END IF; END $$"""
@@ -72,8 +72,8 @@ def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bo
     connections.close()
 
 
-def test_hanging_server_is_given_up(reader_url: str) -> None:
-    """A statement that takes too long is given up in time, and its connection with it."""
+def test_hanging_statement_times_out(reader_url: str) -> None:
+    """A statement that takes too long fails in time, and its connection is closed."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailableError):
@@ -83,8 +83,8 @@ def test_hanging_server_is_given_up(reader_url: str) -> None:
     connections.close()
 
 
-def test_unreachable_host_is_given_up() -> None:
-    """A server that takes connections and says nothing is given up in time."""
+def test_unresponsive_host_times_out() -> None:
+    """A server that accepts connections but does not respond times out."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -95,8 +95,8 @@ def test_unreachable_host_is_given_up() -> None:
         assert time.monotonic() - started < 1
 
 
-def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
-    """Beyond those at work and those that may wait, a request is refused without waiting."""
+def test_too_many_requests_are_rejected_at_once(reader_url: str, owner: Connection) -> None:
+    """A request beyond the pool and its queue is rejected without waiting."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=1)
     with ThreadPoolExecutor(2) as threads:
         busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
@@ -112,7 +112,7 @@ def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> Non
 
 
 def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
-    """Between two statements a connection is in no transaction."""
+    """An idle connection is not in a transaction."""
     connections = ConnectionPool(reader_url, "SET application_name = 'watched'")
     connections.fetch("SELECT 1", seconds=2)
     watcher = psycopg2.connect(owner_url)
@@ -123,8 +123,8 @@ def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
     connections.close()
 
 
-def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
-    """At rest the database has no session of the service, and the next statement opens one."""
+def test_rest_closes_all_connections(reader_url: str, owner_url: str) -> None:
+    """After `rest` the service has no session, and the next statement opens one."""
     connections = ConnectionPool(reader_url, "SET application_name = 'resting'")
     connections.fetch("SELECT 1", seconds=2)
     DatabaseReader(connections, LatestVersion()).close_idle()
@@ -142,9 +142,9 @@ def test_none_is_kept_at_rest(reader_url: str, owner_url: str) -> None:
     connections.close()
 
 
-@pytest.mark.parametrize("known", ["64", "0"], ids=["known-answers", "none-known"])
-def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
-    """Some time after the last request no connection is open, so that a database may pause; the next is answered."""
+@pytest.mark.parametrize("known", ["64", "0"], ids=["cache", "no-cache"])
+def test_idle_service_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
+    """Some time after the last request all connections are closed, so that a database can pause."""
     settings = {"RATESFLOW_API_IDLE_SECONDS": "0.4", "RATESFLOW_API_POLL_SECONDS": "0.1"}
     app = get_app({"DATABASE_URL": reader_url, "RATESFLOW_API_CACHE_MB": known, **settings})
 
@@ -172,8 +172,8 @@ def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: s
     watcher.close()
 
 
-def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
-    """Of several connections the one that is still asked stays open, however long that goes on."""
+def test_connection_in_use_stays_open(reader_url: str) -> None:
+    """Of several connections, the one in use stays open and idle ones are closed."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
     with ThreadPoolExecutor(2) as threads:
         both = set(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(2)))
@@ -188,8 +188,8 @@ def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
     connections.close()
 
 
-def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None:
-    """Connections to a server that is behind are closed and opened again until the time is over, and no longer."""
+def test_lagging_server_times_out(reader_url: str) -> None:
+    """Connections to a lagging server are reopened until the timeout."""
     connections = ConnectionPool(reader_url, "SELECT 1")
     seen: list[object] = []
     started = time.monotonic()
@@ -200,8 +200,8 @@ def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None
     connections.close()
 
 
-def test_the_spare_connection_goes_first(reader_url: str) -> None:
-    """When a server is behind the connection on which the newest version was seen is the next to be asked."""
+def test_spare_connection_is_tried_first(reader_url: str) -> None:
+    """If a server lags, the connection on which the newest version was seen is tried next."""
     spare = ConnectionPool(reader_url, "SELECT 1", size=1)
     ((backend,),) = spare.fetch(BACKEND, seconds=2)
     connections = ConnectionPool(reader_url, "SELECT 1", spare=spare)

@@ -1,4 +1,4 @@
-"""The statements read what they need, by an index, however large the tables are."""
+"""The statements use indexes, whatever the size of the tables."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,7 +15,7 @@ DAYS = ("2021-01-01", "2021-01-31")
 
 @pytest.mark.parametrize("name", EXECUTES)
 def test_by_index(reader_url: str, name: str) -> None:
-    """Rates are only found by their index; nothing reads all ports to answer about two of them."""
+    """Rates are only read by their index, and no statement reads all ports to find two."""
     reads = {(node["Relation Name"], node["Node Type"]): node for node in _nodes(_plan(reader_url, EXECUTES[name]))}
     assert {relation for relation, _ in reads} >= {"rates", "visible_batches", "data_version", "ports", "regions"}
     for (relation, _), node in reads.items():

@@ -1,4 +1,4 @@
-"""Requests that come together go to the database together, and each gets what is its own."""
+"""Concurrent requests are sent to the database in one statement, and each gets its own rows."""
 
 import random
 import threading
@@ -15,8 +15,8 @@ from ratesflow.api.models.errors import DatabaseUnavailableError, OverloadedErro
 from ratesflow.api.postgres.pool import ConnectionPool, Row
 from ratesflow.api.postgres.query_batcher import MAX_BATCHED, QueryBatcher
 
-# Two rows a request: its text, and when the statement that told it began. Each row lasts as long as the request
-# says; those of a request that is HELD, until the gate opens.
+# Two rows per request: its text, and the start of its statement. Each row takes the request's seconds; those of a HELD
+# request take until the gate opens.
 GATE = 6
 HELD = ("held", "0")
 TELL = f"""
@@ -29,7 +29,7 @@ CROSS JOIN generate_series(1, 2)
 
 @pytest.fixture
 def connections(reader_url: str) -> Iterator[ConnectionPool]:
-    """Give three connections, and twenty places to wait for one."""
+    """A pool of three connections with twenty places in its queue."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_waiting=20)
     yield connections
     connections.close()
@@ -37,14 +37,14 @@ def connections(reader_url: str) -> Iterator[ConnectionPool]:
 
 @pytest.fixture
 def threads() -> Iterator[ThreadPoolExecutor]:
-    """Give as many threads as there are requests."""
+    """A pool of 100 threads."""
     with ThreadPoolExecutor(100) as threads:
         yield threads
 
 
 @pytest.fixture
 def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
-    """Shut the gate; give what opens it."""
+    """Close the gate; the fixture returns the function that opens it."""
     connection = psycopg2.connect(owner_url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -59,8 +59,8 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 60.0)
 
 
-def test_alone_goes_at_once(connections: ConnectionPool) -> None:
-    """A request that finds nothing under way waits for nobody, time after time."""
+def test_single_request_is_sent_at_once(connections: ConnectionPool) -> None:
+    """A request without concurrent ones is sent at once, every time."""
     trips = QueryBatcher(connections, TELL)
     for text in ("one", "two"):
         began = time.monotonic()
@@ -70,10 +70,10 @@ def test_alone_goes_at_once(connections: ConnectionPool) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-def test_come_together_go_together(
+def test_gathered_requests_share_a_statement(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """What gathers while one statement is under way is one statement, and each request has its own rows of it."""
+    """Requests that gather during a statement share the next one, and each gets its own rows."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
@@ -88,8 +88,8 @@ def test_come_together_go_together(
 
 
 @pytest.mark.usefixtures("patient")
-def test_next_goes_as_soon_as_one_is_back(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Round trips follow one another without a pause, and without anybody's patience ending."""
+def test_next_statement_follows_at_once(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
+    """Round trips follow one another without a pause."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "0.001"), seconds=9) for number in range(20)]
@@ -98,13 +98,13 @@ def test_next_goes_as_soon_as_one_is_back(connections: ConnectionPool, threads: 
     assert connections.most_at_once() == (1, 0)
 
 
-def test_slow_one_holds_nobody_up(
+def test_slow_statement_delays_no_other(
     connections: ConnectionPool,
     threads: ThreadPoolExecutor,
     open_gate: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While a statement takes long, others go by other connections."""
+    """While a statement is slow, other requests use other connections."""
     monkeypatch.setattr(
         "ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 0.2
     )  # in which all of the quick ones come
@@ -123,10 +123,10 @@ def test_slow_one_holds_nobody_up(
 
 
 @pytest.mark.usefixtures("patient")
-def test_wrong_one_fails_alone(
+def test_invalid_request_fails_alone(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """A statement fails for all who are in it: each then tries alone, and only those fail whose fault it is."""
+    """If a shared statement fails, each request is retried alone, and only the invalid ones fail."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
@@ -146,7 +146,7 @@ def test_wrong_one_fails_alone(
 
 
 def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Nobody waits beyond their time; afterwards all is as before."""
+    """Requests to a hanging database time out, and later ones work again."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "5"), seconds=0.5) for number in range(12)]
@@ -158,10 +158,10 @@ def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExe
     assert trips.fetch(("after", "0"), seconds=2)[0][1] == "after"
 
 
-def test_too_many_are_refused_at_once(
+def test_too_many_requests_are_rejected_at_once(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """Connections and places taken: the next request is refused while the others still wait."""
+    """When all connections and the queue are full, the next request is rejected at once."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=5) for _ in range(23)]
     _until(lambda: connections._present == 23)
@@ -174,10 +174,10 @@ def test_too_many_are_refused_at_once(
     assert [each.result()[0][1] for each in asked] == ["held"] * 23
 
 
-def test_backends_that_end(
+def test_terminated_backends_are_replaced(
     connections: ConnectionPool, threads: ThreadPoolExecutor, owner: Connection, open_gate: Callable[[], None]
 ) -> None:
-    """Backends that are ended under way are replaced within the same requests."""
+    """Backends that are terminated during requests are replaced, and the requests succeed."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=10) for _ in range(20)]
     _until(lambda: connections._present == 20)
@@ -202,8 +202,8 @@ def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[]
     assert _sizes(reader_url, threads, open_gate, weights) == together
 
 
-def test_whatever_happens(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Requests quick, slow, wrong and with too little time, all at once: each ends, in time, with what is its own."""
+def test_random_load_ends_in_time(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
+    """Under a mix of quick, slow, invalid and short-lived requests, each ends in time with its own result."""
     trips = QueryBatcher(connections, TELL)
     dice = random.Random(6)
     ended: list[str] = []
@@ -239,7 +239,7 @@ def test_whatever_happens(connections: ConnectionPool, threads: ThreadPoolExecut
 def _sizes(
     reader_url: str, threads: ThreadPoolExecutor, open_gate: Callable[[], None], weights: list[int]
 ) -> list[int]:
-    """Return the weight of each statement, in their order, that goes for requests of `weights` that gathered."""
+    """Return the weight of each statement, in order, for gathered requests of these weights."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=99)
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=9)
@@ -258,7 +258,7 @@ def _sizes(
 def _in_order(
     threads: ThreadPoolExecutor, trips: QueryBatcher, asked: list[tuple[str, int]]
 ) -> list[Future[list[Row]]]:
-    """Ask for texts of some weight each, while one statement is held; return once all wait, in this order."""
+    """Submit requests of some weight each while a statement is held; return once all wait in this order."""
     futures = []
     for text, weight in asked:
         futures.append(threads.submit(trips.fetch, (text, "0"), seconds=9, weight=weight))
@@ -267,7 +267,7 @@ def _in_order(
 
 
 def _end_backends(owner: Connection) -> int:
-    """End those that a statement of TELL is under way in; return how many."""
+    """Terminate the backends that execute TELL; return their number."""
     with owner, owner.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid, 1000)) FROM pg_stat_activity"

@@ -1,4 +1,4 @@
-"""The explorer in a real browser: choose, see, copy, err, and all of it with the keyboard alone."""
+"""The explorer in a real browser: choosing, charts, copying, errors, and keyboard use."""
 
 import os
 import shutil
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.skipif(
 
 FIRST = date(2021, 1, 1)
 LINK = "/?orig_code=CNGGZ&dest_code=EETLL&date_from=2021-01-01&date_to=2021-01-31"
-SECONDS = 10_000  # milliseconds within which a busy machine shows what is expected
+SECONDS = 10_000  # in milliseconds, long enough for a busy machine
 
 
 @pytest.fixture(scope="module")
 def explored(module_database: Database) -> Iterator[Service]:
-    """The service on January 2021: no prices on five days, too few on three, and dear ones at the end."""
+    """The service with prices in January 2021: none on five days, too few on three, and rising to the end."""
     counts = [0 if 9 <= day < 14 else 2 if 20 <= day < 23 else 3 + day % 3 for day in range(31)]
     prices = [
         Price("CNGGZ", "EETLL", FIRST + timedelta(days=day), 1400 + 10 * day)
@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any, explored: Service) -> Iterator[Any]:
-    """A page on which nothing may go wrong unnoticed, and which may ask no other host."""
+    """A page that fails on script errors and on requests to other hosts."""
     context = browser.new_context(base_url=f"http://127.0.0.1:{explored.port}", permissions=["clipboard-read"])
     page = context.new_page()
     page.set_default_timeout(SECONDS)
@@ -70,17 +70,17 @@ def page(browser: Any, explored: Service) -> Iterator[Any]:
 
 
 def text(page: Any, selector: str) -> str:
-    """Return what a person reads there."""
+    """Return the visible text of an element."""
     return str(page.locator(selector).inner_text())
 
 
 def seen(page: Any, selector: str, wanted: str) -> None:
-    """Wait until a person can read `wanted` there."""
+    """Wait until an element shows the text `wanted`."""
     playwright.expect(page.locator(selector)).to_contain_text(wanted, timeout=SECONDS)
 
 
 def test_shared_link(page: Any) -> None:
-    """A link shows what it names: places by name, figures, the curve, and the exact request."""
+    """A link shows its locations by name, figures, the chart, and the exact request."""
     page.goto(LINK)
     seen(page, "#title", "Port of CNGGZ to Port of EETLL")
     seen(page, "#figures", "$1,700.00 2021-01-31")
@@ -95,7 +95,7 @@ def test_shared_link(page: Any) -> None:
 
 
 def test_gaps_are_gaps(page: Any) -> None:
-    """Where fewer than three prices are there is no line: nothing is drawn between the days around."""
+    """Days with fewer than three prices leave a gap in the line."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     drawn = page.evaluate(
@@ -115,7 +115,7 @@ def test_gaps_are_gaps(page: Any) -> None:
 
 
 def test_choose_by_name(page: Any) -> None:
-    """Typing a part of a name finds ports and regions; the choice is shown, and the address becomes its link."""
+    """Typing part of a name finds ports and regions; the choice is shown and becomes part of the URL."""
     page.goto(LINK)
     seen(page, "#title", "Port of CNGGZ")
     page.locator("#orig_code").click()
@@ -131,7 +131,7 @@ def test_choose_by_name(page: Any) -> None:
 
 
 def test_keyboard_only(page: Any) -> None:
-    """Without a pointer one can choose both places, set the dates, read the curve day by day, and copy."""
+    """With the keyboard alone a user can choose both locations and read the chart day by day."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     page.locator("#orig_code").focus()
@@ -157,7 +157,7 @@ def test_keyboard_only(page: Any) -> None:
 
 
 def test_copy(page: Any) -> None:
-    """The request and the link can be copied with a click each."""
+    """The request and the link can each be copied with a click."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     page.locator("#copy-curl").click()
@@ -169,7 +169,7 @@ def test_copy(page: Any) -> None:
 
 
 def test_download(page: Any) -> None:
-    """The same days can be had as a table."""
+    """The rates can be downloaded as CSV."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     with page.expect_download() as download:
@@ -179,8 +179,8 @@ def test_download(page: Any) -> None:
     assert len(lines) == 32
 
 
-def test_wrong_place(page: Any) -> None:
-    """A place that does not exist is said to be wrong at its field, and no curve of another stays."""
+def test_unknown_location_is_reported_at_its_field(page: Any) -> None:
+    """An unknown location is reported at its field, and the previous chart is hidden."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     page.locator("#dest_code").click()
@@ -192,7 +192,7 @@ def test_wrong_place(page: Any) -> None:
 
 
 def test_wrong_dates(page: Any) -> None:
-    """Dates in the wrong order are said to be, in the words of the service, at the field at fault."""
+    """Dates in the wrong order are reported at their field, with the message of the service."""
     page.goto(LINK)
     seen(page, "#figures", "$1,700.00")
     page.fill("#date_from", "2021-03-01")
@@ -201,13 +201,13 @@ def test_wrong_dates(page: Any) -> None:
 
 
 def test_wrong_link(page: Any) -> None:
-    """A link that names an unknown place tells so, and what may have been meant."""
+    """A link with an unknown location shows an error and a suggestion."""
     page.goto(LINK.replace("CNGGZ", "cnggz"))
     seen(page, "#orig_code-error", "did you mean CNGGZ")
 
 
-def test_finds_the_prices(page: Any) -> None:
-    """Where the range has no prices, one click leads to where there are some."""
+def test_empty_range_links_to_days_with_prices(page: Any) -> None:
+    """If the range has no prices, a button leads to days with prices."""
     page.goto(LINK.replace("2021-01", "2022-05"))
     seen(page, "#status", "there are some from 2021-01-01 to 2021-01-31")
     page.locator("#status button").click()
@@ -216,8 +216,8 @@ def test_finds_the_prices(page: Any) -> None:
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_fits(browser: Any, explored: Service, width: int, scheme: str) -> None:
-    """On a phone and on a screen, light and dark, nothing is wider than the page, and text can be told from it."""
+def test_page_fits_narrow_and_wide_screens(browser: Any, explored: Service, width: int, scheme: str) -> None:
+    """On narrow and wide screens nothing is wider than the page, and the light and dark schemes are applied."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
     page.goto(f"http://127.0.0.1:{explored.port}{LINK}")
@@ -228,8 +228,8 @@ def test_fits(browser: Any, explored: Service, width: int, scheme: str) -> None:
     context.close()
 
 
-def test_policy(explored: Service) -> None:
-    """The page may run nothing that is not ours, nor be framed; a program gets a sentence instead of it."""
+def test_content_security_policy(explored: Service) -> None:
+    """The page allows only its own scripts and no framing; clients that do not accept HTML get JSON."""
     answer = explored.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy

@@ -1,4 +1,4 @@
-"""Ports and regions can be listed, and are as new as the rates."""
+"""The lists of ports and regions, and their ETags."""
 
 from falcon import testing
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -15,7 +15,7 @@ def test_ports(client: testing.TestClient) -> None:
 
 
 def test_region_tree(client: testing.TestClient) -> None:
-    """Regions form a tree of any depth, in which every port and region stands once, under its own."""
+    """Regions form a tree of any depth, in which every port and region occurs once, under its parent."""
     found: dict[str, str | None] = {}
     ports: dict[str, str] = {}
 
@@ -34,7 +34,7 @@ def test_region_tree(client: testing.TestClient) -> None:
 
 
 def test_changes(client: testing.TestClient, owner: Connection) -> None:
-    """After a change of reference data the lists have another ETag and the new port; before it, 304."""
+    """Before a change of reference data the response is 304; afterwards the list has a new ETag and the new port."""
     etag = client.simulate_get("/ports").headers["ETag"]
     assert client.simulate_get("/ports", headers={"If-None-Match": etag}).status_code == 304
     with owner, owner.cursor() as cursor:

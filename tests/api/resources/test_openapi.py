@@ -1,4 +1,4 @@
-"""The description of the API is complete, and what it says is true."""
+"""The OpenAPI document is complete and correct."""
 
 from datetime import date, timedelta
 from typing import Any
@@ -27,7 +27,7 @@ def _app(newest: LatestVersion) -> FalconApp:
 
 
 def test_complete() -> None:
-    """Every address that the service answers is described, but for the files of its own pages."""
+    """Every path of the service is described, except static files."""
     newest = LatestVersion()
     app = _app(newest)
     described = set(specification()["paths"])
@@ -46,7 +46,7 @@ def test_complete() -> None:
 
 
 def test_documentation() -> None:
-    """The page for people holds every path, parameter and kind of problem that programs are told of."""
+    """The documentation page has every path, parameter and problem type of the OpenAPI document."""
     document = specification()
     page = docs_page(document)
     for path, item in document["paths"].items():
@@ -58,8 +58,8 @@ def test_documentation() -> None:
     assert "://" not in page.replace("http://localhost:3000", "").replace("http://www.w3.org", "")
 
 
-def test_problem_types_lead_to_the_page() -> None:
-    """The type of a problem is the address of its description."""
+def test_problem_types_link_to_their_description() -> None:
+    """The type of a problem is the URL of its description."""
     newest = LatestVersion()
     client = testing.TestClient(_app(newest))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
@@ -84,7 +84,7 @@ def test_schemathesis(service: Service) -> None:
 
 
 def _check(operation: Any, checked: dict[str, set[int]], modes: Any) -> None:
-    """Send requests that the description allows and such that it forbids, and compare the answers with it."""
+    """Send valid and invalid requests, and compare the responses with the document."""
 
     def check(case: Any) -> None:
         checked.setdefault(operation.label, set()).add(case.call_and_validate().status_code)
@@ -92,14 +92,14 @@ def _check(operation: Any, checked: dict[str, set[int]], modes: Any) -> None:
     strategy = operation.as_strategy(generation_mode=modes.POSITIVE) | operation.as_strategy(
         generation_mode=modes.NEGATIVE
     )
-    # Good requests for rates are rare, and must be among them.
+    # Valid requests for rates are rare, and at least one is needed.
     examples = 80 if operation.path == "/rates" else 25
     quick = settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     quick(given(case=strategy)(check))()
 
 
 def _in_order(query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Put dates in order and not too far apart, and name places that exist now and then: a schema cannot say that."""
+    """Sort the dates, limit their range, and sometimes use existing locations, which a schema cannot express."""
     try:
         first, last = (date.fromisoformat(query[name]) for name in ("date_from", "date_to"))  # type: ignore[index]
     except (KeyError, TypeError, ValueError):

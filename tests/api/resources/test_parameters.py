@@ -1,4 +1,4 @@
-"""What a client is told when a request cannot be answered; no database takes part."""
+"""Error responses of the API, without a database."""
 
 import pytest
 from falcon import testing
@@ -12,12 +12,12 @@ GOOD = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGGZ"
 
 
 class Reader:
-    """Knows CNGGZ and baltic and no rates, or raises what it is told to."""
+    """A reader that knows CNGGZ, baltic and no rates, or raises `error`."""
 
     error: Exception | None = None
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Answer without rates."""
+        """Return no rates."""
         if self.error:
             raise self.error
         at = Version("e", 7)
@@ -32,7 +32,7 @@ class Reader:
         return ["CNGGZ (Guangzhou)"] if text == "cnggz" else []
 
     def check(self) -> None:
-        """Live, unless told otherwise."""
+        """Raise `error`, if any."""
         if self.error:
             raise self.error
 
@@ -48,7 +48,7 @@ def client(reader: Reader) -> testing.TestClient:
 
 
 def problem(answer: testing.Result) -> dict[str, object]:
-    """Return the problem document of an answer, after checks that hold for every one."""
+    """Return the problem document of a response, after checks that apply to all."""
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Cache-Control"] == "no-store"
     document = answer.json
@@ -58,7 +58,7 @@ def problem(answer: testing.Result) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("changes", "parameter", "says"),
+    ("changes", "parameter", "message"),
     [
         ({"date_from": None}, "date_from", "missing"),
         ({"dest_code": None}, "dest_code", "missing"),
@@ -76,19 +76,19 @@ def problem(answer: testing.Result) -> dict[str, object]:
         ({"orig_code": ["CNGGZ", "CNGGZ"]}, "orig_code", "2 times"),
     ],
 )
-def test_bad_parameter(client: testing.TestClient, changes: dict[str, object], parameter: str, says: str) -> None:
-    """A request that is not right is answered with 400 and the name of the parameter at fault."""
+def test_bad_parameter(client: testing.TestClient, changes: dict[str, object], parameter: str, message: str) -> None:
+    """An invalid request returns 400 and the name of the invalid parameter."""
     params = {name: value for name, value in (GOOD | changes).items() if value is not None}
     answer = client.simulate_get("/rates", params=params, params_csv=False)
     document = problem(answer)
     assert answer.status_code == 400
     assert document["parameter"] == parameter
-    assert says in str(document["detail"])
+    assert message in str(document["detail"])
     assert document["errors"] == [{"parameter": parameter, "detail": document["detail"]}]
 
 
 def test_all_faults_at_once(client: testing.TestClient) -> None:
-    """Every parameter at fault is named in one answer, and a misspelt one is recognised."""
+    """One response names every invalid parameter, and recognizes a misspelled one."""
     answer = client.simulate_get("/rates", params={"date_from": "x", "date_to": "2021-01-01", "origin": "CNGGZ"})
     errors = problem(answer)["errors"]
     assert [error["parameter"] for error in errors] == ["date_from", "orig_code", "dest_code"]  # type: ignore
@@ -96,7 +96,7 @@ def test_all_faults_at_once(client: testing.TestClient) -> None:
 
 
 def test_widest_range(client: testing.TestClient) -> None:
-    """3,660 days are answered, each of them, newest first; other parameters are ignored."""
+    """A range of 3,660 days is allowed and returned newest first; unknown parameters are ignored."""
     answer = client.simulate_get("/rates", params=GOOD | {"date_to": "2031-01-08", "utm_source": "x"})
     assert answer.status_code == 200
     assert len(answer.json["rates"]) == 3660
@@ -106,22 +106,22 @@ def test_widest_range(client: testing.TestClient) -> None:
 
 @pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31"])
 def test_ends_of_the_calendar(client: testing.TestClient, day: str) -> None:
-    """The first and the last day that dates can have are answered."""
+    """The first and the last possible date are accepted."""
     answer = client.simulate_get("/rates", params=GOOD | {"date_from": day, "date_to": day})
     assert answer.json == {"rates": [{"count": None, "day": day, "price": None}]}
 
 
 @pytest.mark.parametrize("code", ["XXXXX", "no_such", "Guangzhou", "CNGGZ ", "a\0b", "x" * 5000, "%", "'; --", "É"])
 def test_unknown_location(client: testing.TestClient, code: str) -> None:
-    """A location that is not known is answered with 404 that names the parameter."""
+    """An unknown location returns 404 with the name of the parameter."""
     answer = client.simulate_get("/rates", params=GOOD | {"orig_code": code})
     assert answer.status_code == 404
     assert problem(answer)["parameter"] == "orig_code"
     assert len(str(answer.json["detail"])) < 500
 
 
-def test_alike(client: testing.TestClient) -> None:
-    """A location that is nearly right is answered with what may have been meant; both are named if both are wrong."""
+def test_similar_locations_are_suggested(client: testing.TestClient) -> None:
+    """A misspelled location returns suggestions; both parameters are named if both are unknown."""
     answer = client.simulate_get("/rates", params=GOOD | {"orig_code": "cnggz", "dest_code": "BALTI"})
     assert answer.status_code == 404
     first, second = problem(answer)["errors"]  # type: ignore[misc]
@@ -130,7 +130,7 @@ def test_alike(client: testing.TestClient) -> None:
 
 
 def test_other_methods(client: testing.TestClient) -> None:
-    """A method that is not supported is answered with 405 and those that are; HEAD and OPTIONS work."""
+    """An unsupported method returns 405 with the allowed ones; HEAD and OPTIONS work."""
     answer = client.simulate_post("/rates")
     assert answer.status_code == 405
     assert problem(answer)["title"] == "Method Not Allowed"
@@ -141,21 +141,21 @@ def test_other_methods(client: testing.TestClient) -> None:
     assert client.simulate_options("/rates").headers["Allow"] == "GET, HEAD"
 
 
-def test_nothing_there(client: testing.TestClient) -> None:
-    """A path that does not exist is answered with 404, and where to start."""
+def test_unknown_path(client: testing.TestClient) -> None:
+    """An unknown path returns 404 with a link to the documentation."""
     answer = client.simulate_get("/rate")
     assert answer.status_code == 404
     assert "/docs" in str(problem(answer)["detail"])
 
 
 def test_home(client: testing.TestClient) -> None:
-    """The first page tells a stranger what to ask."""
+    """The root path names the main request."""
     assert "GET /rates" in client.simulate_get("/").json["message"]
 
 
 @pytest.mark.parametrize("error", [DatabaseUnavailableError("host db1 refused"), OverloadedError("busy")])
-def test_database_away(client: testing.TestClient, reader: Reader, error: Exception) -> None:
-    """While the database is away, or busy, the answer is 503 with Retry-After; the process lives on."""
+def test_unavailable_database(client: testing.TestClient, reader: Reader, error: Exception) -> None:
+    """While the database is unavailable or busy, the response is 503 with Retry-After, and the process stays live."""
     reader.error = error
     answer = client.simulate_get("/rates", params=GOOD)
     assert answer.status_code == 503
@@ -165,7 +165,7 @@ def test_database_away(client: testing.TestClient, reader: Reader, error: Except
 
 
 def test_ready(client: testing.TestClient, reader: Reader) -> None:
-    """The service is ready while it reaches the database, however busy, and not while it does not."""
+    """The service is ready while it reaches the database, even if busy, and not ready otherwise."""
     assert client.simulate_get("/health/ready").json == {"status": "ready"}
     reader.error = OverloadedError("busy")
     assert client.simulate_get("/health/ready").json == {"status": "busy"}
@@ -174,7 +174,7 @@ def test_ready(client: testing.TestClient, reader: Reader) -> None:
 
 
 def test_started(client: testing.TestClient, reader: Reader) -> None:
-    """The service has started once it has reached the database, and from then on without asking it."""
+    """The service reports started once it has reached the database, and from then on without querying it."""
     for error in (DatabaseUnavailableError("password authentication failed"), OverloadedError("busy")):
         reader.error = error
         answer = client.simulate_get("/health/started")
@@ -188,26 +188,26 @@ def test_started(client: testing.TestClient, reader: Reader) -> None:
 
 
 def test_unexpected_error(client: testing.TestClient, reader: Reader, caplog: pytest.LogCaptureFixture) -> None:
-    """An error of ours shows nothing but a number, under which the log holds everything."""
-    reader.error = RuntimeError("secret of the house")
+    """An internal error shows only the request id, under which the log has the details."""
+    reader.error = RuntimeError("internal detail")
     answer = client.simulate_get("/rates", params=GOOD, headers={"X-Request-Id": "abc-1"})
     assert answer.status_code == 500
-    assert "secret" not in answer.text
+    assert "internal detail" not in answer.text
     assert "abc-1" in str(problem(answer)["detail"])
     assert answer.headers["X-Request-Id"] == "abc-1"
     assert caplog.records[-1].request_id == "abc-1"  # type: ignore[attr-defined]
-    assert "secret of the house" in caplog.text
+    assert "internal detail" in caplog.text
 
 
-def test_request_id_is_ours_when_theirs_is_odd(client: testing.TestClient, reader: Reader) -> None:
-    """What a client sends as number of the request is not copied into logs unless it looks like one."""
+def test_invalid_request_id_is_replaced(client: testing.TestClient, reader: Reader) -> None:
+    """A client's request id is replaced unless it has a valid format."""
     reader.error = RuntimeError()
     answer = client.simulate_get("/rates", params=GOOD, headers={"X-Request-Id": 'x" onload="'})
     assert answer.headers["X-Request-Id"].isalnum()
 
 
 def test_not_modified(client: testing.TestClient) -> None:
-    """A client that has the answer of this data version is told so; one that has another gets the answer."""
+    """A request with the current ETag gets 304; one with another ETag gets the full response."""
     etag = client.simulate_get("/rates", params=GOOD).headers["ETag"]
     for sent in (etag, f"W/{etag}", f'"old", {etag}', "*"):
         answer = client.simulate_get("/rates", params=GOOD, headers={"If-None-Match": sent})

@@ -1,4 +1,4 @@
-"""The rates are those of a plain count over the raw prices, for ports and regions, visible batches only."""
+"""Rates equal a recount of the raw prices of visible batches, for ports and regions."""
 
 import itertools
 import random
@@ -19,7 +19,7 @@ LOCATIONS = [*TREE.ports, *TREE.regions]
 
 
 def ask(client: testing.TestClient, orig: str, dest: str, first: date, last: date) -> list[dict[str, object]]:
-    """Return the rates that the service answers."""
+    """Return the rates in the service's response."""
     params = {"orig_code": orig, "dest_code": dest, "date_from": str(first), "date_to": str(last)}
     answer = client.simulate_get("/rates", params=params)
     assert answer.status_code == 200, answer.text
@@ -29,7 +29,7 @@ def ask(client: testing.TestClient, orig: str, dest: str, first: date, last: dat
 def plainly(
     owner: Connection, prices: Iterable[Price], orig: str, dest: str, first: date, last: date
 ) -> list[dict[str, object]]:
-    """Collect the prices in Python, and let PostgreSQL average the raw prices of each day."""
+    """Recount the rates: group the prices in Python, and average those of each day in PostgreSQL."""
     days = averages(prices, TREE, orig, dest)
     rates: list[dict[str, object]] = []
     with owner, owner.cursor() as cursor:
@@ -51,7 +51,7 @@ def clear(owner: Connection) -> None:
 
 @pytest.fixture
 def many(owner: Connection) -> Iterable[list[Price]]:
-    """Open three batches of a month, with busy, sparse and empty lanes and days."""
+    """Three committed batches of a month, with busy, sparse and empty lanes and days."""
     clear(owner)
     chance = random.Random(7)
     ports = list(TREE.ports)
@@ -67,13 +67,13 @@ def many(owner: Connection) -> Iterable[list[Price]]:
 
 
 def test_every_pair(client: testing.TestClient, owner: Connection, many: list[Price]) -> None:
-    """Between any two locations, ports or regions at any depth, overlapping or not, a month is exact."""
+    """The rates of a month are exact between any two ports or regions at any depth, overlapping or not."""
     for orig, dest in itertools.product(LOCATIONS, repeat=2):
         assert ask(client, orig, dest, *JANUARY) == plainly(owner, many, orig, dest, *JANUARY), (orig, dest)
 
 
-def test_asked_together(client: testing.TestClient, many: list[Price]) -> None:
-    """Requests that share a statement, known and unknown ones, have the answers that each has alone."""
+def test_concurrent_requests_get_the_same_responses(client: testing.TestClient, many: list[Price]) -> None:
+    """Requests that share a statement get the responses that each gets alone, with known and unknown locations."""
     requests = [
         {"orig_code": orig, "dest_code": dest, "date_from": str(JANUARY[0] + timedelta(days=number % 40)),
          "date_to": str(JANUARY[1] + timedelta(days=number % 40))}
@@ -91,7 +91,7 @@ def test_asked_together(client: testing.TestClient, many: list[Price]) -> None:
 
 
 def test_equals_average_of_the_table(client: testing.TestClient, owner: Connection, many: list[Price]) -> None:
-    """The answer is that of the first version's query over the table of prices."""
+    """The rates equal a plain AVG query on the table of prices."""
     with owner, owner.cursor() as cursor:
         cursor.execute(
             "SELECT day::text, count(*), CASE WHEN count(*) >= 3 THEN avg(price)::float8 END FROM committed_prices"
@@ -123,17 +123,17 @@ ROWS = st.lists(
 def test_any_batches(
     client: testing.TestClient, owner: Connection, batches: list[list[Price]], dates: list[date], orig: str, dest: str
 ) -> None:
-    """Whatever batches, gaps and sparse days there are, any range between any locations is exact."""
+    """With random batches, gaps and sparse days, any range between any locations is exact."""
     clear(owner)
     for rows in batches:
-        # Several prices a day, or the average would hardly ever be asked for.
+        # Several prices a day: otherwise there would hardly be an average.
         open_batch(owner, seed_batch(owner, TREE, rows * 2, staged=False))
     raw = [price for rows in batches for price in rows * 2]
     assert ask(client, orig, dest, dates[0], dates[1]) == plainly(owner, raw, orig, dest, dates[0], dates[1])
 
 
 def test_hidden_until_open(client: testing.TestClient, owner: Connection) -> None:
-    """A batch that is loaded is not visible; once it is open all of it is, and the ETag is another."""
+    """A loaded batch is invisible; once it is committed all of it is visible, with a new ETag."""
     clear(owner)
     day = date(2022, 5, 5)
     batch_no = seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", day, price) for price in (100, 200, 301)])
@@ -152,7 +152,7 @@ def test_hidden_until_open(client: testing.TestClient, owner: Connection) -> Non
 
 
 def test_undone_batch(client: testing.TestClient, owner: Connection) -> None:
-    """A batch and its undo come to nothing, and leave the other batches as they were."""
+    """A batch and its undo cancel out, and other batches are unchanged."""
     clear(owner)
     day = date(2022, 6, 6)
     kept = [Price("CNGGZ", "EETLL", day, price) for price in (10, 20, 40)]
@@ -166,8 +166,8 @@ def test_undone_batch(client: testing.TestClient, owner: Connection) -> None:
         assert [(rate["count"], rate["price"]) for rate in rates] == [(None, None), (3, 70 / 3)]
 
 
-def test_unknown_location_is_named(client: testing.TestClient) -> None:
-    """A location that is not in the database is answered with 404 and those that are like it."""
+def test_similar_locations_are_named(client: testing.TestClient) -> None:
+    """An unknown location returns 404 with similar locations."""
     params = {"orig_code": "cnggz", "dest_code": "balitc", "date_from": "2021-01-01", "date_to": "2021-01-01"}
     answer = client.simulate_get("/rates", params=params)
     assert answer.status_code == 404
@@ -178,13 +178,13 @@ def test_unknown_location_is_named(client: testing.TestClient) -> None:
 
 @pytest.mark.parametrize("text", ["shanghai", "a\0b", "%", "\\", "'; DROP TABLE rates; --", "é" * 300, "€"])
 def test_any_text_as_location(client: testing.TestClient, text: str) -> None:
-    """Whatever is sent as a location, the database takes it as a value, and the answer is 404."""
+    """Any text as a location is passed to the database as a value, and returns 404."""
     params = {"orig_code": text, "dest_code": "EETLL", "date_from": "2021-01-01", "date_to": "2021-01-01"}
     assert client.simulate_get("/rates", params=params).status_code == 404
 
 
-def test_new_reference_data_is_known_at_once(client: testing.TestClient, owner: Connection) -> None:
-    """A port is known from the moment at which it is in the reference data; its region's lanes include it."""
+def test_new_reference_data_is_used_at_once(client: testing.TestClient, owner: Connection) -> None:
+    """A new port can be queried as soon as it is in the reference data."""
     params = {"orig_code": "DEHAM", "dest_code": "EETLL", "date_from": "2021-01-01", "date_to": "2021-01-01"}
     assert client.simulate_get("/rates", params=params).status_code == 404
     with owner, owner.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""What every answer has: a number, permissions for pages of others, a line in the log, a place in the metrics."""
+"""What every response has: a request id, CORS headers, a log line, and metrics."""
 
 import json
 import logging
@@ -14,21 +14,21 @@ from tests.api.service import uncached
 
 
 def front(**options: Any) -> testing.TestClient:
-    """Return a client of the service with these options of its front."""
+    """Return a client of the service with these options."""
     return testing.TestClient(uncached(Database(), **options))
 
 
 @pytest.mark.parametrize("path", ["/", "/rates", "/ports", "/docs", "/health/live", "/nothing", "/static/explorer.css"])
-def test_every_answer_has_a_number(path: str) -> None:
-    """Each answer, good or bad, has a request id of its own, or the one that the client sent."""
+def test_every_response_has_a_request_id(path: str) -> None:
+    """Each response, errors too, has a unique request id, or the one that the client sent."""
     client = front()
     first, second = client.simulate_get(path), client.simulate_get(path)
     assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
     assert client.simulate_get(path, headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
 
 
-def test_known_answers_have_numbers_too() -> None:
-    """An answer that is known has the number of its own request, not that of the first."""
+def test_cached_responses_have_their_own_request_ids() -> None:
+    """A cached response has the id of its own request, not that of the first."""
     app = service(Database())
     get(app)
     assert get(app, X_Request_Id="abc-2").headers["X-Request-Id"] == "abc-2"
@@ -36,14 +36,14 @@ def test_known_answers_have_numbers_too() -> None:
 
 
 def test_closed_to_other_origins() -> None:
-    """Unless told otherwise, no page of another origin may read anything."""
+    """By default no other origin may read responses."""
     answer = front().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert answer.headers["Vary"] == "Accept"
 
 
 def test_open_to_named_origins() -> None:
-    """A named origin may read answers and ask before it does; another may not; caches keep them apart."""
+    """A configured origin may read responses and send preflight requests; others may not; Vary lists Origin."""
     client = front(cors=Cors(["https://a.example"]))
     for method in ("GET", "OPTIONS"):
         answer = client.simulate_request(method, "/rates", params=PARAMS, headers={"Origin": "https://a.example"})
@@ -55,14 +55,14 @@ def test_open_to_named_origins() -> None:
 
 
 def test_open_to_all() -> None:
-    """With * every origin may read, errors too, and a known answer is the same for all."""
+    """With * every origin may read responses, errors too, and cached responses are the same for all."""
     client = front(cors=Cors(["*"]))
     assert client.simulate_get("/rates").headers["Access-Control-Allow-Origin"] == "*"
     assert "origin" not in client.simulate_get("/rates", params=PARAMS).headers["Vary"].lower()
 
 
 def test_table() -> None:
-    """Who prefers text/csv gets a table of the same days; who accepts anything gets JSON."""
+    """A client that prefers text/csv gets CSV; one that accepts anything gets JSON."""
     client = front()
     table = client.simulate_get("/rates", params=PARAMS, headers={"Accept": "text/csv"})
     assert table.headers["Content-Type"].startswith("text/csv")
@@ -74,7 +74,7 @@ def test_table() -> None:
 
 
 def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The log tells of each request how long it took and whether the answer was known; it is off by default."""
+    """The access log has the duration and cache result of each request; it is off by default."""
     caplog.set_level(logging.INFO, "ratesflow.access")
     app = service(Database())
     get(app)
@@ -93,7 +93,7 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line of metrics is one of CloudWatch's embedded format, and counts what happened since the last one."""
+    """A line of metrics has CloudWatch's embedded format, and counts events since the last line."""
     reporter = Reporter(Metrics(lambda: {"CacheEntries": 2}), seconds=60)
     client = front(reporter=reporter)
     for _ in range(150):
@@ -112,8 +112,8 @@ def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(first[name] for names in directive["Dimensions"] for name in names)
 
 
-def test_refused_is_told_apart() -> None:
-    """A 503 counts as refused, an error of ours as an error of the server."""
+def test_unavailable_is_counted_separately() -> None:
+    """A 503 counts as Unavailable, other 5xx as ServerErrors."""
     metrics = Metrics()
     for status in (200, 304, 404, 500, 503, 503):
         metrics.observe(0.001, status, "none")
@@ -133,8 +133,8 @@ def test_refused_is_told_apart() -> None:
     ],
 )
 @pytest.mark.parametrize("fault", [None, "away", "unreadable", "broken"])
-def test_the_fast_path_changes_no_byte(query: str, headers: dict[str, str], fault: str | None) -> None:
-    """With the fast path and without it, a request gets the same status, headers and body, errors too."""
+def test_fast_path_responses_are_identical(query: str, headers: dict[str, str], fault: str | None) -> None:
+    """With and without the fast path a request gets the same status, headers and body, errors too."""
     seen = []
     for fast_path in (True, False):
         database = Database()

@@ -1,4 +1,4 @@
-"""The service as a process: it stays up, comes back, and goes in order."""
+"""The service as a process: responses, outages, shutdown and errors at the start."""
 
 import os
 import re
@@ -26,7 +26,7 @@ RATES = {"rates": [{"count": 3, "day": "2021-01-01", "price": 200.33333333333334
 
 
 def seed(owner: Connection) -> None:
-    """Open a batch with one rate."""
+    """Commit a batch with one rate."""
     rows = [Price("CNGGZ", "EETLL", date(2021, 1, 1), price) for price in (100, 200, 301)]
     open_batch(owner, seed_batch(owner, TREE, rows))
 
@@ -38,7 +38,7 @@ def rate(owner: Connection) -> None:
 
 @pytest.fixture
 def locked(owner: Connection, owner_url: str) -> Iterator[Connection]:
-    """Give a transaction that keeps every reader of rates waiting until it is rolled back."""
+    """A transaction that blocks every reader of rates until it is rolled back."""
     connection = psycopg2.connect(owner_url)
     with connection.cursor() as cursor:
         cursor.execute("LOCK TABLE rates")
@@ -47,7 +47,7 @@ def locked(owner: Connection, owner_url: str) -> Iterator[Connection]:
 
 
 def test_answers(service: Service) -> None:
-    """Over HTTP the service answers rates, its health, errors, and HEAD."""
+    """Over HTTP the service returns rates, health, errors, and HEAD responses."""
     answer = service.get(PATH)
     assert (answer.status_code, answer.json()) == (200, RATES)
     assert answer.headers["Content-Type"] == "application/json"
@@ -62,7 +62,7 @@ def test_answers(service: Service) -> None:
 
 
 def test_terminated_connections(reader_url: str, owner: Connection) -> None:
-    """When all of its connections are ended at once, no request fails."""
+    """No request fails when all database connections are terminated at once."""
     service = Service(reader_url)
     service.start(RATESFLOW_API_CACHE_MB="0")
     with ThreadPoolExecutor(8) as threads:
@@ -78,9 +78,9 @@ def test_terminated_connections(reader_url: str, owner: Connection) -> None:
     service.stop()
 
 
-def test_database_away_and_back(own_server: Postgres) -> None:
-    """While the database is down what is known is answered, for a time; all else is a 503 within 2 s, with
-    Retry-After; when it is back the service is too, by itself."""
+def test_service_recovers_after_a_database_outage(own_server: Postgres) -> None:
+    """While the database is down, cached responses are served for a time, and all others are 503 with Retry-After
+    within 2 s; the service recovers by itself."""
     owner = psycopg2.connect(own_server.url())
     seed(owner)
     owner.close()
@@ -107,8 +107,8 @@ def test_database_away_and_back(own_server: Postgres) -> None:
         service.stop()
 
 
-def test_a_login_that_is_refused_never_starts(reader_url: str) -> None:
-    """A service that cannot log in lives and never says that it has started, so its deployment is undone."""
+def test_service_with_rejected_login_never_reports_started(reader_url: str) -> None:
+    """A service that cannot log in stays live but never reports started, so that its deployment is rolled back."""
     service = Service(re.sub("//[^@/]+@", "//nobody:wrong@", reader_url), workers=1)
     service.start()
     try:
@@ -119,7 +119,7 @@ def test_a_login_that_is_refused_never_starts(reader_url: str) -> None:
 
 
 def test_hanging_database(own_server: Postgres) -> None:
-    """A database that takes requests and does not answer is a 503 within 2 s as well."""
+    """A database that accepts requests but does not respond results in a 503 within 2 s."""
     service = Service(own_server.url("api", PASSWORD))
     service.start()
     assert own_server.process is not None
@@ -142,7 +142,7 @@ def test_hanging_database(own_server: Postgres) -> None:
 
 
 def test_sigterm_finishes_requests(service: Service, locked: Connection) -> None:
-    """SIGTERM lets a request under way be answered, takes no new ones, and leaves no process behind."""
+    """On SIGTERM the service finishes running requests, accepts no new ones, and leaves no process behind."""
     workers = service.worker_pids()
     with ThreadPoolExecutor(1) as threads:
         under_way = threads.submit(service.get, PATH)
@@ -158,7 +158,7 @@ def test_sigterm_finishes_requests(service: Service, locked: Connection) -> None
 
 
 def test_killed_worker_is_replaced(service: Service) -> None:
-    """A worker that is killed is replaced, and the service goes on."""
+    """A killed worker is replaced, and the service continues."""
     before = service.worker_pids()
     os.kill(before[0], signal.SIGKILL)
     wait_until(lambda: len(set(service.worker_pids()) - {before[0]}) == 2)
@@ -168,7 +168,7 @@ def test_killed_worker_is_replaced(service: Service) -> None:
 
 
 def test_killed_main_process(service: Service) -> None:
-    """When the main process is killed, which nobody can handle, its workers end by themselves."""
+    """When the main process is killed, its workers end by themselves."""
     workers = service.worker_pids()
     assert service.process is not None
     service.process.kill()
@@ -177,7 +177,7 @@ def test_killed_main_process(service: Service) -> None:
 
 
 def test_idle_and_odd_clients(service: Service) -> None:
-    """A thousand idle connections, a slow one and one with a huge header leave room for everybody else."""
+    """A thousand idle connections, a slow one and one with a huge header do not block other clients."""
     clients = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
     try:
         clients[0].sendall(b"GET /rates HTTP/1.1\r\nHost:")
@@ -193,7 +193,7 @@ def test_idle_and_odd_clients(service: Service) -> None:
 
 
 def test_overload(reader_url: str, locked: Connection) -> None:
-    """With more requests than may wait, those beyond are refused at once, and health is still told."""
+    """Requests beyond the queue are rejected at once, and health checks still work."""
     service = Service(reader_url, workers=1)
     service.start(RATESFLOW_API_POOL_SIZE="2", RATESFLOW_API_MAX_QUEUED="2")
     try:
@@ -211,8 +211,8 @@ def test_overload(reader_url: str, locked: Connection) -> None:
         service.stop()
 
 
-def test_port_in_use(service: Service) -> None:
-    """Started where another listens, even another of its kind, it says so and exits with 1."""
+def test_port_in_use_is_reported(service: Service) -> None:
+    """A service whose port is in use reports it and exits with 1."""
     ended = run(["--host=127.0.0.1", f"--port={service.port}"], DATABASE_URL=service.database_url)
     assert ended.returncode == 1
     assert f"127.0.0.1:{service.port}: Address already in use" in ended.stderr
@@ -220,7 +220,7 @@ def test_port_in_use(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("environ", "says"),
+    ("environ", "message"),
     [
         ({"DATABASE_URL": ""}, "no database is configured"),
         ({"DATABASE_URL": "user:secret@host"}, "the database's address is not valid"),
@@ -230,18 +230,18 @@ def test_port_in_use(service: Service) -> None:
         ({"PORT": "70000"}, "70000 is not a port"),
     ],
 )
-def test_wrong_setting(environ: dict[str, str], says: str) -> None:
-    """A setting that cannot be used is told in one line, which holds no password."""
+def test_wrong_setting(environ: dict[str, str], message: str) -> None:
+    """An invalid setting is reported in one line without passwords."""
     settings = {"DATABASE_URL": "postgresql://x@127.0.0.1/x", "PORT": str(free_port())} | environ
     ended = run([], **settings)
     assert ended.returncode == 1
-    assert says in ended.stderr
+    assert message in ended.stderr
     assert "secret@" not in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_imports_no_more_than_its_image_holds() -> None:
-    """The service needs neither boto3, pandas nor SQLAlchemy, nor any other package of ours than the database's."""
+def test_service_imports_only_what_its_image_has() -> None:
+    """The service imports neither boto3, pandas nor SQLAlchemy, and of our packages only the database's."""
     script = (
         "import sys, ratesflow.api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
         "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'sqlalchemy', 'alembic', 'workflow',"
@@ -252,7 +252,7 @@ def test_imports_no_more_than_its_image_holds() -> None:
 
 
 def run(arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the service where it should end by itself."""
+    """Run the service where it is expected to exit."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "ratesflow.api", *arguments],
         cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False,

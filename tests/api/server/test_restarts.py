@@ -1,4 +1,4 @@
-"""Workers are replaced under load, and no request is lost."""
+"""Workers are replaced under load without losing a request."""
 
 import http.client
 import os
@@ -18,7 +18,7 @@ PATH = "/rates?date_from=2021-01-01&date_to=2021-01-31&orig_code=CNGGZ&dest_code
 
 
 class Load:
-    """Clients that ask without a pause, each over one connection for as long as the server keeps it."""
+    """Clients that send requests continuously, each over one connection as long as the server keeps it open."""
 
     def __init__(self, port: int, clients: int) -> None:
         self.port = port
@@ -56,7 +56,7 @@ def rates(owner: Connection) -> None:
 
 
 def test_reload_under_load(service: Service) -> None:
-    """SIGHUP replaces every worker, and none of the requests under way or to come fails."""
+    """SIGHUP replaces every worker, and no request fails."""
     before = service.worker_pids()
     assert service.process is not None
     with Load(service.port, 12) as load:
@@ -68,8 +68,8 @@ def test_reload_under_load(service: Service) -> None:
     assert load.outcomes["200"] > 500
 
 
-def test_idle_connections_outlive_a_reload_in_order(service: Service) -> None:
-    """While a worker drains, a connection that was idle is answered, and asked to come again as another."""
+def test_idle_connections_are_closed_in_order_on_reload(service: Service) -> None:
+    """While a worker drains, an idle connection still gets a response, with Connection: close."""
     clients = [http.client.HTTPConnection("127.0.0.1", service.port, timeout=10) for _ in range(8)]
     for client in clients:
         client.request("GET", "/health/live")
@@ -84,8 +84,8 @@ def test_idle_connections_outlive_a_reload_in_order(service: Service) -> None:
         assert answer.getheader("Connection") == "close"
 
 
-def test_queue_outlives_a_killed_worker(service: Service) -> None:
-    """Connections that wait while a worker is killed are answered by its successor."""
+def test_queued_connections_survive_a_killed_worker(service: Service) -> None:
+    """Connections that are queued when a worker is killed are served by its replacement."""
     pids = service.worker_pids()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""The field: a stack with standbys, a shaky wire to its database, a shaky S3, and all that was sent into it."""
+"""A stack for fault injection: with standbys, a faulty network to its database, a faulty S3, and its uploads."""
 
 import json
 import os
@@ -20,27 +20,27 @@ from ratesflow.local.deploy import deploy
 from ratesflow.workflow.trigger import execution_name
 from tests.faults.campaign.contents import Content
 from tests.faults.campaign.low_limits import low_limits
-from tests.faults.campaign.stack_under_strikes import TASKS, strike_job, struck_definition
+from tests.faults.campaign.task_overrides import TASKS, overridden_definition, override_job
 from tests.faults.campaign.uploads import ASIDE, FORCED, Upload
-from tests.faults.readers.logins import LOGINS, make_clones, superuser_url, tell_loader
-from tests.faults.readers.proxies import ShakyS3, Wire
+from tests.faults.readers.logins import LOGINS, make_clones, set_loader_login, superuser_url
+from tests.faults.readers.proxies import FaultyS3, Wire
 from tests.faults.readers.snapshots import Snapshot
 from tests.faults.readers.standbys import Standbys
 from tests.local.conftest import Stack
 from tests.local.process_control import databases
 
 DISK_BYTES = 1 << 30
-# A message that was received by a handler which died comes again after this time; a minute on AWS.
+# A message whose handler died is received again after this time; one minute on AWS.
 VISIBILITY_SECONDS = 5
 
 
 class StackDownError(Exception):
-    """The supervisor of the stack ended, which no strike aimed at."""
+    """The supervisor of the stack ended, although no fault targets it."""
 
 
 @dataclass
-class Field:
-    """A stack under strikes. `rng` decides everything that chance decides outside the stack."""
+class ChaosStack:
+    """A stack under fault injection. `rng` makes all random decisions outside the stack."""
 
     stack: Stack
     rng: random.Random
@@ -49,7 +49,7 @@ class Field:
     contents: list[Content] = field(default_factory=list)
     undone: set[int] = field(default_factory=set)
     paused: set[int] = field(default_factory=set)
-    twins: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
+    second_processes: "list[subprocess.Popen[bytes]]" = field(default_factory=list)
     settled: dict[str, str] = field(default_factory=dict)
     aws_killed: bool = False
     trees: list[Reference] = field(default_factory=lambda: [builtin()])
@@ -63,16 +63,16 @@ class Field:
     _started: list[Callable[[], object]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Start everything. The database's disk is a small one of its own if this user may mount one."""
+        """Start all components. The database gets a small separate disk if this user may mount one."""
         self.stack.home.mkdir(parents=True)
         self.disk = self._mount()
         self.up()
-        self._meet()
+        self._read_environment()
         self.owner_url = self.environment["DATABASE_URL"]
         self.database_port = int(self.owner_url.rpartition(":")[2].partition("/")[0])
         self.wire = Wire(self.database_port)
         self._started.append(self.wire.close)
-        self.s3 = ShakyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
+        self.s3 = FaultyS3(self.environment["AWS_ENDPOINT_URL"], self.rng.randrange(1 << 30))
         self._started.append(self.s3.stop)
         self.passwords = json.loads((self.stack.home / "passwords.json").read_text())
         self.superuser_url = superuser_url(self.owner_url, self.passwords)
@@ -83,25 +83,25 @@ class Field:
         self.log_in()
 
     def up(self) -> None:
-        """Start the stack; all of its tasks have low limits."""
+        """Start the stack with low limits for all tasks."""
         with low_limits():
             self.stack.up()
 
     def log_in(self, *, turn: bool = False) -> None:
-        """Let tasks, and the API that reads from the standbys, log in; with `turn` as the other users than before."""
+        """Set the logins of tasks and of the standbys' API; with `turn` switch to the other users."""
         self.turn ^= turn
-        tell_loader(self.aws("secretsmanager"), self.turn, self.passwords)
+        set_loader_login(self.aws("secretsmanager"), self.turn, self.passwords)
         if turn or not self.standbys.api:
             reader = LOGINS["api"][self.turn]
             self.standbys.start_api(reader, self.passwords[reader])
 
-    def _meet(self) -> None:
+    def _read_environment(self) -> None:
         self.environment = self.stack.environment
         self.supervisor = psutil.Process(int((self.stack.home / "stack.pid").read_text()))
 
     def end(self) -> None:
-        """Stop everything that was started and leave nothing."""
-        for process in self.twins:
+        """Stop all processes and remove everything."""
+        for process in self.second_processes:
             process.kill()
             process.wait()
         for stop in reversed(self._started):
@@ -123,8 +123,8 @@ class Field:
             return False
         return True
 
-    def begin_round(self) -> None:
-        """Forget what is settled since the last round; an answer may still be of one of its trees."""
+    def start_round(self) -> None:
+        """Discard what is settled since the last round; readers may still see one of its trees."""
         self.quiet.clear()
         self.aws_killed = False
         if self.before:
@@ -140,66 +140,66 @@ class Field:
         arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
         return self.aws("stepfunctions").describe_execution(executionArn=arn)
 
-    def redeploy(self, point: tuple[str, int] | None, hurried: bool) -> None:
-        """Deploy anew: tasks reach database and S3 over our proxies; one task stands still at a fault point."""
-        told = databases(self.stack)
+    def redeploy(self, point: tuple[str, int] | None, short_timeout: bool) -> None:
+        """Redeploy: tasks reach database and S3 through the proxies; one task suspends itself at a fault point."""
+        addresses = databases(self.stack)
         old, new = f":{self.database_port}/", f":{self.wire.port}/"
         deploy(
             self.environment["AWS_ENDPOINT_URL"],
-            replace(told, loader=told.loader.replace(old, new)),
-            struck_definition(self.s3.url, point, hurried),
+            replace(addresses, loader=addresses.loader.replace(old, new)),
+            overridden_definition(self.s3.url, point, short_timeout),
         )
         if point and point[0] not in TASKS:
-            strike_job(self.aws("batch"), *point)
+            override_job(self.aws("batch"), *point)
         self.log_in()
         attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS)}
         self.aws("sqs").set_queue_attributes(QueueUrl=self.environment["RATESFLOW_QUEUE_URL"], Attributes=attributes)
 
     def send(self, content: Content, key: str, *, force: bool = False) -> Upload:
-        """Upload a file, and keep trying while S3 is away, as a supplier's client does."""
-        self._know(content)
+        """Upload a file, with retries while S3 is unavailable, as a supplier's client does."""
+        self._add_content(content)
         self.counted["forced"] += force
-        return self.keep(key, self.put(content.data, key, force), content)
+        return self.record(key, self.put(content.data, key, force), content)
 
     def put(self, data: bytes, key: str, force: bool = False) -> str:
-        """Put an object into the bucket, and return its version."""
+        """Put an object into the bucket and return its version."""
         metadata = {"ratesflow-force": "true"} if force else {}
 
         def once() -> str:
-            made = self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)
-            return str(made["VersionId"])
+            response = self.aws("s3").put_object(Bucket=self.bucket, Key=key, Body=data, Metadata=metadata)
+            return str(response["VersionId"])
 
-        return str(self.patiently(once))
+        return str(self.retry(once))
 
     def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
-        """Start the execution of a file that the trigger passes over, in so many shards."""
-        self._know(content)
+        """Start the execution of a file that the trigger ignores, with a number of shards."""
+        self._add_content(content)
         key = f"{ASIDE}{name}.csv"
         version = self.put(content.data, key)
-        given = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
-        given |= {"bytes": len(content.data), "shards": shards}
-        states, text = self.aws("stepfunctions"), json.dumps(given)
+        event = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
+        event |= {"bytes": len(content.data), "shards": shards}
+        states, text = self.aws("stepfunctions"), json.dumps(event)
 
         def begin() -> None:
             with suppress(states.exceptions.ExecutionAlreadyExists):
                 machine = self.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
                 states.start_execution(stateMachineArn=machine, name=name, input=text)
 
-        self.patiently(begin)
+        self.retry(begin)
         upload = self.uploads[name] = Upload(name, key, version, content)
         return upload
 
-    def _know(self, content: Content) -> None:
+    def _add_content(self, content: Content) -> None:
         if content not in self.contents:
             self.contents.append(content)
 
-    def keep(self, key: str, version: str, content: Content) -> Upload:
-        """Remember what was sent."""
+    def record(self, key: str, version: str, content: Content) -> Upload:
+        """Record an upload."""
         name = execution_name(self.bucket, key, version)
         return self.uploads.setdefault(name, Upload(name, key, version, content, key.startswith(FORCED)))
 
     def copies(self, content: Content) -> int:
-        """Return how often a content may be committed at once: as often as somebody asked for it."""
+        """Return how many committed batches may have this content: one, and one per forced upload."""
         return 1 + sum(upload.forced for upload in list(self.uploads.values()) if upload.content == content)
 
     @property
@@ -208,39 +208,39 @@ class Field:
         return self.environment["RATESFLOW_BUCKET"]
 
     def submit(self, task: str, **parameters: str) -> None:
-        """Submit a maintenance task, as the schedule and the command line do; nobody waits for it."""
-        run = f"{task}-{self.rng.randrange(1 << 60):x}"
+        """Submit an upkeep task, as the schedule and the command line do, without waiting for it."""
+        run_id = f"{task}-{self.rng.randrange(1 << 60):x}"
         with suppress(BotoCoreError, ClientError):
             submitted = self.aws("batch").submit_job(
-                jobName=run,
+                jobName=run_id,
                 jobQueue=self.environment["RATESFLOW_JOB_QUEUE"],
                 jobDefinition=f"ratesflow-{task}",
-                parameters={"run": run, **parameters},
+                parameters={"run": run_id, **parameters},
             )
             self.jobs.append(submitted["jobId"])
 
-    def at_work(self) -> bool:
-        """Tell whether a maintenance task has not ended; raises what boto3 does while AWS is away."""
+    def has_running_jobs(self) -> bool:
+        """Return whether an upkeep task is running. Raises boto3's errors while AWS is unavailable."""
         jobs = self.aws("batch").describe_jobs(jobs=self.jobs)["jobs"] if self.jobs else []
         self.jobs = [job["jobId"] for job in jobs if job["status"] not in ("SUCCEEDED", "FAILED")]
         return bool(self.jobs)
 
     @property
     def is_up(self) -> bool:
-        """Tell whether the process that watches over the stack is there."""
+        """Return whether the supervisor of the stack is running."""
         with suppress(psutil.Error):
             return bool(self.supervisor.is_running() and self.supervisor.status() != psutil.STATUS_ZOMBIE)
         return False
 
-    def up_again(self) -> str:
-        """Start a stack whose supervisor ended, as a person would; return the end of what it said."""
+    def restart(self) -> str:
+        """Start a stack whose supervisor ended, as a user would; return the end of its log."""
         log = (self.stack.home / "logs" / "stack.log").read_text(errors="replace").splitlines()
         self.up()
-        self._meet()
+        self._read_environment()
         return " | ".join(log[-3:])
 
-    def patiently(self, do: Callable[[], Any], seconds: float = 60) -> Any:
-        """Do something with AWS until it works. Raises StackDownError when that cannot be."""
+    def retry(self, do: Callable[[], Any], seconds: float = 60) -> Any:
+        """Call a function that uses AWS until it succeeds. Raises StackDownError if the stack is down."""
         deadline = time.monotonic() + seconds
         while True:
             try:
@@ -253,7 +253,7 @@ class Field:
                 time.sleep(0.2)
 
     def part(self, module: str) -> psutil.Process | None:
-        """Return the process of a part of the stack, such as `ratesflow.local.aws`; None while it is away."""
+        """Return the process of a module of the stack, such as `ratesflow.local.aws`; None while it is not running."""
         with suppress(psutil.Error):
             for process in self.supervisor.children():
                 with suppress(psutil.Error):
@@ -262,7 +262,7 @@ class Field:
         return None
 
     def tasks(self) -> list[psutil.Process]:
-        """Return the tasks that this stack's jobs run now."""
+        """Return the running task processes of this stack."""
         aws, found = self.part("ratesflow.local.aws"), []
         with suppress(psutil.Error):
             for process in aws.children() if aws else []:
@@ -272,23 +272,23 @@ class Field:
         return found
 
     def postmaster(self) -> psutil.Process | None:
-        """Return the process of the database server, None while it is away."""
+        """Return the process of the database server; None while it is not running."""
         with suppress(psutil.Error, OSError, ValueError):
             return psutil.Process(int((self.stack.home / "postgres" / "postmaster.pid").read_text().split()[0]))
         return None
 
     @property
     def api_urls(self) -> list[str]:
-        """Where the API listens that reads from the writer, and the one that reads from the standbys."""
+        """The URLs of the API that reads from the writer and of the one that reads from the standbys."""
         return [self.environment["RATESFLOW_API_URL"], self.standbys.api_url]
 
     def visible_content(self, chance: random.Random) -> Content | None:
-        """Choose a content for a reader: mostly one of the last."""
-        known = list(self.contents)
-        if not known:
+        """Choose a content for a reader, mostly a recent one."""
+        contents = list(self.contents)
+        if not contents:
             return None
-        return chance.choice(known[-12:] if chance.random() < 0.7 else known)
+        return chance.choice(contents[-12:] if chance.random() < 0.7 else contents)
 
-    def may_go(self, content: Content) -> bool:
-        """Tell whether a content may leave: somebody asked for its undo."""
+    def may_disappear(self, content: Content) -> bool:
+        """Return whether a content may disappear, because its undo was submitted."""
         return content.number in self.undone

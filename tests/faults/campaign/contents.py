@@ -1,8 +1,7 @@
-"""Batches whose rows a reader can count at any moment: each has a day of its own, on lanes that all of them share.
+"""Contents of batches that a reader can verify at any moment: each has its own day, on lanes that all of them share.
 
-A day of a content is therefore either empty or has exactly its counts and sums, on every lane and on every lane
-of regions: the checksum row of the batch. Contents share months and lanes, so that their rates are merged into
-the same rows.
+The day of a content is therefore either empty or has exactly its counts and sums, on each lane between ports and
+between regions. Contents share months and lanes, so that their rates are merged into the same rows.
 """
 
 import gzip
@@ -25,7 +24,7 @@ Sums = dict[Lane, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Content:
-    """The prices of a file; `bad_line` is the line that breaks the contract, 0 when none does."""
+    """The prices of a file; `bad_line` is the number of an invalid line, 0 for none."""
 
     number: int
     rows: int = 240
@@ -34,27 +33,27 @@ class Content:
 
     @property
     def day(self) -> date:
-        """The day that no other content has."""
+        """The day, which no other content has."""
         return FIRST_DAY + timedelta(self.number)
 
     @cached_property
     def prices(self) -> list[Row]:
-        """Its rows."""
+        """The rows of the file."""
         chance = random.Random(self.number)
         return [(*chance.choice(_LANES), self.day, chance.randint(300, 9000)) for _ in range(self.rows)]
 
     @cached_property
     def sums(self) -> Sums:
-        """Count and sum on each lane, of ports and of regions by the built-in tree, counted one price at a time."""
+        """Count and sum on each lane, between ports and between regions of the built-in tree, added price by price."""
         return {(orig, dest): found for (orig, dest, _), found in daily(self.prices, builtin()).items()}
 
     @cached_property
     def port_sums(self) -> Sums:
-        """Those of the lanes between ports, which no change of the tree can change."""
+        """Count and sum on the lanes between ports, which are independent of the tree."""
         return {lane: found for lane, found in self.sums.items() if lane[0].isupper()}
 
     def sums_in(self, tree: Reference) -> Sums:
-        """Count and sum on each lane, of ports and of regions by a tree."""
+        """Return count and sum on each lane, between ports and between regions of a tree."""
         found = dict(self.port_sums)
         for (orig, dest), (count, total) in self.port_sums.items():
             for lane in product(tree.regions_of[orig], tree.regions_of[dest]):
@@ -64,7 +63,7 @@ class Content:
 
     @cached_property
     def data(self) -> bytes:
-        """The file."""
+        """The bytes of the file."""
         if self.kind == "jsonl":
             return json_lines(self.prices)
         text = csv(self.prices)
@@ -76,7 +75,7 @@ class Content:
 
     @property
     def etag(self) -> str:
-        """What S3 calls an object with these bytes."""
+        """The ETag of an object with these bytes."""
         return hashlib.md5(self.data, usedforsecurity=False).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What must hold after each round, looked at from outside and counted anew from the files that were sent."""
+"""The invariants that are checked after each round, against a recount of the uploaded files."""
 
 import json
 import math
@@ -8,14 +8,14 @@ from typing import Any
 from urllib.request import urlopen
 
 from ratesflow.database.reference import Reference
-from tests.faults.campaign.chaos_stack import Field
+from tests.faults.campaign.chaos_stack import ChaosStack
 from tests.faults.campaign.contents import Content
-from tests.faults.campaign.queries import asked
-from tests.faults.readers.snapshots import faults, look, steps_back
+from tests.faults.campaign.queries import query
+from tests.faults.readers.snapshots import find_violations, look, regressions
 
 LEDGER = "SELECT batch_id, state, rejected_rows, forced, coalesce(message, '') FROM batches"
 ENDS = {"committed", "rejected", "duplicate", "failed", "undone"}
-LEFT = """
+LEFTOVERS = """
 SELECT 'table ' || relname FROM pg_class
 WHERE relkind = 'r' AND relname ~ '^staging_[0-9]+$'
   AND NOT EXISTS (SELECT FROM batches WHERE relname = 'staging_' || batch_no AND state = 'committed')
@@ -25,7 +25,7 @@ WHERE batch_no <> 0 AND batch_no NOT IN (SELECT batch_no FROM visible_batches)
 UNION ALL
 SELECT 'open batch ' || visible_batches.batch_no FROM visible_batches
 LEFT JOIN batches ON batches.batch_no = abs(visible_batches.batch_no)
-WHERE visible_batches.batch_no <> 0 AND visible_batches.batch_no < 1::bigint << 62  -- from there on changes of the tree
+WHERE visible_batches.batch_no <> 0 AND visible_batches.batch_no < 1::bigint << 62  -- above: tree changes
   AND coalesce(state, '') NOT IN (SELECT unnest(ARRAY['committed', 'undone']))
 UNION ALL
 SELECT 'hidden rates of ' || batch_no FROM changes WHERE version IS NULL
@@ -39,104 +39,106 @@ WHERE database = (SELECT oid FROM pg_database WHERE datname = current_database()
 """
 
 
-def check(field: Field, notified: dict[str, list[str]], published: dict[str, bool]) -> list[str]:
-    """Return everything that is wrong; nothing, if all is well.
+def check(chaos: ChaosStack, notified: dict[str, list[str]], published: dict[str, bool]) -> list[str]:
+    """Return all violations.
 
-    `notified` are the notification ids that arrived, by batch; `published` says of a batch without one whether its
-    execution's history has it as sent (the embedded queue is lost when the embedded AWS is killed).
+    `notified` are the received notification ids by batch. `published` is whether the execution's history has a
+    published notification, by batch (the embedded queue is lost when the embedded AWS is killed).
     """
-    now = look(field.owner_url)
-    sent = {name: upload.content for name, upload in field.uploads.items()}
-    wrong = [*faults(now, sent), *(steps_back(field.before, now) if field.before else [])]
-    if now.tree not in field.trees:
-        wrong.append("the tree of regions is none that was asked for")
-    field.before = now
+    now = look(chaos.owner_url)
+    sent = {name: upload.content for name, upload in chaos.uploads.items()}
+    violations = [*find_violations(now, sent), *(regressions(chaos.before, now) if chaos.before else [])]
+    if now.tree not in chaos.trees:
+        violations.append("the region tree is not one of the expected ones")
+    chaos.before = now
     committed = [name for name, entry in now.ledger.items() if entry.state == "committed"]
     there = Counter(sent[name].number for name in committed if name in sent)
     return [
-        *wrong,
-        *_outcomes(field),
-        *(each for url in field.api_urls for each in _answers(field, url, now.tree, there)),
+        *violations,
+        *_outcomes(chaos),
+        *(each for url in chaos.api_urls for each in _api_violations(chaos, url, now.tree, there)),
         *_notifications({name: entry.state for name, entry in now.ledger.items()}, notified, published),
-        *left(field),
+        *leftovers(chaos),
     ]
 
 
-def _outcomes(field: Field) -> list[str]:
-    ledger = {row[0]: row[1:] for row in asked(field.owner_url, LEDGER)}
-    wrong = [f"{name} is in the ledger, but nobody sent it" for name in sorted(set(ledger) - set(field.uploads))]
-    for name, upload in field.uploads.items():
+def _outcomes(chaos: ChaosStack) -> list[str]:
+    ledger = {row[0]: row[1:] for row in query(chaos.owner_url, LEDGER)}
+    violations = [f"{name} is in the ledger, but was not uploaded" for name in sorted(set(ledger) - set(chaos.uploads))]
+    for name, upload in chaos.uploads.items():
         if name not in ledger:
-            wrong.append(f"{name} has no outcome: it is not in the ledger")
+            violations.append(f"{name} has no outcome: it is not in the ledger")
             continue
-        state, refused, forced, message = ledger[name]
+        state, rejected, forced, message = ledger[name]
         good = not upload.content.bad_line
         if state not in ENDS:
-            wrong.append(f"{name} has no outcome: it is {state}")
+            violations.append(f"{name} has no outcome: it is {state}")
         if (state in ("committed", "duplicate", "undone") and not good) or (state == "rejected" and good):
-            wrong.append(f"{name} is {state}, which its file cannot be: {message}")
-        if state == "committed" and (refused or forced != upload.forced):
-            wrong.append(f"{name}: the ledger counts {refused} refused rows, and says that it was forced: {forced}")
+            violations.append(f"{name} is {state}, which its file cannot be: {message}")
+        if state == "committed" and (rejected or forced != upload.forced):
+            violations.append(f"{name}: the ledger has {rejected} rejected rows and forced = {forced}")
         if state == "rejected" and f"line {upload.content.bad_line}" not in message:
-            wrong.append(f"{name} was rejected for another reason: {message}")
+            violations.append(f"{name} was rejected for another reason: {message}")
         if state == "failed" and not message:
-            wrong.append(f"{name} failed without a word")
-    return wrong
+            violations.append(f"{name} failed without a message")
+    return violations
 
 
-def _answers(field: Field, url: str, tree: Reference, there: Counter[int]) -> list[str]:
-    """Ask an API for some contents, new ones and old ones; it may be some seconds behind."""
-    chosen = field.contents[-6:] + [field.rng.choice(field.contents) for _ in range(4)]
-    wrong = []
+def _api_violations(chaos: ChaosStack, url: str, tree: Reference, there: Counter[int]) -> list[str]:
+    """Query an API for some new and some old contents; it may lag by some seconds."""
+    chosen = chaos.contents[-6:] + [chaos.rng.choice(chaos.contents) for _ in range(4)]
+    violations = []
     for content in chosen:
         sums = content.sums_in(tree)
-        lane = field.rng.choice(sorted(sums))
+        lane = chaos.rng.choice(sorted(sums))
         count, total = sums[lane]
         times = there[content.number]
         expected = (count * times, total / count if count * times >= 3 else None) if times else (None, None)
         deadline = time.monotonic() + 15
-        while not _same(found := _answer(url, content, lane), expected) and time.monotonic() < deadline:
+        while not _equals(found := _rate(url, content, lane), expected) and time.monotonic() < deadline:
             time.sleep(0.2)
-        if not _same(found, expected):
-            wrong.append(f"the API at {url} says {found} of content {content.number} on {lane}, not {expected}")
-    return wrong
+        if not _equals(found, expected):
+            violations.append(
+                f"the API at {url} returns {found} for content {content.number} on {lane}, not {expected}"
+            )
+    return violations
 
 
-def _same(found: tuple[Any, Any], expected: tuple[Any, Any]) -> bool:
+def _equals(found: tuple[Any, Any], expected: tuple[Any, Any]) -> bool:
     return found == expected or (found[0] == expected[0] and found[1] and math.isclose(found[1], expected[1] or 0))
 
 
-def _answer(url: str, content: Content, lane: tuple[str, str]) -> tuple[Any, Any]:
+def _rate(url: str, content: Content, lane: tuple[str, str]) -> tuple[Any, Any]:
     query = f"date_from={content.day}&date_to={content.day}&orig_code={lane[0]}&dest_code={lane[1]}"
     try:
-        with urlopen(f"{url}/rates?{query}", timeout=10) as answer:
-            (rate,) = json.load(answer)["rates"]
+        with urlopen(f"{url}/rates?{query}", timeout=10) as response:
+            (rate,) = json.load(response)["rates"]
     except OSError as error:
         return str(error), None
     return rate["count"], rate["price"]
 
 
 def _notifications(states: dict[str, str], notified: dict[str, list[str]], published: dict[str, bool]) -> list[str]:
-    wrong = []
+    violations = []
     for name, state in states.items():
-        # Mostly it was told of as committed, and undone later.
+        # An undone batch was usually notified as committed before.
         outcomes = ("committed", "undone") if state == "undone" else (state,)
         ids = set(notified.get(name, ()))
         if not ids and not published.get(name):
-            wrong.append(f"nobody was told of {name}, which is {state}")
+            violations.append(f"{name} is {state}, but was not notified")
         elif ids - {f"{name}:{outcome}" for outcome in outcomes}:
-            wrong.append(f"{name} is {state}, and was told of as {sorted(ids)}")
-    return wrong
+            violations.append(f"{name} is {state}, but was notified as {sorted(ids)}")
+    return violations
 
 
-def left(field: Field) -> list[str]:
-    """Return what is left of work that is over: tables, rates, sessions, locks, processes."""
+def leftovers(chaos: ChaosStack) -> list[str]:
+    """Return what remains of finished work: tables, rates, sessions, locks, processes."""
     deadline = time.monotonic() + 15
-    while (found := _left(field)) and time.monotonic() < deadline:
+    while (found := _find_leftovers(chaos)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return [f"left: {what}" for what in found]
+    return [f"leftover: {what}" for what in found]
 
 
-def _left(field: Field) -> list[str]:
-    tasks = [f"process {process.pid}" for process in field.tasks()]
-    return [what for (what,) in asked(field.owner_url, LEFT)] + tasks
+def _find_leftovers(chaos: ChaosStack) -> list[str]:
+    tasks = [f"process {process.pid}" for process in chaos.tasks()]
+    return [what for (what,) in query(chaos.owner_url, LEFTOVERS)] + tasks

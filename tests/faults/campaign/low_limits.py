@@ -1,6 +1,6 @@
-"""Limits so low that small files pass them: a file of some lines has several parts, three tables are too many.
+"""Limits that small files exceed: a file of a few lines has several parts, and three tables are too many.
 
-A digest depends on the parts, so that all processes of a deployment must have the same.
+A digest depends on the part size, so that all processes of a deployment need the same limits.
 """
 
 import os
@@ -14,16 +14,16 @@ ROOT = Path(__file__).parents[3]
 
 # A line has about 30 bytes.
 PART, BLOCK = 256, 64
-# So many tables of prices may stay, and none is too young to be merged.
+# Tables of prices that may remain, and their minimum age for a merge.
 TABLES, MINUTES = 2, 0.0
-# Files under strikes are larger, and a task may stand still between taking its number and showing it.
-STRUCK_PART, STRUCK_MINUTES = 2048, 0.5
+# A campaign's files are larger, and a task may be suspended between taking its number and committing it.
+CAMPAIGN_PART, CAMPAIGN_MINUTES = 2048, 0.5
 
 Set = Callable[[object, str, object], None]
 
 
 def shrink_modules(set_: Set = setattr) -> None:
-    """Lower the limits of this process, where the loader may be imported already; `set_` may undo it later."""
+    """Lower the limits of this process, in which the loader may be imported already; `set_` may restore them later."""
     from ratesflow.loader.batches import byte_ranges, digest, s3
     from ratesflow.loader.files import read_shard
     from ratesflow.loader.tasks import compact, copy_rows, merge_partitions
@@ -39,19 +39,19 @@ def shrink_modules(set_: Set = setattr) -> None:
 
 
 def shrink_process() -> None:
-    """Lower the limits of a process that is about to become a task, before anything else of it is imported."""
+    """Lower the limits of a process that is about to run a task, before it imports anything else."""
     from ratesflow.loader.batches import batch
 
-    batch.PART_BYTES = STRUCK_PART
+    batch.PART_BYTES = CAMPAIGN_PART
     if "compact" in sys.orig_argv:
         from ratesflow.loader.tasks import merge_partitions
 
-        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.MAX_ROWS, STRUCK_MINUTES)
+        merge_partitions.merges.__defaults__ = (TABLES, merge_partitions.MAX_ROWS, CAMPAIGN_MINUTES)
 
 
 @contextmanager
 def low_limits() -> Iterator[None]:
-    """Give low limits to all tasks of a stack that is started in this block."""
+    """Apply low limits to all tasks of a stack that is started in this block."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{Path(__file__).parents[1] / 'every_process'}:{ROOT}"
     try:

@@ -1,4 +1,4 @@
-"""Asks a database once, over a connection of its own."""
+"""Runs single statements, each on its own connection."""
 
 from contextlib import closing
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import psycopg2
 
 
-def asked(url: str, query: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
-    """Run a statement in a transaction of its own, and return its rows."""
+def query(url: str, statement: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """Run a statement in its own transaction and return its rows."""
     with closing(psycopg2.connect(url, connect_timeout=5)) as connection, connection, connection.cursor() as cursor:
-        cursor.execute(query, values)
+        cursor.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
 
-def alone(url: str, statement: str) -> None:
-    """Run a statement outside any transaction, also where the server would let new sessions only read."""
+def execute_autocommit(url: str, statement: str) -> None:
+    """Run a statement outside a transaction, also when new sessions are read-only by default."""
     writing = "-c default_transaction_read_only=off"
     with closing(psycopg2.connect(url, connect_timeout=5, options=writing)) as connection:
         connection.autocommit = True

@@ -1,4 +1,4 @@
-"""What strikes have in common: they hit something now, and let it go after a while."""
+"""Signals to processes, now and after a delay."""
 
 import os
 import random
@@ -9,21 +9,21 @@ from contextlib import suppress
 
 import psutil
 
-from tests.faults.campaign.chaos_stack import Field
+from tests.faults.campaign.chaos_stack import ChaosStack
 
-Strike = Callable[[Field, random.Random], bool]
-"""Does something to a stack, and tells whether there was something to hit."""
+Fault = Callable[[ChaosStack, random.Random], bool]
+"""Injects a fault into a stack; returns whether it found a target."""
 
 
-def later(seconds: float, do: Callable[[], object]) -> None:
-    """Do something after a while, in a thread of its own."""
+def run_later(seconds: float, do: Callable[[], object]) -> None:
+    """Call a function after a delay, in a separate thread."""
     timer = threading.Timer(seconds, do)
     timer.daemon = True
     timer.start()
 
 
-def hit(process: psutil.Process | None, number: signal.Signals) -> bool:
-    """Send a signal to a process, if there is one; tell whether there was."""
+def send_signal(process: psutil.Process | None, number: signal.Signals) -> bool:
+    """Send a signal to a process; return whether it exists."""
     with suppress(psutil.Error):
         if process is not None:
             process.send_signal(number)
@@ -32,6 +32,6 @@ def hit(process: psutil.Process | None, number: signal.Signals) -> bool:
 
 
 def resume(pid: int) -> None:
-    """Let a process go on, if it is still there."""
+    """Resume a process if it still exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)

@@ -1,10 +1,10 @@
-"""What was sent into a stack."""
+"""The uploads to a stack."""
 
 from dataclasses import dataclass
 
 from tests.faults.campaign.contents import Content
 
-# What is sent under these keys is to be loaded although its bytes may be known.
+# Objects with these keys are loaded even if the same bytes are committed.
 FORCED = "incoming/forced-"
 # The trigger and gc ignore files under these names: the campaign starts their executions.
 ASIDE = "incoming/_temporary/"
@@ -12,7 +12,7 @@ ASIDE = "incoming/_temporary/"
 
 @dataclass
 class Upload:
-    """One version of an object that was sent, and what its execution is called."""
+    """One uploaded version of an object, and the name of its execution."""
 
     name: str
     key: str
@@ -22,6 +22,6 @@ class Upload:
     gone: bool = False
 
     @property
-    def arrived(self) -> bool:
-        """Tell whether an event started its execution."""
+    def has_event(self) -> bool:
+        """Return whether an event starts its execution."""
         return not self.key.startswith(ASIDE)

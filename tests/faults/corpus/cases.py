@@ -1,6 +1,6 @@
-"""Broken batch files by the hundred: each bad value in each format and at each place, and each way to spoil a file.
+"""Hundreds of invalid batch files: invalid values in all formats and positions, and damaged files.
 
-`python -m tests.faults.corpus.cases FOLDER` writes them, with what is expected of each in `expected.json`.
+`python -m tests.faults.corpus.cases FOLDER` writes them, with the expected error of each in `expected.json`.
 """
 
 import argparse
@@ -9,26 +9,26 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.faults.corpus.packed import cut, parquet
-from tests.faults.corpus.text import Case, foreign, headers, spoilt, values
+from tests.faults.corpus.packed import parquet, truncated
+from tests.faults.corpus.text import Case, damaged_lines, headers, other_formats, values
 
 __all__ = ["Case", "cases"]
 
 
 def cases() -> Iterator[Case]:
-    """Yield every case, always the same."""
+    """Yield every case, always in the same order and with the same bytes."""
     yield from values()
-    yield from spoilt()
-    yield from foreign()
+    yield from damaged_lines()
+    yield from other_formats()
     yield from headers()
     yield from parquet()
-    yield from cut()
+    yield from truncated()
 
 
 def main() -> int:
-    """Write every file."""
+    """Write all files."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.corpus.cases", description=__doc__)
-    parser.add_argument("folder", type=Path, help="where to; it is made")
+    parser.add_argument("folder", type=Path, help="target directory; it is created")
     folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     expected = {}

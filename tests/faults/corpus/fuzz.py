@@ -1,9 +1,9 @@
 """`python -m tests.faults.corpus.fuzz PARSER`: coverage-guided fuzzing of each parser.
 
-Needs atheris, which is no part of the tests' requirements: `pip install atheris` (wheels for Linux alone). Whatever
-the bytes are, a file is accepted or refused with a line and a reason; and what the quick way through pandas says of
-lines of CSV, the plain way through one line at a time says too. Other arguments go to libFuzzer, such as
-`-max_total_time=60` or a folder of examples (`python -m tests.faults.corpus.cases FOLDER` makes one).
+Requires atheris, which is not among the tests' requirements: `pip install atheris` (wheels for Linux only). Any file
+is accepted, or rejected with a line and a reason; for CSV the vectorized and the line-by-line parser agree. Other
+arguments are passed to libFuzzer, such as `-max_total_time=60` or a directory of examples
+(`python -m tests.faults.corpus.cases FOLDER` creates one).
 """
 
 import sys
@@ -25,7 +25,7 @@ OBJECT = b'{"orig_code":"CNSHA","dest_code":"NLRTM","day":"2021-01-31","price":5
 
 
 def any_file(data: bytes) -> None:
-    """A file of whatever kind."""
+    """Fuzz a file of any format."""
     with ReportWriter() as writer:
         read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
@@ -39,7 +39,7 @@ def any_file(data: bytes) -> None:
 
 
 def csv_lines(data: bytes) -> None:
-    """Lines of CSV: both ways count the same rows."""
+    """Fuzz lines of CSV; both parsers count the same rows."""
     with ReportWriter() as writer:
         read_shard(fetch_from(HEADER + data), len(HEADER + data), PriceValidator(PORTS), writer)
         report = merged([writer.finish()])
@@ -54,22 +54,22 @@ def csv_lines(data: bytes) -> None:
 
 
 def json_lines(data: bytes) -> None:
-    """Lines of JSON, after one that is right."""
+    """Fuzz lines of JSON after a valid one."""
     any_file(OBJECT + data)
 
 
 def parquet(data: bytes) -> None:
-    """What begins and ends as Parquet."""
+    """Fuzz bytes between the magic numbers of Parquet."""
     any_file(b"PAR1" + data + b"PAR1")
 
 
 def gzip(data: bytes) -> None:
-    """What begins as gzip."""
+    """Fuzz bytes after a gzip header."""
     any_file(b"\x1f\x8b\x08\x00" + data)
 
 
 def query(data: bytes) -> None:
-    """The parameters of `/rates`."""
+    """Fuzz the parameters of `/rates`."""
     values = data.decode("utf-8", "replace").split("\0")
     names = ("date_from", "date_to", "orig_code", "dest_code")
     try:
@@ -85,6 +85,6 @@ PARSERS: dict[str, Callable[[bytes], None]] = {
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in PARSERS:
-        sys.exit(f"give one of {', '.join(PARSERS)}")
+        sys.exit(f"expected one of {', '.join(PARSERS)}")
     atheris.Setup([sys.argv[0], *sys.argv[2:]], PARSERS[sys.argv[1]])
     atheris.Fuzz()

@@ -1,4 +1,4 @@
-"""Broken Parquet files, and packed files and JSON that break off."""
+"""Invalid Parquet files, and truncated compressed files and JSON."""
 
 import gzip
 import io
@@ -13,7 +13,7 @@ from tests.loader.samples import csv
 
 
 def parquet() -> Iterator[Case]:
-    """Parquet with other types, columns and values; rows count from 1."""
+    """Yield Parquet files with invalid types, columns and values; rows count from 1."""
     columns = dict(zip(NAMES, map(list, zip(*good(), strict=True)), strict=True))
     texts = [day.isoformat() for day in columns["day"]]
 
@@ -22,9 +22,9 @@ def parquet() -> Iterator[Case]:
         pa.parquet.write_table(pa.table({name: pa.array(values) for name, values in columns.items()} | change), sink)
         return sink.getvalue()
 
-    def at(name: str, place: int, value: object) -> list[object]:
+    def at(name: str, index: int, value: object) -> list[object]:
         changed: list[object] = list(texts if name == "day" else columns[name])  # type: ignore[arg-type]
-        changed[place] = value
+        changed[index] = value
         return changed
 
     for value, reason in list(BAD["orig_code"].items())[:12]:
@@ -46,29 +46,29 @@ def parquet() -> Iterator[Case]:
     yield Case(
         "Parquet: day with a zone", file(day=pa.array(columns["day"]).cast(pa.timestamp("s", "UTC"))), 1, "wrong_type"
     )
-    yield Case("Parquet: one column more", file(note=pa.array(texts)), 1, "wrong_header")
+    yield Case("Parquet: an additional column", file(note=pa.array(texts)), 1, "wrong_header")
     whole = file()
     for kept in (4, 11, len(whole) // 2, len(whole) - 1):
         yield Case(f"Parquet: {kept} of {len(whole)} bytes", whole[:kept], 1, "truncated_parquet")
 
 
-def cut() -> Iterator[Case]:
-    """Packed files and JSON that break off."""
+def truncated() -> Iterator[Case]:
+    """Yield truncated and damaged gzip files, and invalid JSON."""
     text = csv(good())
     packed = gzip.compress(text, mtime=0)
-    # zlib says so before it gives the text of the block: "here or after" line 1.
+    # zlib reports this before it returns the block's text: "at or after" line 1.
     yield Case("gzip: checksum", packed[:-8] + b"\0\0\0\0" + packed[-4:], 1, "broken_gzip")
     yield Case("gzip: length", packed[:-4] + b"\1\0\0\0", 1, "broken_gzip")
-    yield Case("gzip: rubbish behind", packed + b"rubbish", COUNT + 2, "broken_gzip")
+    yield Case("gzip: trailing garbage", packed + b"garbage", COUNT + 2, "broken_gzip")
     yield Case("gzip: no end", packed[:-8], COUNT + 2, "truncated_gzip")
-    yield Case("gzip: a stump", packed[:15], 1, "truncated_gzip")
+    yield Case("gzip: only the beginning", packed[:15], 1, "truncated_gzip")
     objects = object_lines()
     wrong = [b"", b"null", b"5", b'"x"', b"[]", b"{", b"// x", b"NaN", b"{'orig_code':1}", b'{"a":' * 3000]
     wrong += [objects[4][:-1], objects[4] + objects[4], objects[4] + b","]
     for number, line in enumerate(wrong):
         yield Case(f"JSON {number}", b"\n".join([*objects[:4], line, *objects[5:], b""]), 5, "invalid_json")
     more = {
-        "one key more": (b"{", b'{"note": 1, ', "unknown_key"),
+        "an additional key": (b"{", b'{"note": 1, ', "unknown_key"),
         "a key twice": (b"{", b'{"day": "2021-01-01", ', "duplicate_key"),
     }
     for name, (old, new, reason) in more.items():

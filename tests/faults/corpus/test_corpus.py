@@ -1,4 +1,4 @@
-"""Every broken file of the corpus is refused, at its line and for its reason, and its list of errors is harmless."""
+"""Every invalid file of the corpus is rejected with the expected line and reason, and a harmless list of errors."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def validated(data: bytes) -> tuple[ShardReport, list[list[str]]]:
-    """Validate a file; return its report and the rows of its list of errors, read as a spreadsheet would."""
+    """Validate a file; return its report and the rows of its list of errors, parsed as a spreadsheet does."""
     with ReportWriter() as writer:
         read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
         path = writer.full_report()
@@ -27,23 +27,23 @@ def validated(data: bytes) -> tuple[ShardReport, list[list[str]]]:
         return writer.finish(), listed
 
 
-def test_the_corpus_is_large_and_without_doubles() -> None:
-    """There are hundreds of files, each under a name of its own."""
+def test_corpus_is_large_and_has_unique_names() -> None:
+    """The corpus has at least 300 files with unique names."""
     assert len(CASES) >= 300
     assert len({case.name for case in CASES}) == len(CASES)
 
 
 @pytest.mark.parametrize("number", range(0, len(CASES), 25))
-def test_broken_files_are_refused_where_they_are_broken(number: int) -> None:
-    """The first error has the line, the column and the reason that were expected, and nothing that moves a cursor."""
+def test_invalid_files_are_rejected_with_line_and_reason(number: int) -> None:
+    """The first error has the expected line, column and reason, and no text has control characters."""
     wrong = []
     for case in CASES[number : number + 25]:
         found, listed = validated(case.data)
         report = merged([found])
         first = report.errors[0] if report.errors else {"line": 0, "reason": "accepted", "column": "", "value": ""}
-        told = (first["line"], first["reason"], first["column"] if case.column else None)
-        if report.accepted or told != (case.line, case.reason, case.column):
-            wrong.append(f"{case.name}: {told}, expected {(case.line, case.reason, case.column)}")
+        actual = (first["line"], first["reason"], first["column"] if case.column else None)
+        if report.accepted or actual != (case.line, case.reason, case.column):
+            wrong.append(f"{case.name}: {actual}, expected {(case.line, case.reason, case.column)}")
         wrong += [f"{case.name}: {text!r} is not printable" for text in _texts(report.errors) if not text.isprintable()]
         wrong += [
             f"{case.name}: {cell!r} is a formula" for row in listed[1:] for cell in row[1:] if cell.startswith(FORMULA)
@@ -59,8 +59,8 @@ def _texts(errors: list[dict[str, object]]) -> list[str]:
 
 @pytest.mark.parametrize("column", ["orig_code", "dest_code", "day", "price"])
 @pytest.mark.parametrize("sign", ["=", "+", "-", "@"])
-def test_formulas_reach_no_list_of_errors(column: str, sign: str) -> None:
-    """A value that a spreadsheet would run is told apart by a quote before it; its report in JSON has it as it was."""
+def test_formulas_are_escaped_in_the_list_of_errors(column: str, sign: str) -> None:
+    """A value that a spreadsheet would evaluate gets a leading quote; the JSON report has it unchanged."""
     names = ["orig_code", "dest_code", "day", "price"]
     row = dict(zip(names, ("CNSHA", "NLRTM", "2021-01-31", "5"), strict=True)) | {column: f"{sign}HYPERLINK(1)"}
     data = ",".join(names) + "\n" + ",".join(row.values()) + "\n"
@@ -69,7 +69,7 @@ def test_formulas_reach_no_list_of_errors(column: str, sign: str) -> None:
     assert listed[1][2] == f"'{sign}HYPERLINK(1)"
 
 
-def test_a_case_is_the_same_in_every_process() -> None:
-    """The files do not depend on when and where they are made."""
+def test_cases_are_deterministic() -> None:
+    """The bytes of each case are the same each time."""
     again = {case.name: case for case in cases()}
     assert all(isinstance(case, Case) and again[case.name].data == case.data for case in CASES)

@@ -1,4 +1,4 @@
-"""The quick form of fuzz.py: each parser, from examples of the corpus, for some hundred inputs that libFuzzer makes."""
+"""A short run of fuzz.py: each parser gets some hundred inputs that libFuzzer derives from examples of the corpus."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ EXAMPLES, LONGEST = 40, 4096
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with some files of the corpus, each of another kind than the one before."""
+    """A directory with files of the corpus of different kinds."""
     folder = tmp_path_factory.mktemp("corpus")
     small = [case.data for case in cases() if len(case.data) <= LONGEST]
     for number, data in enumerate(small[:: len(small) // EXAMPLES]):

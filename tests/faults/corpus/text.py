@@ -1,4 +1,4 @@
-"""Broken files of text: each bad value in each way of writing, each way to spoil a line, a header or the whole."""
+"""Invalid text files: invalid values in all notations, and damaged lines, headers and files."""
 
 import bz2
 import gzip
@@ -14,7 +14,7 @@ from tests.loader.samples import Row, csv, rows
 
 NAMES = ("orig_code", "dest_code", "day", "price")
 COUNT = 40
-# Values, and the reason for which each is refused, by column; the first column's are those of the second too.
+# Invalid values and their reasons, by column; the first two columns have the same.
 BAD: dict[str, dict[str, str]] = {
     "orig_code": {
         "": "missing_value",
@@ -105,7 +105,7 @@ BAD["dest_code"] = BAD["orig_code"]
 
 @dataclass(frozen=True)
 class Case:
-    """A file, and the first line, column and reason for which it is refused; `column` None is not asked."""
+    """A file, and the line, column and reason of its first error; a `column` of None is not checked."""
 
     name: str
     data: bytes
@@ -116,22 +116,22 @@ class Case:
 
 
 def good() -> list[Row]:
-    """Return the rows around the bad ones."""
+    """Return valid rows."""
     return rows(COUNT, seed=5, lanes=6)
 
 
 def values() -> Iterator[Case]:
-    """Each bad value in plain CSV, and in one other way of writing and at one place that take turns."""
+    """Yield each invalid value in plain CSV, and in one other notation, at alternating positions."""
     chance = random.Random(2)
-    ways = (_plain, _quoted, _crlf, _packed, _objects)
+    notations = (_plain, _quoted, _crlf, _packed, _objects)
     for column in NAMES:
         for number, (value, reason) in enumerate(BAD[column].items()):
-            for way in (_plain, ways[1 + number % 4]):
-                if way is _objects and column == "price":
-                    continue  # a number of JSON is another thing, below
+            for notation in (_plain, notations[1 + number % 4]):
+                if notation is _objects and column == "price":
+                    continue  # numbers in JSON are below
                 at = chance.choice([0, 1, COUNT // 2, COUNT - 1])
-                data, first = way(column, value, at)
-                yield Case(f"{column} {number} {way.__name__[1:]}", data, first + at, reason, column, value)
+                data, first = notation(column, value, at)
+                yield Case(f"{column} {number} {notation.__name__[1:]}", data, first + at, reason, column, value)
     for number, value in enumerate(
         ("5.0", "5e2", '"5"', "null", "true", "[5]", "{}", "-5", "0", "1e999", "2147483648")
     ):
@@ -175,15 +175,15 @@ def object_lines() -> list[bytes]:
     return _objects("price", "5", 0)[0].splitlines()
 
 
-def spoilt() -> Iterator[Case]:
-    """One line is spoilt as a line, at the first, a middle and the last place."""
-    spoil: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-        "a field too few": (lambda line: line.rpartition(b",")[0], "wrong_field_count"),
-        "a field too many": (lambda line: line + b",", "wrong_field_count"),
-        "two fields too many": (lambda line: line + b",a,b", "wrong_field_count"),
+def damaged_lines() -> Iterator[Case]:
+    """Yield files with one damaged line: the first, a middle or the last one."""
+    damages: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+        "a missing field": (lambda line: line.rpartition(b",")[0], "wrong_field_count"),
+        "an additional field": (lambda line: line + b",", "wrong_field_count"),
+        "two additional fields": (lambda line: line + b",a,b", "wrong_field_count"),
         "nothing": (lambda _: b"", "wrong_field_count"),
         "a space": (lambda _: b" ", "wrong_field_count"),
-        "commas alone": (lambda _: b",,,", "missing_value"),
+        "only commas": (lambda _: b",,,", "missing_value"),
         "semicolons": (lambda line: line.replace(b",", b";"), "wrong_field_count"),
         "tabs": (lambda line: line.replace(b",", b"\t"), "wrong_field_count"),
         "a comment": (lambda line: b"# " + line, "invalid_code"),
@@ -197,18 +197,18 @@ def spoilt() -> Iterator[Case]:
         "an open quote": (lambda line: line.replace(b",", b',"', 1), "open_quote"),
         "a byte order mark": (lambda line: b"\xef\xbb\xbf" + line, "invalid_code"),
         "the header again": (lambda _: ",".join(NAMES).encode(), "invalid_code"),
-        "70,000 letters": (lambda _: b"x" * 70_000, "line_too_long"),
+        "70,000 notifications": (lambda _: b"x" * 70_000, "line_too_long"),
     }
-    for name, (change, reason) in spoil.items():
-        # At the end of a file empty lines are passed over.
+    for name, (change, reason) in damages.items():
+        # Empty lines at the end of a file are ignored.
         for at in (1, COUNT // 2, COUNT - (name == "nothing")):
             lines = csv(good()).split(b"\n")
             lines[at] = change(lines[at])
             yield Case(f"{name} on line {at + 1}", b"\n".join(lines), at + 1, reason)
 
 
-def foreign() -> Iterator[Case]:
-    """Files of other kinds, and texts in other encodings."""
+def other_formats() -> Iterator[Case]:
+    """Yield files in other formats and encodings."""
     text = csv(good())
     workbook = io.BytesIO()
     with zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -231,15 +231,15 @@ def foreign() -> Iterator[Case]:
 
 
 def headers() -> Iterator[Case]:
-    """The first line is not the four columns."""
+    """Yield files whose header is invalid."""
     text, header = csv(good()), ",".join(NAMES).encode()
     for name, other in {
         "other case": header.upper(),
         "spaces after commas": header.replace(b",", b", "),
         "another name": header.replace(b"price", b"amount"),
         "one missing": header.rpartition(b",")[0],
-        "one more": header + b",note",
-        "one twice": header.replace(b"day", b"price"),
+        "an additional one": header + b",note",
+        "one repeated": header.replace(b"day", b"price"),
         "an empty name": header + b",",
         "tabs": header.replace(b",", b"\t"),
         "semicolons": header.replace(b",", b";"),
@@ -251,4 +251,4 @@ def headers() -> Iterator[Case]:
         yield Case(f"header: {name}", text.replace(header, other, 1), 1, "wrong_header")
     yield Case("header: an open quote", text.replace(header, b'"' + header, 1), 1, "not_csv")
     yield Case("header: a carriage return", text.replace(b",day", b"\r,day", 1), 1, "line_end")
-    yield Case("header alone", header + b"\n", 2, "no_rows")
+    yield Case("only a header", header + b"\n", 2, "no_rows")

@@ -1,6 +1,6 @@
-"""Run by every Python process of a stack under strikes before anything else: tasks get low limits.
+"""Lowers the limits of tasks in a stack under fault injection; every Python process of the stack runs this first.
 
-Python imports this module by its name from the folders of PYTHONPATH (Python documentation, module `site`).
+Python imports this module by its name from the directories of PYTHONPATH (Python documentation, module `site`).
 """
 
 import sys

@@ -1,7 +1,7 @@
-"""A batch's life as a machine of states, driven by Hypothesis in any order against a real database and bucket.
+"""A model of the life of batches, in random order by Hypothesis, against a real database and bucket.
 
-After each step the ledger, the prices, the rates and the tree of regions must agree with a recount of the files; at
-the end gc must leave nothing behind. RATESFLOW_MODEL_EXAMPLES and RATESFLOW_MODEL_STEPS choose a longer search.
+After each step the ledger, the prices, the rates and the region tree must agree with a recount of the files; at the
+end gc must leave nothing behind. RATESFLOW_MODEL_EXAMPLES and RATESFLOW_MODEL_STEPS set a longer search.
 """
 
 import itertools
@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from ratesflow.local.postgres.server import VERSION
 from tests.faults.campaign.low_limits import shrink_modules
-from tests.faults.model.life import Life
+from tests.faults.model.lifecycle import BatchLifecycle
 from tests.fix_database import PASSWORD, Database, run_alone
 from tests.loader.conftest import TaskHarness
 from tests.rotation import rotate
@@ -29,7 +29,7 @@ _numbers = itertools.count(1)
 def make_harness(
     servers: Callable[[int], Any], harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[[], tuple[TaskHarness, Sequence[str]]]:
-    """Makes a harness with a fresh database and two logins for it, in the bucket of the test; its limits are low."""
+    """A function that creates a harness with a new database, two logins, the test's bucket and low limits."""
     shrink_modules(monkeypatch.setattr)
     monkeypatch.setattr("ratesflow.loader.runtime.connection.CONNECT_SECONDS", 0.3)
     clone = rotate(servers(VERSION).url(), "loader", PASSWORD)
@@ -46,21 +46,21 @@ def make_harness(
 
 
 @pytest.mark.timeout(900)
-def test_a_batch_is_in_or_out_whatever_happens_in_whatever_order(
+def test_invariants_hold_in_any_order_of_events(
     make_harness: Callable[[], tuple[TaskHarness, Sequence[str]]],
 ) -> None:
-    """Whatever tasks, changes of the tree, crashes and upkeep come in whatever order, every invariant is kept."""
-    usual = EXAMPLES == 8
+    """All invariants hold after tasks, tree changes, crashes and upkeep in any order."""
+    default = EXAMPLES == 8
     run_state_machine_as_test(
-        lambda: Life(make_harness),
+        lambda: BatchLifecycle(make_harness),
         settings=settings(
             max_examples=EXAMPLES,
             stateful_step_count=STEPS,
             deadline=None,
-            derandomize=usual,
+            derandomize=default,
             database=None,
-            phases=[Phase.generate] if usual else [Phase.generate, Phase.shrink],
+            phases=[Phase.generate] if default else [Phase.generate, Phase.shrink],
             suppress_health_check=list(HealthCheck),
-            print_blob=not usual,
+            print_blob=not default,
         ),
     )

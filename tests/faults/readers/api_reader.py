@@ -1,7 +1,7 @@
-"""A client of the API that asks all the time, and shows the newest ETag that it has seen, as a browser's cache may.
+"""A client that queries the API continuously, with the newest ETag that it has received, as a browser's cache does.
 
-What it is told is the whole of a batch or nothing of it, by one of the trees of regions that there may be, and never
-older than what it was told before.
+Each response must have a batch wholly or not at all, by one of the possible region trees, and must never be older than
+an earlier response.
 """
 
 import http.client
@@ -16,15 +16,15 @@ from ratesflow.database.reference import Reference, builtin
 from tests.faults.campaign.contents import Content, Lane
 from tests.faults.readers.readers import Reader
 
-# How often the same is asked again, and how often over a new connection, which may lead to another worker.
-AGAIN_SHARE, OTHER_WORKER_SHARE = 0.5, 0.3
+# The share of repeated requests, and of requests over a new connection, which may reach another worker.
+REPEAT_SHARE, OTHER_WORKER_SHARE = 0.5, 0.3
 
-Told = tuple[int | None, float | None]
-"""Count and average price of a day, as the API tells them."""
+Rate = tuple[int | None, float | None]
+"""Count and average price of a day in a response."""
 
 
 class ApiReader(Reader):
-    """Asks for the day of a content, between ports, regions or both, of one worker for a while and then of another."""
+    """Queries the day of a content, between ports, regions or both, from changing workers."""
 
     def __init__(self, name: str, url: str, choose: Callable[[random.Random], Content | None], seed: int) -> None:
         super().__init__(name, choose, seed)
@@ -37,8 +37,8 @@ class ApiReader(Reader):
         self._of_path: dict[str, tuple[str, int]] = {}
 
     def look(self, content: Content) -> None:
-        """Ask once, and once more over a new connection when the old one was ended by the server."""
-        if self._random.random() < AGAIN_SHARE and self._last:
+        """Query once, and again over a new connection if the server closed the old one."""
+        if self._random.random() < REPEAT_SHARE and self._last:
             content, lane = self._last
         else:
             lane = self._lane(content)
@@ -48,41 +48,41 @@ class ApiReader(Reader):
         began = time.monotonic()
         for fresh in (self._random.random() < OTHER_WORKER_SHARE, True):
             try:
-                status, etag, body = self._answer(path, fresh)
+                status, etag, body = self._request(path, fresh)
                 break
             except (OSError, http.client.HTTPException):
                 continue
         else:
-            self.looked["refused"] += 1
+            self.reads["failed"] += 1
             time.sleep(0.05)
             return
         self.seconds.append(time.monotonic() - began)
         if status in (200, 304):
             self._compare(path, etag)
         if status != 200:
-            self.looked[str(status)] += 1
+            self.reads[str(status)] += 1
             if status not in (304, 503):
-                self.wrong.append(f"{self.name}: {status} {body[:200]!r}")
+                self.violations.append(f"{self.name}: {status} {body[:200]!r}")
             return
         (rate,) = json.loads(body)["rates"]
-        trees = [*trees, *self.trees()]  # the answer may be of before or of after
-        self.note(content, lane, (rate["count"], rate["price"]), trees, self.copies(content))
+        trees = [*trees, *self.trees()]  # the response may be from before or after a change
+        self.check(content, lane, (rate["count"], rate["price"]), trees, self.copies(content))
 
-    def note(self, content: Content, lane: Lane, told: Told, trees: list[Reference], copies: int) -> None:
-        """Compare an answer with what the file holds: between ports it is all or nothing of it, else of a tree."""
+    def check(self, content: Content, lane: Lane, rate: Rate, trees: list[Reference], copies: int) -> None:
+        """Compare a response with the file: between ports it has all or nothing of it, else by one of the trees."""
         between_ports = lane in content.port_sums
         possible = {content.port_sums[lane]} if between_ports else {_sums(content, lane, tree) for tree in trees}
-        if not any(_is(told, sums, times) for sums in possible for times in range(copies + 1)):
-            self.part(content, f"{told} on {lane}, of {sorted(possible)}")
+        if not any(_equals(rate, sums, times) for sums in possible for times in range(copies + 1)):
+            self.part(content, f"{rate} on {lane}, of {sorted(possible)}")
         elif not between_ports:
-            self.looked["regions"] += 1
-        elif told[0]:
+            self.reads["regions"] += 1
+        elif rate[0]:
             self.whole(content)
         else:
             self.none(content)
 
     def _lane(self, content: Content) -> Lane:
-        """Choose a lane between ports, or from or to a region that is there from the first on."""
+        """Choose a lane between ports, or from or to a region of the built-in tree."""
         orig, dest = self._random.choice(sorted(content.port_sums))
         above = builtin().regions_of
         if self._random.random() < 0.5:
@@ -91,16 +91,16 @@ class ApiReader(Reader):
         return self._random.choice(origs), self._random.choice(dests)
 
     def _compare(self, path: str, etag: str) -> None:
-        """Note the version that an ETag names; for one path it never goes back."""
+        """Record the version of an ETag; for one path it must never decrease."""
         epoch, _, number = etag.strip('"').rpartition("-")[0].rpartition("-")
         version, before = (epoch, int(number)), self._of_path.get(path)
         if before and before[0] == epoch and version < before:
-            self.wrong.append(f"{self.name}: {path} went back from version {before[1]} to {version[1]}")
+            self.violations.append(f"{self.name}: {path} went back from version {before[1]} to {version[1]}")
         self._of_path[path] = version
         if epoch != self._newest[0] or version[1] > self._newest[1]:
             self._newest = (*version, etag)
 
-    def _answer(self, path: str, fresh: bool) -> tuple[int, str, bytes]:
+    def _request(self, path: str, fresh: bool) -> tuple[int, str, bytes]:
         if fresh and self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -113,16 +113,16 @@ class ApiReader(Reader):
 
 
 def _sums(content: Content, lane: Lane, tree: Reference) -> tuple[int, int]:
-    """Return count and sum of a content on a lane by a tree; a port stands for itself, a region for its ports."""
+    """Return count and sum of a content on a lane by a tree; a region includes all of its ports."""
     origs, dests = (tree.members.get(end, frozenset({end})) for end in lane)
     found = [sums for (orig, dest), sums in content.port_sums.items() if orig in origs and dest in dests]
     return sum(count for count, _ in found), sum(total for _, total in found)
 
 
-def _is(told: Told, sums: tuple[int, int], times: int) -> bool:
-    """Tell whether an answer is that of so many copies; fewer than three prices have no average."""
+def _equals(rate: Rate, sums: tuple[int, int], times: int) -> bool:
+    """Return whether a rate is that of a number of copies; fewer than three prices have no average."""
     count, total = sums[0] * times, sums[1] * times
     if not count:
-        return told[0] is None
+        return rate[0] is None
     average = total / count if count >= 3 else None
-    return told[0] == count and (told[1] == average or math.isclose(told[1] or 0, average or 0))
+    return rate[0] == count and (rate[1] == average or math.isclose(rate[1] or 0, average or 0))

@@ -1,4 +1,4 @@
-"""What lies between a task and what it talks to: a wire that stalls, delays and cuts, and an S3 that fails."""
+"""Faulty proxies for tasks: a TCP proxy that stalls, delays and resets, and an S3 proxy that fails."""
 
 import asyncio
 import contextlib
@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CHUNK_BYTES = 65_536
-# Headers that belong to one connection, not to the message (RFC 9110, section 7.6.1), and what this answers itself.
+# Headers of the connection, not of the message (RFC 9110, section 7.6.1), and those that the proxy sets itself.
 _OF_THE_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "expect", "te", "upgrade", "proxy-connection"}
 
 
 class Wire:
-    """A TCP proxy to ports of this machine, to each in turn, on a port of its own, in a thread of its own."""
+    """A TCP proxy on its own port and thread, which forwards connections to local ports in turn."""
 
     def __init__(self, *targets: int) -> None:
         self._targets = itertools.cycle(targets)
@@ -34,29 +34,29 @@ class Wire:
         ready.wait(10)
 
     def stall(self) -> None:
-        """Hold back every byte, with the connections open, until `flow`."""
+        """Hold back all bytes, with open connections, until `flow`."""
         self._flows.clear()
 
     def flow(self) -> None:
-        """Let everything pass again, without delay."""
+        """Forward everything again, without delay."""
         self.delay_seconds = 0.0
         self._flows.set()
 
     def cut(self) -> int:
-        """Reset every connection; return how many there were."""
+        """Reset all connections; return their number."""
         count = len(self._writers) // 2
         self._loop.call_soon_threadsafe(self._abort)
         return count
 
     def close(self) -> None:
-        """Cut everything and listen no more."""
+        """Reset all connections and stop listening."""
         self._loop.call_soon_threadsafe(self._abort)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
 
     def _abort(self) -> None:
         for writer in list(self._writers):
-            with contextlib.suppress(OSError):  # no linger: the other end is told by a reset, not by an end
+            with contextlib.suppress(OSError):  # no linger: the peer receives a reset, not an orderly close
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
@@ -97,8 +97,8 @@ class Wire:
             writer.write_eof()
 
 
-class ShakyS3(ThreadingHTTPServer):
-    """An HTTP proxy to an endpoint that answers some requests with 500 or 503, or breaks off in the body."""
+class FaultyS3(ThreadingHTTPServer):
+    """An HTTP proxy to an endpoint that fails some requests with 500 or 503, or truncates their bodies."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -114,12 +114,12 @@ class ShakyS3(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the proxy."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     @contextmanager
-    def trouble(self, errors: float = 0.0, cuts: float = 0.0) -> Iterator[None]:
-        """Fail these shares of the requests for the time being."""
+    def failures(self, errors: float = 0.0, cuts: float = 0.0) -> Iterator[None]:
+        """Fail these shares of the requests within the block."""
         self.error_share, self.cut_share = errors, cuts
         try:
             yield
@@ -127,21 +127,21 @@ class ShakyS3(ThreadingHTTPServer):
             self.error_share = self.cut_share = 0.0
 
     def draw(self, share: float) -> bool:
-        """Tell whether this one is to fail."""
+        """Decide at random whether a request fails."""
         return share > 0 and self._random.random() < share
 
     def handle_error(self, *_: object) -> None:
-        """Pass over clients that were killed in the middle of a request."""
+        """Ignore clients that were killed during a request."""
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self.shutdown()
         self.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: ShakyS3
+    server: FaultyS3
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.errors += 1
             return self._fail(*((500, "InternalError"), (503, "SlowDown"))[self.server.errors % 2])
         try:
-            status, headers, data = self._asked(body)
+            status, headers, data = self._send(body)
         except (OSError, http.client.HTTPException):
             self.close_connection = True
             return None
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
         return None
 
-    def _asked(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _send(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         far = http.client.HTTPConnection(self.server.target, timeout=60)
         try:
             far.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -173,17 +173,17 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in _OF_THE_CONNECTION:
                     far.putheader(name, value)
             far.endheaders(body or None)
-            answer = far.getresponse()
-            data = answer.read()
-            kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in _OF_THE_CONNECTION]
-            if self.command != "HEAD" and not any(n.lower() == "content-length" for n, _ in kept):
-                kept.append(("Content-Length", str(len(data))))
-            return answer.status, kept, data
+            response = far.getresponse()
+            data = response.read()
+            headers = [(n, v) for n, v in response.getheaders() if n.lower() not in _OF_THE_CONNECTION]
+            if self.command != "HEAD" and not any(n.lower() == "content-length" for n, _ in headers):
+                headers.append(("Content-Length", str(len(data))))
+            return response.status, headers, data
         finally:
             far.close()
 
     def _fail(self, status: int, code: str) -> None:
-        data = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>struck</Message></Error>".encode()
+        data = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>injected</Message></Error>".encode()
         data = b"" if self.command == "HEAD" else data
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
@@ -191,7 +191,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward  # noqa: N815 names that http.server looks for
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward  # noqa: N815 names that http.server calls
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,7 +1,7 @@
-"""Readers that look all the time, and keep what no reader may ever see.
+"""Readers that query continuously, and record what no reader may ever see.
 
-That is a part of a batch, one that is gone again, regions that are not the sum of their ports, an older answer after
-a newer one.
+That is a part of a batch, a batch that disappears, regions that differ from the sum of their ports, and an older
+response after a newer one.
 """
 
 import random
@@ -27,7 +27,7 @@ PAUSE_SECONDS = 0.03
 
 
 def seen(cursor: "psycopg2.extensions.cursor", content: Content) -> Sums:
-    """Return count and sum of a content on each of its lanes, as a reader sees them now, between ports."""
+    """Return the visible count and sum of a content on each of its lanes between ports."""
     origs, dests = zip(*content.port_sums, strict=True)
     day = content.day
     cursor.execute(SEEN, {"nth": day.day, "month": day.replace(day=1), "origs": list(origs), "dests": list(dests)})
@@ -35,58 +35,58 @@ def seen(cursor: "psycopg2.extensions.cursor", content: Content) -> Sums:
 
 
 class Reader(threading.Thread):
-    """Chooses a content, looks at it, and notes whether it is whole, gone, or wrong."""
+    """Chooses a content, reads it, and records whether it is whole, absent, or wrong."""
 
     def __init__(self, name: str, choose: Callable[[random.Random], Content | None], seed: int) -> None:
         super().__init__(name=name, daemon=True)
         self.choose = choose
-        self.looked: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self.may_go: Callable[[Content], bool] = lambda _: False
+        self.reads: Counter[str] = Counter()
+        self.violations: list[str] = []
+        self.may_disappear: Callable[[Content], bool] = lambda _: False
         self.copies: Callable[[Content], int] = lambda _: 1
         self._whole: set[int] = set()
         self._random = random.Random(seed)
         self._end = threading.Event()
 
     def stop(self) -> None:
-        """Stop looking."""
+        """Stop reading."""
         self._end.set()
         self.join(30)
 
     def run(self) -> None:
-        """Look until told to stop; a database or a service that is away is asked again."""
+        """Read until `stop`; an unavailable database or service is queried again."""
         while not self._end.wait(PAUSE_SECONDS):
             content = self.choose(self._random)
             if content is not None:
                 try:
                     self.look(content)
-                except Exception as error:  # noqa: BLE001 a reader that fails has seen what nobody thought of
-                    self.wrong.append(f"{self.name}: {type(error).__name__}: {error}")
+                except Exception as error:  # noqa: BLE001 any unexpected failure is a violation
+                    self.violations.append(f"{self.name}: {type(error).__name__}: {error}")
 
     def look(self, content: Content) -> None:
-        """Look at one content."""
+        """Read one content."""
         raise NotImplementedError
 
     def whole(self, content: Content) -> None:
-        """Note that all of a content was there."""
-        self.looked["whole"] += 1
+        """Record that all of a content was visible."""
+        self.reads["whole"] += 1
         self._whole.add(content.number)
 
     def none(self, content: Content) -> None:
-        """Note that nothing of a content was there."""
-        self.looked["none"] += 1
-        if content.number in self._whole and not self.may_go(content):
-            self.wrong.append(f"{self.name}: content {content.number} was there, and is gone")
+        """Record that nothing of a content was visible."""
+        self.reads["none"] += 1
+        if content.number in self._whole and not self.may_disappear(content):
+            self.violations.append(f"{self.name}: content {content.number} was visible, and is gone")
         self._whole.discard(content.number)
 
     def part(self, content: Content, what: str) -> None:
-        """Note that something else was there."""
-        self.looked["part"] += 1
-        self.wrong.append(f"{self.name}: part of content {content.number}: {what}")
+        """Record that something else was visible."""
+        self.reads["part"] += 1
+        self.violations.append(f"{self.name}: part of content {content.number}: {what}")
 
 
 class SqlReader(Reader):
-    """Reads the table that the API reads, on the primary or on a standby."""
+    """Reads the API's table on the primary or on a standby."""
 
     def __init__(self, name: str, url: str, choose: Callable[[random.Random], Content | None], seed: int) -> None:
         super().__init__(name, choose, seed)
@@ -94,7 +94,7 @@ class SqlReader(Reader):
         self._connection: psycopg2.extensions.connection | None = None
 
     def look(self, content: Content) -> None:
-        """Ask once; what is away, restarting or cancelled by replay is counted and asked again later."""
+        """Query once; failures of an unavailable or restarting server, or by replay, are counted and retried later."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg2.connect(self.url, connect_timeout=3)
@@ -104,13 +104,13 @@ class SqlReader(Reader):
                 cursor.execute(DISAGREE_IN_MONTH, {"month": content.day.replace(day=1)})
                 disagree = cursor.fetchall()
         except psycopg2.Error:
-            self.looked["away"] += 1
+            self.reads["unavailable"] += 1
             if self._connection is not None:
                 self._connection.close()
             time.sleep(0.05)
             return
-        self.looked["snapshots"] += 1
-        self.wrong.extend(f"{self.name}: regions and ports disagree: {row}" for row in disagree[:3])
+        self.reads["snapshots"] += 1
+        self.violations.extend(f"{self.name}: regions and ports disagree: {row}" for row in disagree[:3])
         self._note(content, found)
 
     def _note(self, content: Content, found: Sums) -> None:

@@ -1,4 +1,4 @@
-"""One moment of a database, seen in one snapshot, and what is wrong with it by a recount of the files."""
+"""Snapshots of a database, and their violations by a recount of the files."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ from ratesflow.database.reference import Reference, stored
 from tests.faults.campaign.contents import Content
 from tests.tree import DISAGREE
 
-# What may stand beside a batch number in `changes` and in `visible_batches` stands for a change of the tree.
+# Numbers in `changes` and `visible_batches` that are not batch numbers belong to changes of the region tree.
 RATES = """
 SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::bigint, sum(sum)::bigint
 FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)
@@ -47,7 +47,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one moment holds; `changes` are the data version and the lanes of each change."""
+    """The contents of one snapshot; `changes` are the data version and the lanes of each change."""
 
     version: tuple[str, int]
     ledger: Mapping[str, Entry]
@@ -60,51 +60,51 @@ class Snapshot:
 
 
 def look(url: str) -> Snapshot:
-    """Look at a database that takes writes, as its owner."""
+    """Take a snapshot of a writable database as its owner."""
     with closing(psycopg2.connect(url, connect_timeout=5)) as connection:
         connection.set_session("REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
-            # Tables that are dropped or merged are gone for every snapshot: they must stay from before this one on.
+            # Dropped or merged tables disappear from every snapshot: the lock keeps them.
             cursor.execute("LOCK TABLE prices IN ACCESS SHARE MODE")
             return seen(cursor)
 
 
 def seen(cursor: "psycopg2.extensions.cursor") -> Snapshot:
-    """Look at a database, in the snapshot of a transaction."""
+    """Read everything in the snapshot of a transaction."""
 
-    def asked(query: str) -> list[Any]:
+    def rows(query: str) -> list[Any]:
         cursor.execute(query)
         return cursor.fetchall()
 
-    ((epoch, number),) = asked("SELECT epoch::text, version FROM data_version")
+    ((epoch, number),) = rows("SELECT epoch::text, version FROM data_version")
     prices: dict[int, Counter[Any]] = {}
-    for batch_no, *row in asked(_PRICES):
+    for batch_no, *row in rows(_PRICES):
         prices.setdefault(batch_no, Counter())[tuple(row)] += 1
     return Snapshot(
         (epoch, number),
-        {name: Entry(*row) for name, *row in asked(_BATCHES)},
+        {name: Entry(*row) for name, *row in rows(_BATCHES)},
         stored(cursor)[0],
-        {(orig, dest, day): (count, total) for orig, dest, day, count, total in asked(RATES)},
+        {(orig, dest, day): (count, total) for orig, dest, day, count, total in rows(RATES)},
         prices,
-        {batch_no: (version, lanes and bytes(lanes)) for batch_no, version, lanes in asked(_CHANGES)},
-        asked(DISAGREE),
-        asked(_DIFFERENT),
+        {batch_no: (version, lanes and bytes(lanes)) for batch_no, version, lanes in rows(_CHANGES)},
+        rows(DISAGREE),
+        rows(_DIFFERENT),
     )
 
 
-def faults(snapshot: Snapshot, sent: Mapping[str, Content]) -> list[str]:
-    """Return what is wrong with a moment, by the contents of the batches that were sent."""
+def find_violations(snapshot: Snapshot, sent: Mapping[str, Content]) -> list[str]:
+    """Return the violations in a snapshot, by the contents of the sent batches."""
     committed = {name: entry for name, entry in snapshot.ledger.items() if entry.state == "committed"}
     known = {name: sent[name] for name in committed if name in sent}
     versions = Counter(version for version, _ in snapshot.changes.values())
     return [
-        *(f"{name} is committed, but nobody sent it" for name in committed.keys() - known.keys()),
+        *(f"{name} is committed, but was not sent" for name in committed.keys() - known.keys()),
         *_prices(snapshot, committed, known),
         *_rates(snapshot, known.values()),
         *(f"regions and ports disagree: {row}" for row in snapshot.disagree[:5]),
         *_twice(committed, known),
-        *(f"version {number} stands for {versions[number]} changes" for number in _not_one(snapshot, versions)),
-        *(f"batch {number} is visible from another version on than its change" for (number,) in snapshot.misplaced),
+        *(f"version {number} has {versions[number]} changes" for number in _not_one(snapshot, versions)),
+        *(f"batch {number} is visible from another version than its change" for (number,) in snapshot.misplaced),
     ]
 
 
@@ -114,7 +114,7 @@ def _prices(snapshot: Snapshot, committed: Mapping[str, Entry], known: Mapping[s
         found = snapshot.prices.get(entry.batch_no, Counter())
         if found != expected or entry.rows != expected.total():
             lost, more = (expected - found).total(), (found - expected).total()
-            yield f"{name} of {entry.rows} rows: {lost} of its prices are lost, {more} are doubled or strange"
+            yield f"{name} of {entry.rows} rows: {lost} of its prices are lost, {more} are doubled or unexpected"
 
 
 def _rates(snapshot: Snapshot, contents: Iterable[Content]) -> Iterable[str]:
@@ -131,7 +131,7 @@ def _rates(snapshot: Snapshot, contents: Iterable[Content]) -> Iterable[str]:
 
 
 def _twice(committed: Mapping[str, Entry], known: Mapping[str, Content]) -> Iterable[str]:
-    """Tell of bytes that are committed twice although the second batch was not forced, or is the same object."""
+    """Yield contents that are committed twice although the second batch was not forced, or is the same object."""
     of_bytes: dict[Content, list[Entry]] = {}
     for name, content in known.items():
         of_bytes.setdefault(content, []).append(committed[name])
@@ -139,27 +139,28 @@ def _twice(committed: Mapping[str, Entry], known: Mapping[str, Content]) -> Iter
         entries.sort(key=lambda entry: entry.version or 0)
         again = [entry.batch_no for entry in entries[1:] if not entry.forced]
         if again or len({entry.bytes_of for entry in entries}) < len(entries):
-            yield f"content {content.number} is committed {len(entries)} times, unasked by {again or 'its own object'}"
+            cause = again or "its own object"
+            yield f"content {content.number} is committed {len(entries)} times, not forced by {cause}"
 
 
 def _not_one(snapshot: Snapshot, versions: Counter[int]) -> list[int]:
-    """Return the data versions that do not have one change each; old ones are forgotten, from the first on."""
+    """Return the data versions that do not have exactly one change; old changes are deleted."""
     first = min(versions, default=snapshot.version[1] + 1)
-    wanted = range(first, snapshot.version[1] + 1)
-    return [number for number in {*wanted, *versions} if number not in wanted or versions[number] != 1]
+    expected = range(first, snapshot.version[1] + 1)
+    return [number for number in {*expected, *versions} if number not in expected or versions[number] != 1]
 
 
-def steps_back(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return what must not be different between a moment and a later one."""
+def regressions(before: Snapshot, after: Snapshot) -> list[str]:
+    """Return what changed between a snapshot and a later one although it must not."""
     (epoch, old), (now, new) = before.version, after.version
-    wrong = [f"the data version went from {old} to {new}"] if epoch == now and new < old else []
+    violations = [f"the data version went from {old} to {new}"] if epoch == now and new < old else []
     changed = [number for number, change in before.changes.items() if after.changes.get(number, change) != change]
-    wrong += [f"the change of batch {number} was noted anew" for number in changed]
+    violations += [f"the change of batch {number} was recorded again" for number in changed]
     between = [lanes for version, lanes in after.changes.values() if version > old]
     if None not in between:
-        told = {bit for lanes in between if lanes for bit in buckets(lanes)}
+        recorded = {bit for lanes in between if lanes for bit in buckets(lanes)}
         rates = before.rates.keys() | after.rates.keys()
         differ = {key[:2] for key in rates if before.rates.get(key) != after.rates.get(key)}
-        untold = [lane for lane in sorted(differ) if bucket(*lane) not in told]
-        wrong += [f"the rates of {lane} changed, and no change says so" for lane in untold[:3]]
-    return wrong
+        missing = [lane for lane in sorted(differ) if bucket(*lane) not in recorded]
+        violations += [f"the rates of {lane} changed without a recorded change" for lane in missing[:3]]
+    return violations

@@ -1,4 +1,4 @@
-"""Two standbys behind one address, each at its own pace, and the API that reads from there, as readers on AWS are."""
+"""Two standbys behind one address with different lags, and an API that reads from them, as with readers on AWS."""
 
 import os
 import random
@@ -14,20 +14,20 @@ import psycopg2
 from ratesflow.local.postgres.rds_master import MASTER
 from ratesflow.local.postgres.server import POSTGRES_VERSIONS, SUPERUSER, VERSION, Postgres, start_postgres
 from ratesflow.local.processes import free_port, identity, python, start, stop
-from tests.faults.campaign.queries import alone, asked
+from tests.faults.campaign.queries import execute_autocommit, query
 from tests.faults.readers.proxies import Wire
 
 API_WORKERS = 2
-# The second standby lags by so much from the first on.
+# The initial lag of the second standby.
 LAG_SECONDS = 1.0
 _SETTINGS = {"hot_standby": "on", "max_connections": "200", "max_wal_size": "4GB", "fsync": "off"}
 
 
 class Standbys:
-    """Standbys of one server, and an API whose database is the address that leads to one of them, and to the next.
+    """Standbys of one server, and an API whose database address leads to each of them in turn.
 
-    `owner_url` is the address of the server as its master, `superuser_url` as its superuser, who may copy it; `owner`
-    is the system's user that it runs as.
+    `owner_url` is the URL of the server for its master, `superuser_url` for its superuser, who may copy it; `owner` is
+    the system user that the server runs as.
     """
 
     def __init__(self, owner_url: str, superuser_url: str, owner: str, passwords: dict[str, str]) -> None:
@@ -63,16 +63,16 @@ class Standbys:
 
     @property
     def urls(self) -> list[str]:
-        """The address of each, as its master."""
+        """The URL of each standby, for its master."""
         return [server.url(database=self._name) for server in self.servers]
 
     @property
     def api_url(self) -> str:
-        """Where the API that reads from them listens."""
+        """The URL of the API that reads from the standbys."""
         return f"http://127.0.0.1:{self._port}"
 
     def start_api(self, user: str, password: str) -> None:
-        """Start the API, logged in as this user; one that runs is stopped first, as when a secret was rotated."""
+        """Start the API with this login; a running one is stopped first, as after a rotation."""
         if self.api:
             stop(self.api, signal.SIGTERM, grace_seconds=10)
         url = f"postgresql://{user}:{password}@127.0.0.1:{self.wire.port}/{self._name}"
@@ -82,28 +82,30 @@ class Standbys:
         self.api = start(command, self.folder / "api.log", environment={"DATABASE_URL": url})
 
     def lag(self, server: Postgres, seconds: float) -> None:
-        """Let a standby replay commits so much later."""
+        """Set the replay delay of a standby."""
         with suppress(psycopg2.Error):
-            alone(server.superuser_url(), f"ALTER SYSTEM SET recovery_min_apply_delay = '{int(seconds * 1000)}ms'")
-            asked(server.superuser_url(), "SELECT pg_reload_conf()")
+            execute_autocommit(
+                server.superuser_url(), f"ALTER SYSTEM SET recovery_min_apply_delay = '{int(seconds * 1000)}ms'"
+            )
+            query(server.superuser_url(), "SELECT pg_reload_conf()")
 
     def pause(self, server: Postgres) -> None:
-        """Let a standby replay nothing until `resume`."""
+        """Pause the replay of a standby until `resume`."""
         with suppress(psycopg2.Error):
-            asked(server.superuser_url(), "SELECT pg_wal_replay_pause()")
+            query(server.superuser_url(), "SELECT pg_wal_replay_pause()")
 
     def resume(self) -> None:
-        """Let all of them replay again."""
+        """Resume the replay of all standbys."""
         for server in self.servers:
             with suppress(psycopg2.Error):
-                asked(server.superuser_url(), "SELECT pg_wal_replay_resume()")
+                query(server.superuser_url(), "SELECT pg_wal_replay_resume()")
 
     def either(self, rng: random.Random) -> Postgres:
-        """Choose one."""
+        """Choose a standby at random."""
         return rng.choice(self.servers)
 
     def end(self) -> None:
-        """Stop everything and leave nothing."""
+        """Stop all processes and remove the data."""
         if self.api:
             stop(self.api, signal.SIGTERM, grace_seconds=10)
         self.wire.close()

@@ -1,4 +1,4 @@
-"""How the tests start a real embedded AWS, and run jobs and state machines on it."""
+"""Starts an embedded AWS for tests, and runs jobs and state machines on it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allo
 
 @dataclass
 class Stack:
-    """A server process and how to talk to it."""
+    """A server process and its clients."""
 
     process: subprocess.Popen[str]
     port: int
@@ -33,11 +33,11 @@ class Stack:
 
     @property
     def endpoint(self) -> str:
-        """Its URL."""
+        """The server's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     def client(self, service: str) -> Any:
-        """A boto3 client of it."""
+        """Return a boto3 client of the server."""
         if service not in self._clients:
             self._clients[service] = boto3.client(
                 service,
@@ -50,26 +50,26 @@ class Stack:
         return self._clients[service]
 
     def kill(self) -> None:
-        """As `kill -9` does."""
+        """Kill the server with SIGKILL."""
         self.process.kill()
         self.process.wait()
 
     def record(self, job_id: str, attempt: int = 1) -> dict[str, Any]:
-        """What the server wrote down about an attempt of a job."""
+        """Return the server's record of an attempt of a job."""
         document = json.loads((self.data / "jobs" / f"{job_id.replace(':', '-')}-{attempt}.json").read_text())
         assert isinstance(document, dict)
         return document
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def launch(data: Path, port: int | None = None, *options: str) -> Stack:
-    """Starts a server and waits until it says that it answers."""
+    """Start a server and wait until it is ready."""
     port = port or free_port()
     command = [sys.executable, "-P", "-m", "ratesflow.local.aws", "--port", str(port), "--data", str(data), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "AWS_PROFILE": "none"})
@@ -80,7 +80,7 @@ def launch(data: Path, port: int | None = None, *options: str) -> Stack:
 
 @contextmanager
 def running(data: Path, *options: str) -> Iterator[Stack]:
-    """A server of one's own, ended at the end if it has not been before."""
+    """Start a separate server, and stop it at the end if it is still running."""
     stack = launch(data, None, *options)
     try:
         yield stack
@@ -90,7 +90,7 @@ def running(data: Path, *options: str) -> Iterator[Stack]:
 
 
 def prepare_batch(stack: Stack) -> None:
-    """A queue `queue` and a definition `shell`, whose command is the parameter `script`."""
+    """Create a queue `queue` and a job definition `shell`, whose command is the parameter `script`."""
     iam = stack.client("iam")
     iam.create_role(RoleName="test", AssumeRolePolicyDocument="{}")
     iam.put_role_policy(RoleName="test", PolicyName="all", PolicyDocument=EVERYTHING)
@@ -118,12 +118,12 @@ def prepare_batch(stack: Stack) -> None:
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 15) -> Any:
-    """The first true answer of a question asked again and again."""
+    """Call a condition until it returns a true value, and return that value."""
     limit = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < limit, "waited too long"
+    while not (value := condition()):
+        assert time.monotonic() < limit, "timed out"
         time.sleep(0.03)
-    return answer
+    return value
 
 
 @dataclass(frozen=True)
@@ -133,33 +133,33 @@ class Jobs:
     stack: Stack
 
     def submit(self, script: str = "true", **options: Any) -> str:
-        """Submits a shell script; returns the job's id."""
+        """Submit a shell script; return the job's id."""
         parameters = {"script": script} | options.pop("parameters", {})
-        answer = self.stack.client("batch").submit_job(
+        response = self.stack.client("batch").submit_job(
             jobName="test", jobQueue="queue", jobDefinition="shell", parameters=parameters, **options
         )
-        return str(answer["jobId"])
+        return str(response["jobId"])
 
     def describe(self, job_id: str) -> dict[str, Any]:
-        """The job now."""
+        """Return the job's current description."""
         job = self.stack.client("batch").describe_jobs(jobs=[job_id])["jobs"][0]
         assert isinstance(job, dict)
         return job
 
     def until(self, job_id: str, *states: str) -> dict[str, Any]:
-        """The job once it is in one of the states."""
+        """Wait until the job is in one of the states; return its description."""
         return dict(wait_for(lambda: job if (job := self.describe(job_id))["status"] in states else None))
 
     def end(self, job_id: str) -> dict[str, Any]:
-        """The job once it has ended."""
+        """Wait until the job has ended; return its description."""
         return self.until(job_id, "SUCCEEDED", "FAILED")
 
     def run(self, script: str = "true", **options: Any) -> dict[str, Any]:
-        """Submits a script and waits for its end."""
+        """Submit a script and wait until its job has ended."""
         return self.end(self.submit(script, **options))
 
     def log(self, job: dict[str, Any]) -> list[str]:
-        """The lines that the job's last attempt has logged."""
+        """Return the log lines of the job's last attempt."""
         logs = self.stack.client("logs")
         name = {"logGroupName": "/aws/batch/job", "logStreamName": job["container"]["logStreamName"]}
         events = logs.get_log_events(**name, startFromHead=True)["events"]
@@ -168,7 +168,7 @@ class Jobs:
 
 @dataclass(frozen=True)
 class Machines:
-    """Makes state machines on the shared server and runs them."""
+    """Creates state machines on the shared server and runs them."""
 
     stack: Stack
 
@@ -178,18 +178,18 @@ class Machines:
         return self.stack.client("stepfunctions")
 
     def create(self, definition: dict[str, Any]) -> str:
-        """A state machine of a fresh name; returns its ARN."""
+        """Create a state machine with a new name; return its ARN."""
         name = f"machine-{uuid.uuid4().hex[:12]}"
-        answer = self.client.create_state_machine(name=name, definition=json.dumps(definition), roleArn=ROLE)
-        return str(answer["stateMachineArn"])
+        response = self.client.create_state_machine(name=name, definition=json.dumps(definition), roleArn=ROLE)
+        return str(response["stateMachineArn"])
 
     def start(self, arn: str, given: Any = None, **options: Any) -> str:
-        """Starts an execution; returns its ARN."""
-        answer = self.client.start_execution(stateMachineArn=arn, input=json.dumps(given or {}), **options)
-        return str(answer["executionArn"])
+        """Start an execution; return its ARN."""
+        response = self.client.start_execution(stateMachineArn=arn, input=json.dumps(given or {}), **options)
+        return str(response["executionArn"])
 
     def end(self, execution: str) -> dict[str, Any]:
-        """The execution once it has ended."""
+        """Wait until an execution has ended; return its description."""
 
         def ended() -> dict[str, Any] | None:
             description = self.client.describe_execution(executionArn=execution)
@@ -198,9 +198,9 @@ class Machines:
         return dict(wait_for(ended, 20))
 
     def run(self, definition: dict[str, Any], given: Any = None) -> dict[str, Any]:
-        """Creates, starts, and waits for the end."""
+        """Create a state machine, run it, and return the ended execution."""
         return self.end(self.start(self.create(definition), given))
 
     def history(self, execution: str) -> list[dict[str, Any]]:
-        """All events of an execution."""
+        """Return all events of an execution."""
         return list(self.client.get_execution_history(executionArn=execution, maxResults=1000)["events"])

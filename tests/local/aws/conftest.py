@@ -1,4 +1,4 @@
-"""A real embedded AWS for the tests: one for all of them, and others for those who end theirs."""
+"""Fixtures of a real embedded AWS, which most tests share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.local.aws.aws_stack import Jobs, Machines, Stack, prepare_batch, runn
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The server that tests share; it has the Batch queue `queue` and the definition `shell`."""
+    """The shared server; it has the Batch queue `queue` and the job definition `shell`."""
     environment = tmp_path_factory.mktemp("environment") / "jobs.json"
     environment.write_text(json.dumps({"FROM_FILE": "1", "SHADE": "dark"}))
     options = ("--job-env-file", str(environment), "--slots", "3", "--kill-grace", "1")
@@ -36,7 +36,7 @@ def machines(stack: Stack) -> Machines:
 
 @pytest.fixture
 def bucket(stack: Stack) -> str:
-    """A fresh bucket with versions on the shared server."""
+    """A new bucket with versioning on the shared server."""
     name = f"bucket-{uuid.uuid4().hex[:12]}"
     stack.client("s3").create_bucket(Bucket=name)
     stack.client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})

@@ -1,10 +1,10 @@
-"""Which patches of moto are still needed: each line fails once plain moto behaves like AWS."""
+"""Detects patches of moto that are no longer needed, because unpatched moto behaves like AWS."""
 
 import json
 import subprocess
 import sys
 
-PLAIN = """
+UNPATCHED = """
 import json, boto3
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -32,9 +32,11 @@ print(json.dumps(found))
 """
 
 
-def test_plain_moto_still_differs_from_aws() -> None:
-    """Without our patches moto shows each difference from AWS; one that is gone has a patch to delete."""
-    done = subprocess.run([sys.executable, "-P", "-c", PLAIN], capture_output=True, text=True, timeout=60, check=True)
+def test_unpatched_moto_still_differs_from_aws() -> None:
+    """Unpatched moto has each difference from AWS; a failure names the patch to delete."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", UNPATCHED], capture_output=True, text=True, timeout=60, check=True
+    )
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found) == 4
     for patch, is_needed in found.items():

@@ -1,4 +1,4 @@
-"""The server process: how it starts, refuses to start, and ends, and what it takes with it."""
+"""The server process: how it starts, fails to start, and ends with its jobs."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import pytest
 
 from tests.local.aws.aws_stack import Jobs, launch, prepare_batch, running, wait_for
 
-# A job with a child of its own, both of which would last an hour.
+# A job with a child process, both of which would run for an hour.
 FAMILY = "echo $$; sleep 3600 & echo $!; wait"
 
 
@@ -27,8 +27,8 @@ def _alive(process: psutil.Process) -> bool:
     return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
-def test_port_in_use(tmp_path):
-    """A port in use is told in one line that names port and flag, and exit code 69."""
+def test_port_in_use_is_reported(tmp_path):
+    """A port in use is reported in one line with the port and the option, and with exit code 69."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -41,8 +41,8 @@ def test_port_in_use(tmp_path):
     assert "--port" in ended.stderr
 
 
-def test_other_moto_is_refused(tmp_path):
-    """Another moto than the one that is mended is refused, with the reason and the remedy."""
+def test_other_moto_version_is_rejected(tmp_path):
+    """Another version of moto than the patched one is rejected, with the reason and the remedy."""
     code = """
         import importlib.metadata, sys
         importlib.metadata.version = lambda name: "5.2.6"
@@ -56,8 +56,8 @@ def test_other_moto_is_refused(tmp_path):
     assert "pip install moto==5.2.5" in ended.stderr
 
 
-def test_loopback_only(stack):
-    """Nobody but this machine reaches the server."""
+def test_server_listens_on_loopback_only(stack):
+    """The server listens only on the loopback interface."""
     listening = [
         connection.laddr.ip
         for connection in psutil.Process(stack.process.pid).net_connections("inet")
@@ -66,8 +66,8 @@ def test_loopback_only(stack):
     assert listening == ["127.0.0.1"]
 
 
-def test_directory_in_use(stack):
-    """A second server on the same directory is refused, and leaves the first one's jobs alone."""
+def test_directory_in_use_is_rejected(stack):
+    """A second server on the same directory does not start, and leaves the first one's jobs alone."""
     jobs = Jobs(stack)
     job_id = jobs.submit("sleep 30")
     jobs.until(job_id, "RUNNING")
@@ -80,8 +80,8 @@ def test_directory_in_use(stack):
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_server_and_jobs(tmp_path, signum):
-    """SIGTERM and SIGINT end the jobs with all their processes, then the server, which exits 0."""
+def test_signals_terminate_server_and_jobs(tmp_path, signum):
+    """SIGTERM and SIGINT terminate the jobs with all their processes; then the server exits with 0."""
     stack = launch(tmp_path, None, "--kill-grace", "1")
     prepare_batch(stack)
     jobs = Jobs(stack)
@@ -91,8 +91,8 @@ def test_signals_end_server_and_jobs(tmp_path, signum):
     assert not any(_alive(process) for process in family)
 
 
-def test_nothing_of_a_job_outlives_kill_9(tmp_path):
-    """A killed server takes its jobs along at once; their children end when the next server starts."""
+def test_jobs_do_not_survive_a_killed_server(tmp_path):
+    """The jobs of a killed server end at once, and their child processes when the next server starts."""
     stack = launch(tmp_path)
     prepare_batch(stack)
     jobs = Jobs(stack)
@@ -108,7 +108,7 @@ def test_nothing_of_a_job_outlives_kill_9(tmp_path):
 
 
 def test_server_ends_with_its_parent(tmp_path):
-    """A server whose parent dies ends by itself."""
+    """A server ends when its parent dies."""
     code = f"""
         import subprocess, sys, time
         server = subprocess.Popen([{sys.executable!r}, "-P", "-m", "ratesflow.local.aws", "--port", sys.argv[1],

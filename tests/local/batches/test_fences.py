@@ -1,4 +1,4 @@
-"""Two processes at the same work: a zombie attempt beside its retry, an answer that nobody heard."""
+"""Two processes with the same work: a suspended attempt and its retry, and a commit whose response is lost."""
 
 import json
 import signal
@@ -14,48 +14,48 @@ from tests.local.conftest import Stack
 from tests.local.process_control import Mailbox, Signaller, ended, send, signal_to, state, tasks_of, wait_for
 
 
-def twin(process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":
-    """Start a second process of a task, as Batch does when it has lost sight of the first."""
+def start_second_process(process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":
+    """Start a second process of a task, as Batch does when it has lost contact with the first."""
     return subprocess.Popen(
         process.cmdline(), env={**process.environ(), **variables}, cwd=process.cwd(), stdout=subprocess.DEVNULL
     )
 
 
-def visible(stack: Stack, name: str) -> int:
-    """Return how many prices of a batch people can read."""
+def visible_prices(stack: Stack, name: str) -> int:
+    """Return how many prices of a batch are visible to readers."""
     query = "SELECT count(*) FROM committed_prices JOIN batches USING (batch_no) WHERE batch_id = %s"
     return int(stack.ask(query, name)[0][0])
 
 
-def test_a_zombie_beside_its_retry_does_no_harm(stack: Stack, tmp_path: Path) -> None:
-    """An attempt that stands still in the middle of its load, awake again after the commit, changes nothing."""
-    with Signaller(stack, "load", "zombie-", signal.SIGSTOP, times=1) as hand:
-        name = send(stack, tmp_path, csv(rows(400, seed=870)), "zombie")
-        wait_for(lambda: hand.hit)
-    (load,) = tasks_of(stack, "load", "zombie-")
-    zombie = twin(load, RATESFLOW_FAULT_INJECTION="wait:10")
+def test_suspended_attempt_changes_nothing_after_its_retry(stack: Stack, tmp_path: Path) -> None:
+    """An attempt that is suspended during its load, and resumed after the commit, changes nothing."""
+    with Signaller(stack, "load", "suspended-", signal.SIGSTOP, times=1) as signaller:
+        name = send(stack, tmp_path, csv(rows(400, seed=870)), "suspended")
+        wait_for(lambda: signaller.signalled)
+    (load,) = tasks_of(stack, "load", "suspended-")
+    suspended = start_second_process(load, RATESFLOW_FAULT_INJECTION="wait:10")
     try:
-        wait_for(lambda: psutil.Process(zombie.pid).status() == psutil.STATUS_STOPPED)
+        wait_for(lambda: psutil.Process(suspended.pid).status() == psutil.STATUS_STOPPED)
         load.send_signal(signal.SIGCONT)
         assert ended(stack, name)["status"] == "SUCCEEDED"
         before = stack.ask("SELECT version FROM data_version")
-        zombie.send_signal(signal.SIGCONT)
-        assert zombie.wait(60) in (65, 75)
+        suspended.send_signal(signal.SIGCONT)
+        assert suspended.wait(60) in (65, 75)
     finally:
-        zombie.kill()
-    assert visible(stack, name) == 400
+        suspended.kill()
+    assert visible_prices(stack, name) == 400
     assert stack.ask("SELECT version FROM data_version") == before
     query = "SELECT count(*) FROM shards JOIN batches USING (batch_no) WHERE batch_id = %s AND done_at IS NOT NULL"
     assert stack.ask(query, name) == [(2,)]
 
 
-def unheard_commit(stack: Stack, tmp_path: Path, name: str, seed: int) -> str:
-    """Send a batch and commit it beside its own job, which stands still before it has done anything; return its id."""
-    with Signaller(stack, "commit", f"{name}-", signal.SIGSTOP, times=1) as hand:
+def lost_commit_response(stack: Stack, tmp_path: Path, name: str, seed: int) -> str:
+    """Send a batch and commit it from a second process while its own job is suspended; return the batch's id."""
+    with Signaller(stack, "commit", f"{name}-", signal.SIGSTOP, times=1) as signaller:
         batch = send(stack, tmp_path, csv(rows(400, seed=seed)), name)
-        wait_for(lambda: hand.hit)
+        wait_for(lambda: signaller.signalled)
     (commit,) = tasks_of(stack, "commit", f"{name}-")
-    assert twin(commit).wait(60) == 0
+    assert start_second_process(commit).wait(60) == 0
     assert state(stack, batch)[0] == "committed"
     return batch
 
@@ -67,26 +67,26 @@ def entered(stack: Stack, execution: dict[str, Any]) -> list[str]:
     return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
-def test_a_commit_that_nobody_heard_is_a_commit(stack: Stack, tmp_path: Path) -> None:
-    """The batch is committed but every attempt of the job dies: the ledger has the last word, and it succeeds."""
+def test_commit_whose_job_dies_is_committed(stack: Stack, tmp_path: Path) -> None:
+    """If the batch is committed but every attempt of the job dies, the ledger decides, and the execution succeeds."""
     mailbox = Mailbox(stack)
-    name = unheard_commit(stack, tmp_path, "unheard", 871)
-    with Signaller(stack, "commit", "unheard-", signal.SIGKILL) as hand:
+    name = lost_commit_response(stack, tmp_path, "lost-response", 871)
+    with Signaller(stack, "commit", "lost-response-", signal.SIGKILL) as signaller:
         execution = ended(stack, name)
-    assert len(hand.hit) == 3
+    assert len(signaller.signalled) == 3
     assert execution["status"] == "SUCCEEDED"
     assert "AlreadyClosed" in entered(stack, execution)
     assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
-    assert visible(stack, name) == 400
+    assert visible_prices(stack, name) == 400
     assert not tasks_of(stack, "discard", name)
 
 
-def test_a_commit_that_nobody_heard_and_somebody_undid_is_told_as_undone(stack: Stack, tmp_path: Path) -> None:
-    """Undone while its job has not answered, a batch did not fail: ledger, execution and notification say the same."""
+def test_commit_whose_job_dies_and_is_undone_is_notified_as_undone(stack: Stack, tmp_path: Path) -> None:
+    """A batch that is undone before its job has ended is `undone` in ledger, execution and notification."""
     mailbox = Mailbox(stack)
-    name = unheard_commit(stack, tmp_path, "takenback", 873)
+    name = lost_commit_response(stack, tmp_path, "undone-early", 873)
     stack.run("undo", name)
-    signal_to(tasks_of(stack, "commit", "takenback-"), signal.SIGCONT)  # it finds the batch undone, and gives up
+    signal_to(tasks_of(stack, "commit", "undone-early-"), signal.SIGCONT)  # it finds the batch undone, and exits
     execution = ended(stack, name)
     stack.run("gc")
     assert state(stack, name)[0] == "undone"
@@ -94,19 +94,19 @@ def test_a_commit_that_nobody_heard_and_somebody_undid_is_told_as_undone(stack: 
     (message,) = mailbox.of(name)
     assert (message["outcome"], message["notification_id"]) == ("undone", f"{name}:undone")
     check("notification", message)
-    assert visible(stack, name) == 0
+    assert visible_prices(stack, name) == 0
     again = stack.run("redo", name).stdout.strip()
     assert json.loads(ended(stack, again)["output"])["outcome"] == "committed"
-    assert visible(stack, again) == 400
+    assert visible_prices(stack, again) == 400
 
 
-def test_payloads_stay_small(stack: Stack, tmp_path: Path) -> None:
-    """No state of an execution is given a job's description, and none more than a few kilobytes."""
+def test_state_inputs_stay_small(stack: Stack, tmp_path: Path) -> None:
+    """The input of each state is below 8 KiB and contains no job description."""
     name = send(stack, tmp_path, csv(rows(400, seed=872)), "payload")
     execution = ended(stack, name)
     history = stack.aws("stepfunctions").get_execution_history(executionArn=execution["executionArn"], maxResults=1000)[
         "events"
     ]
-    given = [event["stateEnteredEventDetails"]["input"] for event in history if "stateEnteredEventDetails" in event]
-    assert max(map(len, given)) < 8192
-    assert not any("JobDefinition" in text for text in given)
+    inputs = [event["stateEnteredEventDetails"]["input"] for event in history if "stateEnteredEventDetails" in event]
+    assert max(map(len, inputs)) < 8192
+    assert not any("JobDefinition" in text for text in inputs)

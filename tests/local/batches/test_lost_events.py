@@ -1,4 +1,4 @@
-"""What no state of the state machine can see: lost events, a trigger that fails, executions that others ended."""
+"""Failures outside the state machine: lost events, a failing trigger, executions that were stopped or timed out."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from ratesflow.local.aws.settings import default_slots
 from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, Signaller, ended, left, own_role, send, start, state, wait_for
+from tests.local.process_control import Mailbox, Signaller, ended, leftovers, own_role, send, start, state, wait_for
 from tests.local.test_main_job import aws
 
 
@@ -25,8 +25,8 @@ def mailbox(stack: Stack) -> Mailbox:
 
 
 @contextmanager
-def no_place(stack: Stack) -> Iterator[None]:
-    """Take every place that jobs run in."""
+def all_slots_taken(stack: Stack) -> Iterator[None]:
+    """Occupy every job slot of the stack."""
     batch, queue = stack.aws("batch"), stack.environment["RATESFLOW_JOB_QUEUE"]
     sleep = {"command": ["sleep", "100"]}
     jobs = [
@@ -38,27 +38,29 @@ def no_place(stack: Stack) -> Iterator[None]:
     wait_for(lambda: all(job["status"] == "RUNNING" for job in batch.describe_jobs(jobs=jobs)["jobs"]))
     yield
     for job in jobs:
-        batch.terminate_job(jobId=job, reason="the test is over")
+        batch.terminate_job(jobId=job, reason="the test has ended")
 
 
-def test_an_execution_that_is_stopped_before_its_first_task(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
-    """Stopped while its job waits for a place, a batch gets its row, its words and one notification by gc."""
+def test_execution_stopped_before_its_first_task_is_closed_by_gc(
+    stack: Stack, mailbox: Mailbox, tmp_path: Path
+) -> None:
+    """gc gives a batch that was stopped in the queue its ledger row, its message and one notification."""
     states = stack.aws("stepfunctions")
-    with no_place(stack):
+    with all_slots_taken(stack):
         name = send(stack, tmp_path, csv(rows(100, seed=860)), "in-the-queue")
         arn = f"{stack.environment['RATESFLOW_STATE_MACHINE_ARN'].replace(':stateMachine:', ':execution:')}:{name}"
-        wait_for(lambda: _has_begun(states, arn, "Validate"))
-        words = ("--error", "Tired", "--cause", "of waiting")
-        aws(stack, "stepfunctions", "stop-execution", "--execution-arn", arn, *words)
+        wait_for(lambda: _has_started(states, arn, "Validate"))
+        reason = ("--error", "Tired", "--cause", "of waiting")
+        aws(stack, "stepfunctions", "stop-execution", "--execution-arn", arn, *reason)
     assert stack.ask("SELECT 1 FROM batches WHERE batch_id = %s", name) == []
     stack.run("gc")
     stack.run("gc")
     assert state(stack, name) == ("failed", "the execution was stopped: Tired: of waiting")
-    assert left(stack, name) == []
+    assert leftovers(stack, name) == []
     assert [message["notification_id"] for message in mailbox.of(name)] == [f"{name}:failed"]
 
 
-def _has_begun(states: Any, arn: str, state_name: str) -> bool:
+def _has_started(states: Any, arn: str, state_name: str) -> bool:
     try:
         events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
     except states.exceptions.ExecutionDoesNotExist:
@@ -71,64 +73,66 @@ def _entered(states: Any, arn: str) -> list[str]:
     return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
-def test_an_execution_that_runs_out_of_time(stack: Stack, mailbox: Mailbox) -> None:
+def test_execution_that_times_out_is_closed_by_gc(stack: Stack, mailbox: Mailbox) -> None:
     """An execution that its own TimeoutSeconds ends runs no Catch; gc closes its batch and notifies once."""
     states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
     definition = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])
     role = own_role(stack)
-    hurried = json.dumps(definition | {"TimeoutSeconds": 5})
-    arn = states.create_state_machine(name="hurried", definition=hurried, roleArn=role)["stateMachineArn"]
+    limited = json.dumps(definition | {"TimeoutSeconds": 5})
+    arn = states.create_state_machine(name="five-seconds", definition=limited, roleArn=role)["stateMachineArn"]
     with Signaller(stack, "validate", "out-of-time", signal.SIGSTOP):
         name = start(stack, csv(rows(100, seed=861)), "out-of-time", 1, arn)
-        assert ended(stack, name, machine="hurried")["status"] == "TIMED_OUT"
+        assert ended(stack, name, machine="five-seconds")["status"] == "TIMED_OUT"
     stack.run("gc")
     found = stack.ask("SELECT state FROM batches WHERE batch_id = %s", name)
-    assert found in ([], [("failed",)])  # stopped before or after it made its row
+    assert found in ([], [("failed",)])  # stopped before or after it created its row
     if found:
         assert "ran out of time" in str(state(stack, name)[1])
-        wait_for(lambda: left(stack, name) == [])
+        wait_for(lambda: leftovers(stack, name) == [])
         assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
     states.delete_state_machine(stateMachineArn=arn)
 
 
 @contextmanager
-def muted(stack: Stack, notify: dict[str, Any]) -> Iterator[None]:
-    """Let executions that start meanwhile do something else in the place of their notification."""
+def replaced_notify_state(stack: Stack, replacement: dict[str, Any]) -> Iterator[None]:
+    """Replace the state Notify in executions that start meanwhile."""
     states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
-    usual = states.describe_state_machine(stateMachineArn=machine)["definition"]
-    definition = json.loads(usual)
-    definition["States"]["Notify"] = notify
+    original = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    definition = json.loads(original)
+    definition["States"]["Notify"] = replacement
     states.update_state_machine(stateMachineArn=machine, definition=json.dumps(definition))
     try:
         yield
     finally:
-        states.update_state_machine(stateMachineArn=machine, definition=usual)
+        states.update_state_machine(stateMachineArn=machine, definition=original)
 
 
-def test_an_execution_that_is_stopped_before_it_tells(stack: Stack, mailbox: Mailbox) -> None:
-    """Stopped between commit and notification, a batch stays committed, and gc sends what the execution did not."""
+def test_gc_notifies_for_an_execution_stopped_before_its_notification(stack: Stack, mailbox: Mailbox) -> None:
+    """A batch whose execution is stopped between commit and notification stays committed, and gc notifies."""
     states, machine = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
-    with muted(stack, {"Type": "Wait", "Seconds": 100, "Next": "Done"}):
-        name = start(stack, csv(rows(100, seed=864)), "untold", 1)
+    with replaced_notify_state(stack, {"Type": "Wait", "Seconds": 100, "Next": "Done"}):
+        name = start(stack, csv(rows(100, seed=864)), "not-notified", 1)
     arn = f"{machine.replace(':stateMachine:', ':execution:')}:{name}"
     wait_for(lambda: "Notify" in _entered(states, arn))
-    stack.run("gc", "--batch", name)  # it still runs, and may tell by itself
+    stack.run("gc", "--batch", name)  # it is still running, and may notify by itself
     states.stop_execution(executionArn=arn)
-    _is_told_once(stack, mailbox, name, "committed")
+    _check_notified_once(stack, mailbox, name, "committed")
 
 
-def test_an_execution_that_fails_before_it_tells(stack: Stack, mailbox: Mailbox) -> None:
-    """What no Catch takes ends an execution after its commit: gc tells of it, and of no other that failed."""
-    with muted(stack, {"Type": "Fail", "Error": "States.Runtime", "Cause": "a fault of the state machine"}):
+def test_gc_notifies_for_an_execution_failed_before_its_notification(stack: Stack, mailbox: Mailbox) -> None:
+    """gc notifies for an execution that failed after its commit without a Catch, and not again for other failures."""
+    with replaced_notify_state(
+        stack, {"Type": "Fail", "Error": "States.Runtime", "Cause": "a fault of the state machine"}
+    ):
         name = start(stack, csv(rows(100, seed=865)), "broken-off", 1)
     assert ended(stack, name)["error"] == "States.Runtime"
-    told = start(stack, csv(rows(100, seed=866)), "told-of", 1, gone=True)
-    assert ended(stack, told)["error"] == "BatchFailed"
-    _is_told_once(stack, mailbox, name, "committed")
-    assert [message["notification_id"] for message in mailbox.of(told)] == [f"{told}:failed"]
+    notified = start(stack, csv(rows(100, seed=866)), "notified", 1, gone=True)
+    assert ended(stack, notified)["error"] == "BatchFailed"
+    _check_notified_once(stack, mailbox, name, "committed")
+    assert [message["notification_id"] for message in mailbox.of(notified)] == [f"{notified}:failed"]
 
 
-def _is_told_once(stack: Stack, mailbox: Mailbox, name: str, outcome: str) -> None:
+def _check_notified_once(stack: Stack, mailbox: Mailbox, name: str, outcome: str) -> None:
     assert mailbox.of(name) == []
     stack.run("gc")
     stack.run("gc")
@@ -138,8 +142,8 @@ def _is_told_once(stack: Stack, mailbox: Mailbox, name: str, outcome: str) -> No
     ]
 
 
-def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
-    """gc finds an object that has waited too long without a row, and starts it by the trigger, once."""
+def test_gc_starts_an_object_whose_event_was_lost(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
+    """gc starts, once and through the trigger, an object that has waited too long without a ledger row."""
     events, batch = stack.aws("events"), stack.aws("batch")
     (target,) = events.list_targets_by_rule(Rule="ratesflow-arrivals")["Targets"]
     events.remove_targets(Rule="ratesflow-arrivals", Ids=[target["Id"]])
@@ -149,35 +153,37 @@ def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: 
         stack.aws("s3").put_object(Bucket=bucket, Key=f"incoming/{ignored_file}", Body=b"x")
     events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
     assert "0 lost objects started" in stack.run("gc").stdout
-    (usual,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1:]
-    _register(batch, usual, {"RATESFLOW_RETRIGGER_AFTER_MINUTES": "0"})
+    (definition,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][
+        -1:
+    ]
+    _register(batch, definition, {"RATESFLOW_RETRIGGER_AFTER_MINUTES": "0"})
     try:
         assert "1 lost objects started" in stack.run("gc").stdout
         assert ended(stack, name)["status"] == "SUCCEEDED"
         assert "0 lost objects started" in stack.run("gc").stdout
     finally:
-        _register(batch, usual, {})
+        _register(batch, definition, {})
     assert state(stack, name)[0] == "committed"
     assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
 
 
-def _register(batch: Any, usual: dict[str, Any], more: dict[str, str]) -> None:
-    container = usual["containerProperties"]
+def _register(batch: Any, definition: dict[str, Any], more: dict[str, str]) -> None:
+    container = definition["containerProperties"]
     variables = [*container["environment"], *({"name": key, "value": value} for key, value in more.items())]
     fields = ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")
     batch.register_job_definition(
-        **{field: usual[field] for field in fields}, containerProperties=container | {"environment": variables}
+        **{field: definition[field] for field in fields}, containerProperties=container | {"environment": variables}
     )
 
 
-def test_what_the_trigger_cannot_start_is_redriven(stack: Stack, tmp_path: Path) -> None:
-    """While there is nothing to start, events end in the dead-letter queue, whole; `redrive` starts them later."""
+def test_events_that_the_trigger_cannot_start_are_redriven(stack: Stack, tmp_path: Path) -> None:
+    """While the trigger cannot start executions, events go to the dead-letter queue; `redrive` starts them later."""
     states, sqs = stack.aws("stepfunctions"), stack.aws("sqs")
     arrivals, dead = (stack.environment[f"RATESFLOW_{each}_URL"] for each in ("QUEUE", "DEAD_LETTER_QUEUE"))
     alias = stack.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
     routes = states.describe_state_machine_alias(stateMachineAliasArn=alias)["routingConfiguration"]
     sqs.set_queue_attributes(QueueUrl=arrivals, Attributes={"VisibilityTimeout": "0"})
-    time.sleep(WAIT_SECONDS + 0.2)  # a poll that is under way has the old one
+    time.sleep(WAIT_SECONDS + 0.2)  # a running poll has the old timeout
     states.delete_state_machine_alias(stateMachineAliasArn=alias)
     try:
         name = send(stack, tmp_path, csv(rows(100, seed=863)), "redriven")

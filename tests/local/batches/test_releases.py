@@ -1,4 +1,4 @@
-"""Versions and an alias: what a deployment changes, and for whom. And the machine of another team."""
+"""Deployments with versions and an alias, and the state machine of another team."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.local.process_control import (
     Signaller,
     databases,
     ended,
-    left,
+    leftovers,
     own_role,
     revisions,
     send,
@@ -28,29 +28,29 @@ from tests.local.process_control import (
 )
 
 
-def test_a_new_definition_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
-    """The alias moves to the new version; a batch under way ends by the old one, the next has a new state."""
+def test_running_execution_keeps_its_version_during_a_deployment(stack: Stack, tmp_path: Path) -> None:
+    """After a deployment, a running batch finishes with the old version, and the next one has the new state."""
     states, alias = stack.aws("stepfunctions"), stack.environment["RATESFLOW_STATE_MACHINE_ALIAS_ARN"]
     new = json.loads(definition_text())
-    new["States"]["Committed"]["Next"], after = "Greet", new["States"]["Committed"]["Next"]
-    new["States"]["Greet"] = {"Type": "Pass", "Next": after}
+    new["States"]["Committed"]["Next"], following = "Greet", new["States"]["Committed"]["Next"]
+    new["States"]["Greet"] = {"Type": "Pass", "Next": following}
     endpoint, addresses = stack.environment["AWS_ENDPOINT_URL"], databases(stack)
-    before = _version(states, alias)
-    with Signaller(stack, "load", "released-a-", signal.SIGSTOP) as hand:
+    old_version = _version(states, alias)
+    with Signaller(stack, "load", "released-a-", signal.SIGSTOP) as signaller:
         first = send(stack, tmp_path, csv(rows(200, seed=905)), "released-a")
-        wait_for(lambda: hand.hit)
+        wait_for(lambda: signaller.signalled)
         deploy(endpoint, addresses, json.dumps(new))
     try:
         second = ended(stack, send(stack, tmp_path, csv(rows(200, seed=906)), "released-b"))
-        for pid in hand.hit:
+        for pid in signaller.signalled:
             os.kill(pid, signal.SIGCONT)
         old = ended(stack, first)
     finally:
-        after_it = _version(states, alias)
+        new_version = _version(states, alias)
         deploy(endpoint, addresses)
     assert (old["status"], second["status"]) == ("SUCCEEDED", "SUCCEEDED")
-    assert before != after_it
-    assert [old["stateMachineVersionArn"], second["stateMachineVersionArn"]] == [before, after_it]
+    assert old_version != new_version
+    assert [old["stateMachineVersionArn"], second["stateMachineVersionArn"]] == [old_version, new_version]
     assert {old["stateMachineAliasArn"], second["stateMachineAliasArn"]} == {alias}
     assert "Greet" not in _entered(states, old["executionArn"])
     assert "Greet" in _entered(states, second["executionArn"])
@@ -68,8 +68,8 @@ def _entered(states: Any, arn: str) -> list[str]:
     return [event["stateEnteredEventDetails"]["name"] for event in events if "stateEnteredEventDetails" in event]
 
 
-def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
-    """Make the workflow of another team with the SDK: their names, their load, a step of their own."""
+def _team_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
+    """Create the workflow of another team with the SDK: own names, own load task, an additional step."""
     import boto3
 
     from ratesflow.workflow.definition import ingestion_workflow
@@ -80,9 +80,11 @@ def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
         from stepfunctions.workflow import Workflow
 
     environment, batch = stack.environment, stack.aws("batch")
-    usual = batch.describe_job_definitions(jobDefinitionName="ratesflow-load", status="ACTIVE")["jobDefinitions"][-1]
+    definition = batch.describe_job_definitions(jobDefinitionName="ratesflow-load", status="ACTIVE")["jobDefinitions"][
+        -1
+    ]
     fields = ("type", "parameters", "containerProperties", "retryStrategy")
-    batch.register_job_definition(jobDefinitionName="their-load", **{field: usual[field] for field in fields})
+    batch.register_job_definition(jobDefinitionName="their-load", **{field: definition[field] for field in fields})
     settings = WorkflowSettings(
         job_queue=environment["RATESFLOW_JOB_QUEUE"],
         topic_arn=environment["RATESFLOW_TOPIC_ARN"],
@@ -100,18 +102,18 @@ def _their_machine(stack: Stack, name: str, step: dict[str, Any]) -> str:
     return str(Workflow(name=name, definition=graph, role=role, client=client).create())
 
 
-def test_another_team_runs_it_with_its_own_task_and_step(stack: Stack, monkeypatch: Any) -> None:
-    """With their names, their load and a step before the commit, a batch is committed; their failure discards it."""
+def test_other_team_adds_its_own_task_and_step(stack: Stack, monkeypatch: Any) -> None:
+    """A workflow with another load task and an additional step commits; if the step fails, the batch is discarded."""
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     mailbox = Mailbox(stack)
-    good = _their_machine(stack, "theirs", {"ContainerOverrides": {"Command": ["true"]}})
-    bad = _their_machine(stack, "theirs-refuses", {"ContainerOverrides": {"Command": ["false"]}})
+    good = _team_machine(stack, "theirs", {"ContainerOverrides": {"Command": ["true"]}})
+    bad = _team_machine(stack, "theirs-fails", {"ContainerOverrides": {"Command": ["false"]}})
     data = csv(rows(100, seed=907))
-    refused = start(stack, data, "their-refusal", 1, bad)
-    assert ended(stack, refused, machine="theirs-refuses")["cause"].startswith("approve failed")
-    assert state(stack, refused)[0] == "failed"
-    assert left(stack, refused) == []
+    failed = start(stack, data, "their-failure", 1, bad)
+    assert ended(stack, failed, machine="theirs-fails")["cause"].startswith("approve failed")
+    assert state(stack, failed)[0] == "failed"
+    assert leftovers(stack, failed) == []
     done = ended(stack, start(stack, data, "their-batch", 1, good), machine="theirs")
     assert done["status"] == "SUCCEEDED"
     entered = _entered(stack.aws("stepfunctions"), done["executionArn"])

@@ -1,4 +1,4 @@
-"""The documents that others read are what their published schemas say, in real executions of every kind."""
+"""Published documents match their schemas, in real executions with every outcome."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ SCHEMAS = {path.stem: json.loads(path.read_text()) for path in Path("docs/schema
 
 
 def check(schema: str, document: Any) -> None:
-    """Fail with all that is wrong with a document."""
+    """Assert that a document matches a schema; the failure lists all errors."""
     errors = [
         f"{error.json_path}: {error.message}" for error in Draft202012Validator(SCHEMAS[schema]).iter_errors(document)
     ]
@@ -23,7 +23,7 @@ def check(schema: str, document: Any) -> None:
 
 
 def documents(stack: Stack, prefix: str) -> dict[str, Any]:
-    """Return all JSON documents below a prefix of the bucket, by key."""
+    """Return all JSON documents under a prefix of the bucket, by key."""
     s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
     keys = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
     read = {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys if key.endswith(".json")}
@@ -31,15 +31,15 @@ def documents(stack: Stack, prefix: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(SCHEMAS))
-def test_schemas_are_schemas(name: str) -> None:
-    """Each published schema is valid itself, and names its version."""
+def test_published_schemas_are_valid(name: str) -> None:
+    """Each published schema is valid and has its version."""
     Draft202012Validator.check_schema(SCHEMAS[name])
     assert SCHEMAS[name]["properties"]["schema"]["const"] == f"ratesflow.{name}/1"
 
 
 @pytest.mark.parametrize("kind", ["committed", "rejected", "failed", "array"])
-def test_documents_of_an_execution(stack: Stack, tmp_path: Path, kind: str) -> None:
-    """Results, report and notification of a batch that ended in each way fit their schemas."""
+def test_documents_match_their_schemas(stack: Stack, tmp_path: Path, kind: str) -> None:
+    """Results, report and notification match their schemas, for each outcome."""
     mailbox = Mailbox(stack)
     data = csv(rows(400, seed=1000 + len(kind)))
     if kind == "array":

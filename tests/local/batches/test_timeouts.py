@@ -1,4 +1,4 @@
-"""Limits of time, and deployments, while batches are under way."""
+"""Timeouts, and deployments while batches are running."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from tests.local.process_control import (
     Signaller,
     databases,
     ended,
-    left,
+    leftovers,
     own_role,
     revisions,
     send,
@@ -30,9 +30,9 @@ from tests.local.process_control import (
 
 
 @pytest.fixture
-def impatient(stack: Stack) -> Iterator[Callable[[str], str]]:
-    """Makes a second state machine in the stack, of which one step may wait a second and run a second."""
-    made = []
+def short_timeouts(stack: Stack) -> Iterator[Callable[[str], str]]:
+    """A function that creates a state machine in which one step may wait one second and run one second."""
+    created = []
 
     def machine(task: str) -> str:
         names = [each.name for each in BATCH_TASKS]
@@ -51,18 +51,18 @@ def impatient(stack: Stack) -> Iterator[Callable[[str], str]]:
         }
         definition = substitute(definition_json(ingestion_workflow(settings)), values)
         role = own_role(stack)
-        arn = states.create_state_machine(name=f"impatient-{task}", definition=definition, roleArn=role)
-        made.append(arn["stateMachineArn"])
-        return made[-1]
+        arn = states.create_state_machine(name=f"short-{task}", definition=definition, roleArn=role)
+        created.append(arn["stateMachineArn"])
+        return created[-1]
 
     states = stack.aws("stepfunctions")
     yield machine
-    for arn in made:
+    for arn in created:
         states.delete_state_machine(stateMachineArn=arn)
 
 
-def test_a_batch_that_waits_too_long_for_a_place(stack: Stack, impatient: Callable[[str], str]) -> None:
-    """While other jobs take every place, a step's time ends in the queue: its job is ended, the batch discarded."""
+def test_batch_that_waits_too_long_for_a_slot_fails(stack: Stack, short_timeouts: Callable[[str], str]) -> None:
+    """A step that times out in the queue has its job terminated and its batch discarded."""
     batch = stack.aws("batch")
     batch.register_job_definition(
         jobDefinitionName="sleeper",
@@ -76,39 +76,39 @@ def test_a_batch_that_waits_too_long_for_a_place(stack: Stack, impatient: Callab
     queue = stack.environment["RATESFLOW_JOB_QUEUE"]
     for _ in range(4):
         batch.submit_job(jobName="sleeper", jobQueue=queue, jobDefinition="sleeper")
-    name = start(stack, csv(rows(100, seed=901)), "queue-time", 1, impatient("validate"))
-    execution = ended(stack, name, machine="impatient-validate")
+    name = start(stack, csv(rows(100, seed=901)), "queue-time", 1, short_timeouts("validate"))
+    execution = ended(stack, name, machine="short-validate")
     assert execution["status"] == "FAILED"
     assert execution["cause"].startswith("validate did not end in time")
     assert state(stack, name) == ("failed", execution["cause"])
-    assert left(stack, name) == []
+    assert leftovers(stack, name) == []
     jobs = batch.list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [f"validate-{name}"]}])
     assert [job["status"] for job in jobs["jobSummaryList"]] == ["FAILED"]
 
 
-def test_a_step_that_runs_too_long_is_ended(stack: Stack, impatient: Callable[[str], str]) -> None:
-    """A load that stands still is ended when its state's time is over; the batch is discarded, and told once."""
+def test_step_that_runs_too_long_is_terminated(stack: Stack, short_timeouts: Callable[[str], str]) -> None:
+    """A suspended load is terminated when its state times out; the batch is discarded and notified once."""
     mailbox = Mailbox(stack)
-    # A load of few rows could be over before it is caught.
+    # A load of few rows could end before it is suspended.
     with Signaller(stack, "load", "run-time", signal.SIGSTOP):
-        name = start(stack, csv(rows(60_000, seed=902)), "run-time", 1, impatient("load"))
-        execution = ended(stack, name, machine="impatient-load")
+        name = start(stack, csv(rows(60_000, seed=902)), "run-time", 1, short_timeouts("load"))
+        execution = ended(stack, name, machine="short-load")
     assert execution["cause"].startswith("load did not end in time")
     assert state(stack, name) == ("failed", execution["cause"])
-    wait_for(lambda: left(stack, name) == [])
+    wait_for(lambda: leftovers(stack, name) == [])
     assert [message["outcome"] for message in mailbox.of(name)] == ["failed"]
 
 
-def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> None:
-    """A batch ends by the definition and the job definitions that it began with; the next one has the new ones."""
+def test_running_batch_keeps_its_job_definitions_during_a_deployment(stack: Stack, tmp_path: Path) -> None:
+    """A running batch finishes with its definition and job definitions; the next one uses the new ones."""
     states = stack.aws("stepfunctions")
-    with Signaller(stack, "validate", "deployed-a-", signal.SIGSTOP) as hand:
+    with Signaller(stack, "validate", "deployed-a-", signal.SIGSTOP) as signaller:
         first = send(stack, tmp_path, csv(rows(200, seed=903)), "deployed-a")
-        wait_for(lambda: hand.hit)
+        wait_for(lambda: signaller.signalled)
         deploy(stack.environment["AWS_ENDPOINT_URL"], databases(stack))
     second = send(stack, tmp_path, csv(rows(200, seed=904)), "deployed-b")
     assert ended(stack, second)["status"] == "SUCCEEDED"
-    for pid in hand.hit:
+    for pid in signaller.signalled:
         os.kill(pid, signal.SIGCONT)
     execution = ended(stack, first)
     assert execution["status"] == "SUCCEEDED"
@@ -116,5 +116,5 @@ def test_a_deployment_in_the_middle_of_a_batch(stack: Stack, tmp_path: Path) -> 
     old, new = revisions(stack, first), revisions(stack, second)
     assert len(set(old.values())) == 1
     assert new == {task: str(int(revision) + 1) for task, revision in old.items()}
-    ran = states.describe_state_machine_for_execution(executionArn=execution["executionArn"])["definition"]
-    assert f"ratesflow-load:{old['load']}" in ran
+    definition = states.describe_state_machine_for_execution(executionArn=execution["executionArn"])["definition"]
+    assert f"ratesflow-load:{old['load']}" in definition

@@ -1,4 +1,4 @@
-"""PostgreSQL after a crash, and with data from before it had a master user."""
+"""PostgreSQL after a crash, and with data that was created without a master user."""
 
 import os
 import signal
@@ -32,8 +32,8 @@ os.kill(server.process.pid, signal.SIGKILL)
 print(server.process.pid, flush=True)
 time.sleep(60)
 """
-# How many batches there are, whose the database is, and whether this user is a superuser.
-TAKEN_OVER = """
+# The number of batches, the owner of the database, and whether this user is a superuser.
+OWNERSHIP = """
 SELECT count(*), min(pg_get_userbyid(datdba)::text), bool_or(rolsuper)
 FROM batches, pg_database, pg_roles WHERE datname = current_database() AND rolname = current_user
 """
@@ -41,14 +41,14 @@ FROM batches, pg_database, pg_roles WHERE datname = current_database() AND rolna
 
 @pytest.fixture
 def data() -> Iterator[Path]:
-    """A place for data that PostgreSQL's own user can reach."""
+    """A data directory that PostgreSQL's system user can access."""
     with tempfile.TemporaryDirectory(prefix="ratesflow-tests-") as folder:
         yield Path(folder) / "data"
 
 
-def test_a_killed_server_that_nobody_reaps_is_followed_by_another(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A zombie looks alive to PostgreSQL, which would refuse to start beside it; it starts all the same."""
-    monkeypatch.setattr(postgres, "REAPED_SECONDS", 1)
+def test_server_starts_after_a_killed_one_that_was_not_reaped(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server starts although its killed predecessor is a zombie, which PostgreSQL takes for running."""
+    monkeypatch.setattr(postgres, "REAP_SECONDS", 1)
     port = free_port()
     command = [sys.executable, "-c", KILLED, str(data), str(port)]
     parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -65,14 +65,13 @@ def test_a_killed_server_that_nobody_reaps_is_followed_by_another(data: Path, mo
         parent.wait()
 
 
-def test_data_from_before_the_master_is_taken_over(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stack whose superuser made everything goes on with its batches, migrations and logins; from then on its
-    master does it."""
+def test_data_without_a_master_user_is_migrated(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stack whose objects the superuser created keeps its batches and logins, and the master becomes their owner."""
     home = StateDirectory(data.parent / "home")
     home.prepare()
     password = home.password(postgres.SUPERUSER)
-    with monkeypatch.context() as before:
-        before.setattr(postgres, "ensure_master", lambda *_: None)
+    with monkeypatch.context() as without_master:
+        without_master.setattr(postgres, "ensure_master", lambda *_: None)
         server = postgres.start_postgres(home.database, free_port(), password, home.logs / "postgres.log")
     run_alone(server.superuser_url(), f"CREATE DATABASE {DATABASE}")
     migrate(server.superuser_url(DATABASE))
@@ -89,7 +88,7 @@ def test_data_from_before_the_master_is_taken_over(data: Path, monkeypatch: pyte
         try:
             for url in (addresses.owner, addresses.loader):
                 with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-                    cursor.execute(TAKEN_OVER)
+                    cursor.execute(OWNERSHIP)
                     assert cursor.fetchall() == [(1, MASTER, False)]
         finally:
             stack.postgres.stop()

@@ -1,4 +1,4 @@
-"""The steps that use an environment: schema, reference data, batches of every outcome, undo, stop, upkeep."""
+"""The steps that use an environment: schema, reference data, batches with each outcome, undo, stop, upkeep."""
 
 import json
 from contextlib import suppress
@@ -8,7 +8,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from tests.rehearsal.settings import ROOT
-from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage, document
+from tests.rehearsal.stage import SkippedError, Stage, StepFailedError, document
 from tests.rehearsal.stages.expected import QUERY, Answer, as_answer, lane_lines
 from tests.rehearsal.stages.traffic import Traffic
 from tests.rehearsal.times import describe, record
@@ -31,7 +31,7 @@ def reference(stage: Stage) -> dict[str, Any]:
 
 def healthy(stage: Stage) -> dict[str, Any]:
     """Wait until the API answers at its address and has its tables."""
-    stage.wait("the API's answer", lambda: answer_of(stage.api_url) is not None)
+    stage.wait("a response of the API", lambda: response_of(stage.api_url) is not None)
     return {"address": stage.api_url}
 
 
@@ -40,11 +40,11 @@ def service(stage: Stage) -> dict[str, Any]:
     wanted = stage.terraform("output", "-raw", "api_task_definition").out.strip()
     ecs = stage.client("ecs")
     if not _services(ecs, stage.name):
-        raise SkippedError(f"there is no service of ECS named api in a cluster {stage.name} here")
+        raise SkippedError(f"there is no ECS service named api in a cluster {stage.name}")
     stage.runner.run("aws", "ecs", "wait", "services-stable", "--cluster", stage.name, "--services", "api")
     running = _services(ecs, stage.name)[0]["taskDefinition"]
     if running != wanted:
-        raise DoesNotHoldError(f"the API runs {running}: the tasks of {wanted} did not become healthy")
+        raise StepFailedError(f"the API runs {running}: the tasks of {wanted} did not become healthy")
     return {"task definition": running}
 
 
@@ -56,32 +56,32 @@ def _services(ecs: Any, cluster: str) -> list[dict[str, Any]]:
 
 def batch(stage: Stage) -> dict[str, Any]:
     """Send a small batch, and measure the time from upload to visibility, by step."""
-    path, said, visible = timed(stage, "small", stage.options.rows)
-    table = describe(stage, said["batch_id"])
-    record(stage, "a small batch", said, visible, table)
-    return {"rows": said["rows"], "file": path.name, "upload to visible": visible}
+    path, result, visible = timed(stage, "small", stage.options.rows)
+    table = describe(stage, result["batch_id"])
+    record(stage, "a small batch", result, visible, table)
+    return {"rows": result["rows"], "file": path.name, "upload to visible": visible}
 
 
 def large_batch(stage: Stage) -> dict[str, Any]:
     """Send a large batch, which several tasks read in parallel, and measure the same times."""
-    path, said, visible = timed(stage, "large", stage.options.large_rows)
-    record(stage, "a large batch", said, visible, describe(stage, said["batch_id"]))
-    return {"rows": said["rows"], "file": path.name, "upload to visible": visible}
+    path, result, visible = timed(stage, "large", stage.options.large_rows)
+    record(stage, "a large batch", result, visible, describe(stage, result["batch_id"]))
+    return {"rows": result["rows"], "file": path.name, "upload to visible": visible}
 
 
 def timed(stage: Stage, name: str, rows: int) -> tuple[Path, dict[str, Any], float | None]:
-    """Ingest a new file while the API is asked all the time; return it, what was said, and seconds until visible."""
+    """Ingest a new file under continuous requests; return it, the command's result, and the seconds until visible."""
     path = new_file(stage, name, rows)
     with Traffic(stage.api_url) as traffic:
-        said = ingest(stage, path)
+        result = ingest(stage, path)
         wanted = stage.expected.now()
         stage.wait("the batch's visibility", lambda: wanted in traffic.first_seen, 120)
     traffic.check(stage.expected.answers)
-    return path, said, traffic.seconds_until(wanted)
+    return path, result, traffic.seconds_until(wanted)
 
 
 def new_file(stage: Stage, name: str, rows: int) -> Path:
-    """Make a file that is like no other: a sample, and prices of the lane that is watched."""
+    """Create a unique file: a sample, and prices of the observed lane."""
     seed = stage.progress.next_seed()
     path = stage.options.folder / f"{name}-{seed}.csv"
     stage.ratesflow("sample", "-n", str(rows), "--seed", str(seed), "-o", str(path))
@@ -91,39 +91,39 @@ def new_file(stage: Stage, name: str, rows: int) -> Path:
 
 
 def ingest(stage: Stage, path: Path) -> dict[str, Any]:
-    """Send a file that must be committed, and count it among what is expected."""
-    said = document(stage.ratesflow("ingest", str(path), "--json").out)
+    """Ingest a file that must be committed, and add it to the expected rates."""
+    result = document(stage.ratesflow("ingest", str(path), "--json").out)
     commit(stage, path)
-    return said
+    return result
 
 
 def commit(stage: Stage, path: Path) -> None:
-    """Note that a file is committed."""
+    """Record a committed file."""
     stage.expected.add(path)
     stage.progress.committed.append(str(path))
     stage.progress.save()
 
 
-def answer_of(url: str) -> Answer | None:
-    """Ask the API for the lane; None when it does not answer."""
-    with suppress(URLError, OSError, ValueError), urlopen(f"{url}/rates?{QUERY}", timeout=30) as answer:
-        return as_answer(json.load(answer)["rates"])
+def response_of(url: str) -> Answer | None:
+    """Request the lane from the API; None if there is no response."""
+    with suppress(URLError, OSError, ValueError), urlopen(f"{url}/rates?{QUERY}", timeout=30) as response:
+        return as_answer(json.load(response)["rates"])
     return None
 
 
 def answers(stage: Stage) -> dict[str, Any]:
     """Compare the averages in the API's responses with those computed from the files."""
-    _answers_as_expected(stage)
+    _check_rates(stage)
     return {"days": len(stage.expected.now()), "request": f"/rates?{QUERY}"}
 
 
-def _answers_as_expected(stage: Stage) -> None:
+def _check_rates(stage: Stage) -> None:
     wanted = stage.expected.now()
     try:
-        stage.wait("the right answer", lambda: answer_of(stage.api_url) == wanted, 60)
-    except DoesNotHoldError as error:
-        found = answer_of(stage.api_url)
-        raise DoesNotHoldError(f"the API answers {found}, and the files say {wanted}") from error
+        stage.wait("the expected rates", lambda: response_of(stage.api_url) == wanted, 60)
+    except StepFailedError as error:
+        found = response_of(stage.api_url)
+        raise StepFailedError(f"the API returns {found}, but the files have {wanted}") from error
 
 
 def rejected(stage: Stage) -> dict[str, Any]:
@@ -133,31 +133,31 @@ def rejected(stage: Stage) -> dict[str, Any]:
     for number in BAD_LINES:
         lines[number - 1] = lines[number - 1].rpartition(",")[0] + ",abc"
     path.write_text("\n".join(lines) + "\n", encoding="ascii")
-    said = document(stage.ratesflow("ingest", str(path), "--json", codes=(REJECTED,)).out)
-    bucket, _, key = str(said["report"]).removeprefix("s3://").partition("/")
+    result = document(stage.ratesflow("ingest", str(path), "--json", codes=(REJECTED,)).out)
+    bucket, _, key = str(result["report"]).removeprefix("s3://").partition("/")
     report = json.loads(stage.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
     found = tuple(error["line"] for error in report["errors"])
-    if found != BAD_LINES or said["rejected_rows"] != len(BAD_LINES):
-        raise DoesNotHoldError(f"lines {BAD_LINES} are bad, and the report names {found}")
-    _answers_as_expected(stage)
-    return {"lines": list(found), "report": said["report"]}
+    if found != BAD_LINES or result["rejected_rows"] != len(BAD_LINES):
+        raise StepFailedError(f"lines {BAD_LINES} are invalid, but the report names {found}")
+    _check_rates(stage)
+    return {"lines": list(found), "report": result["report"]}
 
 
 def duplicate(stage: Stage) -> dict[str, Any]:
     """Send the first file again under another name: it is a duplicate, and counts once."""
     first = stage.progress.committed[0]
     stage.ratesflow("ingest", first, "--name", "again.csv", "--json", codes=(DUPLICATE,))
-    _answers_as_expected(stage)
+    _check_rates(stage)
     return {}
 
 
 def undo(stage: Stage) -> dict[str, Any]:
     """Commit a batch and undo it: the responses are the same as before."""
     path = new_file(stage, "undone", stage.options.rows)
-    said = document(stage.ratesflow("ingest", str(path), "--json").out)
-    stage.ratesflow("undo", said["batch_id"])
-    _answers_as_expected(stage)
-    return {"batch": said["batch_id"]}
+    result = document(stage.ratesflow("ingest", str(path), "--json").out)
+    stage.ratesflow("undo", result["batch_id"])
+    _check_rates(stage)
+    return {"batch": result["batch_id"]}
 
 
 def stop(stage: Stage) -> dict[str, Any]:
@@ -174,7 +174,7 @@ def stop(stage: Stage) -> dict[str, Any]:
 
     stage.wait("the execution's start", begun, 300)
     stage.ratesflow("stop", name)
-    _answers_as_expected(stage)
+    _check_rates(stage)
     return {"batch": name}
 
 
@@ -182,5 +182,5 @@ def upkeep(stage: Stage) -> dict[str, Any]:
     """Run gc and a compaction manually: the responses do not change."""
     stage.ratesflow("gc")
     stage.ratesflow("compact")
-    _answers_as_expected(stage)
+    _check_rates(stage)
     return {}

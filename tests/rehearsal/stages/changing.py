@@ -1,4 +1,4 @@
-"""A change of an environment while batches are under way and requests come: planned, looked at, applied, checked."""
+"""Changes of an environment under load: planned, reviewed, applied and checked."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,17 +8,14 @@ from typing import Any
 
 from tests.rehearsal.plans import changes_of, counted, objections, planned
 from tests.rehearsal.runner import CommandError
-from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
+from tests.rehearsal.stage import SkippedError, Stage, StepFailedError
 from tests.rehearsal.stages.batches import new_file, service
 from tests.rehearsal.stages.making import plan_file
 from tests.rehearsal.stages.traffic import Traffic
 
 
 class Feeder:
-    """Sends batch after batch from another thread, the first one large, until it is told to end.
-
-    So one is under way at every moment in between.
-    """
+    """Sends batches continuously from another thread, the first one large, so that one is always running."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -34,16 +31,16 @@ class Feeder:
         self.sent.append(new_file(self._stage, "under-way", rows))
 
     def start(self) -> None:
-        """Send the first one."""
+        """Send the first batch."""
         self._thread.start()
 
     def end(self) -> None:
-        """Let the one under way come to its end."""
+        """Send no more batches, and wait for the running one."""
         self._end.set()
         self._thread.join()
 
-    def leave(self) -> None:
-        """Watch no longer: what is under way goes on by itself."""
+    def abandon(self) -> None:
+        """Stop following the running batch, which continues by itself."""
         self._end.set()
         self._stage.runner.interrupt_others()
 
@@ -61,9 +58,9 @@ class Feeder:
 
 @contextmanager
 def under_load(stage: Stage) -> Iterator[dict[str, Any]]:
-    """Have batches and requests go on while the body works, and add to its details what they met.
+    """Send batches and requests during the block, and add their figures to the details.
 
-    Raises DoesNotHoldError when a request fails, an answer was never right, or a batch is not committed.
+    Raises StepFailedError if a request fails, a response is wrong, or a batch is not committed.
     """
     details: dict[str, Any] = {}
     feeder = Feeder(stage)
@@ -72,7 +69,7 @@ def under_load(stage: Stage) -> Iterator[dict[str, Any]]:
         try:
             yield details
         except BaseException:
-            feeder.leave()
+            feeder.abandon()
             raise
         feeder.end()
         for path in feeder.committed:
@@ -85,7 +82,7 @@ def under_load(stage: Stage) -> Iterator[dict[str, Any]]:
             stage.wait("the last batch's visibility", lambda: wanted in traffic.first_seen, 120)
     details |= traffic.figures()
     if feeder.failure:
-        raise DoesNotHoldError(f"a batch was not committed: {feeder.failure}")
+        raise StepFailedError(f"a batch was not committed: {feeder.failure}")
     traffic.check(stage.expected.answers)
 
 
@@ -96,25 +93,25 @@ def change(
     stays: tuple[str, ...] = (),
     before: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Plan with these variables, look at the plan, and apply it under load; return what it did and what was met.
+    """Plan with these variables, check the plan, and apply it under load; return its changes and the load's figures.
 
-    Raises DoesNotHoldError, before anything is applied, for a plan that does more than it may.
+    Raises StepFailedError, before anything is applied, for a plan with unexpected changes.
     """
     changes = changes_of(planned(stage, plan_file(stage), *variables))
     if found := objections(changes, may, stays):
-        raise DoesNotHoldError("not applied: " + "; ".join(found))
+        raise StepFailedError("not applied: " + "; ".join(found))
     if not changes:
-        raise DoesNotHoldError("the plan is empty: nothing would change")
-    with under_load(stage) as met:
+        raise StepFailedError("the plan is empty: nothing would change")
+    with under_load(stage) as figures:
         before()
         done = stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))
         with suppress(SkippedError):
             service(stage)
-    return {"plan": counted(changes), "seconds of apply": round(done.seconds, 1), **met}
+    return {"plan": counted(changes), "seconds of apply": round(done.seconds, 1), **figures}
 
 
 def settle(stage: Stage) -> None:
-    """Bring the environment back to its file of variables after a change that did not hold, so that others can."""
+    """Restore the environment to its variables file after a failed change."""
     if changes_of(planned(stage, plan_file(stage))):
         stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))
 
@@ -123,9 +120,9 @@ def second_apply(stage: Stage) -> dict[str, Any]:
     """Plan again: only the rotation is left to add, which needs the users that migrate creates."""
     changes = changes_of(planned(stage, plan_file(stage)))
     if found := objections(changes, ("*rotation*", "*redeploy*", "aws_scheduler_schedule.*"), stays=("aws_rds_*",)):
-        raise DoesNotHoldError("not applied: " + "; ".join(found))
+        raise StepFailedError("not applied: " + "; ".join(found))
     if changes:
         stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))
         if again := changes_of(planned(stage, plan_file(stage))):
-            raise DoesNotHoldError(f"the plan does not become empty: {', '.join(sorted(again))}")
+            raise StepFailedError(f"the plan does not become empty: {', '.join(sorted(again))}")
     return {"plan": counted(changes)}

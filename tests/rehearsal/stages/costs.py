@@ -1,8 +1,8 @@
-"""What a sandbox costs an hour, from the prices of docs/deploy.md: list prices of us-east-1 in US dollars."""
+"""The cost of an environment per hour, from the list prices of us-east-1 in US dollars in docs/deploy.md."""
 
 from collections.abc import Mapping
 
-# An hour each, as docs/deploy.md has them.
+# Per hour, as in docs/deploy.md.
 NAT, ADDRESS, ENDPOINT = 0.045, 0.005, 0.01
 BALANCER = 0.0225
 CAPACITY_UNIT = 0.12
@@ -13,15 +13,15 @@ ENDPOINTS = 9
 HOURS_OF_A_MONTH = 730
 A_MONTH = {"monitoring": 25.0, "key and secrets": 2.0, "gigabyte of RDS": 0.115}
 
-# How long a rehearsal is expected to take, from the documentation of the services alone: nobody has measured it.
+# The expected duration of a rehearsal, estimated from the services' documentation, not measured.
 HOURS = 3.0
 BATCH_TASK_HOURS = 3.0
 
 
 def per_hour(values: Mapping[str, str]) -> dict[str, float]:
-    """Return what an environment with these variables costs an hour while nothing happens, by part."""
+    """Return the cost per hour of an idle environment with these variables, by component."""
     zones, gateways = int(values["zones"]), int(values["nat_gateways"])
-    # Where they are no switch of their own, they are what is there in place of gateways.
+    # Without a switch for endpoints, they exist in place of NAT gateways.
     endpoints = values["endpoints"] == "true" if "endpoints" in values else not gateways
     tasks, cpu, memory = (float(values[name]) for name in ("api_minimum_tasks", "api_cpu", "api_memory"))
     database = SMALL_INSTANCE + int(values["rds_storage_gib"]) * A_MONTH["gigabyte of RDS"] / HOURS_OF_A_MONTH
@@ -38,17 +38,17 @@ def per_hour(values: Mapping[str, str]) -> dict[str, float]:
 
 
 def of_rehearsal(values: Mapping[str, str], hours: float = HOURS) -> float:
-    """Return what a rehearsal costs in all: the environment twice over, for what grows under load, and its batches."""
+    """Return the total cost of a rehearsal: twice the idle environment, as a margin for load, and its batches."""
     return 2 * hours * sum(per_hour(values).values()) + BATCH_TASK_HOURS * A_TASK
 
 
-def in_words(values: Mapping[str, str]) -> list[str]:
-    """Return the estimate for a person who is about to pay it."""
+def describe(values: Mapping[str, str]) -> list[str]:
+    """Return the lines of the cost estimate."""
     parts = per_hour(values)
-    lines = [f"  {part:<28} {dollars:6.3f} an hour" for part, dollars in parts.items() if dollars]
+    lines = [f"  {part:<28} {dollars:6.3f} per hour" for part, dollars in parts.items() if dollars]
     return [
-        "What it costs, estimated from list prices of us-east-1 in US dollars (docs/deploy.md); yours may be dearer:",
+        "Estimated costs, at list prices of us-east-1 in US dollars (docs/deploy.md); other regions may cost more:",
         *lines,
-        f"  {'idle, in all':<28} {sum(parts.values()):6.2f} an hour",
-        f"  all of it, in about {HOURS:.0f} hours: {of_rehearsal(values):.2f}, with a margin for load and batches",
+        f"  {'idle, total':<28} {sum(parts.values()):6.2f} per hour",
+        f"  total of about {HOURS:.0f} hours: {of_rehearsal(values):.2f}, with a margin for load and batches",
     ]

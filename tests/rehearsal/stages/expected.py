@@ -1,4 +1,4 @@
-"""What the API has to answer, counted from the files that were committed: one lane, which every file has prices of."""
+"""The expected API responses for one lane, computed from the committed files, which all have prices of it."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,22 +16,22 @@ QUERY = urlencode(
         "dest_code": DEST,
     }
 )
-LEAST = 3  # prices of a day without which there is no average
+MIN_PRICES = 3  # per day, for an average
 
 Sums = dict[str, tuple[int, int]]
 Answer = tuple[tuple[str, int, float | None], ...]
 
 
 def lane_lines(seed: int) -> Iterator[str]:
-    """Yield lines of the lane that differ from seed to seed: some prices each day, on one day too few."""
+    """Yield lines of the lane that depend on the seed: several prices each day, on one day too few."""
     for number in range(DAYS):
-        day, least = FIRST + timedelta(days=number), 1000 + 7 * seed + 11 * number
+        day, lowest = FIRST + timedelta(days=number), 1000 + 7 * seed + 11 * number
         for price in range(2 if number == 0 else 3 + (seed + number) % 3):
-            yield f"{ORIG},{DEST},{day.isoformat()},{least + price}"
+            yield f"{ORIG},{DEST},{day.isoformat()},{lowest + price}"
 
 
 def sums_of(path: Path) -> Sums:
-    """Return count and sum of the lane's prices by day, in a file as `ratesflow sample` writes them."""
+    """Return count and sum of the lane's prices by day, in a file of `ratesflow sample`."""
     last = (FIRST + timedelta(days=DAYS - 1)).isoformat()
     found: Sums = {}
     with path.open(encoding="ascii") as file:
@@ -45,7 +45,7 @@ def sums_of(path: Path) -> Sums:
 
 
 def as_answer(rates: Iterable[Mapping[str, object]]) -> Answer:
-    """Return what the API said, in a form that can be compared: days that have prices, in order."""
+    """Return an API response in a comparable form: days with prices, in order."""
     days = ((str(r["day"]), int(str(r["count"] or 0)), _rounded(r["price"])) for r in rates)
     return tuple(sorted(day for day in days if day[1]))
 
@@ -56,19 +56,19 @@ def _rounded(price: object) -> float | None:
 
 @dataclass
 class Expected:
-    """The sums of all files that were committed, and every answer that was right at some moment."""
+    """The sums of all committed files, and every response that was correct at some moment."""
 
     sums: Sums = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=lambda: [()])
 
     def add(self, path: Path) -> None:
-        """Count a file that was committed."""
+        """Add a committed file."""
         for day, (count, total) in sums_of(path).items():
             before = self.sums.get(day, (0, 0))
             self.sums[day] = (before[0] + count, before[1] + total)
         self.answers.append(self.now())
 
     def now(self) -> Answer:
-        """Return what the API has to say when everything that was committed is visible."""
-        days = ((d, c, round(total / c, 4) if c >= LEAST else None) for d, (c, total) in self.sums.items())
+        """Return the expected response when all committed files are visible."""
+        days = ((d, c, round(total / c, 4) if c >= MIN_PRICES else None) for d, (c, total) in self.sums.items())
         return tuple(sorted(days))

@@ -1,7 +1,7 @@
-"""Every switch that is said to be safe to flip, as data: the value, what may come and go, and what must stay.
+"""Switches that are safe to flip: the value, resources that may be created or removed, and those that must stay.
 
-To add one, add a line. Where Terraform has no such variable, or the environment has that value already, it is
-skipped, with the reason.
+To add one, add a line. It is skipped, with the reason, if Terraform has no such variable or the environment already
+has the value.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import Any
 
 from tests.rehearsal.runner import CommandError
 from tests.rehearsal.settings import TERRAFORM, defaults
-from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
+from tests.rehearsal.stage import SkippedError, Stage, StepFailedError
 from tests.rehearsal.stages.changing import change, settle
 
-TASKS_OF_API = "aws_ecs_task_definition.api"  # revisions, of which the old ones stay
+TASKS_OF_API = "aws_ecs_task_definition.api"  # revisions; the old ones are kept
 DATA = ("aws_rds_cluster.*", "aws_db_instance.*", "aws_s3_bucket.*", "aws_kms_key.*", "aws_secretsmanager_secret.*")
 NETWORK = ("aws_vpc.*", "aws_subnet.*", "aws_lb.*")
 WATCHING = (
@@ -25,9 +25,9 @@ WATCHING = (
 
 @dataclass(frozen=True)
 class Flip:
-    """A variable, another value of it, and patterns of addresses: `may` come and go, `stays` is not even changed.
+    """A variable, another value, and patterns of addresses: `may` be created or removed, `stays` must not change.
 
-    What is in neither may be changed in place. With `database` the flip is about that kind alone: aurora or rds.
+    Other resources may be changed in place. A flip with `database` applies only to that kind: aurora or rds.
     """
 
     variable: str
@@ -58,7 +58,7 @@ FLIPS = (
     ),
 )
 
-# What is not flipped, and why.
+# Switches that are not flipped, with the reason.
 UNSAFE = {
     "certificate_arn": "needs a domain and a certificate: set both in the environment's file to test them",
     "compute = ec2": "moves jobs to another kind of queue, which needs an idle environment, and instances cost more",
@@ -70,39 +70,39 @@ UNSAFE = {
 
 
 def flip(each: Flip) -> Callable[[Stage], dict[str, Any]]:
-    """Return the step that sets a switch, and sets it back, both under load."""
+    """Return the step that sets a switch and resets it, both under load."""
 
     def step(stage: Stage) -> dict[str, Any]:
         reason = skipped(each, stage.variables)
         if reason:
             raise SkippedError(reason)
         try:
-            there = change(stage, f"{each.variable}={each.value}", *each.also, may=each.may, stays=each.stays)
+            forward = change(stage, f"{each.variable}={each.value}", *each.also, may=each.may, stays=each.stays)
             back = change(stage, may=each.may, stays=each.stays)
-        except (DoesNotHoldError, CommandError):
+        except (StepFailedError, CommandError):
             settle(stage)
             raise
         was = stage.variables[each.variable]
-        return {f"{was} to {each.value}": there, f"{each.value} to {was}": back}
+        return {f"{was} to {each.value}": forward, f"{each.value} to {was}": back}
 
-    step.__doc__ = f"Set {each.variable} to {each.value} and back while batches are under way and requests come."
+    step.__doc__ = f"Set {each.variable} to {each.value} and back while batches are running and requests arrive."
     return step
 
 
 def skipped(each: Flip, values: dict[str, str]) -> str | None:
-    """Return why a switch is not flipped in an environment with these variables; None when it is."""
+    """Return why a switch is skipped in an environment with these variables; None if it is not."""
     if each.variable not in defaults():
         return f"Terraform has no variable {each.variable}"
     kind = "aurora" if values["aurora"] == "true" else "rds"
     if each.database not in (None, kind):
         return f"the environment's database is {kind}"
     if values[each.variable] == each.value:
-        return f"{each.variable} is {each.value} already"
+        return f"{each.variable} is already {each.value}"
     return None
 
 
 def known_types() -> set[str]:
-    """Return the types of resources that terraform/ has, for a test of the patterns."""
+    """Return the resource types in terraform/, for a test of the patterns."""
     import re
 
     text = "\n".join(path.read_text(encoding="utf-8") for path in sorted(TERRAFORM.glob("*.tf")))

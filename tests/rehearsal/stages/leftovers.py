@@ -1,4 +1,4 @@
-"""Looks for what is left of an environment that was destroyed, by its tags, and says of what it does not matter."""
+"""Finds remaining resources of a destroyed environment by their tags, and which of them are not billed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -6,8 +6,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
-from tests.rehearsal.stages.making import initialise
+from tests.rehearsal.stage import SkippedError, Stage, StepFailedError
+from tests.rehearsal.stages.making import initialize
 from tests.rehearsal.stages.taking_down import take_down
 
 SHOWN = 20
@@ -15,9 +15,9 @@ SHOWN = 20
 
 def destroy(stage: Stage) -> dict[str, Any]:
     """Destroy the environment, its workspace, and what Terraform does not manage: revisions, log groups, images."""
-    initialise(stage)
+    initialize(stage)
     if failed := take_down(stage):
-        raise DoesNotHoldError("; ".join(failed))
+        raise StepFailedError("; ".join(failed))
     return {}
 
 
@@ -28,16 +28,16 @@ def nothing_left(stage: Stage) -> dict[str, Any]:
     def gone() -> bool:
         nonlocal harmless
         billed, harmless = sort_out(stage.client, list(_tagged(stage)))
-        stage.progress.values["left"] = billed
+        stage.progress.values["remaining"] = billed
         return not billed
 
     try:
-        stage.wait("the end of everything tagged", gone)  # the index of tags is behind what was deleted
+        stage.wait("the removal of all tagged resources", gone)  # the tag index lags behind deletions
     except ClientError as error:
-        raise SkippedError(f"tags cannot be asked for: {error}") from error
-    except DoesNotHoldError as error:
-        left = stage.progress.values["left"]
-        raise DoesNotHoldError(f"{len(left)} resources are left: {', '.join(left[:SHOWN])}") from error
+        raise SkippedError(f"tags cannot be queried: {error}") from error
+    except StepFailedError as error:
+        left = stage.progress.values["remaining"]
+        raise StepFailedError(f"{len(left)} resources remain: {', '.join(left[:SHOWN])}") from error
     return {"kept by AWS for a while, and not billed": harmless}
 
 
@@ -50,16 +50,16 @@ def _tagged(stage: Stage) -> Iterator[str]:
 
 
 def sort_out(client: Callable[[str], Any], arns: list[str]) -> tuple[list[str], list[str]]:
-    """Return which of these resources are left, and which are over and only listed yet."""
-    over = [arn for arn in arns if _is_over(client, arn)]
-    return [arn for arn in arns if arn not in over], over
+    """Return which of these resources remain, and which are deleted but still listed."""
+    deleted = [arn for arn in arns if _is_deleted(client, arn)]
+    return [arn for arn in arns if arn not in deleted], deleted
 
 
-def _is_over(client: Callable[[str], Any], arn: str) -> bool:
-    for part, look in _LOOKS.items():
+def _is_deleted(client: Callable[[str], Any], arn: str) -> bool:
+    for part, check in _CHECKS.items():
         if part in arn:
             with suppress(ClientError):
-                return look(client, arn)
+                return check(client, arn)
     return False
 
 
@@ -85,7 +85,7 @@ def _state(described: Mapping[str, Any]) -> str:
     return str(described.get("status"))
 
 
-_LOOKS = {
+_CHECKS = {
     ":key/": _key,
     ":job-definition/": _job_definition,
     ":task-definition/": _task_definition,

@@ -1,4 +1,4 @@
-"""The steps that make an environment, as docs/deploy.md has them: pre-infra, roles, images, plan, apply."""
+"""The steps that create an environment, as in docs/deploy.md: pre-infra, roles, images, plan, apply."""
 
 from pathlib import Path
 from typing import Any
@@ -6,14 +6,19 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.rehearsal.plans import changes_of, planned
-from tests.rehearsal.stage import DoesNotHoldError, Stage
+from tests.rehearsal.stage import Stage, StepFailedError
 from tests.rehearsal.stages.preflight import builder
 
 AUTHORITIES = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem"
-MADE_BY_APPLY = ("executions", "environment", "task definitions", "log groups")  # marks: see taking_down.py
+CREATED_BY_APPLY = (
+    "executions",
+    "environment",
+    "task definitions",
+    "log groups",
+)  # see taking_down.py
 PLATFORM = "linux/amd64"  # of the tasks in terraform/, whatever this machine is
 
-# What a service makes for itself at its first use in an account, and may not have ready when Terraform asks.
+# Services create these roles at their first use in an account, possibly too late for Terraform.
 ROLES = {
     "ecs.amazonaws.com": "AWSServiceRoleForECS",
     "batch.amazonaws.com": "AWSServiceRoleForBatch",
@@ -24,7 +29,7 @@ ROLES = {
 
 
 def state_bucket(stage: Stage) -> str:
-    """Return the bucket of the states."""
+    """Return the name of the state bucket."""
     return f"ratesflow-state-{stage.progress.values['account']}-{stage.options.region}"
 
 
@@ -36,36 +41,36 @@ def registry(stage: Stage) -> str:
 def pre_infra(stage: Stage) -> dict[str, Any]:
     """Create the state bucket and the registry, or find them: they belong to the account, and remain."""
     bucket = state_bucket(stage)
-    there = bucket in {each["Name"] for each in stage.client("s3").list_buckets()["Buckets"]}
+    exists = bucket in {each["Name"] for each in stage.client("s3").list_buckets()["Buckets"]}
     state = stage.options.folder / "pre-infra.tfstate"
-    if there:
+    if exists:
         stage.runner.run("aws", "s3", "cp", f"s3://{bucket}/pre-infra.tfstate", str(state))
     stage.terraform("init", where="terraform/pre-infra")
     region = f"-var=region={stage.options.region}"
     try:
         stage.terraform("apply", "-auto-approve", f"-state={state}", region, where="terraform/pre-infra")
     finally:
-        # Also when something failed: what was made must be known the next time.
+        # Also after a failure: the next run must know what was created.
         if state.exists():
             stage.runner.run("aws", "s3", "cp", str(state), f"s3://{bucket}/pre-infra.tfstate")
-    return {"there before": there, "bucket": bucket}
+    return {"existed": exists, "bucket": bucket}
 
 
 def roles(stage: Stage) -> dict[str, Any]:
     """Create the service-linked roles that services create at their first use, if the account lacks them."""
     iam = stage.client("iam")
-    made = []
+    created = []
     for service, name in ROLES.items():
         try:
             iam.get_role(RoleName=name)
         except iam.exceptions.NoSuchEntityException:
-            if _made(iam, service):
-                made.append(name)
-    return {"made": made}
+            if _create(iam, service):
+                created.append(name)
+    return {"created": created}
 
 
-def _made(iam: Any, service: str) -> bool:
-    """Make a service-linked role; False when there is one of another name, as in the older partitions."""
+def _create(iam: Any, service: str) -> bool:
+    """Create a service-linked role; False if one exists with another name, as in older partitions."""
     try:
         iam.create_service_linked_role(AWSServiceName=service)
     except ClientError as error:
@@ -86,7 +91,7 @@ def images(stage: Stage) -> dict[str, Any]:
 
 
 def sign_in(stage: Stage) -> None:
-    """Sign in to the registry; the password goes from one command to the other."""
+    """Log in to the registry; the password is passed from one command to the other."""
     password = stage.runner.run("aws", "ecr", "get-login-password", secret=True).out
     host = registry(stage)
     tool = builder(stage.runner.path) or ""
@@ -94,7 +99,7 @@ def sign_in(stage: Stage) -> None:
 
 
 def build(stage: Stage, tag: str) -> dict[str, Any]:
-    """Build and push both images under a tag; what is pushed already is taken as it is, since tags cannot be moved."""
+    """Build and push both images with a tag; existing ones are reused, since tags are immutable."""
     found = {}
     for image in ("loader", "api"):
         digest = _digest(stage, image, tag) or _pushed(stage, image, tag)
@@ -107,7 +112,7 @@ def build(stage: Stage, tag: str) -> dict[str, Any]:
 def _pushed(stage: Stage, image: str, tag: str) -> str:
     tool = builder(stage.runner.path) or ""
     name = f"{registry(stage)}/ratesflow/{image}:{tag}"
-    # Docker would push an index with a provenance beside the image; the other format of podman has no HEALTHCHECK.
+    # Docker would push an index with a provenance attestation; podman's default format has no HEALTHCHECK.
     form = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
     stage.runner.run(
         tool, "build", "--platform", PLATFORM, *form, "--file", f"Dockerfile.{image}",
@@ -115,11 +120,11 @@ def _pushed(stage: Stage, image: str, tag: str) -> str:
     )  # fmt: skip
     if tag not in stage.progress.tags:
         stage.progress.tags.append(tag)
-    stage.progress.make("images")
+    stage.progress.record_creation("images")
     stage.runner.run(tool, "push", name)
     digest = _digest(stage, image, tag)
     if digest is None:
-        raise DoesNotHoldError(f"{name} was pushed, and the registry does not know its tag")
+        raise StepFailedError(f"{name} was pushed, but the registry does not have its tag")
     return digest
 
 
@@ -132,32 +137,32 @@ def _digest(stage: Stage, image: str, tag: str) -> str | None:
     return str(found["imageDetails"][0]["imageDigest"])
 
 
-def initialise(stage: Stage) -> None:
-    """Bring Terraform to the environment's state."""
+def initialize(stage: Stage) -> None:
+    """Initialize Terraform with the environment's state and workspace."""
     bucket = f"-backend-config=bucket={state_bucket(stage)}"
     stage.terraform("init", "-reconfigure", bucket, f"-backend-config=region={stage.options.region}")
-    stage.progress.make("workspace")
+    stage.progress.record_creation("workspace")
     stage.terraform("workspace", "select", "-or-create", stage.options.workspace)
 
 
 def plan(stage: Stage) -> dict[str, Any]:
     """Plan the environment in its own workspace: everything is created, and nothing else changes."""
-    initialise(stage)
+    initialize(stage)
     changes = changes_of(planned(stage, plan_file(stage)))
     others = {address: actions for address, actions in changes.items() if actions != ("create",)}
     if others:
-        raise DoesNotHoldError(f"the plan of a new environment changes what is there: {sorted(others)}")
+        raise StepFailedError(f"the plan of a new environment changes existing resources: {sorted(others)}")
     return {"to create": len(changes)}
 
 
 def apply(stage: Stage) -> dict[str, Any]:
     """Apply exactly this plan."""
-    for mark in MADE_BY_APPLY:
-        stage.progress.make(mark)
+    for mark in CREATED_BY_APPLY:
+        stage.progress.record_creation(mark)
     done = stage.terraform("apply", "-lock-timeout=5m", str(plan_file(stage)))
     return {"seconds of apply": round(done.seconds, 1)}
 
 
 def plan_file(stage: Stage) -> Path:
-    """Return where the plan is kept."""
+    """Return the path of the plan file."""
     return stage.options.folder.resolve() / f"{stage.options.workspace}.tfplan"

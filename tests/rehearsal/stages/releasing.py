@@ -1,19 +1,19 @@
-"""The steps that change what runs: a release of new images, and a rotation of the passwords."""
+"""The steps that change a running environment: a release of new images, and a rotation of the passwords."""
 
 import json
 from typing import Any
 
-from tests.rehearsal.stage import DoesNotHoldError, SkippedError, Stage
+from tests.rehearsal.stage import SkippedError, Stage, StepFailedError
 from tests.rehearsal.stages.batches import answers, ingest, new_file, service
 from tests.rehearsal.stages.changing import change, under_load
 from tests.rehearsal.stages.making import build, sign_in
 
-# What a release of other images may replace: revisions, of which the old ones stay.
+# Resources that a release of other images may replace: revisions; the old ones are kept.
 RELEASED = ("aws_ecs_task_definition.api", "aws_batch_job_definition.task*")
 LOGINS = ("loader", "reader")
 ROTATION_SECONDS = 600.0
 
-# The filter of docs/deploy.md: the newest revision, with another image.
+# The jq filter of docs/deploy.md: the newest revision, with another image.
 WITH_IMAGE = """.jobDefinitions | max_by(.revision) | .containerProperties.image = $image
   | {jobDefinitionName, type, parameters, containerProperties, retryStrategy, timeout, platformCapabilities,
      propagateTags, tags} | with_entries(select(.value != null))"""
@@ -28,7 +28,7 @@ def release(stage: Stage) -> dict[str, Any]:
 
 
 def _migrate(stage: Stage) -> None:
-    """Register a revision of the migration with the new image, and run it in the environment as it is."""
+    """Register a revision of the migration with the new image, and run it in the current environment."""
     name = f"{stage.parameter('job-prefix')}-migrate"
     described = stage.runner.run(
         "aws", "batch", "describe-job-definitions", "--job-definition-name", name, "--status", "ACTIVE",
@@ -42,7 +42,7 @@ def _migrate(stage: Stage) -> None:
         "aws", "batch", "register-job-definition", "--cli-input-json", f"file://{file}", "--output", "json"
     ).out
     stage.progress.definitions.append(json.loads(registered)["jobDefinitionArn"])
-    stage.progress.make("job definitions")
+    stage.progress.record_creation("job definitions")
     stage.ratesflow("migrate")
 
 
@@ -50,11 +50,11 @@ def rotation(stage: Stage) -> dict[str, Any]:
     """Rotate the passwords of loader and API under load; then load a batch, redeploy the API, and send a request."""
     for login in LOGINS:
         _can_rotate(stage, login)
-    with under_load(stage) as met:
+    with under_load(stage) as figures:
         for login in LOGINS:
             rotate(stage, login)
     ingest(stage, new_file(stage, "rotated", stage.options.rows))
-    return met | {"logins": list(LOGINS)} | _started_anew(stage) | answers(stage)
+    return figures | {"logins": list(LOGINS)} | _restart_api(stage) | answers(stage)
 
 
 def _can_rotate(stage: Stage, login: str) -> None:
@@ -63,18 +63,18 @@ def _can_rotate(stage: Stage, login: str) -> None:
     try:
         rotates = secrets.describe_secret(SecretId=name).get(
             "RotationEnabled", False
-        )  # absent until it is on for the first time
+        )  # absent until rotation is enabled once
     except secrets.exceptions.ResourceNotFoundException:
         rotates = None
     if not rotates:
-        words = "there is no such secret" if rotates is None else "its rotation is off (`rotation` of its variables)"
-        raise SkippedError(f"the secret {name} cannot be rotated here: {words}")
+        reason = "there is no such secret" if rotates is None else "its rotation is off (`rotation` of its variables)"
+        raise SkippedError(f"the secret {name} cannot be rotated here: {reason}")
 
 
 def rotate(stage: Stage, login: str, seconds: float = ROTATION_SECONDS) -> None:
-    """Rotate a login's secret and wait until that is over.
+    """Rotate a login's secret and wait until the rotation has finished.
 
-    Raises SkippedError where it cannot be rotated, DoesNotHoldError when it is not over after so many seconds.
+    Raises SkippedError if it cannot be rotated, StepFailedError after the timeout.
     """
     _can_rotate(stage, login)
     secrets = stage.client("secretsmanager")
@@ -88,25 +88,25 @@ def rotate(stage: Stage, login: str, seconds: float = ROTATION_SECONDS) -> None:
 
     try:
         stage.wait(f"the rotation of {name}", rotated, seconds)
-    except DoesNotHoldError as error:
+    except StepFailedError as error:
         log = f"/aws/lambda/{stage.name}-rotation"
-        raise DoesNotHoldError(f"{error}: read `aws logs tail {log} --since 15m`") from error
+        raise StepFailedError(f"{error}: read `aws logs tail {log} --since 15m`") from error
 
 
 def _stages(secrets: Any, name: str) -> dict[str, str]:
-    """Return the version that has each stage."""
+    """Return the version of each stage."""
     versions = secrets.describe_secret(SecretId=name)["VersionIdsToStages"]
     return {stage: version for version, stages in versions.items() for stage in stages}
 
 
-def _started_anew(stage: Stage) -> dict[str, Any]:
-    """Start the API anew, which is when it takes the rotated password; nothing where ECS does not run it."""
+def _restart_api(stage: Stage) -> dict[str, Any]:
+    """Redeploy the API, which then uses the rotated password; do nothing if ECS does not run it."""
     try:
         service(stage)
     except SkippedError as error:
-        return {"API started anew": f"no: {error}"}
+        return {"API redeployed": f"no: {error}"}
     stage.runner.run(
         "aws", "ecs", "update-service", "--cluster", stage.name, "--service", "api", "--force-new-deployment"
     )
     service(stage)
-    return {"API started anew": "yes"}
+    return {"API redeployed": "yes"}

@@ -12,7 +12,7 @@ from tests.rehearsal.stages.flips import FLIPS, flip
 
 @dataclass(frozen=True)
 class Step:
-    """A step: its name, what it does, and whether it makes sense to go on when it did not hold."""
+    """A step: its name, its function, and whether later steps depend on it."""
 
     name: str
     run: Callable[[Stage], dict[str, Any]]
@@ -20,7 +20,7 @@ class Step:
 
     @property
     def does(self) -> str:
-        """Return what it does, in words."""
+        """Return the description of the step."""
         return (self.run.__doc__ or "").strip().splitlines()[0]
 
 
@@ -55,9 +55,9 @@ NAMES = tuple(step.name for step in (*STEPS, *LAST))
 
 
 def chosen(only: list[str], skip: list[str], begin: str | None, *, keep: bool) -> list[Step]:
-    """Return the steps to run: those of `only`, or all from `begin` on but for `skip`, and with `keep` not the end.
+    """Return the steps to run: those of `only`, or all from `begin` except `skip`; with `keep` without the removal.
 
-    Raises ValueError for a name that is none.
+    Raises ValueError for an unknown name.
     """
     if unknown := [name for name in (*only, *skip, *([begin] if begin else [])) if name not in NAMES]:
         raise ValueError(f"there is no step {', '.join(unknown)}; the steps are {', '.join(NAMES)}")

@@ -1,4 +1,4 @@
-"""Takes away what a rehearsal made, in order; what it cannot, it names with the commands to do so by hand."""
+"""Removes what a rehearsal created, in order, and lists the commands for what it could not remove."""
 
 import json
 import shlex
@@ -10,9 +10,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.rehearsal.runner import CommandError
 from tests.rehearsal.stage import Stage
-from tests.rehearsal.stages.making import initialise, state_bucket
+from tests.rehearsal.stages.making import initialize, state_bucket
 
-# Made by services outside of Terraform, while the environment lived.
+# Created by services, not by Terraform, while the environment existed.
 LOG_GROUPS = (
     "/aws/lambda/{name}-",
     "/aws/ecs/containerinsights/{name}/",
@@ -22,47 +22,47 @@ LOG_GROUPS = (
 
 
 @dataclass(frozen=True)
-class Act:
-    """One piece of the clean-up: its name is the mark that the progress has while it is needed; the same by hand."""
+class CleanUpStep:
+    """One step of the clean-up, with the same commands for manual use; the progress has its name while it is needed."""
 
     name: str
     does: Callable[[Stage], None]
-    by_hand: Callable[[Stage], list[str]]
+    manual: Callable[[Stage], list[str]]
     after: str | None = None
 
 
-def left(stage: Stage) -> list[tuple[Act, list[str]]]:
-    """Return what is still there, and the commands that take it away."""
-    return [(act, act.by_hand(stage)) for act in ACTS if act.name in stage.progress.made]
+def remaining(stage: Stage) -> list[tuple[CleanUpStep, list[str]]]:
+    """Return the clean-up steps that remain, with the commands of each."""
+    return [(act, act.manual(stage)) for act in CLEAN_UP_STEPS if act.name in stage.progress.created]
 
 
 def take_down(stage: Stage) -> list[str]:
-    """Take everything away that was made; return, one sentence each, what could not be.
+    """Remove everything that was created; return the failures, one sentence each.
 
-    An act that fails does not keep the others from being tried, but for those that need it.
+    If a step fails, the others are still tried, except those that depend on it.
     """
     failed: dict[str, str] = {}
-    for act in ACTS:
-        if act.name not in stage.progress.made:
+    for act in CLEAN_UP_STEPS:
+        if act.name not in stage.progress.created:
             continue
         if act.after in failed:
-            failed[act.name] = f"{act.name}: not tried, since {act.after} could not be taken away"
+            failed[act.name] = f"{act.name}: not tried, since {act.after} could not be removed"
             continue
-        stage.say(f"clean-up: {act.name} …")
+        stage.print_line(f"clean-up: {act.name} …")
         try:
             act.does(stage)
         except (CommandError, BotoCoreError, ClientError, OSError) as error:
             failed[act.name] = f"{act.name}: {error}"
             continue
-        except Exception as error:  # noqa: BLE001 whatever it is, the others are tried
+        except Exception as error:  # noqa: BLE001 after any error, the others are tried
             failed[act.name] = f"{act.name}: {type(error).__name__}: {error}"
             continue
-        stage.progress.gone(act.name)
+        stage.progress.record_removal(act.name)
     return list(failed.values())
 
 
 def _stop_executions(stage: Stage) -> None:
-    """Stop what runs, so that nothing holds the compute environments. What cannot be stopped ends with them."""
+    """Stop running executions, which use the compute environments. Others end with the environment."""
     with suppress(CommandError, ValueError, IndexError):
         running = json.loads(stage.ratesflow("executions", "--json").out.strip().splitlines()[-1])
         for each in running:
@@ -71,7 +71,7 @@ def _stop_executions(stage: Stage) -> None:
 
 
 def _destroy(stage: Stage) -> None:
-    initialise(stage)
+    initialize(stage)
     stage.terraform("destroy", "-auto-approve", "-lock-timeout=10m", stage.var_file)
 
 
@@ -87,7 +87,7 @@ def _deregister(stage: Stage) -> None:
 
 
 def _task_definitions(stage: Stage) -> None:
-    """Deregister the revisions of the API, which Terraform leaves for a rollback."""
+    """Deregister the API's revisions, which Terraform keeps for a rollback."""
     ecs = stage.client("ecs")
     pages = ecs.get_paginator("list_task_definitions").paginate(familyPrefix=f"{stage.name}-api", status="ACTIVE")
     for arn in [arn for page in pages for arn in page["taskDefinitionArns"]]:
@@ -109,7 +109,7 @@ def _delete_log_groups(stage: Stage) -> None:
             logs.delete_log_group(logGroupName=name)
 
 
-def _terraform_by_hand(stage: Stage, *commands: str) -> list[str]:
+def _terraform_manual(stage: Stage, *commands: str) -> list[str]:
     region = stage.options.region
     return [
         *(f"export {name}={shlex.quote(value)}" for name, value in sorted(stage.given.items())),
@@ -120,19 +120,19 @@ def _terraform_by_hand(stage: Stage, *commands: str) -> list[str]:
     ]
 
 
-def _destroy_by_hand(stage: Stage) -> list[str]:
-    return _terraform_by_hand(stage, f"workspace select {stage.options.workspace}", f"destroy {stage.var_file}")
+def _destroy_manual(stage: Stage) -> list[str]:
+    return _terraform_manual(stage, f"workspace select {stage.options.workspace}", f"destroy {stage.var_file}")
 
 
-def _workspace_by_hand(stage: Stage) -> list[str]:
-    return _terraform_by_hand(stage, "workspace select default", f"workspace delete {stage.options.workspace}")
+def _workspace_manual(stage: Stage) -> list[str]:
+    return _terraform_manual(stage, "workspace select default", f"workspace delete {stage.options.workspace}")
 
 
-def _definitions_by_hand(stage: Stage) -> list[str]:
+def _definitions_manual(stage: Stage) -> list[str]:
     return [f"aws batch deregister-job-definition --job-definition {arn}" for arn in stage.progress.definitions]
 
 
-def _images_by_hand(stage: Stage) -> list[str]:
+def _images_manual(stage: Stage) -> list[str]:
     tags = " ".join(f"imageTag={tag}" for tag in stage.progress.tags)
     return [
         f"aws ecr batch-delete-image --repository-name ratesflow/{image} --image-ids {tags}"
@@ -140,26 +140,26 @@ def _images_by_hand(stage: Stage) -> list[str]:
     ]
 
 
-def _task_definitions_by_hand(stage: Stage) -> list[str]:
+def _task_definitions_manual(stage: Stage) -> list[str]:
     return [
         f"aws ecs list-task-definitions --family-prefix {stage.name}-api",
         "aws ecs deregister-task-definition --task-definition ARN   # each of them",
     ]
 
 
-def _log_groups_by_hand(stage: Stage) -> list[str]:
+def _log_groups_manual(stage: Stage) -> list[str]:
     return [
         f"aws logs describe-log-groups --log-group-name-prefix {pattern.format(name=stage.name)}"
         for pattern in LOG_GROUPS
     ] + ["aws logs delete-log-group --log-group-name NAME   # each of them"]
 
 
-ACTS = (
-    Act("executions", _stop_executions, lambda _: []),
-    Act("environment", _destroy, _destroy_by_hand),
-    Act("workspace", _delete_workspace, _workspace_by_hand, after="environment"),
-    Act("job definitions", _deregister, _definitions_by_hand),
-    Act("task definitions", _task_definitions, _task_definitions_by_hand),
-    Act("log groups", _delete_log_groups, _log_groups_by_hand, after="environment"),
-    Act("images", _delete_images, _images_by_hand, after="environment"),
+CLEAN_UP_STEPS = (
+    CleanUpStep("executions", _stop_executions, lambda _: []),
+    CleanUpStep("environment", _destroy, _destroy_manual),
+    CleanUpStep("workspace", _delete_workspace, _workspace_manual, after="environment"),
+    CleanUpStep("job definitions", _deregister, _definitions_manual),
+    CleanUpStep("task definitions", _task_definitions, _task_definitions_manual),
+    CleanUpStep("log groups", _delete_log_groups, _log_groups_manual, after="environment"),
+    CleanUpStep("images", _delete_images, _images_manual, after="environment"),
 )

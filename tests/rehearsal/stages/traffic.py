@@ -1,4 +1,4 @@
-"""Requests all the time: how many failed, how slow they were, and whether every answer was right at some moment."""
+"""Continuous requests: failures, latency, and whether every response was correct at some moment."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from urllib.request import urlopen
 
-from tests.rehearsal.stage import DoesNotHoldError
+from tests.rehearsal.stage import StepFailedError
 from tests.rehearsal.stages.expected import QUERY, Answer, as_answer
 
 PAUSE_SECONDS = 0.05
@@ -17,12 +17,12 @@ SHOWN = 3
 
 
 class Traffic:
-    """Asks for the lane, each time on a new connection, from another thread, as a client without retries."""
+    """Requests the lane continuously from another thread, each time on a new connection, without retries."""
 
     def __init__(self, url: str) -> None:
         self._address = f"{url}/rates?{QUERY}"
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._ask, daemon=True)
+        self._thread = threading.Thread(target=self._send_requests, daemon=True)
         self._begun = time.monotonic()
         self.first_seen: dict[Answer, float] = {}
         self.failures: Counter[str] = Counter()
@@ -41,13 +41,13 @@ class Traffic:
         if kind is None or issubclass(kind, Exception):
             self._thread.join(TIMEOUT_SECONDS + 1)
 
-    def _ask(self) -> None:
+    def _send_requests(self) -> None:
         while not self._end.is_set():
             begun = time.monotonic()
             try:
-                with urlopen(self._address, timeout=TIMEOUT_SECONDS) as answer:
-                    found = as_answer(json.load(answer)["rates"])
-            except Exception as error:  # noqa: BLE001 whatever a client would see is counted
+                with urlopen(self._address, timeout=TIMEOUT_SECONDS) as response:
+                    found = as_answer(json.load(response)["rates"])
+            except Exception as error:  # noqa: BLE001 any failure that a client would see is counted
                 self.failures[f"{type(error).__name__}: {error}"] += 1
             else:
                 self.first_seen.setdefault(found, time.monotonic() - self._begun)
@@ -56,25 +56,25 @@ class Traffic:
             self._end.wait(PAUSE_SECONDS)
 
     def seconds_until(self, answer: Answer) -> float | None:
-        """Return after how many seconds an answer was first seen."""
+        """Return the seconds until a response was first seen."""
         found = self.first_seen.get(answer)
         return None if found is None else round(found, 2)
 
     def check(self, right: Sequence[Answer]) -> None:
-        """Raise DoesNotHoldError when a request failed, or an answer was none of those that were ever right."""
+        """Raise StepFailedError if a request failed, or a response was never correct."""
         if self.failures:
-            kinds = "; ".join(f"{count} × {words}" for words, count in self.failures.most_common(SHOWN))
-            raise DoesNotHoldError(f"{self.failures.total()} of {self.requests} requests failed: {kinds}")
+            kinds = "; ".join(f"{count} × {message}" for message, count in self.failures.most_common(SHOWN))
+            raise StepFailedError(f"{self.failures.total()} of {self.requests} requests failed: {kinds}")
         if wrong := [answer for answer in self.first_seen if answer not in right]:
-            raise DoesNotHoldError(f"{len(wrong)} answers were of no moment, such as {wrong[0]}")
+            raise StepFailedError(f"{len(wrong)} responses were never correct, such as {wrong[0]}")
         if not self.requests:
-            raise DoesNotHoldError("no request was made")
+            raise StepFailedError("no request was sent")
 
     def figures(self) -> dict[str, object]:
-        """Return what goes into the report."""
+        """Return the figures for the report."""
         return {
             "requests": self.requests,
             "failed": self.failures.total(),
             "slowest": f"{self.slowest:.2f} s",
-            "answers seen": len(self.first_seen),
+            "responses seen": len(self.first_seen),
         }

@@ -1,7 +1,7 @@
-"""Stand-ins for what cannot run in a test: Terraform, a container tool, git, curl. Each notes how it was called.
+"""Stand-ins for tools that cannot run in a test: Terraform, a container tool, git, curl. Each records its calls.
 
-They lie as commands in a folder that goes before all others on PATH. `STAND_INS_FOLDER` names the folder of what
-they note (`calls.log`) and are told (`tell`), in which each file is one thing that goes otherwise.
+They are commands in a folder at the start of PATH. `STAND_INS_FOLDER` names a folder with their recorded calls
+(`calls.log`) and their settings: one file per setting that changes their behavior.
 """
 
 import json
@@ -15,30 +15,30 @@ COMMANDS = ("terraform", "podman", "curl", "git", "jq")
 
 
 def install(folder: Path) -> Path:
-    """Make the commands below a folder, and return where they are."""
-    place = folder / "bin"
-    place.mkdir(parents=True)
+    """Create the commands in a folder, and return their directory."""
+    directory = folder / "bin"
+    directory.mkdir(parents=True)
     for name in COMMANDS:
-        command = place / name
+        command = directory / name
         command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m tests.rehearsal.stand_ins.{name} "$@"\n')
         command.chmod(0o755)
-    return place
+    return directory
 
 
 def note(*words: str) -> None:
-    """Note a call."""
+    """Record a call."""
     with (folder() / "calls.log").open("a", encoding="utf-8") as file:
         file.write(" ".join([Path(sys.argv[0]).stem, *words]) + "\n")
 
 
-def told(name: str) -> str | None:
-    """Return what one of these was told, if it was."""
+def setting(name: str) -> str | None:
+    """Return a setting; None if it is not set."""
     file = folder() / name
     return file.read_text(encoding="utf-8") if file.exists() else None
 
 
 def folder() -> Path:
-    """Return the folder of what stand-ins note and are told."""
+    """Return the folder of recorded calls and settings."""
     return Path(os.environ[FOLDER])
 
 
@@ -51,5 +51,5 @@ def client(service: str) -> Any:
 
 
 def read(file: Path) -> Any:
-    """Return a document, or nothing."""
+    """Return a JSON document; None if the file does not exist."""
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -1,4 +1,4 @@
-"""Fetches nothing."""
+"""A stand-in for curl, which downloads nothing."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The one filter of docs/deploy.md, for machines without jq: the newest revision, with another image."""
+"""A stand-in for jq with the one filter of docs/deploy.md: the newest revision, with another image."""
 
 import json
 import sys

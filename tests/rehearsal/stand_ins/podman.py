@@ -1,4 +1,4 @@
-"""Builds nothing, and pushes a manifest of its own into the embedded registry."""
+"""A stand-in for podman, which builds nothing and pushes a generated manifest to the embedded registry."""
 
 import hashlib
 import json

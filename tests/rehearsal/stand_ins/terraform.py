@@ -1,6 +1,6 @@
-"""Terraform, as far as a rehearsal speaks to it: it notes its calls, publishes addresses, and has plans made up.
+"""A stand-in for Terraform that records its calls, publishes parameters, and returns invented plans.
 
-What real Terraform makes of the same files: tests/rehearsal/tests/test_with_terraform.py, where it can run.
+tests/rehearsal/tests/test_with_terraform.py tests the same files with real Terraform, where it can run.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.rehearsal.stand_ins import client, folder, note, read, told
+from tests.rehearsal.stand_ins import client, folder, note, read, setting
 
 RESOURCES = ("aws_ecs_service.api", "aws_ecs_task_definition.api", "aws_rds_cluster.main[0]")
 CHANGES = {
@@ -22,11 +22,11 @@ ACTIONS = {"update": ["update"], "replace": ["delete", "create"], "create": ["cr
 
 
 def main(words: list[str]) -> int:
-    """Do what one call asks for."""
+    """Handle one call."""
     note(*words)
     where = words.pop(0) if words[0].startswith("-chdir") else ""
     if words[0] == "version":
-        print(json.dumps({"terraform_version": told("version") or "1.11.4"}))
+        print(json.dumps({"terraform_version": setting("version") or "1.11.4"}))
     elif words[0] == "apply":
         return pre_infra(words) if where.endswith("pre-infra") else apply(words)
     elif words[0] == "plan":
@@ -41,12 +41,12 @@ def main(words: list[str]) -> int:
 
 
 def environment() -> dict[str, str]:
-    """Return the addresses of the embedded stack, which stands in for what Terraform makes."""
-    return dict(read(Path(told("home") or "") / "environment.json"))
+    """Return the environment of the embedded stack, in place of what Terraform creates."""
+    return dict(read(Path(setting("home") or "") / "environment.json"))
 
 
 def pre_infra(words: list[str]) -> int:
-    """Make the bucket and the registry, where they are not there yet."""
+    """Create the bucket and the registry if they do not exist."""
     aws = client("s3")
     region = aws.meta.region_name
     names = {each["Name"] for each in aws.list_buckets()["Buckets"]}
@@ -60,10 +60,10 @@ def pre_infra(words: list[str]) -> int:
 
 
 def plan(words: list[str]) -> None:
-    """Write a plan: everything is created at first, and later what the variables change, and the images."""
+    """Write a plan: the first creates everything, later ones contain what variables and images change."""
     file = next(word.partition("=")[2] for word in words if word.startswith("-out="))
     given = [word.removeprefix("-var=") for word in words if word.startswith("-var=")]
-    given.append(f"image={os.environ['TF_VAR_api_image']}")  # noqa: SIM112 Terraform's own way
+    given.append(f"image={os.environ['TF_VAR_api_image']}")  # noqa: SIM112 Terraform's convention
     changes: dict[str, str] = {}
     if not (folder() / "applied").exists():
         changes = dict.fromkeys(RESOURCES, "create")
@@ -75,11 +75,11 @@ def plan(words: list[str]) -> None:
 
 
 def apply(words: list[str]) -> int:
-    """Publish the addresses; told to, fail, or take long and end in order at SIGINT."""
-    if told("fail-apply"):
-        print("Error: told to fail", file=sys.stderr)
+    """Publish the parameters; by setting, fail, or wait until SIGINT and end in an orderly way."""
+    if setting("fail-apply"):
+        print("Error: failed on request", file=sys.stderr)
         return 1
-    if told("slow-apply"):
+    if setting("slow-apply"):
         ended: list[int] = []
         signal.signal(signal.SIGINT, lambda number, _: ended.append(number))
         (folder() / "applying").touch()
@@ -96,14 +96,14 @@ def apply(words: list[str]) -> int:
 
 
 def destroy() -> int:
-    """Take the addresses away; told to, fail, or take long and care for no signal."""
-    if told("fail-destroy"):
-        print("Error: told to fail", file=sys.stderr)
+    """Delete the parameters; by setting, fail, or wait and ignore signals."""
+    if setting("fail-destroy"):
+        print("Error: failed on request", file=sys.stderr)
         return 1
-    if told("slow-destroy"):
+    if setting("slow-destroy"):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         (folder() / "destroying").touch()
-        while told("slow-destroy"):
+        while setting("slow-destroy"):
             time.sleep(0.02)
         return 1
     ssm = client("ssm")

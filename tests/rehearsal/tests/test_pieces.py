@@ -1,4 +1,4 @@
-"""The pieces that judge: plans, requests, times of jobs, what is left; and what the documents say of all this."""
+"""The checks of plans, requests, job times and remaining resources, and their documentation."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 
 from tests.rehearsal.plans import changes_of, counted, objections
 from tests.rehearsal.settings import ROOT, defaults, values_of
-from tests.rehearsal.stage import DoesNotHoldError
+from tests.rehearsal.stage import StepFailedError
 from tests.rehearsal.stages.costs import per_hour
 from tests.rehearsal.stages.expected import Expected, as_answer
 from tests.rehearsal.stages.flips import FLIPS, UNSAFE, known_types, skipped
@@ -22,8 +22,8 @@ from tests.rehearsal.times import job_times
 from tests.rehearsal.verified import NOT_TRIED, TRIED
 
 
-def test_a_plan_may_change_in_place_and_replace_what_is_named() -> None:
-    """Whatever else would be created, replaced or deleted, and whatever must stay, speaks against a plan."""
+def test_unexpected_changes_in_a_plan_are_objections() -> None:
+    """Creating, replacing or deleting other resources, and changing those that must stay, are objections."""
     actions = {
         "aws_ecs_service.api": ["delete", "create"],
         "aws_ecs_task_definition.api": ["create", "delete"],
@@ -39,12 +39,12 @@ def test_a_plan_may_change_in_place_and_replace_what_is_named() -> None:
     may = ("aws_ecs_task_definition.api", 'aws_batch_compute_environment.tasks["FARGATE"]')
     assert objections(changes, may, stays=("aws_rds_cluster.*",)) == [
         "the plan has replace for aws_ecs_service.api, which was not expected",
-        "aws_rds_cluster.main[0] must stay as it is, and the plan has update for it",
+        "aws_rds_cluster.main[0] must not change, but the plan has update for it",
     ]
 
 
-def test_the_table_of_flips() -> None:
-    """Every flip sets another value than the sandbox has, and its patterns are of resources that there are."""
+def test_table_of_flips() -> None:
+    """Every flip sets a different value than the sandbox's, and its patterns match existing resource types."""
     values, known = values_of("sandbox"), known_types()
     reasons = {each.variable: skipped(each, values) for each in FLIPS}
     new = {name for name, reason in reasons.items() if reason and "no variable" in reason}
@@ -56,11 +56,11 @@ def test_the_table_of_flips() -> None:
     assert [each for each in types - optional if not any(name.startswith(each) for name in known)] == []
 
 
-class Answering(BaseHTTPRequestHandler):
-    """Answers with what the server was given, one after the other, the last one for ever."""
+class PreparedResponses(BaseHTTPRequestHandler):
+    """Returns the server's prepared responses one after the other, and then the last one repeatedly."""
 
     def do_GET(self) -> None:
-        """Answer."""
+        """Send the next response."""
         answers: list[Any] = self.server.answers  # type: ignore[attr-defined]
         status, rates = answers.pop(0) if len(answers) > 1 else answers[0]
         body = json.dumps({"rates": rates}).encode()
@@ -70,13 +70,13 @@ class Answering(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    """A server of its own thread."""
-    made = HTTPServer(("127.0.0.1", 0), Answering)
+    """A server in its own thread."""
+    made = HTTPServer(("127.0.0.1", 0), PreparedResponses)
     thread = threading.Thread(target=made.serve_forever)
     thread.start()
     yield made
@@ -92,12 +92,12 @@ OLD, NEW = [{"day": "2021-02-01", "count": 3, "price": 10.5}], [{"day": "2021-02
     ("answers", "words"),
     [
         ([(200, OLD), (503, []), (200, NEW)], r"1 of \d+ requests failed: 1 × HTTPError: HTTP Error 503"),
-        ([(200, OLD), (200, [OLD[0] | {"price": 10.6}]), (200, NEW)], "1 answers were of no moment"),
+        ([(200, OLD), (200, [OLD[0] | {"price": 10.6}]), (200, NEW)], "1 responses were never correct"),
         ([(200, OLD), (200, NEW)], None),
     ],
 )
 def test_requests_during_a_change(server: HTTPServer, answers: list[Any], words: str | None) -> None:
-    """One failed request, or one answer that was never right, is found; whole batches one after the other are right."""
+    """A failed request or an incorrect response is detected; successive whole batches are correct."""
     server.answers = answers  # type: ignore[attr-defined]
     with Traffic(f"http://127.0.0.1:{server.server_port}") as traffic:
         while as_answer(NEW) not in traffic.first_seen:
@@ -106,12 +106,12 @@ def test_requests_during_a_change(server: HTTPServer, answers: list[Any], words:
     if words is None:
         traffic.check(right)
     else:
-        with pytest.raises(DoesNotHoldError, match=words):
+        with pytest.raises(StepFailedError, match=words):
             traffic.check(right)
 
 
-def test_averages_are_counted_from_the_files(tmp_path: Any) -> None:
-    """Prices of the lane and days that are asked for count, an average needs three, and every moment is remembered."""
+def test_expected_averages_are_computed_from_the_files(tmp_path: Any) -> None:
+    """Prices of the requested lane and days count, an average needs three, and every state is recorded."""
     expected = Expected()
     for number, prices in enumerate(((100, 101), (103,))):
         file = tmp_path / f"{number}.csv"
@@ -123,16 +123,16 @@ def test_averages_are_counted_from_the_files(tmp_path: Any) -> None:
     assert expected.answers == [(), (("2021-02-01", 2, None),), (("2021-02-01", 3, 101.3333),)]
 
 
-def test_the_start_of_a_container_is_apart_from_work() -> None:
-    """A job waits until it is started; of an array the first child's start and the last one's end count."""
+def test_container_start_and_work_are_separate() -> None:
+    """The wait ends when the job starts; for an array the first child's start and the last one's end count."""
     assert job_times({"createdAt": 1000, "startedAt": 31000, "stoppedAt": 35500}) == {"container": 30.0, "work": 4.5}
     children = [{"startedAt": 26000, "stoppedAt": 30000}, {"startedAt": 28000, "stoppedAt": 41000}]
     assert job_times({"createdAt": 1000}, children) == {"container": 25.0, "work": 15.0}
     assert job_times({"createdAt": 1000}) == {}
 
 
-def test_what_is_left_is_told_from_what_is_only_listed_yet() -> None:
-    """A key that waits for its deletion is over; one that is not, and anything else, is left."""
+def test_deleted_resources_are_distinguished_from_remaining_ones() -> None:
+    """A key that is pending deletion counts as deleted; other keys and resources remain."""
     states = {"arn:aws:kms:r:1:key/over": "PendingDeletion", "arn:aws:kms:r:1:key/alive": "Enabled"}
 
     class Kms:
@@ -145,8 +145,8 @@ def test_what_is_left_is_told_from_what_is_only_listed_yet() -> None:
     assert left == ["arn:aws:kms:r:1:key/alive", "arn:aws:s3:::bucket"]
 
 
-def test_the_documents_say_the_same() -> None:
-    """docs/deploy.md names every step and says of what was tried, and what was not, what the rehearsal itself says."""
+def test_documents_match_the_rehearsal() -> None:
+    """docs/deploy.md has every step, and the same lists of tried and untried parts as the rehearsal."""
     text = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
     section = text.partition("\n## A rehearsal\n")[2].partition("\n## ")[0]
     assert re.findall(r"^- (.+)$", section.partition("Tried:\n")[2], re.M) == [*TRIED, *NOT_TRIED]

@@ -1,4 +1,4 @@
-"""A rehearsal from its first line to its report, with the embedded stack in place of AWS and stand-ins for tools."""
+"""A whole rehearsal, with the embedded stack in place of AWS and stand-ins for tools."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from tests.rehearsal.verified import first_lines
 ACCOUNT = "123456789012"
 FLIPPED = ("flip-compute", "flip-rds-instance-class")
 SECOND, END = ("release", *FLIPPED), ("destroy", "nothing-left")
-SKIPPED = ("large-batch",)  # takes long and is like what is not left out
+SKIPPED = ("large-batch",)  # slow, and similar to the small batch
 LEFT_OUT = [name for name in NAMES if name in SKIPPED or (name.startswith("flip-") and name not in FLIPPED)]
 
 
@@ -31,20 +31,20 @@ def begun(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     return made
 
 
-def test_from_nothing_to_answers(begun: Rehearsal) -> None:
-    """Every step holds, or says why it cannot be done here; what was kept is named, with what takes it away."""
+def test_steps_before_the_release_pass(begun: Rehearsal) -> None:
+    """Every step passes or is skipped with a reason; the report lists what remains, with the commands for it."""
     report = begun.report()
     outcomes = {step["name"]: step["outcome"] for step in report["steps"]}
     assert list(outcomes) == [name for name in NAMES if name not in (*LEFT_OUT, *SECOND, *END)]
-    skipped = {step["name"]: step["words"] for step in report["steps"] if step["outcome"] == "skipped"}
+    skipped = {step["name"]: step["message"] for step in report["steps"] if step["outcome"] == "skipped"}
     assert set(skipped) == {"service", "rotation"}
-    assert "no service of ECS" in skipped["service"]
+    assert "no ECS service" in skipped["service"]
     assert "there is no such secret" in skipped["rotation"]
-    assert set(outcomes.values()) == {"held", "skipped"}
+    assert set(outcomes.values()) == {"passed", "skipped"}
     times = report["times"]["a small batch"]
     assert times["upload to visible"] > 0
     assert [row["step"] for row in times["steps"]] == ["Validate", "Load", "Commit", "all other states"]
-    assert list(report["left"]) == [
+    assert list(report["remaining"]) == [
         "executions",
         "environment",
         "workspace",
@@ -55,12 +55,12 @@ def test_from_nothing_to_answers(begun: Rehearsal) -> None:
     assert _parameters(begun)
 
 
-def test_going_on_to_the_end(begun: Rehearsal) -> None:
-    """What goes on knows what was committed: requests and batches during a release and a flip hold; nothing is left."""
+def test_continued_rehearsal_passes_and_leaves_nothing(begun: Rehearsal) -> None:
+    """A continued rehearsal knows the committed batches, passes a release and a flip under load, and leaves nothing."""
     begun.run("--from", "release", "--yes", "--skip", ",".join(LEFT_OUT), code=0)
     report = begun.report()
-    assert (report["end"], report["left"], report["not_run"]) == (
-        "all held, but skipped service, rotation, flip-rds-instance-class", {}, LEFT_OUT,
+    assert (report["end"], report["remaining"], report["not_run"]) == (
+        "all passed, but skipped service, rotation, flip-rds-instance-class", {}, LEFT_OUT,
     )  # fmt: skip
     details = {step["name"]: step["details"] for step in report["steps"]}
     for met in (details["release"], *details["flip-compute"].values()):
@@ -72,11 +72,11 @@ def test_going_on_to_the_end(begun: Rehearsal) -> None:
     assert "| release | yes |" in (begun.folder / "report.md").read_text()
 
 
-def test_an_interruption(rehearsal: Rehearsal) -> None:
-    """Ctrl-C in an apply lets Terraform end in order, destroys, deletes the workspace and the images, and says so."""
-    (rehearsal.told / "slow-apply").write_text("yes")
+def test_interruption_cleans_up(rehearsal: Rehearsal) -> None:
+    """Ctrl-C during an apply lets Terraform finish, and then removes environment, workspace and images."""
+    (rehearsal.stand_in_settings / "slow-apply").write_text("yes")
     process = _started(rehearsal)
-    _wait_for(rehearsal.told / "applying", process)
+    _wait_for(rehearsal.stand_in_settings / "applying", process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
@@ -87,62 +87,61 @@ def test_an_interruption(rehearsal: Rehearsal) -> None:
     images = rehearsal.stack.aws("ecr").list_images(repositoryName="ratesflow/loader")["imageIds"]
     assert images == []
     report = rehearsal.report()
-    assert (report["end"], report["left"]) == ("interrupted by SIGINT", {})
+    assert (report["end"], report["remaining"]) == ("interrupted by SIGINT", {})
     assert report["steps"][-1] | {"seconds": 0} == {
-        "name": "apply", "outcome": "did not hold", "seconds": 0, "words": "interrupted by SIGINT", "details": {},
+        "name": "apply", "outcome": "failed", "seconds": 0, "message": "interrupted by SIGINT", "details": {},
     }  # fmt: skip
 
 
-def test_a_second_one_leaves(rehearsal: Rehearsal) -> None:
-    """Ctrl-C during the clean-up leaves at once, with the commands that take away what is left; --clean-up does so."""
+def test_second_interruption_aborts_the_clean_up(rehearsal: Rehearsal) -> None:
+    """Ctrl-C during the clean-up exits at once and prints the commands for what remains; --clean-up removes it."""
     for name in ("slow-apply", "slow-destroy"):
-        (rehearsal.told / name).write_text("yes")
+        (rehearsal.stand_in_settings / name).write_text("yes")
     process = _started(rehearsal)
     for mark in ("applying", "destroying"):
-        _wait_for(rehearsal.told / mark, process)
+        _wait_for(rehearsal.stand_in_settings / mark, process)
         process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130, out
     left = ["environment", "workspace", "task definitions", "log groups", "images"]
-    assert list(rehearsal.report()["left"]) == left
-    assert re.search(r"^terraform \(process \d+\) still runs: let it end before anything else\.$", out, re.M)
-    assert rehearsal.report()["end"] == "interrupted by SIGINT; left before the end of the clean-up by SIGINT"
-    assert f"Still there, and paid for: {', '.join(left)}." in out
+    assert list(rehearsal.report()["remaining"]) == left
+    assert re.search(r"^terraform \(process \d+\) is still running: wait until it has ended\.$", out, re.M)
+    assert rehearsal.report()["end"] == "interrupted by SIGINT; aborted during the clean-up by SIGINT"
+    assert f"Remaining, at cost: {', '.join(left)}." in out
     assert "  terraform -chdir=terraform destroy -var-file=environments/sandbox.tfvars\n" in out
     assert "  export TF_VAR_alarm_emails='[\"oncall@example.com\"]'\n" in out
-    refused = rehearsal.run("--yes", code=2)
-    assert "The last rehearsal left images, workspace, environment" in refused.stderr
-    (rehearsal.told / "slow-destroy").unlink()
+    rejected = rehearsal.run("--yes", code=2)
+    assert "The last one left images, workspace, environment" in rejected.stderr
+    (rehearsal.stand_in_settings / "slow-destroy").unlink()
     done = rehearsal.run("--clean-up", code=0)
-    assert "Nothing is left of it" in done.stdout
+    assert "Nothing remains" in done.stdout
 
 
-def test_a_step_that_fails(rehearsal: Rehearsal) -> None:
-    """The report names the step and what could not be taken away; what needs that is not tried, the rest is."""
+def test_failed_step_is_reported(rehearsal: Rehearsal) -> None:
+    """The report names the failed step and what could not be removed; only steps that depend on it are not tried."""
     for name in ("fail-apply", "fail-destroy"):
-        (rehearsal.told / name).write_text("yes")
+        (rehearsal.stand_in_settings / name).write_text("yes")
     rehearsal.run("--yes", code=1)
     report = rehearsal.report()
-    assert report["end"] == "ended at the step apply, which did not hold"
-    assert report["steps"][-1]["words"].endswith("Error: told to fail")
-    environment, *others = report["not_taken_away"]
+    assert report["end"] == "ended at the step apply, which failed"
+    assert report["steps"][-1]["message"].endswith("Error: failed on request")
+    environment, *others = report["not_removed"]
     assert environment.startswith("environment: terraform -chdir=terraform destroy")
     assert others == [
-        f"{name}: not tried, since environment could not be taken away"
-        for name in ("workspace", "log groups", "images")
+        f"{name}: not tried, since environment could not be removed" for name in ("workspace", "log groups", "images")
     ]
-    assert list(report["left"]) == ["environment", "workspace", "log groups", "images"]
-    (rehearsal.told / "fail-destroy").unlink()
+    assert list(report["remaining"]) == ["environment", "workspace", "log groups", "images"]
+    (rehearsal.stand_in_settings / "fail-destroy").unlink()
     rehearsal.run("--clean-up", code=0)
 
 
-def test_terraform_that_does_not_end(rehearsal: Rehearsal) -> None:
-    """While it is waited for, nobody else gets at it; a second Ctrl-C leaves, and the report calls nothing held."""
-    (rehearsal.told / "slow-apply").write_text("yes")
+def test_hanging_terraform(rehearsal: Rehearsal) -> None:
+    """While the rehearsal waits for Terraform, its folder is locked; a second Ctrl-C exits and the step has failed."""
+    (rehearsal.stand_in_settings / "slow-apply").write_text("yes")
     process = _started(rehearsal)
-    _wait_for(rehearsal.told / "applying", process)
+    _wait_for(rehearsal.stand_in_settings / "applying", process)
     for arguments in (["--clean-up"], ["--yes", "--from", "apply"]):
-        assert "Another rehearsal is at work in " in rehearsal.run(*arguments, code=2).stderr
+        assert "Another rehearsal is running in " in rehearsal.run(*arguments, code=2).stderr
     (terraform,) = psutil.Process(process.pid).children()
     terraform.suspend()
     try:
@@ -154,26 +153,26 @@ def test_terraform_that_does_not_end(rehearsal: Rehearsal) -> None:
         terraform.kill()
     assert process.returncode == 130, out
     report = rehearsal.report()
-    assert report["end"] == "interrupted; left before the end of the clean-up by SIGINT"
-    assert (report["steps"][-1]["name"], report["steps"][-1]["outcome"]) == ("apply", "did not hold")
-    _other_names(rehearsal)
+    assert report["end"] == "interrupted; aborted during the clean-up by SIGINT"
+    assert (report["steps"][-1]["name"], report["steps"][-1]["outcome"]) == ("apply", "failed")
+    _check_mismatches(rehearsal)
     rehearsal.run("--clean-up", code=0)
 
 
-def _other_names(rehearsal: Rehearsal) -> None:
-    """What one rehearsal left is not taken away under another's name, nor in another account."""
+def _check_mismatches(rehearsal: Rehearsal) -> None:
+    """Check that a clean-up with another workspace or in another account is rejected."""
     before = rehearsal.calls("terraform")
     for workspace in ("production", "staging"):
-        refused = rehearsal.run("--workspace", workspace, "--clean-up", code=2).stderr
-        assert f"is of the workspace sandbox, and {workspace} was named" in refused
+        rejected = rehearsal.run("--workspace", workspace, "--clean-up", code=2).stderr
+        assert f"is of the workspace sandbox, not {workspace}" in rejected
     file = rehearsal.folder / "progress.json"
     whole = file.read_text()
     file.write_text(whole.replace('"account": "123456789012"', '"account": "999999999999"'))
     for arguments in (["--clean-up"], ["--yes", "--from", "apply"]):
-        refused = rehearsal.run(*arguments, code=2).stderr
-        assert "This rehearsal began in account 999999999999, and you are in 123456789012" in refused
+        rejected = rehearsal.run(*arguments, code=2).stderr
+        assert "This rehearsal started in account 999999999999, but you are in 123456789012" in rejected
     file.write_text(whole[:20])
-    assert "is no progress of a rehearsal" in rehearsal.run("--clean-up", code=2).stderr
+    assert "is not the progress of a rehearsal" in rehearsal.run("--clean-up", code=2).stderr
     file.write_text(whole)
     assert [call for call in rehearsal.calls("terraform")[len(before) :] if "version" not in call] == []
 
@@ -198,7 +197,7 @@ def _wait_until(process: "subprocess.Popen[str]", words: str) -> None:
     for line in process.stdout:
         if words in line:
             return
-    raise AssertionError(f"it did not say: {words}")
+    raise AssertionError(f"missing in the output: {words}")
 
 
 def _parameters(rehearsal: Rehearsal) -> list[object]:

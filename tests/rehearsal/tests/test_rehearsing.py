@@ -1,4 +1,4 @@
-"""What the steps of a rehearsal may do to it: whatever goes wrong, it cleans up and tells the truth."""
+"""Failures in the steps of a rehearsal: it always cleans up and reports correctly."""
 
 import errno
 import signal
@@ -15,17 +15,17 @@ from tests.rehearsal.settings import ROOT
 from tests.rehearsal.signals import InterruptedRehearsal
 from tests.rehearsal.stage import Options, SkippedError, Stage
 from tests.rehearsal.stages.steps import Step
-from tests.rehearsal.stages.taking_down import Act
+from tests.rehearsal.stages.taking_down import CleanUpStep
 
 
 def make(stage: Stage) -> dict[str, Any]:
-    """Make something."""
-    stage.progress.make("environment")
+    """Create something."""
+    stage.progress.record_creation("environment")
     return {}
 
 
 def stumble(_: Stage) -> dict[str, Any]:
-    """Meet an answer that nobody foresaw."""
+    """Raise an unexpected error."""
     raise KeyError("jobDefinitions")
 
 
@@ -35,23 +35,23 @@ def skip(_: Stage) -> dict[str, Any]:
 
 
 @pytest.fixture
-def said() -> list[str]:
-    """What the rehearsal says."""
+def printed() -> list[str]:
+    """The lines that the rehearsal prints."""
     return []
 
 
 @pytest.fixture
-def made(tmp_path: Path, said: list[str]) -> Stage:
-    """A rehearsal that asks nobody."""
-    runner = Runner(tmp_path, {"PATH": "/usr/bin:/bin"}, said.append, ROOT)
+def made(tmp_path: Path, printed: list[str]) -> Stage:
+    """A stage without AWS."""
+    runner = Runner(tmp_path, {"PATH": "/usr/bin:/bin"}, printed.append, ROOT)
     progress = begin(tmp_path / "progress.json", "sandbox", "eu-west-3")
     progress.values["account"] = "123456789012"
-    return Stage(Options("sandbox", "eu-west-3", tmp_path), runner, progress, said.append)
+    return Stage(Options("sandbox", "eu-west-3", tmp_path), runner, progress, printed.append)
 
 
 @pytest.fixture
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was taken away; of two things the first cannot be, for a reason that nobody foresaw."""
+    """The executed clean-up steps; the first of two fails with an unexpected error."""
     found: list[str] = []
 
     def first(_: Stage) -> None:
@@ -59,30 +59,30 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         raise KeyError("executions")
 
     acts = (
-        Act("executions", first, lambda _: []),
-        Act("environment", lambda _: found.append("environment"), lambda _: []),
+        CleanUpStep("executions", first, lambda _: []),
+        CleanUpStep("environment", lambda _: found.append("environment"), lambda _: []),
     )
-    monkeypatch.setattr("tests.rehearsal.stages.taking_down.ACTS", acts)
+    monkeypatch.setattr("tests.rehearsal.stages.taking_down.CLEAN_UP_STEPS", acts)
     return found
 
 
-def test_whatever_a_step_raises(made: Stage, taken: list[str], tmp_path: Path) -> None:
-    """The step has not held, the environment is taken away as far as it can be, and the report says both."""
-    made.progress.make("executions")
+def test_unexpected_error_of_a_step_cleans_up(made: Stage, taken: list[str], tmp_path: Path) -> None:
+    """The step has failed, the environment is removed as far as possible, and the report has both."""
+    made.progress.record_creation("executions")
     steps = [Step("make", make), Step("stumble", stumble, essential=True)]
     assert rehearsing.rehearse(made, steps, tmp_path / "report.md", keep=False) == 1
     assert taken == ["executions", "environment"]
-    assert made.progress.made == ["executions"]
+    assert made.progress.created == ["executions"]
     text = (tmp_path / "report.md").read_text()
-    assert "ended at the step stumble, which did not hold" in text
+    assert "ended at the step stumble, which failed" in text
     assert "KeyError: 'jobDefinitions'" in text
     assert "- executions: KeyError: 'executions'" in text
 
 
-def test_a_full_disk(
-    made: Stage, said: list[str], taken: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_full_disk_does_not_prevent_the_clean_up(
+    made: Stage, printed: list[str], taken: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing more is made, but what was made is taken away, and said to be."""
+    """With a full disk the rehearsal ends, and everything is removed and reported."""
 
     def fill(_: Stage) -> dict[str, Any]:
         """Fill the disk."""
@@ -93,18 +93,18 @@ def test_a_full_disk(
         monkeypatch.setattr(Path, "write_text", full)
         monkeypatch.setattr(made.runner, "_file", type("Full", (), {"write": full, "flush": full})())
         made.runner.run("true")
-        made.progress.make("more")
+        made.progress.record_creation("more")
         return {}
 
     steps = [Step("make", make), Step("fill", fill, essential=True)]
     assert rehearsing.rehearse(made, steps, tmp_path / "report.md", keep=False) == 1
     assert taken == ["environment"]
-    assert any(line.startswith("The report could not be written: [Errno 28]") for line in said)
-    assert any(line.startswith("The rehearsal: ended at the step fill, which did not hold.") for line in said)
+    assert any(line.startswith("The report could not be written: [Errno 28]") for line in printed)
+    assert any(line.startswith("The rehearsal: ended at the step fill, which failed.") for line in printed)
 
 
-def test_an_interruption_while_a_command_starts(made: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command is told and waited for, as one that runs: nothing goes on beside the clean-up."""
+def test_interruption_during_the_start_of_a_command(made: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command is interrupted and waited for like a running one, before the clean-up."""
     begun: list[subprocess.Popen[str]] = []
 
     def start(*arguments: Any, **named: Any) -> "subprocess.Popen[str]":
@@ -125,10 +125,10 @@ def test_an_interruption_while_a_command_starts(made: Stage, monkeypatch: pytest
     assert begun[0].returncode == -signal.SIGINT
 
 
-def test_what_was_skipped_or_failed_before_is_in_the_end(made: Stage, tmp_path: Path) -> None:
-    """A rehearsal with a step that was skipped did not show all, and one that goes on has not forgotten a failure."""
+def test_end_includes_earlier_failures_and_skipped_steps(made: Stage, tmp_path: Path) -> None:
+    """The end names skipped steps, and a continued rehearsal includes earlier failures."""
     assert rehearsing.rehearse(made, [Step("skip", skip)], tmp_path / "report.md", keep=True) == 0
-    assert "all held, but skipped skip" in (tmp_path / "report.md").read_text()
+    assert "all passed, but skipped skip" in (tmp_path / "report.md").read_text()
     made.progress.add(StepResult("undo", FAILED, 1.0))
     assert rehearsing.rehearse(made, [Step("make", make)], tmp_path / "report.md", keep=True) == 1
-    assert "did not hold: undo" in (tmp_path / "report.md").read_text()
+    assert "failed: undo" in (tmp_path / "report.md").read_text()

@@ -1,7 +1,7 @@
-"""The sandbox and its flips as Terraform itself plans them, where RATESFLOW_TERRAFORM_CHECK names a command that can.
+"""The sandbox and its flips planned by real Terraform, if RATESFLOW_TERRAFORM_CHECK names a command that can.
 
-Its stand-ins for the providers know which attributes there are, and of those that force a replacement only the usual
-ones: what passes here may still be a replacement on AWS, which the rehearsal then refuses to apply.
+Its stand-in providers know the attributes, but only some of those that force a replacement: a change that passes here
+may still be a replacement on AWS, which the rehearsal then does not apply.
 """
 
 import json
@@ -27,12 +27,12 @@ pytestmark = [needs_check, pytest.mark.timeout(600)]
 
 @pytest.fixture(scope="module")
 def kept() -> Iterator[Path]:
-    """A copy of terraform/ with the sandbox applied, whose folder ends with these tests."""
+    """A copy of terraform/ with the sandbox applied, which is deleted after these tests."""
     file = TERRAFORM / "environments/sandbox.tfvars"
-    status, said = check("--quick", "--keep", "--no-tests", *GIVEN, "--workspace", "sandbox", "--var-file", str(file))
-    assert status == 0, said
-    found = re.search(r"kept: (\S+)", said)
-    assert found, said
+    status, output = check("--quick", "--keep", "--no-tests", *GIVEN, "--workspace", "sandbox", "--var-file", str(file))
+    assert status == 0, output
+    found = re.search(r"kept: (\S+)", output)
+    assert found, output
     folder = Path(found[1])
     yield folder
     shutil.rmtree(folder)
@@ -50,21 +50,21 @@ def terraform(kept: Path, *arguments: str) -> str:
 
 
 def changes(kept: Path, *variables: str) -> dict[str, tuple[str, ...]]:
-    """Plan with further variables; return what would be done."""
+    """Plan with additional variables; return the changes."""
     given = [*VARIABLES, *(f"-var={each}" for each in variables)]
     terraform(kept, "plan", "-var-file=environments/sandbox.tfvars", *given, "-out=rehearsed.tfplan")
     plan: dict[str, Any] = json.loads(terraform(kept, "show", "-json", "rehearsed.tfplan"))
     return changes_of(plan)
 
 
-def test_a_second_plan_is_empty(kept: Path) -> None:
-    """What was applied is what the files say; its address can be read."""
+def test_second_plan_is_empty(kept: Path) -> None:
+    """A plan after the apply is empty, and the API's URL is an output."""
     assert changes(kept) == {}
     assert terraform(kept, "output", "-raw", "api_url").startswith("http")
 
 
-def test_a_release_replaces_revisions_alone(kept: Path) -> None:
-    """Other images change task and job definitions, and nothing that holds data or serves requests."""
+def test_release_replaces_only_revisions(kept: Path) -> None:
+    """Other images change task and job definitions, and no resource with data or traffic."""
     images = [f"{name}_image=r/{name}@sha256:{'c' * 64}" for name in ("loader", "api")]
     found = changes(kept, *images)
     assert found
@@ -72,8 +72,8 @@ def test_a_release_replaces_revisions_alone(kept: Path) -> None:
 
 
 @pytest.mark.parametrize("flip", [pytest.param(each, id=each.variable) for each in FLIPS])
-def test_a_flip_does_what_it_may(kept: Path, flip: Flip) -> None:
-    """A switch that is flipped changes something, and nothing beyond what its line in the table says."""
+def test_flip_changes_only_what_it_may(kept: Path, flip: Flip) -> None:
+    """A flip changes something, and only what its entry in the table allows."""
     if reason := skipped(flip, values_of("sandbox")):
         pytest.skip(reason)
     found = changes(kept, f"{flip.variable}={flip.value}", *flip.also)

@@ -1,4 +1,4 @@
-"""The commands about files of batches: sample, validate, and what several files come to."""
+"""The commands for batch files: sample, validate, and the exit code of several files."""
 
 import gzip
 import json
@@ -88,14 +88,14 @@ def test_validate_reports_the_result_of_the_loader(run):
 
 
 def test_validate_names_every_unknown_port(run, tmp_path):
-    """An unknown port far behind the first errors is named too, with its count."""
+    """An unknown port beyond the listed errors is named, too, with its count."""
     rows = ["ZZAAA,EETLL,2021-01-31,5"] * 300 + ["EETLL,ZZBBB,2021-01-31,5"] * 3
     (tmp_path / "ports.csv").write_text("\n".join(["orig_code,dest_code,day,price", *rows]))
     assert "\nunknown ports: ZZAAA (300), ZZBBB (3)\n" in run("validate", "ports.csv").output
 
 
 def test_worst_file_decides():
-    """With several files a failure wins over a rejection, and a rejection over a duplicate."""
+    """With several files a failure takes precedence over a rejection, and a rejection over a duplicate."""
     assert worst([0, 4, 3, 1]) == 1
     assert worst([0, 4, 3]) == 3
     assert worst([0, 4]) == 4

@@ -1,4 +1,4 @@
-"""Every command is documented, in the table of docs/commands.md and by its help; every example can be typed."""
+"""Every command is documented, in docs/commands.md and in its help, and every example is valid."""
 
 import re
 import shlex
@@ -98,8 +98,8 @@ def test_pages_show_commands():
 
 
 @pytest.mark.parametrize(("page", "line"), TYPED)
-def test_lines_of_pages_can_be_typed(page, line, typed):
-    """Every line of a page that calls ratesflow is a command with options and arguments that it takes."""
+def test_command_lines_in_pages_are_valid(page, line, typed):
+    """Every line of a page that calls ratesflow is a command with valid options and arguments."""
     assert typed(line) in COMMANDS
 
 

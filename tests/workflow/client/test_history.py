@@ -116,7 +116,7 @@ def test_task_is_running_until_its_result_is_read():
     assert [line.status for line in summarize(steps_of(history(*VALIDATED)))] == ["done"]
 
 
-def test_answer_of_a_failed_execution_is_what_fail_was_given():
+def test_answer_of_a_failed_execution_is_the_input_of_its_fail_state():
     """A failed execution has no output; its answer is the input of the state in which it failed."""
     answer = {"outcome": "committed", "rows": 3}
     events = [

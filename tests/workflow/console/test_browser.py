@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="install Chromium (on Debian: apt-get install chromium), or name it in CHROMIUM"
 )
 
-SECONDS = 60_000  # milliseconds within which a busy machine has ended a small batch
+SECONDS = 60_000  # in milliseconds, long enough for a small batch on a busy machine
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
     found.on("request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url))
     found.goto("/")
     yield found
-    assert found.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "it is wider than the screen"
+    assert found.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
     context.close()
     assert wrong == []
 

@@ -16,7 +16,7 @@ from tests.local.conftest import Stack
 
 
 @dataclass
-class Answer:
+class Response:
     """A response of the console."""
 
     status: int
@@ -31,7 +31,7 @@ class Browser:
     address: str
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Answer:
+    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Response:
         """Request a page, or submit a form."""
         connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=60)
         sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
@@ -41,7 +41,7 @@ class Browser:
             sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
         connection.request("GET" if form is None else "POST", path, body, sent)
         found = connection.getresponse()
-        answer = Answer(found.status, found.read().decode(), dict(found.getheaders()))
+        answer = Response(found.status, found.read().decode(), dict(found.getheaders()))
         if cookie := answer.headers.get("Set-Cookie"):
             name, value = cookie.split(";")[0].split("=", 1)
             self.cookies[name] = value
@@ -55,7 +55,7 @@ class Browser:
         return match[1]
 
 
-def until(look: Callable[[], Answer], words: str, seconds: float = 60) -> Answer:
+def until(look: Callable[[], Response], words: str, seconds: float = 60) -> Response:
     deadline = time.monotonic() + seconds
     while words not in (answer := look()).text:
         assert time.monotonic() < deadline, answer.text

@@ -1,11 +1,11 @@
-"""Batch array jobs: children, their parent's state, and sizes."""
+"""Batch array jobs: children, status of the parent, and sizes."""
 
 import pytest
 from botocore.exceptions import ClientError
 
 
-def test_children_know_their_place(stack, jobs):
-    """Each child gets its index, and the parent has succeeded when all have, with a count by state."""
+def test_each_child_has_its_index(stack, jobs):
+    """Each child gets its index; the parent succeeds when all children have, with a count by status."""
     parent = jobs.run("echo child $AWS_BATCH_JOB_ARRAY_INDEX", arrayProperties={"size": 3})
     assert parent["status"] == "SUCCEEDED"
     assert parent["arrayProperties"]["size"] == 3
@@ -17,7 +17,7 @@ def test_children_know_their_place(stack, jobs):
 
 
 def test_parent_fails_with_a_child(stack, jobs):
-    """One failed child makes the parent fail, once all children have ended."""
+    """The parent fails if one child fails, after all children have ended."""
     parent = jobs.run('test "$AWS_BATCH_JOB_ARRAY_INDEX" != 1', arrayProperties={"size": 3})
     assert (parent["status"], parent["statusReason"]) == ("FAILED", "Array Child Job failed")
     summary = parent["arrayProperties"]["statusSummary"]
@@ -26,8 +26,8 @@ def test_parent_fails_with_a_child(stack, jobs):
     assert [job["jobId"] for job in listed] == [f"{parent['jobId']}:1"]
 
 
-def test_queue_lists_the_parent_alone(stack, jobs):
-    """Listing a queue shows arrays and not their children."""
+def test_queue_lists_only_the_parent(stack, jobs):
+    """Listing a queue returns array jobs without their children."""
     parent = jobs.run("true", arrayProperties={"size": 2})
     listed = stack.client("batch").list_jobs(jobQueue="queue", jobStatus="SUCCEEDED")["jobSummaryList"]
     ids = [job["jobId"] for job in listed]
@@ -35,8 +35,8 @@ def test_queue_lists_the_parent_alone(stack, jobs):
     assert f"{parent['jobId']}:0" not in ids
 
 
-def test_terminating_the_parent_ends_the_children(stack, jobs):
-    """Children that run and children that wait end with their parent."""
+def test_terminating_the_parent_terminates_the_children(stack, jobs):
+    """Terminating an array terminates its running and its waiting children."""
     parent_id = jobs.submit("sleep 30", arrayProperties={"size": 5})
     jobs.until(f"{parent_id}:0", "RUNNING")
     assert jobs.describe(parent_id)["status"] == "PENDING"
@@ -47,7 +47,7 @@ def test_terminating_the_parent_ends_the_children(stack, jobs):
 
 
 @pytest.mark.parametrize("size", [0, 1, 10_001])
-def test_sizes_out_of_bounds_are_refused(jobs, size):
+def test_array_sizes_out_of_range_are_rejected(jobs, size):
     """An array has 2 to 10,000 children."""
     with pytest.raises(ClientError, match=r"between 2 and 10,000"):
         jobs.submit(arrayProperties={"size": size})

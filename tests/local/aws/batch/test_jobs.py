@@ -1,4 +1,4 @@
-"""Batch jobs as processes: what they are given, how they end, and what is said of it."""
+"""Batch jobs as processes: their parameters and environment, how they end, and their descriptions."""
 
 import re
 import time
@@ -11,17 +11,17 @@ from ratesflow.local.aws.batch.patch import _Jobs
 from tests.local.aws.aws_stack import wait_for
 
 
-def test_parameters_fill_the_places_of_the_command(jobs):
-    """A job's parameters win over its definition's, and both go where the command says Ref::name."""
+def test_parameters_are_substituted_in_the_command(jobs):
+    """A job's parameters override its definition's, and both replace Ref::name in the command."""
     job = jobs.run(
-        containerOverrides={"command": ["echo", "Ref::greeting", "Ref::who", "a-Ref::who", "Ref::unknown"]},
-        parameters={"who": "world"},
+        containerOverrides={"command": ["echo", "Ref::greeting", "Ref::name", "a-Ref::name", "Ref::unknown"]},
+        parameters={"name": "world"},
     )
     assert jobs.log(job) == ["hello world a-world Ref::unknown"]
 
 
 def test_environment_of_a_job(stack, jobs):
-    """A job finds its identity, the address of AWS, and the variables of file, definition and overrides."""
+    """A job's environment has its ids, the endpoint of AWS, and the variables of file, definition and overrides."""
     job = jobs.run("env", containerOverrides={"environment": [{"name": "FROM_OVERRIDES", "value": "1"}]})
     found = dict(line.split("=", 1) for line in jobs.log(job) if "=" in line)
     assert found["AWS_ENDPOINT_URL"] == stack.endpoint
@@ -36,15 +36,15 @@ def test_environment_of_a_job(stack, jobs):
     assert "PYTEST_CURRENT_TEST" not in found
 
 
-def test_descriptions_do_not_change_by_describing(jobs):
-    """Describing a job twice says the same twice."""
+def test_describing_a_job_does_not_change_it(jobs):
+    """Describing a job twice returns the same description."""
     job = jobs.run(containerOverrides={"environment": [{"name": "ONE", "value": "1"}]})
     assert jobs.describe(job["jobId"]) == jobs.describe(job["jobId"])
     assert {"name": "ONE", "value": "1"} in job["container"]["environment"]
 
 
 def test_success(jobs):
-    """A job that exits 0 has succeeded, with one attempt and its log stream."""
+    """A job with exit code 0 succeeds, with one attempt and its log stream."""
     job = jobs.run("true")
     assert (job["status"], job["statusReason"]) == ("SUCCEEDED", "Essential container in task exited")
     assert job["container"]["exitCode"] == 0
@@ -55,7 +55,7 @@ def test_success(jobs):
 
 
 def test_exit_code_of_a_failure(jobs):
-    """The exit code of a failed job is in its description, of the job and of the attempt."""
+    """The description of a failed job has its exit code, for the job and for the attempt."""
     job = jobs.run("exit 17")
     assert job["status"] == "FAILED"
     assert job["container"]["exitCode"] == job["attempts"][0]["container"]["exitCode"] == 17
@@ -63,12 +63,12 @@ def test_exit_code_of_a_failure(jobs):
 
 
 def test_killed_process_exits_137(jobs):
-    """A process ended by SIGKILL counts as exit code 137."""
+    """A process ended by SIGKILL has exit code 137."""
     assert jobs.run("kill -9 $$")["container"]["exitCode"] == 137
 
 
 def test_command_that_does_not_exist(jobs):
-    """A job whose command can't be started has no exit code and no log stream, but a reason."""
+    """A job whose command cannot be started has a reason, but no exit code and no log stream."""
     job = jobs.run(containerOverrides={"command": ["/no/such/command"]})
     assert (job["status"], job["statusReason"]) == ("FAILED", "Task failed to start")
     assert "exitCode" not in job["container"]
@@ -77,7 +77,7 @@ def test_command_that_does_not_exist(jobs):
 
 
 def test_log_lines_appear_while_the_job_runs(stack, jobs):
-    """Lines are in the log within a moment of being written, each with its own time in milliseconds."""
+    """Lines appear in the log as soon as they are written, each with its own time in milliseconds."""
     before = time.time() * 1000
     job_id = jobs.submit("echo one; sleep 0.4; echo two >&2; sleep 5")
     job = jobs.until(job_id, "RUNNING")
@@ -91,7 +91,7 @@ def test_log_lines_appear_while_the_job_runs(stack, jobs):
 
 
 def test_timeout_of_an_attempt(jobs):
-    """An attempt that lasts too long is ended and not repeated."""
+    """An attempt that exceeds its timeout is terminated and not retried."""
     job = jobs.run("sleep 30", timeout={"attemptDurationSeconds": 1}, retryStrategy={"attempts": 3})
     assert (job["status"], job["statusReason"]) == ("FAILED", "Job attempt duration exceeded timeout")
     assert len(job["attempts"]) == 1
@@ -99,7 +99,7 @@ def test_timeout_of_an_attempt(jobs):
 
 
 def test_terminate_is_sigterm(stack, jobs):
-    """A job can act on SIGTERM, and one that does not is ended by it: exit code 143."""
+    """TerminateJob sends SIGTERM, which ends a job without a handler with exit code 143."""
     script = "import signal, time; print(signal.pthread_sigmask(signal.SIG_BLOCK, []), flush=True); time.sleep(30)"
     job_id = jobs.submit(containerOverrides={"command": ["python", "-c", script]})
     job = jobs.until(job_id, "RUNNING")
@@ -107,22 +107,22 @@ def test_terminate_is_sigterm(stack, jobs):
     began = time.monotonic()
     stack.client("batch").terminate_job(jobId=job_id, reason="over")
     assert jobs.end(job_id)["container"]["exitCode"] == 143
-    assert time.monotonic() - began < 0.9  # before the grace is over
+    assert time.monotonic() - began < 0.9  # before the grace period is over
 
 
-def test_terminate_gives_grace_then_kills(stack, jobs):
-    """TerminateJob sends SIGTERM to the whole process group, and SIGKILL to what is left after the grace."""
+def test_terminate_kills_after_the_grace_period(stack, jobs):
+    """TerminateJob sends SIGTERM to the whole process group, and SIGKILL after the grace period."""
     job_id = jobs.submit("trap '' TERM; echo ready; while true; do sleep 0.1; done")
     job = jobs.until(job_id, "RUNNING")
     wait_for(lambda: jobs.log(job))
-    stack.client("batch").terminate_job(jobId=job_id, reason="the operator said so")
+    stack.client("batch").terminate_job(jobId=job_id, reason="terminated by the operator")
     job = jobs.end(job_id)
-    assert (job["status"], job["statusReason"]) == ("FAILED", "the operator said so")
+    assert (job["status"], job["statusReason"]) == ("FAILED", "terminated by the operator")
     assert job["container"]["exitCode"] == 137
 
 
-def test_cancel_leaves_what_runs(stack, jobs):
-    """CancelJob ends a job that waits for its slot and leaves alone one that runs."""
+def test_cancel_leaves_running_jobs_alone(stack, jobs):
+    """CancelJob ends a job that waits for a slot, and leaves a running one alone."""
     batch = stack.client("batch")
     running = [jobs.submit("sleep 5") for _ in range(3)]
     for job_id in running:
@@ -141,7 +141,7 @@ def test_cancel_leaves_what_runs(stack, jobs):
 
 
 def test_dependency(jobs):
-    """A job waits for those that it depends on, and fails with them."""
+    """A job waits for the jobs that it depends on, and fails if one of them fails."""
     first = jobs.submit("sleep 0.3")
     second = jobs.submit("true", dependsOn=[{"jobId": first}])
     assert jobs.describe(second)["status"] == "PENDING"
@@ -150,24 +150,24 @@ def test_dependency(jobs):
     assert jobs.run("true", dependsOn=[{"jobId": failed["jobId"]}])["statusReason"] == "Dependent Job failed"
 
 
-def test_unknown_definition_is_refused(stack):
-    """A job of a definition that does not exist is refused."""
+def test_unknown_definition_is_rejected(stack):
+    """A job whose definition does not exist is rejected."""
     with pytest.raises(ClientError, match="does not exist"):
         stack.client("batch").submit_job(jobName="test", jobQueue="queue", jobDefinition="none")
 
 
-def test_jobs_come_while_others_are_described(stack, jobs):
-    """Submissions in one thread do not fail the questions of another, as moto's walk over a dictionary does."""
+def test_jobs_can_be_submitted_while_others_are_described(stack, jobs):
+    """Submissions in one thread do not fail requests in another, as iterating over moto's dictionary would."""
     batch = stack.client("batch")
     with ThreadPoolExecutor(4) as pool:
         submitted = [pool.submit(jobs.submit, "true") for _ in range(60)]
-        asked = [pool.submit(batch.list_jobs, jobQueue="queue") for _ in range(60)]
+        listed = [pool.submit(batch.list_jobs, jobQueue="queue") for _ in range(60)]
         described = [pool.submit(batch.describe_jobs, jobs=["unknown"]) for _ in range(120)]
     ids = {each.result() for each in submitted}
     assert len(ids) == 60
     assert all(each.result()["jobs"] == [] for each in described)
-    assert all(each.result() for each in asked)
-    jobs_then = _Jobs({"one": 1})
-    for _ in jobs_then.items():
-        jobs_then["another"] = 2
-    assert len(jobs_then) == 2
+    assert all(each.result() for each in listed)
+    snapshot = _Jobs({"one": 1})
+    for _ in snapshot.items():
+        snapshot["another"] = 2
+    assert len(snapshot) == 2

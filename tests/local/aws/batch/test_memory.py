@@ -1,4 +1,4 @@
-"""The memory of jobs: measured, and limited."""
+"""The memory of jobs is measured and limited."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ def _memory(mib: int) -> list[dict[str, Any]]:
     return [{"type": "MEMORY", "value": str(mib)}]
 
 
-def test_too_much_memory(jobs):
-    """A job that takes more than its MEMORY is killed as by the kernel: exit code 137 and a reason."""
+def test_job_above_its_memory_limit_is_killed(jobs):
+    """A job that exceeds its MEMORY is killed with exit code 137 and a reason."""
     overrides = {"command": _allocate(200, 20), "resourceRequirements": _memory(100)}
     job = jobs.run(containerOverrides=overrides)
     assert (job["status"], job["container"]["exitCode"]) == ("FAILED", 137)
@@ -23,15 +23,15 @@ def test_too_much_memory(jobs):
     assert job["statusReason"] == "Essential container in task exited"
 
 
-def test_children_of_the_process_count(jobs):
-    """The memory of a job is that of all its processes."""
+def test_memory_includes_child_processes(jobs):
+    """The memory of a job is the sum of all its processes."""
     script = f'python -c "{ALLOCATE.format(mib=80, seconds=20)}" & python -c "{ALLOCATE.format(mib=80, seconds=20)}"'
     job = jobs.run(script, containerOverrides={"resourceRequirements": _memory(128)})
     assert job["container"]["exitCode"] == 137
 
 
 def test_record_of_an_attempt(stack, jobs):
-    """Beside the job lies a record with its process, times, exit code, command and peak memory."""
+    """The record of an attempt has its process, times, exit code, command and peak memory."""
     job = jobs.run(containerOverrides={"command": _allocate(100, 0.5)})
     record = stack.record(job["jobId"])
     assert 100 < record["peak_mb"] < 200

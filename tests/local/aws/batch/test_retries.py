@@ -1,4 +1,4 @@
-"""Batch retries: how many attempts, after which ends, and which strategies are refused."""
+"""Batch retries: the number of attempts, the conditions, and invalid strategies."""
 
 import pytest
 from botocore.exceptions import ClientError
@@ -7,7 +7,7 @@ FAIL_ONCE = 'echo "attempt $AWS_BATCH_JOB_ATTEMPT"; test "$AWS_BATCH_JOB_ATTEMPT
 
 
 def test_attempts_are_counted_from_one(jobs):
-    """A failed job is tried again, knows which attempt it is, and keeps a log stream for each."""
+    """A failed job is retried, has the number of its attempt, and has a log stream for each attempt."""
     job = jobs.run(FAIL_ONCE, retryStrategy={"attempts": 3})
     assert job["status"] == "SUCCEEDED"
     assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [1, 0]
@@ -15,8 +15,8 @@ def test_attempts_are_counted_from_one(jobs):
     assert len({attempt["container"]["logStreamName"] for attempt in job["attempts"]}) == 2
 
 
-def test_strategy_of_the_definition_counts_too(stack, jobs):
-    """A job without a strategy of its own is tried as often as its definition says."""
+def test_definition_has_the_default_retry_strategy(stack, jobs):
+    """A job without a retry strategy uses that of its definition."""
     stack.client("batch").register_job_definition(
         jobDefinitionName="twice",
         type="container",
@@ -43,7 +43,7 @@ def test_strategy_of_the_definition_counts_too(stack, jobs):
     ],
 )
 def test_evaluate_on_exit(jobs, rules, attempts):
-    """The first rule whose conditions all match decides; when none does, the job is tried again."""
+    """The first rule whose conditions all match decides; without a match the job is retried."""
     job = jobs.run("exit 75", retryStrategy={"attempts": 2, "evaluateOnExit": rules})
     assert len(job["attempts"]) == attempts
 
@@ -57,8 +57,8 @@ def test_evaluate_on_exit(jobs, rules, attempts):
         {"attempts": 2, "evaluateOnExit": [{"onExitCode": "1", "action": "STAY"}]},
     ],
 )
-def test_bad_strategies_are_refused(jobs, strategy):
-    """More than 10 attempts, more than 5 rules, a glob that is not at the end, an unknown action: refused."""
-    with pytest.raises(ClientError) as refused:
+def test_invalid_retry_strategies_are_rejected(jobs, strategy):
+    """More than 10 attempts, more than 5 rules, a glob before the end and an unknown action are rejected."""
+    with pytest.raises(ClientError) as rejected:
         jobs.submit(retryStrategy=strategy)
-    assert refused.value.response["Error"]["Code"] == "ClientException"
+    assert rejected.value.response["Error"]["Code"] == "ClientException"

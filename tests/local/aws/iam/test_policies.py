@@ -1,4 +1,4 @@
-"""The policies of roles in the embedded AWS: what is evaluated, what a request asks for, how a denial reads."""
+"""Policies of roles in the embedded AWS: evaluation, the permissions of requests, the format of AccessDenied."""
 
 import io
 import json
@@ -12,63 +12,73 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from ratesflow.local.aws.iam.policy import Ask, UnsupportedPolicyError, decide, parse
-from ratesflow.local.aws.iam.requests import Signer, asks
+from ratesflow.local.aws.iam.policy import Permission, UnsupportedPolicyError, decide, parse
+from ratesflow.local.aws.iam.requests import Signer, required_permissions
 from ratesflow.local.aws.iam.roles import access_key
 from tests.local.aws.aws_stack import ROLE, Stack
 
 ACCOUNT = "123456789012"
 
 
-def statements(*written: dict[str, Any]) -> Any:
-    """Return the statements of a policy; each allows what it does not deny."""
-    policy = [{"Sid": f"S{number}", "Effect": "Allow", "Resource": "*", **one} for number, one in enumerate(written)]
+def statements(*entries: dict[str, Any]) -> Any:
+    """Return the parsed statements of a policy; the default effect is Allow."""
+    policy = [
+        {"Sid": f"S{number}", "Effect": "Allow", "Resource": "*", **entry} for number, entry in enumerate(entries)
+    ]
     return parse(json.dumps({"Version": "2012-10-17", "Statement": policy}))
 
 
 @pytest.mark.parametrize(
-    ("statement", "ask", "allowed"),
+    ("statement", "permission", "allowed"),
     [
-        ({"Action": "s3:GetObject"}, Ask("s3:GetObject", "a"), True),
-        ({"Action": "s3:getobject"}, Ask("s3:GetObject", "a"), True),  # case does not matter in actions
-        ({"Action": "s3:Get*"}, Ask("s3:GetObjectVersion", "a"), True),
-        ({"Action": "s3:GetObject"}, Ask("s3:GetObjectVersion", "a"), False),
-        ({"Action": ["sqs:SendMessage", "s3:GetObject?"]}, Ask("s3:GetObjects", "a"), True),
-        ({"Action": "s3.GetObject"}, Ask("s3:GetObject", "a"), False),  # a full stop is no pattern
-        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/in/x/y"), True),
-        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Ask("s3:GetObject", "arn:aws:s3:::b/out/in/x"), False),
-        ({"Action": "*", "Resource": "arn:aws:s3:::b"}, Ask("s3:GetObject", "arn:aws:s3:::b/x"), False),
-        ({"Action": "*", "Resource": "arn:aws:s3:::B"}, Ask("s3:ListBucket", "arn:aws:s3:::b"), False),
+        ({"Action": "s3:GetObject"}, Permission("s3:GetObject", "a"), True),
+        ({"Action": "s3:getobject"}, Permission("s3:GetObject", "a"), True),  # case does not matter in actions
+        ({"Action": "s3:Get*"}, Permission("s3:GetObjectVersion", "a"), True),
+        ({"Action": "s3:GetObject"}, Permission("s3:GetObjectVersion", "a"), False),
+        ({"Action": ["sqs:SendMessage", "s3:GetObject?"]}, Permission("s3:GetObjects", "a"), True),
+        ({"Action": "s3.GetObject"}, Permission("s3:GetObject", "a"), False),  # a full stop is not a wildcard
+        ({"Action": "*", "Resource": "arn:aws:s3:::b/in/*"}, Permission("s3:GetObject", "arn:aws:s3:::b/in/x/y"), True),
+        (
+            {"Action": "*", "Resource": "arn:aws:s3:::b/in/*"},
+            Permission("s3:GetObject", "arn:aws:s3:::b/out/in/x"),
+            False,
+        ),
+        ({"Action": "*", "Resource": "arn:aws:s3:::b"}, Permission("s3:GetObject", "arn:aws:s3:::b/x"), False),
+        ({"Action": "*", "Resource": "arn:aws:s3:::B"}, Permission("s3:ListBucket", "arn:aws:s3:::b"), False),
         (
             {"Action": "*", "Condition": {"StringLike": {"s3:prefix": "in/*"}}},
-            Ask("s3:ListBucket", "b", {"s3:prefix": "in/a"}),
+            Permission("s3:ListBucket", "b", {"s3:prefix": "in/a"}),
             True,
         ),
         (
             {"Action": "*", "Condition": {"StringLike": {"s3:prefix": ["x", "in/*"]}}},
-            Ask("s3:ListBucket", "b", {"s3:prefix": "out/"}),
+            Permission("s3:ListBucket", "b", {"s3:prefix": "out/"}),
             False,
         ),
-        ({"Action": "*", "Condition": {"StringEquals": {"s3:prefix": ""}}}, Ask("s3:ListBucket", "b"), False),
-        ({"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}, Ask("s3:ListBucket", "b"), False),
+        ({"Action": "*", "Condition": {"StringEquals": {"s3:prefix": ""}}}, Permission("s3:ListBucket", "b"), False),
+        (
+            {"Action": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}},
+            Permission("s3:ListBucket", "b"),
+            False,
+        ),
     ],
 )
-def test_a_statement_allows(statement: dict[str, Any], ask: Ask, allowed: bool) -> None:
-    """Actions and resources match as patterns, and every condition must hold; a key that is not known holds none."""
-    assert decide(statements(statement), ask).allowed is allowed
+def test_statement_matches_permission(statement: dict[str, Any], permission: Permission, allowed: bool) -> None:
+    """Actions and resources match as patterns, and every condition must hold; a missing context key fails it."""
+    assert decide(statements(statement), permission).allowed is allowed
 
 
-def test_a_denial_beats_every_permission() -> None:
-    """What one statement denies no other allows, in whatever order; a denial whose condition fails denies nothing."""
+def test_explicit_deny_overrides_allow() -> None:
+    """An explicit deny overrides any allow, in any order; a deny whose condition does not hold has no effect."""
     allow, deny = {"Action": "s3:*"}, {"Effect": "Deny", "Action": "s3:Put*", "Resource": "b/*"}
-    ask = Ask("s3:PutObject", "b/x")
-    assert decide(statements(allow, deny), ask) == decide(statements(allow, deny), ask)
-    assert not decide(statements(allow, deny), ask).allowed
-    assert not decide(statements(deny, allow), ask).allowed
-    assert decide(statements(allow, deny), Ask("s3:GetObject", "b/x")).sids == ("S0",)
+    permission = Permission("s3:PutObject", "b/x")
+    assert decide(statements(allow, deny), permission) == decide(statements(allow, deny), permission)
+    assert not decide(statements(allow, deny), permission).allowed
+    assert not decide(statements(deny, allow), permission).allowed
+    assert decide(statements(allow, deny), Permission("s3:GetObject", "b/x")).sids == ("S0",)
     insecure = deny | {"Condition": {"Bool": {"aws:SecureTransport": "false"}}}
-    assert decide(statements(allow, insecure), ask).allowed
-    assert not decide((), ask).allowed
+    assert decide(statements(allow, insecure), permission).allowed
+    assert not decide((), permission).allowed
 
 
 @pytest.mark.parametrize(
@@ -81,21 +91,23 @@ def test_a_denial_beats_every_permission() -> None:
         {"Action": "s3:*", "Resource": "arn:aws:s3:::${aws:username}/*"},
     ],
 )
-def test_what_is_not_evaluated_is_an_error(statement: dict[str, Any]) -> None:
-    """An element, operator or variable that is not known never passes in silence."""
+def test_unsupported_policy_elements_raise(statement: dict[str, Any]) -> None:
+    """An unsupported element, operator or variable raises an error."""
     with pytest.raises(UnsupportedPolicyError):
         statements(statement)
 
 
-def asked(service: str, method: str = "POST", path: str = "/", query: str = "", **more: Any) -> list[tuple[str, str]]:
-    """Return the actions and resources that a request asks for."""
+def permissions_of(
+    service: str, method: str = "POST", path: str = "/", query: str = "", **more: Any
+) -> list[tuple[str, str]]:
+    """Return the actions and resources of the permissions that a request needs."""
     body = json.dumps(more.pop("body", {})).encode()
     environ = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **more}
     environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
-    found = asks(environ, Signer("K", "eu-central-2", service), ACCOUNT)
+    found = required_permissions(environ, Signer("K", "eu-central-2", service), ACCOUNT)
     if service != "s3":
-        assert environ["wsgi.input"].read() == body  # whoever comes next reads it again
-    return [(ask.action, ask.resource.removeprefix("arn:aws:")) for ask in found]
+        assert environ["wsgi.input"].read() == body  # the application can still read it
+    return [(permission.action, permission.resource.removeprefix("arn:aws:")) for permission in found]
 
 
 @pytest.mark.parametrize(
@@ -120,20 +132,20 @@ def asked(service: str, method: str = "POST", path: str = "/", query: str = "", 
         ("GET", "/b/k\u00c3\u00bc", "", [("s3:GetObject", "s3:::b/kü")]),
     ],
 )
-def test_what_a_request_to_s3_asks_for(method: str, path: str, query: str, expected: list[tuple[str, str]]) -> None:
-    """A version, a part and a list of versions have actions of their own."""
-    assert asked("s3", method, path, query) == expected
+def test_permissions_of_an_s3_request(method: str, path: str, query: str, expected: list[tuple[str, str]]) -> None:
+    """Objects, versions, parts and listings have different actions."""
+    assert permissions_of("s3", method, path, query) == expected
 
 
-def test_a_copy_reads_what_it_copies() -> None:
-    """CopyObject needs the right to read its source, in the version that it names."""
-    found = asked("s3", "PUT", "/b/k", HTTP_X_AMZ_COPY_SOURCE="/c/l%20m?versionId=1")
+def test_copy_needs_permission_for_its_source() -> None:
+    """CopyObject needs permission to read its source, in the version that it names."""
+    found = permissions_of("s3", "PUT", "/b/k", HTTP_X_AMZ_COPY_SOURCE="/c/l%20m?versionId=1")
     assert found == [("s3:GetObjectVersion", "s3:::c/l m"), ("s3:PutObject", "s3:::b/k")]
 
 
-def test_what_an_upload_sets_beside_its_bytes() -> None:
-    """Tags and grants in the headers of an upload have rights of their own."""
-    found = asked("s3", "PUT", "/b/k", HTTP_X_AMZ_ACL="public-read", HTTP_X_AMZ_TAGGING="a=b")
+def test_upload_headers_need_their_own_permissions() -> None:
+    """Tags and grants in the headers of an upload need their own permissions."""
+    found = permissions_of("s3", "PUT", "/b/k", HTTP_X_AMZ_ACL="public-read", HTTP_X_AMZ_TAGGING="a=b")
     assert [action for action, _ in found] == ["s3:PutObject", "s3:PutObjectTagging", "s3:PutObjectAcl"]
 
 
@@ -156,24 +168,24 @@ MACHINE = f"arn:aws:states:{WHERE}:stateMachine:m"
         ("ecs", "UpdateService", [], [("ecs:UpdateService", f"ecs:{WHERE}:service/default/*")]),
     ],
 )  # fmt: skip
-def test_what_a_request_in_json_asks_for(service: str, action: str, body: Any, expected: list[tuple[str, str]]) -> None:
-    """Names become ARNs; an alias stands for its state machine; what is not known, or not said, is everything."""
-    assert asked(service, body=body, HTTP_X_AMZ_TARGET=f"Service.{action}") == expected
+def test_permissions_of_a_json_request(service: str, action: str, body: Any, expected: list[tuple[str, str]]) -> None:
+    """Names become ARNs, and an alias its state machine; an unknown or missing resource becomes `*`."""
+    assert permissions_of(service, body=body, HTTP_X_AMZ_TARGET=f"Service.{action}") == expected
 
 
-def test_a_job_is_submitted_to_a_queue_by_a_definition() -> None:
-    """SubmitJob asks for both; who registers a definition passes its roles on."""
+def test_permissions_of_batch_requests() -> None:
+    """SubmitJob needs permission for queue and definition; RegisterJobDefinition needs to pass its roles."""
     body = {"jobQueue": "q", "jobDefinition": "d:3"}
     both = [("batch:SubmitJob", f"batch:{WHERE}:job-{what}") for what in ("queue/q", "definition/d:3")]
-    assert asked("batch", path="/v1/submitjob", body=body) == both
+    assert permissions_of("batch", path="/v1/submitjob", body=body) == both
     body = {"jobDefinitionName": "d", "containerProperties": {"jobRoleArn": "r", "executionRoleArn": "x"}}
-    found = asked("batch", path="/v1/registerjobdefinition", body=body)
+    found = permissions_of("batch", path="/v1/registerjobdefinition", body=body)
     assert found[1:] == [("iam:PassRole", "r"), ("iam:PassRole", "x")]
 
 
 @pytest.fixture(scope="module")
-def bound(stack: Stack) -> Any:
-    """Make clients that act under a role, which may read one object and nothing else."""
+def restricted_client(stack: Stack) -> Any:
+    """Return a function that creates clients of a role that may read one object and nothing else."""
     iam = stack.client("iam")
     iam.create_role(RoleName="bound", AssumeRolePolicyDocument="{}")
     read = {
@@ -212,39 +224,43 @@ def bound(stack: Stack) -> Any:
         ("ec2", "describe_instances", {}, "UnauthorizedOperation"),
     ],
 )
-def test_a_denial_reads_as_on_aws(bound: Any, service: str, operation: str, given: dict[str, Any], code: str) -> None:
-    """Each protocol has its own form and code; the message names role, action and resource.
+def test_access_denied_has_the_format_of_the_service(
+    restricted_client: Any, service: str, operation: str, given: dict[str, Any], code: str
+) -> None:
+    """Each protocol has its own format and code; the message names role, action and resource.
 
-    S3 also denies that an object is missing to whoever may not list the bucket.
+    S3 returns AccessDenied for a missing object if the role may not list the bucket.
     """
-    assert bound("s3").get_object(Bucket="bound", Key="may")["Body"].read() == b"yes"
+    assert restricted_client("s3").get_object(Bucket="bound", Key="may")["Body"].read() == b"yes"
     with pytest.raises(ClientError) as raised:
-        getattr(bound(service), operation)(**given)
+        getattr(restricted_client(service), operation)(**given)
     assert raised.value.response["Error"]["Code"] == code
     if operation != "head_object":
         assert "assumed-role/bound/ratesflow is not authorized to perform: " in str(raised.value)
 
 
-def test_a_role_that_is_not_there_is_no_administrator(bound: Any) -> None:
-    """The key of a role that nobody has made is refused; the laptop's own keys may do everything."""
-    with pytest.raises(ClientError, match="the role of this access key is not there"):
-        bound("s3", "arn:aws:iam::123456789012:role/nobody").list_buckets()
+def test_key_of_a_missing_role_is_rejected(restricted_client: Any) -> None:
+    """The key of a role that does not exist is rejected."""
+    with pytest.raises(ClientError, match="the role of this access key does not exist yet"):
+        restricted_client("s3", "arn:aws:iam::123456789012:role/nobody").list_buckets()
 
 
-def test_a_request_that_nobody_signed_passes_no_policy(bound: Any) -> None:
-    """Whoever lost its credentials is refused, as is a role that signs in the old way, which no new region takes."""
+def test_unsigned_requests_are_rejected(restricted_client: Any) -> None:
+    """Requests without a signature are rejected, as are those of a role with signature version 2, as in new regions."""
     with pytest.raises(ClientError, match="MissingAuthenticationToken"):
-        bound("sqs", signature=UNSIGNED).list_queues()
+        restricted_client("sqs", signature=UNSIGNED).list_queues()
     with pytest.raises(ClientError, match="authorization mechanism you have provided is not supported"):
-        bound("s3", signature="s3").get_object(Bucket="bound", Key="other")
-    url = bound("s3", signature="s3-query").generate_presigned_url("get_object", {"Bucket": "bound", "Key": "other"})
+        restricted_client("s3", signature="s3").get_object(Bucket="bound", Key="other")
+    url = restricted_client("s3", signature="s3-query").generate_presigned_url(
+        "get_object", {"Bucket": "bound", "Key": "other"}
+    )
     assert "AWSAccessKeyId=" in url
     with pytest.raises(HTTPError, match="403"):
         urlopen(url)
 
 
-def test_the_laptop_may_sign_as_it_likes(stack: Stack, bound: Any) -> None:
-    """The old signatures of an administrator pass, as before."""
+def test_administrator_may_use_old_signatures(stack: Stack, restricted_client: Any) -> None:
+    """Signature version 2 of an administrator is accepted."""
     given = {"aws_access_key_id": "local", "aws_secret_access_key": "x", "region_name": "us-east-1"}
     old = boto3.client("s3", endpoint_url=stack.endpoint, config=Config(signature_version="s3"), **given)
     assert old.get_object(Bucket="bound", Key="may")["Body"].read() == b"yes"

@@ -1,4 +1,4 @@
-"""What EventBridge says of S3 objects."""
+"""The events of S3 objects in EventBridge."""
 
 import json
 import uuid
@@ -9,8 +9,8 @@ from tests.local.aws.aws_stack import wait_for
 
 
 @pytest.fixture
-def announced(stack, bucket):
-    """A bucket whose events go to a queue; a function that returns so many of them, in order."""
+def received_events(stack, bucket):
+    """A function that waits for a number of the bucket's events and returns them in order."""
     events, sqs = stack.client("events"), stack.client("sqs")
     name = f"events-{uuid.uuid4().hex[:12]}"
     url = sqs.create_queue(QueueName=name)["QueueUrl"]
@@ -36,11 +36,11 @@ def announced(stack, bucket):
     return receive
 
 
-def test_event_of_a_put(stack, bucket, announced):
-    """The event of a put has AWS's fields and words, and the key as it is."""
+def test_event_of_a_put(stack, bucket, received_events):
+    """The event of a put has AWS's fields and names, and the unmodified key."""
     key = "incoming/größe + 50%.csv"
     put = stack.client("s3").put_object(Bucket=bucket, Key=key, Body=b"abc")
-    (event,) = announced(1)
+    (event,) = received_events(1)
     detail = event["detail"]
     assert (event["source"], event["detail-type"]) == ("aws.s3", "Object Created")
     assert (event["account"], event["region"]) == ("123456789012", "us-east-1")
@@ -54,8 +54,8 @@ def test_event_of_a_put(stack, bucket, announced):
     assert {"request-id", "requester", "source-ip-address"} <= detail.keys()
 
 
-def test_one_event_of_a_multipart_upload(stack, bucket, announced):
-    """An upload in parts is announced once, when it is complete."""
+def test_multipart_upload_sends_one_event(stack, bucket, received_events):
+    """A multipart upload sends one event, when it is complete."""
     s3 = stack.client("s3")
     started = s3.create_multipart_upload(Bucket=bucket, Key="parts")
     name = {"Bucket": bucket, "Key": "parts", "UploadId": started["UploadId"]}
@@ -63,7 +63,7 @@ def test_one_event_of_a_multipart_upload(stack, bucket, announced):
     parts = {"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}
     done = s3.complete_multipart_upload(**name, MultipartUpload=parts)
     s3.copy_object(Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "parts"})
-    first, second = (event["detail"] for event in announced(2))
+    first, second = (event["detail"] for event in received_events(2))
     assert (first["reason"], second["reason"]) == ("CompleteMultipartUpload", "CopyObject")
     assert first["object"]["etag"] == done["ETag"].strip('"')
     assert first["object"]["version-id"] == done["VersionId"]
@@ -71,21 +71,21 @@ def test_one_event_of_a_multipart_upload(stack, bucket, announced):
     assert first["object"]["sequencer"] < second["object"]["sequencer"]
 
 
-def test_object_is_complete_when_its_event_arrives(stack, bucket, announced):
-    """Whoever hears of an object finds its metadata in place."""
+def test_object_is_complete_when_its_event_arrives(stack, bucket, received_events):
+    """When an event is received, the object's metadata is in place."""
     s3 = stack.client("s3")
     s3.put_object(Bucket=bucket, Key="k", Body=b"1", Metadata={"ratesflow-force": "true"})
-    (event,) = announced(1)
+    (event,) = received_events(1)
     head = s3.head_object(Bucket=bucket, Key="k", VersionId=event["detail"]["object"]["version-id"])
     assert head["Metadata"] == {"ratesflow-force": "true"}
 
 
-def test_event_of_a_delete(stack, announced, bucket):
-    """A version that is deleted for good is announced as such."""
+def test_event_of_a_delete(stack, received_events, bucket):
+    """Deleting a version permanently sends an event with that deletion type."""
     s3 = stack.client("s3")
     version = s3.put_object(Bucket=bucket, Key="k", Body=b"1")["VersionId"]
     s3.delete_object(Bucket=bucket, Key="k", VersionId=version)
-    deleted = announced(2)[1]
+    deleted = received_events(2)[1]
     assert deleted["detail-type"] == "Object Deleted"
     assert (deleted["detail"]["reason"], deleted["detail"]["deletion-type"]) == (
         "DeleteObject",

@@ -1,4 +1,4 @@
-"""S3: parts of objects, versions, and what outlasts a server that was killed."""
+"""S3: ranges, versions, and what survives a killed server."""
 
 import http.client
 import io
@@ -15,35 +15,35 @@ MIB = 1024 * 1024
 
 
 @pytest.mark.parametrize(
-    ("asked", "start", "stop"),
+    ("requested", "start", "stop"),
     [("bytes=10-19", 10, 20), ("bytes=90-", 90, 100), ("bytes=-5", 95, 100), ("bytes=95-400", 95, 100)],
 )
-def test_ranges(stack, bucket, asked, start, stop):
-    """A ranged GET answers the bytes asked for, and says which they are."""
+def test_ranges(stack, bucket, requested, start, stop):
+    """A ranged GET returns the requested bytes and their range."""
     body = bytes(range(100))
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=body)
-    answer = stack.client("s3").get_object(Bucket=bucket, Key="k", Range=asked)
+    answer = stack.client("s3").get_object(Bucket=bucket, Key="k", Range=requested)
     assert answer["Body"].read() == body[start:stop]
     assert answer["ContentRange"] == f"bytes {start}-{stop - 1}/100"
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
 
 
 def test_range_beyond_the_end(stack, bucket):
-    """A range that starts after the end is refused, as on AWS."""
+    """A range that starts after the end is rejected, as on AWS."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=b"abc")
-    with pytest.raises(ClientError) as refused:
+    with pytest.raises(ClientError) as rejected:
         stack.client("s3").get_object(Bucket=bucket, Key="k", Range="bytes=3-")
-    assert refused.value.response["Error"]["Code"] == "InvalidRange"
+    assert rejected.value.response["Error"]["Code"] == "InvalidRange"
 
 
-def test_ranges_read_only_what_is_asked(stack, bucket):
-    """Two hundred small reads of a large object take a moment, since none of them reads the whole."""
+def test_ranged_reads_do_not_read_the_whole_object(stack, bucket):
+    """200 small ranges of a large object are fast, since none of them reads the whole object."""
     s3 = stack.client("s3")
     body = os.urandom(64 * MIB)
     s3.put_object(Bucket=bucket, Key="large", Body=body)
     began = time.monotonic()
-    for place in range(200):
-        start = place * 300_000
+    for number in range(200):
+        start = number * 300_000
         part = s3.get_object(Bucket=bucket, Key="large", Range=f"bytes={start}-{start + 99}")["Body"].read()
         assert part == body[start : start + 100]
     assert time.monotonic() - began < 6
@@ -57,8 +57,8 @@ def test_empty_object(stack, bucket):
     assert (answer["ContentLength"], answer["Body"].read()) == (0, b"")
 
 
-def test_uploads_leave_no_copy_in_memory_or_on_disk(stack, bucket):
-    """A finished multipart upload is kept once, and a replaced object of a bucket without versions not at all."""
+def test_uploads_leave_no_extra_copy_on_disk(stack, bucket):
+    """A completed multipart upload is stored once; a replaced object of a bucket without versioning is deleted."""
     s3 = stack.client("s3")
     s3.create_bucket(Bucket="plain")
     for _ in range(3):
@@ -68,7 +68,7 @@ def test_uploads_leave_no_copy_in_memory_or_on_disk(stack, bucket):
 
 
 def test_keys_with_control_characters_are_listed(stack, bucket):
-    """A listing of versions has every key, prefix and marker, also those that XML has no place for."""
+    """A listing of versions has every key, prefix and marker, including those that XML cannot represent."""
     s3, keys = stack.client("s3"), ["in/a b%20+.csv", "in/tab\there \x1b[2J\x07red\x9b.csv", "in/zürich 上海 <&>.csv"]
     for key in keys:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
@@ -83,17 +83,17 @@ def test_keys_with_control_characters_are_listed(stack, bucket):
 
 
 def test_conditional_put(stack, bucket):
-    """A put that asks for a free key is refused when the key is taken."""
+    """A put with If-None-Match is rejected if the key exists."""
     s3 = stack.client("s3")
     s3.put_object(Bucket=bucket, Key="once", Body=b"1", IfNoneMatch="*")
-    with pytest.raises(ClientError) as refused:
+    with pytest.raises(ClientError) as rejected:
         s3.put_object(Bucket=bucket, Key="once", Body=b"2", IfNoneMatch="*")
-    assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+    assert rejected.value.response["Error"]["Code"] == "PreconditionFailed"
 
 
 @pytest.mark.parametrize("name", [".", ".."])
-def test_odd_bucket_names_reach_no_files(stack, bucket, name):
-    """Deleting a bucket that is none, but a path, deletes nothing."""
+def test_bucket_names_that_are_paths_delete_nothing(stack, bucket, name):
+    """Deleting a bucket whose name is a path deletes nothing."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port)
     connection.request("DELETE", f"/{name}")
     assert connection.getresponse().status >= 400
@@ -102,8 +102,8 @@ def test_odd_bucket_names_reach_no_files(stack, bucket, name):
 
 
 @pytest.fixture(scope="module")
-def two_lives(tmp_path_factory):
-    """What a bucket looked like before `kill -9`, and a client of the server that was started after it."""
+def killed_and_restarted(tmp_path_factory):
+    """The inventory before SIGKILL, a client of the server that is started afterwards, and a large object's bytes."""
     data = tmp_path_factory.mktemp("lives")
     first = launch(data)
     s3 = first.client("s3")
@@ -147,18 +147,18 @@ def _inventory(s3):
     return found
 
 
-def test_everything_is_there_again(two_lives):
-    """Buckets, versions, delete markers, ETags, metadata, types and dates are the same after `kill -9`."""
-    before, s3, _ = two_lives
+def test_buckets_and_versions_survive_a_kill(killed_and_restarted):
+    """Buckets, versions, delete markers, ETags, metadata, types and dates are the same after SIGKILL."""
+    before, s3, _ = killed_and_restarted
     assert _inventory(s3) == before
     assert {bucket for bucket, _, _ in before} == {"kept", "plain"}
     assert [entry["Name"] for entry in s3.list_buckets()["Buckets"]] == ["kept", "plain"]
     assert {key for bucket, key, _ in before if bucket == "plain"} == {"c", "d"}
 
 
-def test_bytes_are_there_again(two_lives):
-    """A large object uploaded in parts is read back byte for byte by its version, with its metadata."""
-    before, s3, source = two_lives
+def test_object_bytes_survive_a_kill(killed_and_restarted):
+    """After SIGKILL a large object that was uploaded in parts has the same bytes and metadata."""
+    before, s3, source = killed_and_restarted
     (key, version) = next((key, version) for _, key, version in before if key.startswith("incoming/"))
     answer = s3.get_object(Bucket="kept", Key=key, VersionId=version)
     assert answer["Body"].read() == source
@@ -166,9 +166,9 @@ def test_bytes_are_there_again(two_lives):
     assert (answer["Metadata"], answer["ContentType"]) == ({"ratesflow-force": "true"}, "text/csv")
 
 
-def test_versions_go_on(two_lives):
-    """After the restart, a bucket still has versions, tags are kept, and a delete marker still hides its object."""
-    _, s3, _ = two_lives
+def test_versioning_continues_after_a_kill(killed_and_restarted):
+    """After a restart, versioning and tags are kept, and a delete marker still hides its object."""
+    _, s3, _ = killed_and_restarted
     assert s3.get_object(Bucket="kept", Key="often")["Body"].read() == b"2"
     assert s3.get_object_tagging(Bucket="kept", Key="often")["TagSet"] == [{"Key": "kind", "Value": "small"}]
     assert s3.get_bucket_versioning(Bucket="kept")["Status"] == "Enabled"
@@ -177,5 +177,5 @@ def test_versions_go_on(two_lives):
         s3.get_object(Bucket="kept", Key="gone")
     version = s3.put_object(Bucket="kept", Key="often", Body=b"new")["VersionId"]
     assert s3.get_object(Bucket="kept", Key="often")["VersionId"] == version
-    s3.create_bucket(Bucket="kept")  # deploying again makes it again, and takes nothing away
+    s3.create_bucket(Bucket="kept")  # a second deployment creates it again, and deletes nothing
     assert s3.get_object(Bucket="kept", Key="often")["Body"].read() == b"new"

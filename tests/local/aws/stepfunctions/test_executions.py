@@ -8,30 +8,30 @@ import pytest
 from botocore.exceptions import ClientError
 
 
-def _say(word, **states):
+def _result(word, **states):
     return {"StartAt": "Say", "States": {"Say": {"Type": "Pass", "Result": word, "End": True}, **states}}
 
 
 WAIT = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 30, "End": True}}}
 
 
-def test_name_is_made_up(machines):
-    """An execution without a name gets one of its own."""
-    arn = machines.create(_say("hello"))
+def test_execution_gets_a_default_name(machines):
+    """An execution that is started without a name gets a unique one."""
+    arn = machines.create(_result("hello"))
     first, second = machines.start(arn), machines.start(arn)
     assert first != second
     assert not first.endswith(":None")
 
 
-def test_bad_name_is_refused(machines):
-    """A name with a space is refused."""
-    with pytest.raises(ClientError) as refused:
-        machines.start(machines.create(_say("hello")), name="two words")
-    assert refused.value.response["Error"]["Code"] == "InvalidName"
+def test_invalid_name_is_rejected(machines):
+    """A name with a space is rejected."""
+    with pytest.raises(ClientError) as rejected:
+        machines.start(machines.create(_result("hello")), name="two words")
+    assert rejected.value.response["Error"]["Code"] == "InvalidName"
 
 
 def test_same_name_starts_once(machines):
-    """Twenty starts at once of one name and input start one execution; another input or a later start is refused."""
+    """Twenty parallel starts with one name and input start one execution; another input or a later start fails."""
     arn = machines.create(WAIT)
     with ThreadPoolExecutor(8) as pool:
         started = set(pool.map(lambda _: machines.start(arn, {"a": 1}, name="same"), range(20)))
@@ -44,8 +44,8 @@ def test_same_name_starts_once(machines):
         machines.start(arn, {"a": 1}, name="same")
 
 
-def test_stop_ends_a_wait(machines):
-    """Stopping an execution that waits ends it at once."""
+def test_stop_ends_a_waiting_execution(machines):
+    """Stopping an execution in a Wait state ends it at once."""
     execution = machines.start(machines.create(WAIT))
     machines.client.stop_execution(executionArn=execution)
     ended = machines.client.describe_execution(executionArn=execution)
@@ -53,9 +53,9 @@ def test_stop_ends_a_wait(machines):
     assert "error" not in ended
 
 
-def test_history_by_pages(machines):
-    """The history comes in pages of maxResults, in both orders, and the pages make up the whole."""
-    execution = machines.run(_say("hello"))["executionArn"]
+def test_history_is_paginated(machines):
+    """The pages of maxResults events together are the whole history, in both orders."""
+    execution = machines.run(_result("hello"))["executionArn"]
     whole = [event["id"] for event in machines.history(execution)]
     assert whole == list(range(1, len(whole) + 1))
     for reverse in (False, True):
@@ -67,29 +67,29 @@ def test_history_by_pages(machines):
         assert {len(page) for page in found[:-1]} == {2}
 
 
-def test_last_event_first(machines):
-    """The last event is one request away."""
-    execution = machines.run(_say("hello"))["executionArn"]
+def test_history_in_reverse_order(machines):
+    """Reverse order returns the last event first; an invalid token is rejected."""
+    execution = machines.run(_result("hello"))["executionArn"]
     answer = machines.client.get_execution_history(executionArn=execution, maxResults=1, reverseOrder=True)
     assert [event["type"] for event in answer["events"]] == ["ExecutionSucceeded"]
-    with pytest.raises(ClientError) as refused:
+    with pytest.raises(ClientError) as rejected:
         machines.client.get_execution_history(executionArn=execution, nextToken="none")
-    assert refused.value.response["Error"]["Code"] == "InvalidToken"
+    assert rejected.value.response["Error"]["Code"] == "InvalidToken"
 
 
 def test_versions_and_alias(machines):
-    """A version and an alias start the definition that was published, whatever the machine says since."""
+    """A version and an alias start the published definition, even after the machine was updated."""
     client = machines.client
-    arn = machines.create(_say("one"))
+    arn = machines.create(_result("one"))
     first = client.publish_state_machine_version(stateMachineArn=arn)["stateMachineVersionArn"]
     assert client.publish_state_machine_version(stateMachineArn=arn)["stateMachineVersionArn"] == first
     routing = [{"stateMachineVersionArn": first, "weight": 100}]
     alias = client.create_state_machine_alias(name="live", routingConfiguration=routing)["stateMachineAliasArn"]
-    client.update_state_machine(stateMachineArn=arn, definition=json.dumps(_say("two")))
+    client.update_state_machine(stateMachineArn=arn, definition=json.dumps(_result("two")))
     second = client.publish_state_machine_version(stateMachineArn=arn)["stateMachineVersionArn"]
     assert (first, second) == (f"{arn}:1", f"{arn}:2")
-    said = {by: json.loads(machines.end(machines.start(by))["output"]) for by in (arn, first, second, alias)}
-    assert said == {arn: "two", first: "one", second: "two", alias: "one"}
+    outputs = {by: json.loads(machines.end(machines.start(by))["output"]) for by in (arn, first, second, alias)}
+    assert outputs == {arn: "two", first: "one", second: "two", alias: "one"}
 
     routing = [{"stateMachineVersionArn": second, "weight": 100}]
     client.update_state_machine_alias(stateMachineAliasArn=alias, routingConfiguration=routing)
@@ -105,10 +105,10 @@ def test_versions_and_alias(machines):
 
 
 def test_running_execution_keeps_its_definition(machines):
-    """An execution ends by the definition that it started with, and still shows it."""
+    """An execution keeps the definition that it started with, and describes it."""
     wait = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 1, "Next": "Say"}}}
-    before = {**wait, "States": wait["States"] | _say("before")["States"]}
-    after = {**wait, "States": wait["States"] | _say("after")["States"]}
+    before = {**wait, "States": wait["States"] | _result("before")["States"]}
+    after = {**wait, "States": wait["States"] | _result("after")["States"]}
     arn = machines.create(before)
     execution = machines.start(arn)
     machines.client.update_state_machine(stateMachineArn=arn, definition=json.dumps(after))
@@ -117,8 +117,8 @@ def test_running_execution_keeps_its_definition(machines):
     assert json.loads(machine["definition"]) == before
 
 
-def test_unknown_alias(machines):
+def test_unknown_alias_starts_nothing(machines):
     """An alias that does not exist starts nothing."""
-    arn = machines.create(_say("hello"))
+    arn = machines.create(_result("hello"))
     with pytest.raises(machines.client.exceptions.StateMachineDoesNotExist):
         machines.start(f"{arn}:{uuid.uuid4().hex}")

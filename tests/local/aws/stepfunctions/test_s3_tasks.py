@@ -1,4 +1,4 @@
-"""Tasks that read and write S3, their errors, and what a Catch takes."""
+"""Tasks that read and write S3, their errors, and which of them a Catch handles."""
 
 import json
 
@@ -17,7 +17,7 @@ def _catch(*errors):
     return [{"ErrorEquals": list(errors), "Next": "Caught"}]
 
 
-def test_result_document_is_read(stack, bucket, machines):
+def test_json_object_in_s3_becomes_state(stack, bucket, machines):
     """A JSON document in S3 becomes state with getObject and States.StringToJson($.Body)."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=json.dumps({"outcome": "loaded", "rows": 3}))
     definition = _machine(
@@ -33,8 +33,8 @@ def test_result_document_is_read(stack, bucket, machines):
     }
 
 
-def test_description_holds_dates(stack, bucket, machines):
-    """An output with dates is described, the dates written out."""
+def test_dates_in_output_are_text(stack, bucket, machines):
+    """Dates in an output are text."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=b"text")
     ended = machines.run(_machine(GET, {"Bucket": bucket, "Key": "k"}))
     output = json.loads(ended["output"])
@@ -44,8 +44,8 @@ def test_description_holds_dates(stack, bucket, machines):
     assert output["VersionId"]
 
 
-def test_missing_key(bucket, machines):
-    """A missing key is S3.NoSuchKeyException, which a Catch takes by that name."""
+def test_missing_key_can_be_caught_by_name(bucket, machines):
+    """A missing key fails with S3.NoSuchKeyException, which a Catch matches by that name."""
     missing = {"Bucket": bucket, "Key": "none"}
     ended = machines.run(_machine(GET, missing, Catch=_catch("S3.NoSuchKeyException")))
     assert json.loads(ended["output"])["Error"] == "S3.NoSuchKeyException"
@@ -53,23 +53,23 @@ def test_missing_key(bucket, machines):
     assert (ended["status"], ended["error"]) == ("FAILED", "S3.NoSuchKeyException")
 
 
-@pytest.mark.parametrize("taken", ["States.IntrinsicFailure", "States.ALL"])
-def test_bad_json_is_caught(stack, bucket, machines, taken):
-    """StringToJson of something that isn't JSON fails with an error that a Catch can take."""
+@pytest.mark.parametrize("error", ["States.IntrinsicFailure", "States.ALL"])
+def test_bad_json_is_caught(stack, bucket, machines, error):
+    """StringToJson of invalid JSON fails with an error that a Catch can handle."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=b"{not json")
     definition = _machine(
         GET,
         {"Bucket": bucket, "Key": "k"},
         ResultSelector={"document.$": "States.StringToJson($.Body)"},
-        Catch=_catch(taken),
+        Catch=_catch(error),
     )
     caught = json.loads(machines.run(definition)["output"])
     assert caught["Error"] == "States.IntrinsicFailure"
     assert "StringToJson" in caught["Cause"]
 
 
-def test_states_all_does_not_take_runtime_errors(stack, bucket, machines):
-    """A path that leads nowhere is States.Runtime, which States.ALL does not take, as on AWS."""
+def test_states_all_does_not_match_runtime_errors(stack, bucket, machines):
+    """A path that does not exist fails with States.Runtime, which States.ALL does not match, as on AWS."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=b"{}")
     definition = _machine(
         GET,
@@ -81,8 +81,8 @@ def test_states_all_does_not_take_runtime_errors(stack, bucket, machines):
     assert (ended["status"], ended["error"]) == ("FAILED", "States.Runtime")
 
 
-def test_document_is_written(stack, bucket, machines):
-    """putObject writes a Body that is an object as JSON, with the content type asked for."""
+def test_put_object_writes_json(stack, bucket, machines):
+    """putObject writes an object in Body as JSON, with the given content type."""
     definition = _machine(PUT, {"Bucket": bucket, "Key": "k", "Body.$": "$.document", "ContentType": "a/b"})
     ended = machines.run(definition, {"document": {"a": [1, "ü"]}})
     assert ended["status"] == "SUCCEEDED"
@@ -92,15 +92,15 @@ def test_document_is_written(stack, bucket, machines):
 
 
 def test_text_is_written_as_a_json_string(stack, bucket, machines):
-    """putObject writes a Body that is text as a JSON string, with quotes: States.JsonToString is one too many."""
+    """putObject writes text in Body as a quoted JSON string, so that States.JsonToString would encode it twice."""
     definition = _machine(PUT, {"Bucket": bucket, "Key": "k", "Body.$": "States.JsonToString($.document)"})
     machines.run(definition, {"document": {"a": 1}})
     written = stack.client("s3").get_object(Bucket=bucket, Key="k")["Body"].read()
     assert json.loads(json.loads(written)) == {"a": 1}
 
 
-def test_too_large_a_result(stack, bucket, machines):
-    """More than 256 KiB of state is States.DataLimitExceeded."""
+def test_result_above_256_kib_fails(stack, bucket, machines):
+    """More than 256 KiB of state fails with States.DataLimitExceeded."""
     stack.client("s3").put_object(Bucket=bucket, Key="k", Body=b"x" * 300_000)
     ended = machines.run(_machine(GET, {"Bucket": bucket, "Key": "k"}, Catch=_catch("States.ALL")))
     assert (ended["status"], ended["error"]) == ("FAILED", "States.DataLimitExceeded")

@@ -40,7 +40,7 @@ def _job_ids(machines, execution):
 
 
 def test_parameters_and_output_are_pascal_case(machines, jobs):
-    """A task's parameters reach the job at any depth, and its output is the job's description in PascalCase."""
+    """A task's nested parameters reach the job, and its output is the job's description in PascalCase."""
     task = _task("env")
     task["Parameters"] |= {
         "ContainerOverrides": {"Environment": [{"Name": "RUN", "Value.$": "$$.Execution.Name"}]},
@@ -61,7 +61,7 @@ def test_parameters_and_output_are_pascal_case(machines, jobs):
 
 
 def test_cause_of_a_failed_job_is_a_json_string(machines):
-    """A failed job gives States.TaskFailed, and a Cause that is the job in JSON, PascalCase, with its exit code."""
+    """A failed job fails its task with States.TaskFailed and a Cause that is the job in PascalCase JSON."""
     task = _task("exit 70", Catch=[{"ErrorEquals": ["States.TaskFailed"], "Next": "Caught"}])
     ended = machines.run(_only(task, Caught={"Type": "Pass", "End": True}))
     caught = json.loads(ended["output"])
@@ -74,7 +74,7 @@ def test_cause_of_a_failed_job_is_a_json_string(machines):
 
 
 def test_failed_array_fails_its_task(machines):
-    """A task whose array has a failed child fails with the reason that AWS gives."""
+    """A task whose array job has a failed child fails with AWS's reason."""
     task = _task('test "$AWS_BATCH_JOB_ARRAY_INDEX" = 0')
     task["Parameters"]["ArrayProperties"] = {"Size": 2}
     ended = machines.run(_only(task))
@@ -83,7 +83,7 @@ def test_failed_array_fails_its_task(machines):
 
 
 def test_retried_task_waits_for_its_new_job(machines, jobs, tmp_path):
-    """A second attempt of a task waits for its own job, as the first did."""
+    """The second attempt of a task waits for its own job."""
     marker = tmp_path / "tried"
     script = f"test -e {marker} || {{ touch {marker}; exit 1; }}; sleep 0.6"
     retry = [{"ErrorEquals": ["States.TaskFailed"], "IntervalSeconds": 1, "MaxAttempts": 2}]
@@ -93,8 +93,8 @@ def test_retried_task_waits_for_its_new_job(machines, jobs, tmp_path):
     assert [jobs.describe(job_id)["status"] for job_id in submitted] == ["FAILED", "SUCCEEDED"]
 
 
-def test_timeout_of_a_task_ends_its_job(machines, jobs):
-    """TimeoutSeconds gives States.Timeout and terminates the job."""
+def test_task_timeout_terminates_its_job(machines, jobs):
+    """TimeoutSeconds fails a task with States.Timeout and terminates its job."""
     task = _task("sleep 30", TimeoutSeconds=1, Catch=[{"ErrorEquals": ["States.Timeout"], "Next": "Caught"}])
     ended = machines.run(_only(task, Caught={"Type": "Pass", "End": True}))
     assert json.loads(ended["output"])["Error"] == "States.Timeout"
@@ -113,8 +113,8 @@ def test_timeout_from_the_input(machines, jobs):
     assert [jobs.end(job_id)["status"] for job_id in submitted] == ["FAILED", "FAILED"]
 
 
-def test_timeout_of_the_execution_ends_its_job(machines, jobs):
-    """The machine's own TimeoutSeconds ends the execution as TIMED_OUT, with a stop date, and its job."""
+def test_execution_timeout_terminates_its_job(machines, jobs):
+    """TimeoutSeconds of the machine ends the execution as TIMED_OUT, with a stop date, and terminates its job."""
     ended = machines.run({"TimeoutSeconds": 1, **_only(_task("sleep 30"))})
     assert ended["status"] == "TIMED_OUT"
     assert ended["stopDate"] > ended["startDate"]
@@ -123,7 +123,7 @@ def test_timeout_of_the_execution_ends_its_job(machines, jobs):
 
 
 def test_stop_keeps_error_and_cause_and_ends_the_job(machines, jobs):
-    """StopExecution is told back with its error and cause, in description and history, and terminates the job."""
+    """StopExecution terminates the job; description and history have its error and cause."""
     execution = machines.start(machines.create(_only(_task("sleep 30"))))
     (job_id,) = wait_for(lambda: _job_ids(machines, execution))
     jobs.until(job_id, "RUNNING")
@@ -141,7 +141,7 @@ def test_stop_keeps_error_and_cause_and_ends_the_job(machines, jobs):
 
 
 def test_jobs_of_parallel_branches_end_with_the_first_failure(machines, jobs):
-    """When one branch of a Parallel fails, the jobs of the others are terminated, and the error keeps its name."""
+    """When a branch of a Parallel fails, the jobs of the others are terminated, and the error keeps its name."""
     parallel = {
         "Type": "Parallel",
         "Branches": [_only(_task("sleep 30")), _only(_task("sleep 0.5; exit 1"))],
@@ -155,7 +155,7 @@ def test_jobs_of_parallel_branches_end_with_the_first_failure(machines, jobs):
 
 
 def test_map_of_jobs(machines):
-    """A Map runs a job for each item, and lets States.TaskFailed out of a failed one."""
+    """A Map runs a job for each item, and fails with States.TaskFailed if one fails."""
     inner = _task("test $AWS_BATCH_JOB_ID")
     inner["Parameters"]["Parameters"] = {"script.$": "$.script"}
     inner["ResultSelector"] = {"status.$": "$.Status"}
@@ -166,38 +166,38 @@ def test_map_of_jobs(machines):
     assert (failed["status"], failed["error"]) == ("FAILED", "States.TaskFailed")
 
 
-def test_refused_job_has_batch_error(machines):
-    """A job that Batch refuses fails its task with Batch's error."""
+def test_rejected_job_fails_with_batch_error(machines):
+    """A job that Batch rejects fails its task with Batch's error."""
     task = _task("true")
     task["Parameters"]["JobQueue"] = "none"
     ended = machines.run(_only(task))
     assert (ended["status"], ended["error"]) == ("FAILED", "Batch.ClientException")
 
 
-def test_a_fault_within_moto_is_caught(machines):
-    """An answer of 500 bears no request id; it is an error like any other, not one that no Catch takes."""
-    asked = {
+def test_internal_error_of_moto_can_be_caught(machines):
+    """A 500 response has no request id, and is an error that a Catch can handle."""
+    task = {
         "Type": "Task",
-        "Resource": "arn:aws:states:::aws-sdk:batch:listConsumableResources",  # which moto does not know
+        "Resource": "arn:aws:states:::aws-sdk:batch:listConsumableResources",  # which moto does not support
         "Parameters": {},
         "Catch": [{"ErrorEquals": ["States.TaskFailed"], "Next": "Caught"}],
         "End": True,
     }
-    ended = machines.run(_only(asked, Caught={"Type": "Pass", "End": True}))
+    ended = machines.run(_only(task, Caught={"Type": "Pass", "End": True}))
     assert ended["status"] == "SUCCEEDED", ended
     assert "Request ID: unknown" in json.loads(ended["output"])["Cause"]
 
 
-def test_a_question_that_fails_is_asked_again():
-    """A fault within moto while it looks for a job is no end of the job; a refusal is an error."""
+def test_failed_poll_of_a_job_is_retried():
+    """An internal error of moto while it polls a job does not end the task; a client error does."""
 
     def failing(status):
-        answer = {"Error": {"Code": str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
+        response = {"Error": {"Code": str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
-        def ask():
-            raise ClientError(answer, "DescribeJobs")
+        def poll():
+            raise ClientError(response, "DescribeJobs")
 
-        return _JobResolver(runs=lambda: False, ask=ask, end=lambda: None)
+        return _JobResolver(is_running=lambda: False, poll=poll, terminate=lambda: None)
 
     assert failing(500)() is None
     with pytest.raises(ClientError):

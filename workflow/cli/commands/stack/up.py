@@ -41,4 +41,4 @@ def up(context: CliContext, detach: bool, api_port: int, aws_port: int, console_
 
     if not detach:
         notice("Starting the stack …")
-    start(home, **ports, detach=detach, tell=print_addresses, say=notice)
+    start(home, **ports, detach=detach, on_ready=print_addresses, on_progress=notice)

@@ -1,6 +1,6 @@
-"""The life of some batches in one database, as a machine of states: what may happen, and what must hold after it.
+"""A Hypothesis state machine of batches in one database: the possible events, and the invariants after each.
 
-Tasks run as they are, one by one or side by side with others, or die at one of their points between two statements.
+The real tasks run one by one or concurrently, or die at one of their fault points between two statements.
 """
 
 import itertools
@@ -49,20 +49,20 @@ from tests.faults.campaign.acts import (
 )
 from tests.faults.campaign.contents import PORTS, Content
 from tests.faults.campaign.dying import standing
-from tests.faults.campaign.invariants import LEFT
-from tests.faults.model.moving import change, possible
-from tests.faults.readers.snapshots import Snapshot, faults, look, steps_back
+from tests.faults.campaign.invariants import LEFTOVERS
+from tests.faults.model.tree_changes import change, possible
+from tests.faults.readers.snapshots import Snapshot, find_violations, look, regressions
 from tests.fix_database import drop_database
 from tests.loader.conftest import TaskHarness
 from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
-# What needs no lock of the task that stands still is done by then.
+# Tasks that need no lock of the suspended task finish within this time.
 HELD_SECONDS = 0.4
 
 
-class Life(RuleBasedStateMachine):
-    """Batches of a few contents, in one fresh database; `logins` are the users that its tasks log in as, in turn."""
+class BatchLifecycle(RuleBasedStateMachine):
+    """Batches with a few contents in a new database; tasks log in as each of `logins` in turn."""
 
     batches = Bundle("batches")
 
@@ -78,101 +78,103 @@ class Life(RuleBasedStateMachine):
 
     @initialize(target=batches, bad=st.booleans(), moves=st.lists(st.none() | MOVES, min_size=3, max_size=3))
     def begin(self, bad: bool, moves: list[Move | None]) -> MultipleResults[Batch]:
-        """Some batches are there from the first on, and two of them are committed."""
+        """Start with some batches, two of them committed."""
         kinds = (0, False, 1, False), (1, False, 8, False), (2, bad, 2, False), (0, False, 1, True)
         batches = [self.send(*kind) for kind in kinds]
         for batch in batches[:2]:
-            self.whole(batch, moves)
+            self.run_all_tasks(batch, moves)
         return multiple(*batches)
 
     @rule(target=batches, batch=batches, other=batches, act=ACTS)
     def do(self, batch: Batch, other: Batch, act: tuple[Any, ...]) -> MultipleResults[Batch]:
-        """Something happens, to a batch and perhaps another, or to the database."""
+        """Perform an act on a batch, on two batches, or on the database."""
         name, *values = act
-        about = {"beside": (batch, other), "held": (batch, other)}
-        about |= dict.fromkeys(("whole", "work", "redo", "take_out", "tidy", "read_only"), (batch,))
-        made = getattr(self, name)(*about.get(name, ()), *values)
-        return multiple(made) if made else multiple()
+        operands = {"run_concurrently": (batch, other), "run_suspended": (batch, other)}
+        operands |= dict.fromkeys(
+            ("run_all_tasks", "run_task", "redo", "undo_batch", "collect_garbage", "read_only"), (batch,)
+        )
+        created = getattr(self, name)(*operands.get(name, ()), *values)
+        return multiple(created) if created else multiple()
 
-    def arrive(self, number: int, bad: bool, shards: int, force: bool) -> Batch:
-        """Another batch arrives; of those that break the contract there are fewer."""
+    def send_batch(self, number: int, bad: bool, shards: int, force: bool) -> Batch:
+        """Send another batch; invalid ones are less frequent."""
         return self.send(number, bad and number == 3, shards, force)
 
     def send(self, number: int, bad: bool, shards: int, force: bool) -> Batch:
-        """Put a file into the bucket: new bytes, the same bytes again, or bytes that break the contract."""
+        """Upload a file: new bytes, the same bytes again, or an invalid file."""
         content = Content(number + 10 * bad, rows=24 + 48 * (number % 2), bad_line=7 if bad else 0)
         name = f"life-{next(_numbers)}"
         batch = self.harness.send(content.data, key=f"incoming/{name}.csv", batch_id=name, force=force)
-        return self.know(replace(batch, shards=shards), content)
+        return self.register(replace(batch, shards=shards), content)
 
     def redo(self, batch: Batch) -> Batch:
-        """The same object is started again, under another name."""
-        return self.know(replace(batch, batch_id=f"life-{next(_numbers)}"), self.sent[batch.batch_id])
+        """Start the same object again, with another name."""
+        return self.register(replace(batch, batch_id=f"life-{next(_numbers)}"), self.sent[batch.batch_id])
 
-    def know(self, batch: Batch, content: Content) -> Batch:
-        """Remember what a batch is."""
+    def register(self, batch: Batch, content: Content) -> Batch:
+        """Record a batch and its content."""
         self.sent[batch.batch_id] = content
         self.states[batch.batch_id] = None
         return batch
 
-    def work(self, batch: Batch, task: Task, shard: int, point: int) -> None:
-        """A task runs, for the first time, again or too late; with a point, it dies there."""
+    def run_task(self, batch: Batch, task: Task, shard: int, point: int) -> None:
+        """Run a task, possibly again or too late; with a point, it dies there."""
         shard = min(shard, batch.shards - 1) if task in (validate, load) else 0
         perform(task, replace(batch, shard=shard), point=point)
 
-    def whole(self, batch: Batch, moves: list[Move | None]) -> None:
-        """Everything that is left to do for a batch is done, and the tree changes before some of its tasks."""
+    def run_all_tasks(self, batch: Batch, moves: list[Move | None]) -> None:
+        """Run all tasks of a batch, and change the tree before some of them."""
         for task, move in zip((validate, load, commit), moves, strict=True):
             if move:
                 self.move(move, 0)
-                self.holds()
+                self.invariants_hold()
             self.all_shards(task, batch, [])
 
-    def beside(self, batch: Batch, other: Batch, task: Task, names: set[str], move: Move) -> None:
-        """All shards of a task run side by side with other tasks, while somebody looks at every moment."""
-        self.trees = possible(self.trees[0], [self.file(move)] if "move" in names else [])
+    def run_concurrently(self, batch: Batch, other: Batch, task: Task, names: set[str], move: Move) -> None:
+        """Run all shards of a task concurrently with other tasks, while an observer takes snapshots."""
+        self.trees = possible(self.trees[0], [self.reference_file(move)] if "move" in names else [])
         may_pass = "read_only" in names or other.batch_id == batch.batch_id
         jobs = [self.job(name, other, move, may_pass) for name in sorted(names)]
-        with self.looking():
+        with self.observing():
             self.all_shards(task, batch, jobs, may_pass)
 
-    def held(
+    def run_suspended(
         self, batch: Batch, other: Batch, name: str, point: int, names: set[str], move: Move, another: Move
     ) -> None:
-        """A task stands still at a point while others do what they can without it; then it goes on."""
-        moves = [self.file(move)] * (name == "move") + [self.file(another)] * ("move" in names)
+        """Suspend a task at a point while other tasks run; then resume it."""
+        moves = [self.reference_file(move)] * (name == "move") + [self.reference_file(another)] * ("move" in names)
         for task in (validate, load) if name == "commit" else ():
             self.all_shards(task, batch, [])
         self.trees = possible(self.trees[0], moves)
         jobs = [self.job(each, other, another, True) for each in sorted(names)]
-        with self.looking(), ThreadPoolExecutor(len(jobs)) as pool:
+        with self.observing(), ThreadPoolExecutor(len(jobs)) as pool:
             with standing(point, *self.call(name, batch, move)):
                 doing = [pool.submit(job) for job in jobs]
-                wait(doing, HELD_SECONDS)  # what needs what the other holds goes on after it
+                wait(doing, HELD_SECONDS)  # tasks that need the suspended one's locks finish after it
             for each in doing:
                 each.result(120)
 
     def call(self, name: str, batch: Batch, move: Move) -> tuple[Any, ...]:
-        """Return a task and its arguments."""
-        about: dict[str, tuple[Any, ...]] = {
+        """Return a task and its arguments by name."""
+        calls: dict[str, tuple[Any, ...]] = {
             "load": (load, batch),
             "commit": (commit, batch),
             "discard": (discard, batch),
             "undo": (undo, "run", batch.batch_id),
             "gc": (gc, "run", self.harness.bucket, batch.batch_id),
             "compact": (compact, "run"),
-            "move": (move_tree, self.file(move)),
+            "move": (move_tree, self.reference_file(move)),
         }
-        return about[name]
+        return calls[name]
 
     def job(self, name: str, other: Batch, move: Move, may_pass: bool) -> Callable[[], Any]:
-        """Return what one of the others does."""
+        """Return the function that runs another task."""
         if name in ("analyze", "read_only"):
             return partial({"analyze": analyze, "read_only": demote}[name], self.harness.database)
         return partial(perform, *self.call(name, other, move), may_pass=may_pass)
 
     def all_shards(self, task: Task, batch: Batch, jobs: list[Callable[[], Any]], may_pass: bool = False) -> None:
-        """Run all shards of a task, and these jobs, side by side."""
+        """Run all shards of a task and these jobs concurrently."""
         count = batch.shards if task in (validate, load) else 1
         shards = [partial(perform, task, replace(batch, shard=shard), may_pass=may_pass) for shard in range(count)]
         with ThreadPoolExecutor(count + len(jobs)) as pool:
@@ -180,94 +182,94 @@ class Life(RuleBasedStateMachine):
                 each.result(120)
 
     def move(self, move: Move, point: int) -> None:
-        """Reference data moves ports and regions, or adds some; with a point, its task dies there."""
-        file = self.file(move)
+        """Move or add ports and regions; with a point, the task dies there."""
+        file = self.reference_file(move)
         self.trees = possible(self.trees[0], [file])
         if not perform(move_tree, file, point=point):
             self.trees = self.trees[-1:]
 
     def two_moves(self, first: Move, second: Move) -> None:
-        """Two people change the tree at once: one comes after the other."""
-        files = [self.file(move) for move in (first, second)]
+        """Change the tree twice concurrently."""
+        files = [self.reference_file(move) for move in (first, second)]
         self.trees = possible(self.trees[0], files)
-        with self.looking(), ThreadPoolExecutor(2) as pool:
+        with self.observing(), ThreadPoolExecutor(2) as pool:
             list(pool.map(partial(perform, move_tree), files))
 
-    def file(self, move: Move) -> Reference:
-        """Return the file of reference data that a move means now."""
+    def reference_file(self, move: Move) -> Reference:
+        """Return the file of reference data for a move of the current tree."""
         kind, seed = move
         return change(random.Random(seed), self.trees[0], PORTS, kind)
 
-    def take_out(self, batch: Batch, point: int) -> None:
-        """Somebody undoes a batch, whatever its state."""
+    def undo_batch(self, batch: Batch, point: int) -> None:
+        """Undo a batch in any state."""
         perform(undo, "run", batch.batch_id, point=point)
 
-    def merge(self, point: int, count: int) -> None:
-        """Rates and tables of prices are merged, perhaps by two at once."""
+    def compact_all(self, point: int, count: int) -> None:
+        """Compact rates and merge tables of prices, possibly in two processes at once."""
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda at: perform(compact, "run", point=point * at), range(1, count + 1)))
 
-    def tidy(self, batch: Batch, point: int, count: int) -> None:
-        """Gc closes one batch whose execution is over, and drops what was left; perhaps two of it at once."""
+    def collect_garbage(self, batch: Batch, point: int, count: int) -> None:
+        """Run gc for one batch, possibly in two processes at once."""
         work = partial(perform, gc, "run", self.harness.bucket, batch.batch_id)
         with ThreadPoolExecutor(count) as pool:
             list(pool.map(lambda at: work(point=point * at), range(1, count + 1)))
 
     def rotate(self) -> None:
-        """From now on tasks log in as the other of two users, and the planner knows all tables as they are now."""
+        """Switch the login of later tasks to the other user, and update the planner's statistics."""
         os.environ["DATABASE_URL"] = next(self.logins)
         analyze(self.harness.database)
 
     def read_only(self, batch: Batch, task: Task) -> None:
-        """The server takes no writes, and a task gives up for this time, with nothing done."""
+        """Run a task on a read-only server; it must fail with a transient error."""
         set_read_only(self.harness.database, "on")
         try:
             with connected(task.__name__) as connection:
                 call_task(task, connection, batch)
-            raise AssertionError(f"{task.__name__} ran on a server that takes no writes")
+            raise AssertionError(f"{task.__name__} ran on a read-only server")
         except TransientError:
             pass
         finally:
             set_read_only(self.harness.database, "off")
 
     @contextmanager
-    def looking(self) -> Iterator[None]:
-        """Let somebody look at every moment, from now on to the end of the block."""
-        end, wrong = [], []
+    def observing(self) -> Iterator[None]:
+        """Take and check snapshots continuously until the end of the block."""
+        end, violations = [], []
 
-        def keep_looking() -> None:
+        def observe() -> None:
             before = self.before
             while not end:
                 now = look(self.harness.database.url)
-                wrong.extend(faults(now, self.sent))
-                wrong.extend(steps_back(before, now) if before else [])
+                violations.extend(find_violations(now, self.sent))
+                violations.extend(regressions(before, now) if before else [])
                 before = now
 
         with ThreadPoolExecutor(1) as pool:
-            looking = pool.submit(keep_looking)
+            observer = pool.submit(observe)
             try:
                 yield
             finally:
                 end.append(True)
-            looking.result(60)
-        assert wrong == []
+            observer.result(60)
+        assert violations == []
 
     @invariant()
-    def holds(self) -> None:
-        """What must hold after each step, all of it in one snapshot."""
+    def invariants_hold(self) -> None:
+        """Check the invariants after each step, in one snapshot."""
         now = look(self.harness.database.url)
         states = {name: entry.state for name, entry in now.ledger.items()}
         for name, before in self.states.items():
             assert states.get(name) in MAY_FOLLOW[before], f"{name} went from {before} to {states.get(name)}"
             assert states.get(name) != "rejected" or self.sent[name].bad_line
-        assert faults(now, self.sent) == []
-        assert self.before is None or steps_back(self.before, now) == []
+        assert find_violations(now, self.sent) == []
+        assert self.before is None or regressions(self.before, now) == []
         assert now.tree in self.trees
         self.states = {name: states.get(name) for name in self.states}
         self.trees, self.before = [now.tree], now
 
     def teardown(self) -> None:
-        """Gc closes everything that is open; only what is committed is left, and nothing once that is undone."""
+        """Run gc, after which only committed batches remain; undo them, after which nothing remains."""
         ask = self.harness.database.ask
         try:
             self.close_all()
@@ -285,8 +287,8 @@ class Life(RuleBasedStateMachine):
             drop_database(self.harness.database.server, self.harness.database.name)
 
     def close_all(self) -> None:
-        """Tidy and merge everything, which leaves nothing but what counts."""
+        """Run gc and compaction for everything, and check that nothing else remains."""
         perform(gc, "run", self.harness.bucket, "all")
         perform(compact, "run")
-        self.holds()
-        assert self.harness.database.ask(LEFT) == []
+        self.invariants_hold()
+        assert self.harness.database.ask(LEFTOVERS) == []

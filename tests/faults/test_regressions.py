@@ -1,4 +1,4 @@
-"""What the campaigns found, each by itself: it was mended at its root, and stays mended."""
+"""Regression tests for defects that the campaigns found."""
 
 import io
 import json
@@ -34,7 +34,7 @@ from tests.faults.campaign.acts import move_tree
 from tests.faults.campaign.contents import PORTS as PORTS_WITH_PRICES
 from tests.faults.campaign.contents import Content
 from tests.faults.campaign.dying import run_until
-from tests.faults.model.moving import change
+from tests.faults.model.tree_changes import change
 from tests.faults.readers.snapshots import RATES
 from tests.fix_database import Database
 from tests.loader.conftest import TaskHarness
@@ -55,8 +55,8 @@ def part(stack: Stack, module: str) -> psutil.Process | None:
     return None
 
 
-def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp_path: Path) -> None:
-    """The embedded AWS is killed, and its successor, and the database while it takes up work; the stack stays up."""
+def test_stack_survives_kills_during_its_recovery(own_stack: Stack, tmp_path: Path) -> None:
+    """The stack stays up although the embedded AWS and the database are killed again during the recovery."""
     own_stack.up()
     for number in range(4):
         before = wait_for(lambda: part(own_stack, "ratesflow.local.aws"))
@@ -77,9 +77,9 @@ def test_what_dies_while_the_stack_is_mended_is_mended_too(own_stack: Stack, tmp
     assert own_stack.ask("SELECT count(*) FROM committed_prices") == [(200,)]
 
 
-def test_a_batch_that_a_killed_gc_closed_is_told_of(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gc dies at each of its points; the next one tells of the batch that was closed, always with the same id."""
-    told = subscribed(harness18, monkeypatch)
+def test_batch_closed_by_a_killed_gc_is_notified(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If gc dies at any of its fault points, the next gc notifies about the closed batch, always with the same id."""
+    notification_ids = subscribe(harness18, monkeypatch)
     closed = 0
     for point in range(1, 60):
         batch = harness18.send(csv(rows(20, seed=point)), key=f"incoming/{point}.csv")
@@ -89,34 +89,34 @@ def test_a_batch_that_a_killed_gc_closed_is_told_of(harness18: TaskHarness, monk
         with connected("gc") as connection:
             gc(connection, "run", harness18.bucket, batch.batch_id, dataset=FreightPrices())
         assert harness18.state(batch) == "failed"
-        assert set(told(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
+        assert set(notification_ids(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
         if not died:
             break
     assert closed > 2
 
 
-def subscribed(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
-    """Give the tasks a topic; return what tells the ids of the notifications of a batch."""
+def subscribe(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Set the tasks' topic; return a function that returns the notification ids of a batch."""
     sns, sqs = harness.aws("sns"), harness.aws("sqs")
-    topic = sns.create_topic(Name=f"told-{harness.bucket}")["TopicArn"]
-    queue = sqs.create_queue(QueueName=f"told-{harness.bucket}")["QueueUrl"]
+    topic = sns.create_topic(Name=f"notified-{harness.bucket}")["TopicArn"]
+    queue = sqs.create_queue(QueueName=f"notified-{harness.bucket}")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     monkeypatch.setenv("RATESFLOW_TOPIC_ARN", topic)
-    kept: list[dict[str, str]] = []
+    messages: list[dict[str, str]] = []
 
-    def told(batch_id: str) -> list[str]:
+    def notification_ids(batch_id: str) -> list[str]:
         while found := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
             for message in found:
                 sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-                kept.append(json.loads(json.loads(message["Body"])["Message"]))
-        return [each["notification_id"] for each in kept if each["batch_id"] == batch_id]
+                messages.append(json.loads(json.loads(message["Body"])["Message"]))
+        return [each["notification_id"] for each in messages if each["batch_id"] == batch_id]
 
-    return told
+    return notification_ids
 
 
-def test_the_words_of_a_refusal_move_no_cursor() -> None:
-    """A Parquet file's columns may be called anything; the report, the ledger and the terminal show it as text."""
+def test_rejection_message_has_no_control_characters() -> None:
+    """The message about a Parquet file with control characters in a column name is printable."""
     sink = io.BytesIO()
     pa.parquet.write_table(pa.table({"\x1b[2J\x9b\n\u202e": [1]}), sink)
     with ReportWriter() as writer:
@@ -127,8 +127,8 @@ def test_the_words_of_a_refusal_move_no_cursor() -> None:
     assert report.summary.isprintable()
 
 
-def test_a_discard_that_comes_after_an_undo_takes_nothing_away(harness18: TaskHarness) -> None:
-    """The negative of an undone batch is only right beside the batch's own rates: discard leaves both alone."""
+def test_discard_after_undo_deletes_nothing(harness18: TaskHarness) -> None:
+    """Discard keeps the rates of an undone batch, which its negative rates cancel out."""
     content = Content(1, rows=60)
     batch = harness18.send(content.data)
     for task in (validate, load, commit):
@@ -143,8 +143,8 @@ def test_a_discard_that_comes_after_an_undo_takes_nothing_away(harness18: TaskHa
     assert harness18.database.one("SELECT count(*) FROM rates") == 0
 
 
-def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(harness18: TaskHarness) -> None:
-    """Gc drops what a change of reference data wrote before it was killed, and readers see the tree as it was."""
+def test_gc_drops_hidden_rates_of_a_killed_tree_change(harness18: TaskHarness) -> None:
+    """gc drops the rates that a killed change of reference data wrote, and readers see the unchanged tree."""
     batch = harness18.send(Content(1, rows=60).data)
     for task in (validate, load, commit):
         harness18.run(task, batch)
@@ -153,7 +153,7 @@ def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(harnes
     file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
     point = 11
     while not harness18.database.one(hidden):
-        assert run_until(point, move_tree, file), "it ended, and was killed nowhere between its two halves"
+        assert run_until(point, move_tree, file), "the task ended without being killed between its two transactions"
         point += 2
     with connected("gc") as connection:
         gc(connection, "run", harness18.bucket, dataset=FreightPrices())
@@ -162,8 +162,8 @@ def test_hidden_rates_of_a_change_of_the_tree_that_was_killed_are_dropped(harnes
     assert sorted(harness18.database.ask(RATES)) == sorted(before)
 
 
-def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Database) -> None:
-    """Every worker of the API is killed in the middle of a deployment; the service stays, with all its workers new."""
+def test_api_survives_workers_killed_during_their_replacement(database18: Database) -> None:
+    """If every worker of the API is killed during a deployment, the service continues with new workers."""
     service = Service(database18.reader_url)
     service.start()
     assert service.process is not None
@@ -171,7 +171,7 @@ def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Databa
         old = service.worker_pids()
         service.process.send_signal(signal.SIGHUP)
         wait_for(lambda: set(service.worker_pids()) - set(old))
-        time.sleep(0.3)  # the first successor is about to take over, and its predecessor still there
+        time.sleep(0.3)  # the first new worker is starting while the old ones still run
         for pid in old:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -180,9 +180,9 @@ def test_workers_that_die_while_they_are_replaced_end_nothing(database18: Databa
         time.sleep(1)
         assert service.process.poll() is None
     finally:
-        left = service.worker_pids() if service.process.poll() is None else []
+        remaining = service.worker_pids() if service.process.poll() is None else []
         service.process.kill()
-        for pid in left:
+        for pid in remaining:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         service.process.communicate()

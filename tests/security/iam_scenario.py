@@ -1,4 +1,4 @@
-"""Everything that the parts of a stack do, once: whatever a policy allows is needed here, or listed with its reason."""
+"""A scenario in which every component does everything that it does in production, once."""
 
 import json
 import os
@@ -19,53 +19,53 @@ from tests.security.iam_figure import calls_of
 BAD = b"DEHAM,CNSGH,2026-01-01,abc\n"
 
 
-def tell(stack: Stack, folder: Path) -> None:
-    """Live through all of it. Raises AssertionError when a step does not end as it should."""
-    begun = _begin(stack)
-    good = _send_by_hand(stack, folder)
-    _stop_and_take_away(stack, folder)
-    _lose_one(stack, folder)
-    for name, status in begun.items():
+def run(stack: Stack, folder: Path) -> None:
+    """Run the whole scenario. Raises AssertionError if a step does not end as expected."""
+    started = _start_executions(stack)
+    good = _ingest(stack, folder)
+    _stop_and_delete(stack, folder)
+    _lose_event(stack, folder)
+    for name, status in started.items():
         assert ended(stack, name)["status"] == status, name
-    _look(stack, good)
+    _query(stack, good)
     _maintain(stack, folder, good)
-    _run_the_others(stack)
+    _run_other_tasks(stack)
 
 
-def _run_the_others(stack: Stack) -> None:
-    """Run every task that needs no argument and that nothing above has run."""
+def _run_other_tasks(stack: Stack) -> None:
+    """Run every task without required arguments that was not run before."""
     roles = {call["role"] for call in calls_of(stack)}
     for task in TASKS.values():
         if task.required == ("run",) and f"ratesflow-task-{task.name}" not in roles:
             run_task(find_environment(stack.home), task.name)
 
 
-def _begin(stack: Stack) -> dict[str, str]:
-    """Start what needs nobody to watch, and return how each will end; nothing else waits for these."""
+def _start_executions(stack: Stack) -> dict[str, str]:
+    """Start executions that run in the background; return the expected status of each."""
     start(stack, csv(rows(3000, seed=950)), "in-shards", 2)
     start(stack, csv(rows(3000, seed=951)) + BAD, "in-shards-bad", 2)
     start(stack, csv(rows(30, seed=952)), "gone-in-shards", 2, gone=True)
-    _start_unversioned(stack, "never-there", None)
+    _start_unversioned(stack, "never-uploaded", None)
     queue = stack.environment["RATESFLOW_QUEUE_URL"]
     stack.aws("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps({"source": "nobody"}))
-    _read_a_result_that_nobody_wrote(stack)
-    _miss_what_nobody_wrote(stack)
-    bad = {"gone-in-shards": "FAILED", "never-there": "FAILED"}
+    _read_missing_result(stack)
+    _read_missing_objects(stack)
+    bad = {"gone-in-shards": "FAILED", "never-uploaded": "FAILED"}
     return {"in-shards": "SUCCEEDED", "in-shards-bad": "SUCCEEDED", **bad}
 
 
 def _start_unversioned(stack: Stack, name: str, data: bytes | None) -> None:
-    """Start an execution of whatever version an object has: its input says `null`."""
+    """Start an execution with version `null`, that is, for an object without versioning."""
     bucket, key = stack.environment["RATESFLOW_BUCKET"], f"incoming/_temporary/{name}.csv"
     if data is not None:
         stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=data)
-    given = {"bucket": bucket, "key": key, "version": "null", "etag": "", "bytes": len(data or b""), "shards": 1}
+    event = {"bucket": bucket, "key": key, "version": "null", "etag": "", "bytes": len(data or b""), "shards": 1}
     machine = stack.environment["RATESFLOW_STATE_MACHINE_ARN"]
-    stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=json.dumps(given))
+    stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name=name, input=json.dumps(event))
 
 
-def _read_a_result_that_nobody_wrote(stack: Stack) -> None:
-    """The state that reads a result says NoSuchKey when a task that succeeded has written none."""
+def _read_missing_result(stack: Stack) -> None:
+    """Run the state that reads a result without a result, which must fail with NoSuchKey."""
     states = stack.aws("stepfunctions")
     ours = states.describe_state_machine(stateMachineArn=stack.environment["RATESFLOW_STATE_MACHINE_ARN"])
     read = json.loads(ours["definition"])["States"]["ReadValidateResult"]
@@ -77,8 +77,8 @@ def _read_a_result_that_nobody_wrote(stack: Stack) -> None:
     assert "NoSuchKey" in ended(stack, "no-result", machine="reader")["error"]
 
 
-def _send_by_hand(stack: Stack, folder: Path) -> str:
-    """Ingest a good file, it again, and one with a bad line; return the name of the first."""
+def _ingest(stack: Stack, folder: Path) -> str:
+    """Ingest a valid file twice and an invalid one; return the batch id of the first."""
     good, bad = folder / "good.csv", folder / "bad.csv"
     good.write_bytes(csv(rows(200, seed=953)))
     bad.write_bytes(csv(rows(20, seed=954)) + BAD)
@@ -87,23 +87,23 @@ def _send_by_hand(stack: Stack, folder: Path) -> str:
     return name
 
 
-def _stop_and_take_away(stack: Stack, folder: Path) -> None:
-    """Stop one by the command, which closes it, and one behind everybody's back, which gc closes.
+def _stop_and_delete(stack: Stack, folder: Path) -> None:
+    """Stop one execution by the command, which closes its batch, and one through AWS, which gc closes.
 
-    Of two more the file is taken away between validate and load.
+    Delete the objects of two more between validate and load.
     """
     s3, bucket = stack.aws("s3"), stack.environment["RATESFLOW_BUCKET"]
-    with Signaller(stack, "load", "held", signal.SIGSTOP) as hand:
+    with Signaller(stack, "load", "held", signal.SIGSTOP) as signaller:
         mine = send(stack, folder, csv(rows(50, seed=955)), "held-mine")
         theirs = send(stack, folder, csv(rows(50, seed=956)), "held-theirs")
-        wait_for(lambda: len(hand.hit) == 2)
+        wait_for(lambda: len(signaller.signalled) == 2)
         stack.run("stop", mine)
         arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", theirs)[0][0]
         stack.aws("stepfunctions").stop_execution(executionArn=arn)
         wait_for(lambda: not tasks_of(stack, "load", "held"))
         start(stack, csv(rows(50, seed=957)), "held-versioned", 1)
         _start_unversioned(stack, "held-unversioned", csv(rows(50, seed=958)))
-        wait_for(lambda: len(hand.hit) == 4)
+        wait_for(lambda: len(signaller.signalled) == 4)
         key = "incoming/_temporary/held-versioned.csv"
         (version,) = s3.list_object_versions(Bucket=bucket, Prefix=key)["Versions"]
         s3.delete_object(Bucket=bucket, Key=key, VersionId=version["VersionId"])
@@ -114,18 +114,18 @@ def _stop_and_take_away(stack: Stack, folder: Path) -> None:
     assert "1 closed" in stack.run("gc").stdout
 
 
-def _lose_one(stack: Stack, folder: Path) -> None:
-    """Lose the events of two uploads; gc, which the schedule starts, and `redrive` send them to the trigger again."""
+def _lose_event(stack: Stack, folder: Path) -> None:
+    """Lose the event of an upload, which the scheduled gc passes to the trigger again."""
     events, batch = stack.aws("events"), stack.aws("batch")
     (target,) = events.list_targets_by_rule(Rule="ratesflow-arrivals")["Targets"]
     events.remove_targets(Rule="ratesflow-arrivals", Ids=[target["Id"]])
     lost = send(stack, folder, csv(rows(50, seed=959)), "lost")
     events.put_targets(Rule="ratesflow-arrivals", Targets=[target])
-    usual = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1]
-    container = usual["containerProperties"]
+    definition = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1]
+    container = definition["containerProperties"]
     minutes = {"name": "RATESFLOW_RETRIGGER_AFTER_MINUTES", "value": "0"}
     batch.register_job_definition(
-        **{each: usual[each] for each in ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")},
+        **{each: definition[each] for each in ("jobDefinitionName", "type", "parameters", "retryStrategy", "timeout")},
         containerProperties=container | {"environment": [*container["environment"], minutes]},
     )
     tick(stack)
@@ -133,14 +133,14 @@ def _lose_one(stack: Stack, folder: Path) -> None:
 
 
 def tick(stack: Stack) -> None:
-    """Let the schedule begin what is due."""
+    """Run the schedule once."""
     schedule = Schedule(stack.environment)
-    schedule.due_now()
+    schedule.make_due()
     schedule.tick()
 
 
-def _miss_what_nobody_wrote(stack: Stack) -> None:
-    """Discard what left no word, and load reference data that is not there: both are told, not refused."""
+def _read_missing_objects(stack: Stack) -> None:
+    """Run discard and reference load with missing objects, which must not be AccessDenied."""
     batch, bucket = stack.aws("batch"), stack.environment["RATESFLOW_BUCKET"]
     nobody = {"bucket": bucket, "key": "incoming/nobody.csv", "batch_id": "nobody", "execution": "nobody"}
     nowhere = {"run": "nowhere", "ports": "reference/nowhere.csv", "regions": "reference/nowhere.csv"}
@@ -153,8 +153,8 @@ def _miss_what_nobody_wrote(stack: Stack) -> None:
         )
 
 
-def _look(stack: Stack, name: str) -> None:
-    """Ask everything that a person may ask; once in an environment that is found as on AWS."""
+def _query(stack: Stack, name: str) -> None:
+    """Run the query commands, one of them with `--env` as on AWS."""
     for command in (["show", name], ["graph", name], ["batches"], ["show", "gone-in-shards"]):
         stack.run(*command)
     for variable in NEEDED:
@@ -167,7 +167,7 @@ def _look(stack: Stack, name: str) -> None:
 
 
 def _maintain(stack: Stack, folder: Path, name: str) -> None:
-    """Start, undo, merge, change reference data, migrate, redrive."""
+    """Run start, undo, compact, reference load, migrate and redrive."""
     bucket, key = stack.environment["RATESFLOW_BUCKET"], "incoming/_temporary/by-hand.csv"
     stack.aws("s3").put_object(Bucket=bucket, Key=key, Body=csv(rows(20, seed=961)))
     stack.run("start", f"s3://{bucket}/{key}")

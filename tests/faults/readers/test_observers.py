@@ -1,4 +1,4 @@
-"""What watches the campaigns sees what it should: a proxy that fails, a part of a batch, a batch that is gone."""
+"""The campaigns' own proxies and readers work: failures are injected, and partial and missing batches detected."""
 
 import http.client
 import json
@@ -16,8 +16,8 @@ from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
 from tests.faults.campaign.contents import Content
-from tests.faults.campaign.invariants import LEFT
-from tests.faults.readers.proxies import ShakyS3, Wire
+from tests.faults.campaign.invariants import LEFTOVERS
+from tests.faults.readers.proxies import FaultyS3, Wire
 from tests.faults.readers.readers import SqlReader, seen
 from tests.faults.readers.snapshots import RATES
 from tests.loader.conftest import TaskHarness
@@ -31,12 +31,12 @@ class _Echo(BaseHTTPRequestHandler):
         self.wfile.write(b"x" * 1000)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def server() -> Iterator[HTTPServer]:
-    """A server that answers a thousand bytes to all."""
+    """A server that returns 1000 bytes for each request."""
     server = HTTPServer(("127.0.0.1", 0), _Echo)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -48,29 +48,29 @@ def server() -> Iterator[HTTPServer]:
 def get(port: int) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", "/")
-    answer = connection.getresponse()
+    response = connection.getresponse()
     try:
-        return answer.status, answer.read()
+        return response.status, response.read()
     finally:
         connection.close()
 
 
-def test_the_shaky_s3_fails_as_it_is_told(server: HTTPServer) -> None:
-    """It passes answers on, answers 500 and 503 itself, or breaks off in the body."""
-    shaky = ShakyS3(f"http://127.0.0.1:{server.server_port}", seed=1)
-    port = shaky.server_address[1]
+def test_faulty_s3_injects_failures(server: HTTPServer) -> None:
+    """The proxy forwards responses, returns 500 and 503 itself, or truncates bodies."""
+    proxy = FaultyS3(f"http://127.0.0.1:{server.server_port}", seed=1)
+    port = proxy.server_address[1]
     assert get(port) == (200, b"x" * 1000)
-    with shaky.trouble(errors=1.0):
+    with proxy.failures(errors=1.0):
         assert {get(port)[0] for _ in range(4)} == {500, 503}
-    with shaky.trouble(cuts=1.0), pytest.raises(http.client.IncompleteRead):
+    with proxy.failures(cuts=1.0), pytest.raises(http.client.IncompleteRead):
         get(port)
     assert get(port) == (200, b"x" * 1000)
-    assert (shaky.errors, shaky.cuts) == (4, 1)
-    shaky.stop()
+    assert (proxy.errors, proxy.cuts) == (4, 1)
+    proxy.stop()
 
 
-def test_the_wire_stalls_delays_and_cuts() -> None:
-    """Bytes wait while it is stalled and come after; a cut ends the connection."""
+def test_wire_stalls_delays_and_resets() -> None:
+    """Bytes are held back during a stall and forwarded afterwards; a cut resets the connection."""
     near, far = socket.create_server(("127.0.0.1", 0)), []
     threading.Thread(target=lambda: far.append(near.accept()[0]), daemon=True).start()
     wire = Wire(near.getsockname()[1])
@@ -96,8 +96,8 @@ def test_the_wire_stalls_delays_and_cuts() -> None:
     near.close()
 
 
-def test_a_reader_tells_whole_from_part_from_gone(harness18: TaskHarness) -> None:
-    """It finds a batch whole after its commit; with one lane less it says part, and with none that it went back."""
+def test_reader_detects_whole_partial_and_missing_batches(harness18: TaskHarness) -> None:
+    """A reader finds a batch whole after its commit, and reports a missing lane and a missing batch."""
     content = Content(3, rows=60)
     batch = harness18.send(content.data)
     reader = SqlReader("primary", harness18.database.url, lambda _: content, seed=1)
@@ -106,31 +106,31 @@ def test_a_reader_tells_whole_from_part_from_gone(harness18: TaskHarness) -> Non
     reader.look(content)
     harness18.run(commit, batch)
     reader.look(content)
-    assert (reader.looked, reader.wrong) == ({"none": 1, "whole": 1, "snapshots": 2}, [])
+    assert (reader.reads, reader.violations) == ({"none": 1, "whole": 1, "snapshots": 2}, [])
     lane = random.Random(1).choice(sorted(content.port_sums))
     harness18.database.ask("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
     reader.look(content)
     harness18.database.ask("DELETE FROM rates")
     reader.look(content)
-    said = [words.split(":")[1].split()[0] for words in reader.wrong]
-    assert [word for word in said if word != "regions"] == ["part", "content"]
+    words = [violation.split(":")[1].split()[0] for violation in reader.violations]
+    assert [word for word in words if word != "regions"] == ["part", "content"]
     reader._connection.close()
 
 
-def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(harness18: TaskHarness) -> None:
-    """The recount of the rates is that of the file; a table, a hidden rate and a lock that are left are listed."""
+def test_recount_and_leftovers_detect_violations(harness18: TaskHarness) -> None:
+    """The recounted rates are those of the file; a leftover table, hidden rates and a lock are listed."""
     content = Content(4, rows=60)
     batch = harness18.send(content.data)
     for task in (validate, load):
         harness18.run(task, batch)
     number = harness18.database.one("SELECT batch_no FROM batches")
-    assert {what for (what,) in harness18.database.ask(LEFT)} == {
+    assert {what for (what,) in harness18.database.ask(LEFTOVERS)} == {
         f"table staging_{number}",
         f"rates of batch {number}",
         f"hidden rates of {number}",
     }
     harness18.run(commit, batch)
-    assert harness18.database.ask(LEFT) == []
+    assert harness18.database.ask(LEFTOVERS) == []
     expected = {(*lane, content.day): sums for lane, sums in content.sums.items()}
     found = {(orig, dest, day): (count, total) for orig, dest, day, count, total in harness18.database.ask(RATES)}
     assert found == expected
@@ -139,12 +139,12 @@ def test_the_recount_and_the_list_of_leftovers_see_what_is_wrong(harness18: Task
         cursor.execute("SELECT pg_advisory_lock(7)")
         assert seen(cursor, content) == content.port_sums
     holder.commit()
-    assert [what for (what,) in harness18.database.ask(LEFT)] == ["lock advisory ExclusiveLock"]
+    assert [what for (what,) in harness18.database.ask(LEFTOVERS)] == ["lock advisory ExclusiveLock"]
     holder.close()
 
 
-def test_a_content_is_what_its_sums_say() -> None:
-    """Days are not shared, and the same number gives the same bytes in every process."""
+def test_contents_are_deterministic() -> None:
+    """Contents have different days, and the same number has the same bytes and sums in every process."""
     assert Content(1).day != Content(2).day
     assert json.loads(Content(5, rows=3, kind="jsonl").data.splitlines()[0])["day"] == "2010-01-06"
     assert Content(7).etag == Content(7).etag == "3eb49e7b691c2b9ffae6b31882712dd1"

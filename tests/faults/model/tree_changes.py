@@ -1,4 +1,4 @@
-"""Changes of the tree of regions: what a file of reference data may do to the ports that have prices."""
+"""Random changes of the region tree by files of reference data."""
 
 import csv
 import io
@@ -9,14 +9,14 @@ from itertools import permutations
 
 from ratesflow.database.reference import Port, Reference, ReferenceDataError, Region, check
 
-KINDS = ("port", "ports", "region", "empty", "new", "circle")
-"""One port moves or several; a region gets another parent, or loses all of its ports; new ones; what is refused."""
+KINDS = ("port", "ports", "region", "empty", "new", "cycle")
+"""One or several ports move; a region gets another parent or loses all ports; new ones; an invalid cycle."""
 
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def change(chance: random.Random, tree: Reference, ports: Sequence[str], kind: str) -> Reference:
-    """Return a file that changes a tree; `ports` are those with prices."""
+    """Return a file of reference data that changes a tree; `ports` are those with prices."""
     if kind in ("port", "ports"):
         moved = chance.sample(list(ports), 1 if kind == "port" else 3)
         return Reference(_moved(tree, moved, chance.choice(sorted(tree.regions))), {})
@@ -27,8 +27,8 @@ def change(chance: random.Random, tree: Reference, ports: Sequence[str], kind: s
         return Reference({}, {region.slug: replace(region, parent_slug=parent)})
     if kind == "empty":
         slug = tree.ports[chance.choice(list(ports))].parent_slug
-        left = [code for code, port in tree.ports.items() if port.parent_slug == slug]
-        return Reference(_moved(tree, left, chance.choice(sorted(tree.regions.keys() - {slug}))), {})
+        emptied = [code for code, port in tree.ports.items() if port.parent_slug == slug]
+        return Reference(_moved(tree, emptied, chance.choice(sorted(tree.regions.keys() - {slug}))), {})
     if kind == "new":
         code = "ZZ" + "".join(chance.choices(_LETTERS, k=3))
         slug = f"new-{code.lower()}"
@@ -43,7 +43,7 @@ def _moved(tree: Reference, codes: Iterable[str], slug: str) -> dict[str, Port]:
 
 
 def applied(tree: Reference, file: Reference) -> Reference:
-    """Return the tree after a file, which is the same tree if the file is refused."""
+    """Return the tree after a file; an invalid file does not change it."""
     merged = Reference({**tree.ports, **file.ports}, {**tree.regions, **file.regions})
     try:
         check(merged)
@@ -53,7 +53,7 @@ def applied(tree: Reference, file: Reference) -> Reference:
 
 
 def possible(tree: Reference, files: Sequence[Reference]) -> list[Reference]:
-    """Return the trees that there may be after some of these files or all, in any order; first the tree as it was."""
+    """Return the possible trees after any subset of the files in any order; the first is the unchanged tree."""
     found = [tree]
     for count in range(1, len(files) + 1):
         for some in permutations(files, count):
@@ -66,7 +66,7 @@ def possible(tree: Reference, files: Sequence[Reference]) -> list[Reference]:
 
 
 def as_csv(file: Reference) -> tuple[bytes, bytes]:
-    """Return a file of reference data as its two files, of ports and of regions."""
+    """Return reference data as CSV files of ports and of regions."""
     ports = [
         ("code", "name", "parent_slug"),
         *((port.code, port.name, port.parent_slug) for port in file.ports.values()),
