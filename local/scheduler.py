@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ratesflow.local.deploy import clients
 
 EVERY_SECONDS = 300
-# The parameters of the two tasks; a compaction is due at 16 open batches.
+# The parameters of the two tasks; a compaction is due at 16 uncompacted batches.
 TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"min_batches": "16"}}
 
 

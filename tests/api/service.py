@@ -77,16 +77,16 @@ class NeverSeen:
 
 def uncached(reader: RatesReader, **options: object) -> Application:
     """Return the service on a reader; it keeps no answers, so that each is of the moment."""
-    newest = LatestVersion()
-    known = ResponseCache(newest, VersionPoller(NeverSeen(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    latest = LatestVersion()
+    known = ResponseCache(latest, VersionPoller(NeverSeen(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
     rates = RatesResource(reader, known)
     return Application(create_app(reader, known, rates), FastPath(known, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:
     """Return the reader that the service has, with time enough for a busy machine."""
-    newest = LatestVersion()
-    return MonotonicReader(DatabaseReader(connections, newest), newest)
+    latest = LatestVersion()
+    return MonotonicReader(DatabaseReader(connections, latest), latest)
 
 
 def connections_to(url: str) -> ConnectionPool:

@@ -71,15 +71,15 @@ class Database:
 
 def service(database: Database, *, fast_path: bool = True, **options: Any) -> Service:
     """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
-    newest = LatestVersion()
+    latest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
-    watch = VersionPoller(database, newest, interval_seconds=interval_seconds or 0, **times)
+    watch = VersionPoller(database, latest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
         watch._thread = threading.current_thread()  # so that none is started
     options = {"seconds": 0.4, **options}
-    known = ResponseCache(newest, watch, **options)
-    reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
+    known = ResponseCache(latest, watch, **options)
+    reader = MonotonicReader(database, latest, watch if options.get("max_bytes") != 0 else None)
     rates = RatesResource(reader, known)
     return Service(create_app(reader, known, rates), FastPath(known, rates) if fast_path else None)
 

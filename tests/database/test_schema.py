@@ -95,7 +95,7 @@ def test_reader_can_only_read(database: Database, statement: str) -> None:
 
 
 def test_reader_reads_what_an_answer_needs(database: Database) -> None:
-    """The API's role reads rates, open batches, ports, regions and the data version."""
+    """The API's role reads rates, visible batches, ports, regions and the data version."""
     connection = database.connect(database.reader_url)
     with connection.cursor() as cursor:
         for table in ("rates", "visible_batches", "ports", "regions", "port_regions", "data_version"):

@@ -194,7 +194,7 @@ def run(owner_url: str, workers: list[Service], seed: int, seconds: float) -> tu
 
 
 def is_all_new(history: History, worker: Service) -> bool:
-    """Return whether a worker answers for every lane as of the newest version."""
+    """Return whether a worker answers for every lane as of the latest version."""
     client = testing.TestClient(worker)
     return all(
         client.simulate_get(
@@ -206,7 +206,7 @@ def is_all_new(history: History, worker: Service) -> bool:
 
 
 def test_one_state_after_another(owner_url: str, workers: list[Service]) -> None:
-    """Each answer is that of a version not before any that the client has seen; in the end all are of the newest."""
+    """Each answer is that of a version not before any that the client has seen; in the end all are of the latest."""
     history, clients = run(owner_url, workers, seed=6, seconds=SECONDS)
     assert [each.wrong for each in clients] == [[], [], []]
     assert all(each.asked > 100 for each in clients)

@@ -78,9 +78,9 @@ def test_failure_is_shared_and_forgotten(database: Database) -> None:
 
 def test_too_many_for_one_read(database: Database) -> None:
     """Beyond those who may wait for another's read, requests are refused at once."""
-    newest = LatestVersion()
-    newest.adopt(Version("e", 1))
-    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
+    latest = LatestVersion()
+    latest.adopt(Version("e", 1))
+    known = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     lookup = Lookup("key", 0)
     hold = threading.Event()
 
@@ -102,9 +102,9 @@ def test_too_many_for_one_read(database: Database) -> None:
 
 def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
     """A request that comes after the worker has moved is not answered with a read that began before."""
-    newest = LatestVersion()
-    newest.adopt(Version("e", 1))
-    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
+    latest = LatestVersion()
+    latest.adopt(Version("e", 1))
+    known = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     hold = threading.Event()
 
     def early(deadline: float) -> Content:
@@ -114,10 +114,10 @@ def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(known.get_or_load, Lookup("key", 0), early)
         wait_until(lambda: "key" in known._loads)
-        newest.adopt(Version("e", 2))
+        latest.adopt(Version("e", 2))
         late = Content(Version("e", 2), "text/plain", b"after")
         second = threads.submit(known.get_or_load, Lookup("key", 0), lambda _: late)
-        wait_until(lambda: known._waiters._value == 0)
+        wait_until(lambda: known._coalesced_slots._value == 0)
         hold.set()
         assert first.result()[0].body == b"before"
         assert second.result()[0].body == b"after"
@@ -165,12 +165,12 @@ def test_never_backwards(database: Database) -> None:
 
 def test_left_epoch_does_not_return() -> None:
     """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
-    newest = LatestVersion()
-    assert newest.adopt(Version("e", 5))
-    assert newest.adopt(Version("f", 1))
-    assert not newest.adopt(Version("e", 6))
-    assert newest.state
-    assert newest.state.version == Version("f", 1)
+    latest = LatestVersion()
+    assert latest.adopt(Version("e", 5))
+    assert latest.adopt(Version("f", 1))
+    assert not latest.adopt(Version("e", 6))
+    assert latest.state
+    assert latest.state.version == Version("f", 1)
 
 
 def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
@@ -214,10 +214,10 @@ def test_rests_when_idle(database: Database) -> None:
 
 @pytest.fixture
 def small(database: Database) -> Iterator[ResponseCache]:
-    newest = LatestVersion()
-    watch = VersionPoller(database, newest)
+    latest = LatestVersion()
+    watch = VersionPoller(database, latest)
     watch.poll(1)
-    return ResponseCache(newest, watch, max_bytes=200_000)
+    return ResponseCache(latest, watch, max_bytes=200_000)
 
 
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:

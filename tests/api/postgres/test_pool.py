@@ -97,7 +97,7 @@ def test_unreachable_host_is_given_up() -> None:
 
 def test_too_many_are_refused_at_once(reader_url: str, owner: Connection) -> None:
     """Beyond those at work and those that may wait, a request is refused without waiting."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=1)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_queued=1)
     with ThreadPoolExecutor(2) as threads:
         busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
         wait_until(lambda: connections._present == 2)
@@ -201,7 +201,7 @@ def test_a_server_that_stays_behind_is_given_up_in_time(reader_url: str) -> None
 
 
 def test_the_spare_connection_goes_first(reader_url: str) -> None:
-    """When a server is behind the connection on which the newest version was seen is the next to be asked."""
+    """When a server is behind the connection on which the latest version was seen is the next to be asked."""
     spare = ConnectionPool(reader_url, "SELECT 1", size=1)
     ((backend,),) = spare.fetch(BACKEND, seconds=2)
     connections = ConnectionPool(reader_url, "SELECT 1", spare=spare)

@@ -30,7 +30,7 @@ CROSS JOIN generate_series(1, 2)
 @pytest.fixture
 def connections(reader_url: str) -> Iterator[ConnectionPool]:
     """Give three connections, and twenty places to wait for one."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_waiting=20)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_queued=20)
     yield connections
     connections.close()
 
@@ -56,7 +56,7 @@ def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nobody's patience end: what gathers is then sure to be together."""
-    monkeypatch.setattr("ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr("ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 60.0)
 
 
 def test_alone_goes_at_once(connections: ConnectionPool) -> None:
@@ -106,7 +106,7 @@ def test_slow_one_holds_nobody_up(
 ) -> None:
     """While a statement takes long, others go by other connections."""
     monkeypatch.setattr(
-        "ratesflow.api.postgres.query_batcher.PATIENCE_SECONDS", 0.2
+        "ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 0.2
     )  # in which all of the quick ones come
     trips = QueryBatcher(connections, TELL)
     slow = threads.submit(trips.fetch, HELD, seconds=5)
@@ -132,7 +132,7 @@ def test_wrong_one_fails_alone(
     _until(lambda: trips._in_flight == 1)
     lasts = ["0", "no number", "0", "0", "no number"]
     others = [threads.submit(trips.fetch, (f"{number}", each), seconds=5) for number, each in enumerate(lasts)]
-    _until(lambda: len(trips._waiting) == len(lasts))
+    _until(lambda: len(trips._queued) == len(lasts))
     open_gate()
     for number, other in enumerate(others):
         if lasts[number] == "0":
@@ -240,7 +240,7 @@ def _sizes(
     reader_url: str, threads: ThreadPoolExecutor, open_gate: Callable[[], None], weights: list[int]
 ) -> list[int]:
     """Return the weight of each statement, in their order, that goes for requests of `weights` that gathered."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=99)
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_queued=99)
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=9)
     _until(lambda: trips._in_flight == 1)
@@ -262,7 +262,7 @@ def _in_order(
     futures = []
     for text, weight in asked:
         futures.append(threads.submit(trips.fetch, (text, "0"), seconds=9, weight=weight))
-        _until(lambda: len(trips._waiting) == len(futures))
+        _until(lambda: len(trips._queued) == len(futures))
     return futures
 
 
@@ -279,7 +279,7 @@ def _end_backends(owner: Connection) -> int:
 
 
 def _is_at_rest(trips: QueryBatcher, connections: ConnectionPool) -> bool:
-    return not (trips._in_flight or trips._waiting or connections._present or connections._statements)
+    return not (trips._in_flight or trips._queued or connections._present or connections._statements)
 
 
 def _until(happens: Callable[[], bool], seconds: float = 5) -> None:

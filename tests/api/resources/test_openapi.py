@@ -21,15 +21,15 @@ from tests.api.seed import TREE
 from tests.api.service import Service
 
 
-def _app(newest: LatestVersion) -> FalconApp:
-    cache = ResponseCache(newest, VersionPoller(Database(), newest))
+def _app(latest: LatestVersion) -> FalconApp:
+    cache = ResponseCache(latest, VersionPoller(Database(), latest))
     return create_app(Database(), cache, RatesResource(Database(), cache))
 
 
 def test_complete() -> None:
     """Every address that the service answers is described, but for the files of its own pages."""
-    newest = LatestVersion()
-    app = _app(newest)
+    latest = LatestVersion()
+    app = _app(latest)
     described = set(specification()["paths"])
     for path in described:
         assert testing.TestClient(app).simulate_get(path).status_code in {200, 400}, path
@@ -60,8 +60,8 @@ def test_documentation() -> None:
 
 def test_problem_types_lead_to_the_page() -> None:
     """The type of a problem is the address of its description."""
-    newest = LatestVersion()
-    client = testing.TestClient(_app(newest))
+    latest = LatestVersion()
+    client = testing.TestClient(_app(latest))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
     assert f'id="{anchor}"' in client.simulate_get(path).text
 

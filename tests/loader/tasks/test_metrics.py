@@ -48,7 +48,7 @@ def values(line: dict[str, Any]) -> dict[tuple[str, ...], dict[str, float]]:
 
 
 def test_a_batch_is_counted_in_each_task(harness18: TaskHarness) -> None:
-    """Validate, load and commit tell rows, bytes and seconds, commit its time and the open batches, and the end."""
+    """Validate, load and commit write rows, bytes and seconds; commit its time, the uncompacted batches and the end."""
     data = csv(rows(300))
     batch = harness18.send(data)
     validated = values(on_batch("validate", batch))
