@@ -54,7 +54,7 @@ def owner(owner_url: str) -> Iterator[Connection]:
 
 @pytest.fixture(scope="module")
 def client(reader_url: str) -> Iterator[testing.TestClient]:
-    """The service on the module's database, without a server of HTTP and without known answers."""
+    """The service on the module's database, without an HTTP server and without a cache."""
     connections = connections_to(reader_url)
     yield testing.TestClient(uncached(database_reader(connections)))
     connections.close()

@@ -38,7 +38,7 @@ class Service:
     process: subprocess.Popen[str] | None = None
 
     def start(self, **environ: str) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it responds."""
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ratesflow.api", "--host=127.0.0.1", f"--port={self.port}",
              f"--workers={self.workers}"],
@@ -52,7 +52,7 @@ class Service:
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
 
     def worker_pids(self) -> list[int]:
-        """Return the processes that answer requests."""
+        """Return the processes that serve requests."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
@@ -65,26 +65,26 @@ class Service:
 
 
 class NeverSeen:
-    """A reader of news that has none: no answer is ever taken for good."""
+    """A reader without a version: no response is ever cached."""
 
     def poll_version(self, _seconds: float) -> object:
         """Fail."""
-        raise AssertionError("nobody should ask")
+        raise AssertionError("nothing should poll")
 
     def close_idle(self) -> None:
         """Rest."""
 
 
 def uncached(reader: RatesReader, **options: object) -> Application:
-    """Return the service on a reader; it keeps no answers, so that each is of the moment."""
+    """Return the service on a reader, without a cache: every request reads."""
     latest = LatestVersion()
-    known = ResponseCache(latest, VersionPoller(NeverSeen(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
-    rates = RatesResource(reader, known)
-    return Application(create_app(reader, known, rates), FastPath(known, rates), **options)  # type: ignore[arg-type]
+    cache = ResponseCache(latest, VersionPoller(NeverSeen(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    rates = RatesResource(reader, cache)
+    return Application(create_app(reader, cache, rates), FastPath(cache, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:
-    """Return the reader that the service has, with time enough for a busy machine."""
+    """Return the reader of the service, with deadlines for a busy machine."""
     latest = LatestVersion()
     return MonotonicReader(DatabaseReader(connections, latest), latest)
 

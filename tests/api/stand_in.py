@@ -22,13 +22,13 @@ PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGG
 
 
 class Database:
-    """Stands for the database: has a version, may be away, counts what it is asked."""
+    """Stands in for the database: has a version, may be unavailable, counts reads and polls."""
 
     def __init__(self) -> None:
         self.at = Version("e", 1)
         self.changes: list[tuple[int, bytes | None]] = []
         self.away = False
-        self.unreadable = False  # but its version can be told
+        self.unreadable = False  # but its version can be polled
         self.seconds = 0.0
         self.reads = self.polls = self.rests = 0
 
@@ -38,7 +38,7 @@ class Database:
         self.at = Version(self.at.epoch, self.at.number + 1)
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Answer after some time."""
+        """Return no rates, after some time."""
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
@@ -47,7 +47,7 @@ class Database:
         return Rates(at, at, True, True, {})
 
     def poll_version(self, seconds: float) -> PollResult:
-        """Tell the version and what led to it."""
+        """Return the version and the changes that led to it."""
         self.polls += 1
         if self.away:
             raise DatabaseUnavailableError("away")
@@ -74,25 +74,25 @@ def service(database: Database, *, fast_path: bool = True, **options: Any) -> Se
     latest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
-    watch = VersionPoller(database, latest, interval_seconds=interval_seconds or 0, **times)
+    poller = VersionPoller(database, latest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
-        watch._thread = threading.current_thread()  # so that none is started
+        poller._thread = threading.current_thread()  # so that none is started
     options = {"seconds": 0.4, **options}
-    known = ResponseCache(latest, watch, **options)
-    reader = MonotonicReader(database, latest, watch if options.get("max_bytes") != 0 else None)
-    rates = RatesResource(reader, known)
-    return Service(create_app(reader, known, rates), FastPath(known, rates) if fast_path else None)
+    cache = ResponseCache(latest, poller, **options)
+    reader = MonotonicReader(database, latest, poller if options.get("max_bytes") != 0 else None)
+    rates = RatesResource(reader, cache)
+    return Service(create_app(reader, cache, rates), FastPath(cache, rates) if fast_path else None)
 
 
 def get(app: Service, query: str = "", **headers: str) -> testing.Result:
-    """Ask for rates; header names are written with underscores."""
+    """Request rates; header names are written with underscores."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
 
 
 def ask(app: Service, orig: str, dest: str, **headers: str) -> testing.Result:
-    """Ask for the rates of another lane."""
+    """Request the rates of another lane."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get(
         "/rates", params=PARAMS | {"orig_code": orig, "dest_code": dest}, headers=sent

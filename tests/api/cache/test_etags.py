@@ -1,4 +1,4 @@
-"""What commits leave of answers and of their ETags, and what a client gets that shows one."""
+"""Which responses and ETags remain valid after commits, and the responses to requests with ETags."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ def database() -> Database:
     return Database()
 
 
-def test_a_commit_forgets_what_it_touches(database: Database) -> None:
-    """After a commit the lanes that it touched are read again, and have other ETags; all others stay known."""
+def test_a_commit_invalidates_what_it_touches(database: Database) -> None:
+    """After a commit the lanes that it touched are read again, and have new ETags; all others stay cached."""
     app = service(database)
     tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
     assert database.reads == len(LANES)
@@ -32,7 +32,7 @@ def test_a_commit_forgets_what_it_touches(database: Database) -> None:
 
 
 def test_lists_of_places_outlive_commits(database: Database) -> None:
-    """Ports and regions stay known while batches commit, and are read again when reference data has changed."""
+    """Ports and regions stay cached while batches commit, and are read again when reference data has changed."""
     client = testing.TestClient(service(database))
     tag = client.simulate_get("/ports").headers["ETag"]
     database.commit(TOUCHED)
@@ -43,8 +43,8 @@ def test_lists_of_places_outlive_commits(database: Database) -> None:
 
 
 def test_workers_know_each_others_etags(database: Database) -> None:
-    """Workers that began at different times may name one answer differently: each knows the other's to be good,
-    and says so with the ETag that it was shown; once the lane is touched none is good any more."""
+    """Workers that started at different times may issue different ETags for a response: each accepts the other's, and
+    responds with the ETag that the client sent; once the lane is touched none is valid."""
     early = service(database)
     first = get(early).headers["ETag"]
     for _ in range(70):  # more than a worker learns of when it begins
@@ -63,7 +63,7 @@ def test_workers_know_each_others_etags(database: Database) -> None:
 
 
 def test_not_modified_without_a_read(database: Database) -> None:
-    """Who shows the ETag of the current version gets 304 without any read, even where the answer is not kept."""
+    """A client that sends the ETag of the current version gets a 304 without a read, also if nothing is cached."""
     app = service(database, max_bytes=10)
     etag = get(app).headers["ETag"]
     reads = database.reads
@@ -75,15 +75,15 @@ def test_not_modified_without_a_read(database: Database) -> None:
 
 
 def test_etag_is_of_one_request(database: Database) -> None:
-    """The ETag of one request is none of another's: a table is not taken for JSON, nor a lane for another."""
+    """The ETag of one request is not valid for another: neither CSV for JSON nor one lane for another."""
     app = service(database)
     tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
     assert len(set(tags)) == 3
     assert get(app, If_None_Match=tags[1]).status_code == 200
 
 
-def test_client_that_knows_better(database: Database) -> None:
-    """A client that shows the ETag of a newer version than the last poll saw is not answered with the older."""
+def test_client_with_a_newer_etag(database: Database) -> None:
+    """A client that sends the ETag of a newer version than the last poll saw does not get the older version."""
     app = service(database, interval_seconds=None)
     old = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -95,7 +95,7 @@ def test_client_that_knows_better(database: Database) -> None:
 
 @pytest.mark.parametrize("sent", [1, 900])
 def test_one_look_a_request(database: Database, sent: int) -> None:
-    """However many ETags of newer versions a client shows, the database is asked for its version once."""
+    """However many ETags of newer versions a client sends, the data version is polled once."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -106,7 +106,7 @@ def test_one_look_a_request(database: Database, sent: int) -> None:
 
 @pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
 def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
-    """Clients that show versions that never were get good answers, in time, for a few looks at the database."""
+    """Clients that send invented versions get correct responses, in time, at the cost of a few polls."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
     polls, began = database.polls, time.monotonic()
@@ -119,7 +119,7 @@ def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
 
 
 def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
-    """The server asked first may be behind what a client has seen: the client waits until it, or another, is not."""
+    """If the first server is behind what a client has seen, the client waits until it, or another, is not."""
     app = service(database, interval_seconds=None, seconds=2)
     tag = get(app).headers["ETag"]
     threading.Timer(0.1, database.commit, [TOUCHED]).start()  # as if a replay took that long

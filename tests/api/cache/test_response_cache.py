@@ -1,4 +1,4 @@
-"""Known answers: kept under the data version, loaded once, never older than they may be, never backwards."""
+"""Cached responses: valid for a data version, loaded once, never too old, never of an earlier version than before."""
 
 import threading
 import time
@@ -21,8 +21,8 @@ def database() -> Database:
     return Database()
 
 
-def test_second_answer_is_known(database: Database) -> None:
-    """The same request twice reads the database once, and its answers are the same to the byte and header."""
+def test_second_response_is_cached(database: Database) -> None:
+    """The same request twice reads the database once, and gets the same bytes and headers."""
     app = service(database)
     first, second = get(app), get(app)
     assert (first.status_code, first.content) == (second.status_code, second.content)
@@ -32,7 +32,7 @@ def test_second_answer_is_known(database: Database) -> None:
 
 
 def test_new_version_is_seen(database: Database) -> None:
-    """When the data version has moved, the answer is read anew within about the interval of the poll."""
+    """After a change of the data version, the response is read again within about one interval of polls."""
     app = service(database)
     etag = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -41,7 +41,7 @@ def test_new_version_is_seen(database: Database) -> None:
 
 
 def test_restored_database_is_seen(database: Database) -> None:
-    """A database that was restored to an older version has another epoch: its answers replace the known ones."""
+    """A database restored to an older version has another epoch: its responses replace the cached ones."""
     database.at = Version("e", 9)
     app = service(database)
     etag = get(app).headers["ETag"]
@@ -51,7 +51,7 @@ def test_restored_database_is_seen(database: Database) -> None:
 
 
 def test_a_hundred_at_once(database: Database) -> None:
-    """A hundred who ask the same at once are answered from one read of the database."""
+    """A hundred simultaneous requests for the same response share one read of the database."""
     app = service(database)
     database.seconds = 0.3
     start = threading.Barrier(100)
@@ -65,8 +65,8 @@ def test_a_hundred_at_once(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_failure_is_shared_and_forgotten(database: Database) -> None:
-    """When the one read fails, all who wait for it are told; the next request reads again."""
+def test_failure_is_shared_and_not_cached(database: Database) -> None:
+    """When a shared read fails, all requests that wait for it fail; the next request reads again."""
     app = service(database)
     database.seconds, database.away = 0.2, True
     with ThreadPoolExecutor(5) as threads:
@@ -77,10 +77,10 @@ def test_failure_is_shared_and_forgotten(database: Database) -> None:
 
 
 def test_too_many_for_one_read(database: Database) -> None:
-    """Beyond those who may wait for another's read, requests are refused at once."""
+    """Requests beyond the limit of those that may wait for another's read get an error at once."""
     latest = LatestVersion()
     latest.adopt(Version("e", 1))
-    known = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
+    cache = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     lookup = Lookup("key", 0)
     hold = threading.Event()
 
@@ -89,22 +89,22 @@ def test_too_many_for_one_read(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"x")
 
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(known.get_or_load, lookup, load) for _ in range(2)]
+        waiting = [threads.submit(cache.get_or_load, lookup, load) for _ in range(2)]
         time.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(OverloadedError):
-            known.get_or_load(lookup, load)
+            cache.get_or_load(lookup, load)
         assert time.monotonic() - started < 0.1
         assert not any(each.done() for each in waiting)
         hold.set()
         assert {each.result()[0].body for each in waiting} == {b"x"}
 
 
-def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
-    """A request that comes after the worker has moved is not answered with a read that began before."""
+def test_coalesced_read_is_not_older_than_the_request(database: Database) -> None:
+    """A request that arrives after the worker has advanced does not get the result of a read that began before."""
     latest = LatestVersion()
     latest.adopt(Version("e", 1))
-    known = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
+    cache = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     hold = threading.Event()
 
     def early(deadline: float) -> Content:
@@ -112,20 +112,20 @@ def test_joined_read_is_not_older_than_who_joins(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"before")
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(known.get_or_load, Lookup("key", 0), early)
-        wait_until(lambda: "key" in known._loads)
+        first = threads.submit(cache.get_or_load, Lookup("key", 0), early)
+        wait_until(lambda: "key" in cache._loads)
         latest.adopt(Version("e", 2))
         late = Content(Version("e", 2), "text/plain", b"after")
-        second = threads.submit(known.get_or_load, Lookup("key", 0), lambda _: late)
-        wait_until(lambda: known._coalesced_slots._value == 0)
+        second = threads.submit(cache.get_or_load, Lookup("key", 0), lambda _: late)
+        wait_until(lambda: cache._coalesced_slots._value == 0)
         hold.set()
         assert first.result()[0].body == b"before"
         assert second.result()[0].body == b"after"
 
 
-def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
-    """The database goes away just after a commit was seen: the former answer is given, for as long as no client
-    has been told anything of the commit, and never after."""
+def test_the_previous_response_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
+    """If the database becomes unavailable just after a commit was seen, the previous response is served as long as no
+    client has seen anything of the commit, and never after that."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -139,8 +139,8 @@ def test_what_was_known_outlives_a_commit_that_cannot_be_read(database: Database
     assert get(app).status_code == 503
 
 
-def test_what_was_known_grows_too_old(database: Database) -> None:
-    """The former answer is given no longer than known answers are while the database is away."""
+def test_the_previous_response_becomes_too_old(database: Database) -> None:
+    """The previous response is served no longer than cached responses are while the database is unavailable."""
     app = service(database, max_stale_seconds=0.4)
     tag = get(app).headers["ETag"]
     database.unreadable = True
@@ -153,7 +153,7 @@ def test_what_was_known_grows_too_old(database: Database) -> None:
 
 
 def test_never_backwards(database: Database) -> None:
-    """A read that finds an older version than one seen before is repeated, and given up rather than answered."""
+    """A read that finds an older version than one seen before is repeated; if it finds that again, it fails."""
     app = service(database, max_bytes=0)
     database.at = Version("e", 5)
     assert '"e-5-' in get(app).headers["ETag"]
@@ -164,7 +164,7 @@ def test_never_backwards(database: Database) -> None:
 
 
 def test_left_epoch_does_not_return() -> None:
-    """Once a restored database was seen, what still shows the one before it is behind, whatever its number."""
+    """Once a restored database was seen, a server with the earlier epoch is behind, whatever its version."""
     latest = LatestVersion()
     assert latest.adopt(Version("e", 5))
     assert latest.adopt(Version("f", 1))
@@ -174,7 +174,7 @@ def test_left_epoch_does_not_return() -> None:
 
 
 def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
-    """A read that began before a commit and ends after the poll saw it is not given to anyone later."""
+    """The result of a read that began before a commit and ended after the poll saw it is not cached."""
     app = service(database)
     get(app)
     database.seconds = 0.2
@@ -186,7 +186,7 @@ def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
 
 
 def test_outage(database: Database) -> None:
-    """While the database is away known answers are given until they are too old, and others are refused."""
+    """While the database is unavailable, cached responses are served until too old; other requests get a 503."""
     app = service(database, max_stale_seconds=0.4)
     get(app)
     database.away = True
@@ -200,7 +200,7 @@ def test_outage(database: Database) -> None:
 
 
 def test_rests_when_idle(database: Database) -> None:
-    """Nobody asks for long: the database is left alone; the next request is read from it."""
+    """After a time without requests polls stop; the next request reads the database."""
     app = service(database, idle_seconds=0.1)
     get(app)
     time.sleep(0.4)
@@ -215,13 +215,13 @@ def test_rests_when_idle(database: Database) -> None:
 @pytest.fixture
 def small(database: Database) -> Iterator[ResponseCache]:
     latest = LatestVersion()
-    watch = VersionPoller(database, latest)
-    watch.poll(1)
-    return ResponseCache(latest, watch, max_bytes=200_000)
+    poller = VersionPoller(database, latest)
+    poller.poll(1)
+    return ResponseCache(latest, poller, max_bytes=200_000)
 
 
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
-    """However many answers there are, no more bytes are kept than may be; what is used often stays."""
+    """The cache never exceeds its limit in bytes, and often used responses stay."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
     small.get_or_load(Lookup("often", 0), lambda _: content)
     for number in range(100):
@@ -233,7 +233,7 @@ def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
 
 
 def test_errors_are_not_kept(database: Database) -> None:
-    """An answer that says what is wrong is made anew each time."""
+    """Errors are not cached."""
     app = service(database)
     for _ in range(2):
         answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
@@ -242,7 +242,7 @@ def test_errors_are_not_kept(database: Database) -> None:
 
 
 def test_failed_read_is_not_repeated(database: Database) -> None:
-    """A request whose read fails becomes a 503 after that one read: its time is over."""
+    """A request whose read fails gets a 503 after that one read: its deadline has passed."""
     database.away = True
     answer = get(service(database, max_bytes=0))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

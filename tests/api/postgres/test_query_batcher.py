@@ -1,4 +1,4 @@
-"""Requests that come together go to the database together, and each gets what is its own."""
+"""Simultaneous requests share a statement, and each gets its own rows."""
 
 import random
 import threading
@@ -29,7 +29,7 @@ CROSS JOIN generate_series(1, 2)
 
 @pytest.fixture
 def connections(reader_url: str) -> Iterator[ConnectionPool]:
-    """Give three connections, and twenty places to wait for one."""
+    """Yield three connections, with twenty places in the queue."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_queued=20)
     yield connections
     connections.close()
@@ -54,13 +54,13 @@ def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody's patience end: what gathers is then sure to be together."""
+def long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no request stop waiting, so that all that gather share a statement."""
     monkeypatch.setattr("ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 60.0)
 
 
 def test_alone_goes_at_once(connections: ConnectionPool) -> None:
-    """A request that finds nothing under way waits for nobody, time after time."""
+    """A request that finds no running statement does not wait."""
     trips = QueryBatcher(connections, TELL)
     for text in ("one", "two"):
         began = time.monotonic()
@@ -69,11 +69,11 @@ def test_alone_goes_at_once(connections: ConnectionPool) -> None:
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_come_together_go_together(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """What gathers while one statement is under way is one statement, and each request has its own rows of it."""
+    """Requests that arrive while a statement runs share the next one, and each gets its own rows."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
@@ -87,9 +87,9 @@ def test_come_together_go_together(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_next_goes_as_soon_as_one_is_back(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Round trips follow one another without a pause, and without anybody's patience ending."""
+    """Round trips follow one another without a pause, and before any request has waited too long."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "0.001"), seconds=9) for number in range(20)]
@@ -104,7 +104,7 @@ def test_slow_one_holds_nobody_up(
     open_gate: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While a statement takes long, others go by other connections."""
+    """While a statement is slow, other requests use other connections."""
     monkeypatch.setattr(
         "ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 0.2
     )  # in which all of the quick ones come
@@ -122,11 +122,11 @@ def test_slow_one_holds_nobody_up(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_wrong_one_fails_alone(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """A statement fails for all who are in it: each then tries alone, and only those fail whose fault it is."""
+    """When a shared statement fails, each request tries alone, and only the invalid ones fail."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
@@ -146,7 +146,7 @@ def test_wrong_one_fails_alone(
 
 
 def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Nobody waits beyond their time; afterwards all is as before."""
+    """No request waits beyond its deadline; afterwards the batcher works as before."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "5"), seconds=0.5) for number in range(12)]
@@ -158,10 +158,10 @@ def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExe
     assert trips.fetch(("after", "0"), seconds=2)[0][1] == "after"
 
 
-def test_too_many_are_refused_at_once(
+def test_too_many_get_an_error_at_once(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """Connections and places taken: the next request is refused while the others still wait."""
+    """When all connections and places in the queue are in use, the next request gets an error while the others wait."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=5) for _ in range(23)]
     _until(lambda: connections._present == 23)
@@ -177,7 +177,7 @@ def test_too_many_are_refused_at_once(
 def test_backends_that_end(
     connections: ConnectionPool, threads: ThreadPoolExecutor, owner: Connection, open_gate: Callable[[], None]
 ) -> None:
-    """Backends that are ended under way are replaced within the same requests."""
+    """Backends that are terminated during a statement are replaced within the same requests."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=10) for _ in range(20)]
     _until(lambda: connections._present == 20)
@@ -187,15 +187,15 @@ def test_backends_that_end(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_more_than_go_together(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
-    """A statement is for so many at most; the rest have the next one."""
+    """A statement serves at most MAX_BATCHED requests; the rest share the next one."""
     assert _sizes(reader_url, threads, open_gate, [1] * MAX_BATCHED * 2) == [MAX_BATCHED, MAX_BATCHED]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
-    """A statement is no more work than so much, whatever is asked; what weighs more goes alone."""
+    """The weight of a statement is limited; a request that weighs more runs alone."""
     half, heavy = MAX_BATCHED // 2, MAX_BATCHED * 4
     weights = [half, half, half, heavy, half, half, heavy, heavy, half, 1]
     together = [MAX_BATCHED, half, heavy, MAX_BATCHED, heavy, heavy, half + 1]
@@ -203,7 +203,7 @@ def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[]
 
 
 def test_whatever_happens(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Requests quick, slow, wrong and with too little time, all at once: each ends, in time, with what is its own."""
+    """Fast, slow, invalid and urgent requests at the same time: each ends in time, with its own result."""
     trips = QueryBatcher(connections, TELL)
     dice = random.Random(6)
     ended: list[str] = []
