@@ -123,7 +123,7 @@ class ResponseCache:
     def unchanged(self, tags: Sequence[str], lookup: Lookup) -> str | None:
         """Return, in quotes, the ETag among these that identifies the current response, cached or not.
 
-        Return None if there is none, or if only the database can tell.
+        Return None if there is none, or if only a read can show it.
         """
         state = self._latest.state
         if state is None or not tags or not self._max_bytes or not self._poller.is_fresh():
