@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 TERRAFORM = sorted((ROOT / "terraform").glob("*.tf"))
 OURS = {API: set(API_UNITS), LOADER: set(LOADER_UNITS)}
-# Other names in backquotes that look like metrics: metrics, errors, actions, tags and fields of AWS, and HTTP headers.
+# Other names in backquotes that look like metrics: metrics, errors, actions, tags and fields of AWS; HTTP headers.
 OTHERS = {
     "AccessControlListNotSupported", "AccessDenied", "AssumeRole", "CreateMultipartUpload", "Date", "Decrypt", "Environment",
     "ExpiredToken", "HeadObject", "InternalError", "InvalidAccessKeyId", "InvalidObjectState", "LatestRestorableTime",
