@@ -16,11 +16,11 @@ TERRAFORM = sorted((ROOT / "terraform").glob("*.tf"))
 OURS = {API: set(API_UNITS), LOADER: set(LOADER_UNITS)}
 # Other names in backquotes that look like metrics: metrics, errors, actions, tags and fields of AWS; HTTP headers.
 OTHERS = {
-    "AccessControlListNotSupported", "AccessDenied", "AssumeRole", "CreateMultipartUpload", "Date", "Decrypt", "Environment",
-    "ExpiredToken", "HeadObject", "InternalError", "InvalidAccessKeyId", "InvalidObjectState", "LatestRestorableTime",
-    "ManagedBy", "MethodNotAllowed", "NoSuchBucket", "NoSuchKey", "NoSuchVersion", "PendingConfirmation",
-    "PermanentRedirect", "PreconditionFailed", "Project", "PutObject", "RecoveryPointArn", "RequestTimeTooSkewed",
-    "RequestTimeout", "SlowDown", "VolumeBytesUsed",
+    "AccessControlListNotSupported", "AccessDenied", "AssumeRole", "CreateMultipartUpload", "Date", "Decrypt",
+    "Environment", "ExpiredToken", "HeadObject", "InternalError", "InvalidAccessKeyId", "InvalidObjectState",
+    "LatestRestorableTime", "ManagedBy", "MethodNotAllowed", "NoSuchBucket", "NoSuchKey", "NoSuchVersion",
+    "PendingConfirmation", "PermanentRedirect", "PreconditionFailed", "Project", "PutObject", "RecoveryPointArn",
+    "RequestTimeTooSkewed", "RequestTimeout", "SlowDown", "VolumeBytesUsed",
 }  # fmt: skip
 
 
