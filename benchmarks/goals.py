@@ -42,17 +42,17 @@ GOALS = (
     Goal("tree_move_port_longest_commit_ms", 2000, "the longest commit while one of 5,000 ports moves", " ms"),
     Goal("tree_move_region_longest_commit_ms", 2000, "the same while a region of 100 ports moves", " ms"),
     Goal("tree_read_region_vs_port", 5, "a month between regions on top of that tree, over one between ports"),
-    Goal("api_cold_vs_first", 8, "answers a second from the database, over the first version's", at_least=True),
+    Goal("api_cold_vs_first", 8, "responses a second from the database, over the first version's", at_least=True),
     Goal(
         "api_cold_vs_fastapi", 3.5, "the same, over FastAPI and asyncpg with the first version's query", at_least=True
     ),
-    Goal("api_known_vs_hello", 0.65, 'known answers a second, over "hello" on the same server', at_least=True),
+    Goal("api_cached_vs_hello", 0.65, 'cached responses a second, over "hello" on the same server', at_least=True),
     Goal("api_p99_10m_vs_56k", 1.5, "the API's p99 at 10,000,000 prices, over that at 56,689"),
     Goal(
-        "api_commits_known_vs_forgotten",
+        "api_commits_cached_vs_dropped",
         3,
-        "answers known while two batches of 10,000 rows commit each second, over what they would be if a commit "
-        "made the API forget everything",
+        "share of cached responses while two batches of 10,000 rows commit each second, over the share if each commit "
+        "invalidated the whole cache",
         at_least=True,
     ),
     Goal("api_failed_in_restarts", 0, "requests failed while workers and database restart", ""),

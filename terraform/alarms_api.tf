@@ -8,16 +8,16 @@ locals {
 
   api_alarms = {
     api-errors = {
-      summary   = "more than 1 % of requests were answered with 5xx (percent)."
+      summary   = "more than 1 % of responses were 5xx (percent)."
       threshold = 1
       periods   = 3
       seconds   = 60
       metrics = {
-        answered = { namespace = "AWS/ApplicationELB", name = "HTTPCode_Target_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
-        failed   = { namespace = "AWS/ApplicationELB", name = "HTTPCode_ELB_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
+        target   = { namespace = "AWS/ApplicationELB", name = "HTTPCode_Target_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
+        balancer = { namespace = "AWS/ApplicationELB", name = "HTTPCode_ELB_5XX_Count", dimensions = local.by_lb, stat = "Sum" }
         requests = { namespace = "AWS/ApplicationELB", name = "RequestCount", dimensions = local.by_lb, stat = "Sum" }
       }
-      expression = "100 * (FILL(answered, 0) + FILL(failed, 0)) / requests"
+      expression = "100 * (FILL(target, 0) + FILL(balancer, 0)) / requests"
     }
     api-latency = {
       summary   = "1 % of requests took longer than half a second (seconds)."
@@ -53,7 +53,7 @@ locals {
       expression = "IF(hits + misses > 0, age, 0)"
     }
     api-unavailable = {
-      summary   = "the API answered more than 10 requests per minute with 503: the database is unavailable, or everything is busy."
+      summary   = "the API sent more than 10 responses per minute with 503: the database is unavailable, or everything is busy."
       threshold = 10
       periods   = 3
       seconds   = 60

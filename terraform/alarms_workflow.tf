@@ -113,7 +113,7 @@ locals {
       summary   = "64 or more batches wait for compaction, which slows down reads."
       threshold = 63
       metrics = {
-        open = { namespace = "ratesflow", name = "UncompactedBatches", dimensions = local.by_environment, stat = "Maximum" }
+        batches = { namespace = "ratesflow", name = "UncompactedBatches", dimensions = local.by_environment, stat = "Maximum" }
       }
     }
     upkeep-backlog = {

@@ -30,7 +30,7 @@ resource "aws_lb_target_group" "api" {
   port        = local.api_port
   protocol    = "HTTP"
 
-  # A request is answered within 2 seconds; ECS sends SIGTERM only after this delay.
+  # A response takes at most 2 seconds; ECS sends SIGTERM only after this delay.
   deregistration_delay          = 30
   load_balancing_algorithm_type = "least_outstanding_requests"
 

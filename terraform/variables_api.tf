@@ -82,7 +82,7 @@ variable "api_requests_per_task" {
 }
 
 variable "api_environment" {
-  description = "Further settings of the API: see api/server/wsgi.py."
+  description = "Further settings of the API: see docs/settings.md."
   type        = map(string)
   default     = {}
 }

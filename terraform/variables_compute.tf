@@ -111,7 +111,7 @@ variable "maximum_shards" {
 }
 
 variable "task_environment" {
-  description = "Further settings of the tasks: see loader/files/limits.py and loader/tasks/gc.py."
+  description = "Further settings of the tasks: see docs/settings.md."
   type        = map(string)
   default     = {}
 }

@@ -17,33 +17,33 @@ class _Versioned(Protocol):
     @property
     def version(self) -> Version: ...
     @property
-    def newest(self) -> Version: ...
+    def latest(self) -> Version: ...
 
 
 Found = TypeVar("Found", bound=_Versioned)
 
 
 class MonotonicReader:
-    """A reader whose results are valid at the version of `newest` when they are returned.
+    """A reader whose results are valid at the version of `latest` when they are returned.
 
-    A read that finds a newer version advances `newest` to it. With a `poller` this is done by a poll, which also
+    A read that finds a newer version advances `latest` to it. With a `poller` this is done by a poll, which also
     returns what has changed in between; without one, everything counts as changed.
     """
 
-    def __init__(self, reader: RatesReader, newest: LatestVersion, poller: VersionPoller | None = None) -> None:
+    def __init__(self, reader: RatesReader, latest: LatestVersion, poller: VersionPoller | None = None) -> None:
         self._reader = reader
-        self._newest = newest
+        self._latest = latest
         self._poller = poller
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
         """Return the requested rates."""
-        return self._forward(
+        return self._read(
             lambda: self._reader.rates(query, deadline), lambda: bucket_of(query.orig, query.dest), deadline
         )
 
     def reference_data(self, deadline: float) -> ReferenceData:
         """Return all ports and regions."""
-        return self._forward(lambda: self._reader.reference_data(deadline), lambda: REFERENCE_DATA, deadline)
+        return self._read(lambda: self._reader.reference_data(deadline), lambda: REFERENCE_DATA, deadline)
 
     def similar(self, text: str, deadline: float) -> list[str]:
         """Return up to three locations with a similar code or name."""
@@ -53,18 +53,18 @@ class MonotonicReader:
         """Check that the database responds."""
         self._reader.check()
 
-    def _forward(self, read: Callable[[], Found], bucket: Callable[[], int], deadline: float) -> Found:
+    def _read(self, read: Callable[[], Found], bucket: Callable[[], int], deadline: float) -> Found:
         while True:
             moment = time.monotonic()
             found = read()
-            state = self._newest.state
-            if state is None or found.newest != state.version:
-                self._newest.note_seen(found.newest)
-                if not self._newest.includes(found.version):
+            state = self._latest.state
+            if state is None or found.latest != state.version:
+                self._latest.note_seen(found.latest)
+                if not self._latest.includes(found.version):
                     self._catch_up(found.version, deadline)
-                    state = self._newest.state
+                    state = self._latest.state
             if state is not None:
-                if self._poller and found.newest == state.version:
+                if self._poller and found.latest == state.version:
                     self._poller.confirm_at(moment)
                 if found.version == state.version or state.holds(found.version, bucket()):
                     return found
@@ -78,5 +78,5 @@ class MonotonicReader:
         if self._poller:
             with suppress(DatabaseUnavailableError):
                 self._poller.poll(deadline - time.monotonic())
-        if not self._newest.includes(version):
-            self._newest.adopt(version)
+        if not self._latest.includes(version):
+            self._latest.adopt(version)

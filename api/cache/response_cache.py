@@ -32,7 +32,7 @@ Headers = list[tuple[str, str]]
 ENTRY_BYTES = 1_500  # roughly the objects, the headers and the entry in the dictionary
 # No database advances by this many versions between two polls: an ETag with a later version is invented.
 MAX_AHEAD = 10_000
-PATIENCE = 0.5  # the share of its time that a request may wait for the version in its client's ETag
+WAIT_SHARE = 0.5  # the share of its time that a request may wait for the version in its client's ETag
 
 
 class Lookup(NamedTuple):
@@ -75,21 +75,21 @@ class _Memory:
 class ResponseCache:
     """Responses by key.
 
-    With `max_bytes` 0 nothing is cached, and every request reads by itself. At most `max_waiting` requests wait for the
-    reads of others, for `seconds` at most.
+    With `max_bytes` 0 nothing is cached, and every request reads by itself. At most `max_coalesced` requests wait for
+    the reads of others, for `seconds` at most.
     """
 
     def __init__(
         self,
-        newest: LatestVersion,
+        latest: LatestVersion,
         poller: VersionPoller,
         *,
         cache_control: str = "public, max-age=5",
         max_bytes: int = 64_000_000,
-        max_waiting: int = 100,
+        max_coalesced: int = 100,
         seconds: float = 2.0,
     ) -> None:
-        self._newest = newest
+        self._latest = latest
         self._poller = poller
         # Sent with every response, also with a 304 (RFC 9110, 15.4.5).
         self.headers: Headers = [("Cache-Control", cache_control), ("Vary", "Accept")]
@@ -99,7 +99,7 @@ class ResponseCache:
         self._invalidated = 0
         self._loads: dict[str, Future[CachedResponse]] = {}
         self._lock = threading.Lock()
-        self._waiters = threading.Semaphore(max_waiting)
+        self._coalesced_slots = threading.Semaphore(max_coalesced)
 
     def deadline(self) -> float:
         """Return the deadline, by time.monotonic, of a request that arrives now."""
@@ -107,7 +107,7 @@ class ResponseCache:
 
     def get(self, key: str) -> CachedResponse | None:
         """Return the cached response if there is one and it is valid."""
-        state, memory = self._newest.state, self._memory
+        state, memory = self._latest.state, self._memory
         if state is None or memory.epoch != state.version.epoch or not self._poller.is_fresh():
             return None
         cached = memory.young.get(key)
@@ -123,16 +123,16 @@ class ResponseCache:
     def unchanged(self, tags: Sequence[str], lookup: Lookup) -> str | None:
         """Return, in quotes, the ETag among these that identifies the current response, cached or not.
 
-        Return None if there is none, or if only the database can tell.
+        Return None if there is none, or if only a read can show it.
         """
-        state = self._newest.state
+        state = self._latest.state
         if state is None or not tags or not self._max_bytes or not self._poller.is_fresh():
             return None
         checksum = _checksum(lookup.key)
         for tag in tags:
             version, its_checksum = _named(tag)
             if its_checksum == checksum and version and state.holds(version, lookup.bucket):
-                self._newest.note_issued(version.number)
+                self._latest.note_issued(version.number)
                 return f'"{tag}"'
         return None
 
@@ -147,8 +147,8 @@ class ResponseCache:
         if not self._max_bytes:
             return self._load(lookup, load, deadline), "miss"
         while True:
-            if known := self.get(lookup.key):
-                return known, "hit"
+            if cached := self.get(lookup.key):
+                return cached, "hit"
             with self._lock:
                 loading = self._loads.get(lookup.key)
                 if loading is None:
@@ -161,20 +161,20 @@ class ResponseCache:
                 return cached, "coalesced"
 
     def reach(self, tags: Sequence[str]) -> None:
-        """Advance to the newest version in these ETags of a client, if it is newer than any seen here."""
+        """Advance to the latest version in these ETags of a client, if it is newer than any seen here."""
         if self._max_bytes and not self._poller.is_fresh():
             with suppress(DatabaseUnavailableError):
-                self._poller.poll(self._seconds * PATIENCE)
-        state = self._newest.state
+                self._poller.poll(self._seconds * WAIT_SHARE)
+        state = self._latest.state
         if state is None:
             return
         at = state.version
         versions = [version.number for version, _ in map(_named, tags) if version and version.epoch == at.epoch]
-        newest = max((number for number in versions if number <= at.number + MAX_AHEAD), default=0)
-        if newest <= at.number:
-            self._newest.note_issued(newest)
+        latest = max((number for number in versions if number <= at.number + MAX_AHEAD), default=0)
+        if latest <= at.number:
+            self._latest.note_issued(latest)
         else:
-            self._poller.reach(newest, self._seconds * PATIENCE)
+            self._poller.reach(latest, self._seconds * WAIT_SHARE)
 
     def size(self) -> tuple[int, int]:
         """Return the number of cached responses, and their bytes."""
@@ -205,16 +205,16 @@ class ResponseCache:
     def _load(self, lookup: Lookup, load: Callable[[float], Content], deadline: float) -> CachedResponse:
         previous = self._previous(lookup)
         try:
-            content = load(min(deadline, time.monotonic() + self._seconds * PATIENCE) if previous else deadline)
+            content = load(min(deadline, time.monotonic() + self._seconds * WAIT_SHARE) if previous else deadline)
         except DatabaseUnavailableError:
             if previous and previous is self._previous(lookup):
                 return previous
             raise
-        version, state = content.version, self._newest.state
+        version, state = content.version, self._latest.state
         since = version.number
         if state and state.holds(version, lookup.bucket):
             since = state.changed[lookup.bucket]
-        self._newest.note_issued(since)
+        self._latest.note_issued(since)
         tag = f'"{version.epoch}-{since}-{_checksum(lookup.key)}"'
         headers = [
             ("Content-Type", content.media_type),
@@ -226,17 +226,17 @@ class ResponseCache:
 
     def _previous(self, lookup: Lookup) -> CachedResponse | None:
         """Return the response from before its last change, if no client has seen a version with that change."""
-        state, memory = self._newest.state, self._memory
+        state, memory = self._latest.state, self._memory
         if state is None or memory.epoch != state.version.epoch or not self._poller.is_fresh():
             return None
         changed = state.changed[lookup.bucket]
         cached = memory.young.get(lookup.key) or memory.old.get(lookup.key)
-        if cached is None or changed <= self._newest.issued or (moment := self._newest.reached_at(changed)) is None:
+        if cached is None or changed <= self._latest.issued or (moment := self._latest.reached_at(changed)) is None:
             return None
         return cached if time.monotonic() - moment < self._poller.max_stale_seconds else None
 
     def _holds(self, cached: CachedResponse) -> bool:
-        state = self._newest.state
+        state = self._latest.state
         return state is not None and state.holds(cached.version, cached.bucket)
 
     def _wait_for(self, loading: "Future[CachedResponse]", deadline: float) -> CachedResponse:
@@ -247,17 +247,17 @@ class ResponseCache:
 
     @contextmanager
     def _place(self) -> Iterator[None]:
-        if not self._waiters.acquire(blocking=False):
+        if not self._coalesced_slots.acquire(blocking=False):
             raise OverloadedError("too many requests wait for the same response")
         try:
             yield
         finally:
-            self._waiters.release()
+            self._coalesced_slots.release()
 
     def _keep(self, key: str, cached: CachedResponse) -> None:
         size = _size(key, cached)
         with self._lock:
-            state = self._newest.state
+            state = self._latest.state
             if state is None or not state.holds(cached.version, cached.bucket) or size > self._max_bytes // 4:
                 return
             if self._memory.epoch != state.version.epoch:

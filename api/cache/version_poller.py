@@ -34,19 +34,19 @@ class VersionReader(Protocol):
     """Reads the data version and the changes that led to it."""
 
     def poll_version(self, seconds: float) -> PollResult:
-        """Return the newest version and the changes, within `seconds`. Raises DatabaseUnavailableError."""
+        """Return the latest version and the changes, within `seconds`. Raises DatabaseUnavailableError."""
 
     def close_idle(self) -> None:
         """Close the connections that are not in use."""
 
 
 class VersionPoller:
-    """A thread that polls `reader` and advances `newest`; it starts with the first request."""
+    """A thread that polls `reader` and advances `latest`; it starts with the first request."""
 
     def __init__(
         self,
         reader: VersionReader,
-        newest: LatestVersion,
+        latest: LatestVersion,
         *,
         interval_seconds: float = 1.0,
         max_stale_seconds: float = 30.0,
@@ -54,7 +54,7 @@ class VersionPoller:
         poll_seconds: float = 1.0,
     ) -> None:
         self._reader = reader
-        self._newest = newest
+        self._latest = latest
         self._interval_seconds = interval_seconds
         self.max_stale_seconds = max(max_stale_seconds, 2 * interval_seconds)
         self._idle_seconds = idle_seconds
@@ -70,7 +70,7 @@ class VersionPoller:
         self._starting = threading.Lock()
 
     def is_fresh(self) -> bool:
-        """Return whether the newest version is recent enough to serve."""
+        """Return whether the latest version is recent enough to serve."""
         self._was_used = True
         if time.monotonic() < self._fresh_until:
             return True
@@ -78,13 +78,13 @@ class VersionPoller:
         return False
 
     def confirm_at(self, moment: float) -> None:
-        """Record that the database had the newest version at `moment` (of time.monotonic)."""
+        """Record that the database had the latest version at `moment` (of time.monotonic)."""
         self._seen_at = max(self._seen_at, moment)
         self._fresh_until = self._seen_at + self.max_stale_seconds
         self._wake()
 
     def age(self) -> float | None:
-        """Return the seconds since the newest version was last confirmed; None if it never was."""
+        """Return the seconds since the latest version was last confirmed; None if it never was."""
         return time.monotonic() - self._seen_at if self._seen_at else None
 
     def poll(self, seconds: float, recent: float = 0.0) -> None:
@@ -102,7 +102,7 @@ class VersionPoller:
             moment = time.monotonic()
             polled = self._reader.poll_version(min(self._poll_seconds, deadline - moment))
             self._polled_at = moment
-            if self._newest.advance(polled):
+            if self._latest.advance(polled):
                 self.confirm_at(moment)
         finally:
             self._polling.release()
@@ -128,7 +128,7 @@ class VersionPoller:
             self._waiters.release()
 
     def _has(self, number: int) -> bool:
-        state = self._newest.state
+        state = self._latest.state
         return state is not None and state.version.number >= number
 
     def _poll_quietly(self, seconds: float) -> None:
@@ -148,10 +148,10 @@ class VersionPoller:
         failing = False
         self._used_at = time.monotonic()
         while True:
-            seen = self._newest.seen
+            seen = self._latest.seen
             try:
                 self.poll(self._poll_seconds)
-                if seen and not self._newest.includes(seen):
+                if seen and not self._latest.includes(seen):
                     self._reader.close_idle()  # other servers have it: the next connection may reach one
                 if failing:
                     log.info("the database can be reached again")

@@ -30,10 +30,10 @@ class RatesQuery(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Counts and sums by month and day as of `version`; `newest` is the newest version that the server has replayed."""
+    """Counts and sums by month and day as of `version`; `latest` is the latest version that the server has replayed."""
 
     version: Version
-    newest: Version
+    latest: Version
     orig_known: bool
     dest_known: bool
     months: Months
@@ -51,7 +51,7 @@ class ReferenceData(NamedTuple):
     """All ports by code, and all regions by slug, as of `version`."""
 
     version: Version
-    newest: Version
+    latest: Version
     ports: tuple[NamedLocation, ...]
     regions: tuple[NamedLocation, ...]
 

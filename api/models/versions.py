@@ -27,7 +27,7 @@ class Version(NamedTuple):
 
 
 class PollResult(NamedTuple):
-    """The result of a poll: the newest version, and what each version after `since` changed.
+    """The result of a poll: the latest version, and what each version after `since` changed.
 
     A change is the number of its version and a bitmap of the lanes that it touches, or None for everything.
     """
@@ -49,13 +49,13 @@ class State(NamedTuple):
 
 
 class LatestVersion:
-    """The newest state that a worker has seen; `state` is None before the first."""
+    """The latest state that a worker has seen; `state` is None before the first."""
 
     def __init__(self) -> None:
         self.state: State | None = None
         # The largest version in an ETag that a client has: no older state may be served to it.
         self.issued = 0
-        # The newest version that any server has shown; the worker may still serve an older one.
+        # The latest version that any server has shown; the worker may still serve an older one.
         self.seen: Version | None = None
         self._moves: deque[tuple[int, float]] = deque(maxlen=MAX_CHANGES)  # numbers of versions, and when reached
         self._left: set[str] = set()  # earlier epochs: a server that still shows one is behind
@@ -110,11 +110,11 @@ class LatestVersion:
                 self.issued = max(self.issued, number)
 
 
-def _moved(known: State | None, polled: PollResult) -> State:
+def _moved(state: State | None, polled: PollResult) -> State:
     """Return the state after a poll; a version that it does not list counts as a change of everything."""
     number = polled.version.number
-    if known and known.version.epoch == polled.version.epoch and known.version.number >= polled.since:
-        begin, changed = known.version.number, known.changed[:]
+    if state and state.version.epoch == polled.version.epoch and state.version.number >= polled.since:
+        begin, changed = state.version.number, state.changed[:]
     else:
         begin = min(polled.since, number)
         changed = _all(begin)

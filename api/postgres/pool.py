@@ -49,7 +49,7 @@ class _PooledConnection(NamedTuple):
 
 
 class ConnectionPool:
-    """At most `size` connections, opened when needed, and at most `max_waiting` threads that wait for one.
+    """At most `size` connections, opened when needed, and at most `max_queued` requests that are queued for one.
 
     `session` is the SQL that prepares each new connection. A connection is renewed once it is `recycle_seconds` old,
     so that a changed address or a new reader is found. One that was not used for `idle_seconds` is closed: a database
@@ -62,7 +62,7 @@ class ConnectionPool:
         session: str,
         *,
         size: int = 8,
-        max_waiting: int = 32,
+        max_queued: int = 32,
         recycle_seconds: float = 300,
         idle_seconds: float = 300,
         spare: "ConnectionPool | None" = None,
@@ -82,7 +82,7 @@ class ConnectionPool:
         for _ in range(size):
             self._slots.put(None)
         self._size = size
-        self._max_present = size + max_waiting
+        self._max_present = size + max_queued
         self._present = 0  # requests that run or wait
         self._statements = self._most = 0  # running or waiting; requests may share one
         self._counting = threading.Lock()

@@ -5,7 +5,7 @@ month with rates, or a single row without a month if there are none::
 
     nth, epoch, version, seen, orig_known, dest_known, month, counts, sums
 
-`version` is the newest version that the server has replayed; `seen` is the version of the rates: the requested one if
+`version` is the latest version that the server has replayed; `seen` is the version of the rates: the requested one if
 that state can still be read, otherwise `version`.
 
 A location is looked up only if it has no rates that show that it exists.
@@ -40,8 +40,8 @@ WITH state AS MATERIALIZED (
     FROM data_version
 )"""
 OPEN = "(SELECT batch_no FROM visible_batches WHERE visible_batches.version <= (SELECT seen FROM state))"
-# Stands for the newest version.
-NEWEST = 2**63 - 1
+# Stands for the latest version.
+LATEST = 2**63 - 1
 
 # Two ports, or two regions: such a lane is stored, one row for each month and visible batch. No code of a port is also
 # the slug of a region, so both tables may be searched. The planner does not know how few lanes are requested: OFFSET 0
@@ -137,7 +137,7 @@ ORDER BY named DESC, location
 LIMIT 500;
 """
 
-# The newest version, and the changes of each version since $1, with a maximum number of versions.
+# The latest version, and the changes of each version since $1, with a maximum number of versions.
 CHANGES = """
 PREPARE poll_version (bigint) AS
 SELECT epoch::text, data_version.version, since, changes.version, lanes

@@ -57,7 +57,7 @@ class QueryBatcher:
         self._statement = statement
         self._view = view
         self._lock = threading.Lock()
-        self._waiting: deque[_PendingQuery] = deque()
+        self._queued: deque[_PendingQuery] = deque()
         self._in_flight = 0
 
     def fetch(self, parameters: Sequence[str], *, seconds: float, weight: int = 1) -> list[Row]:
@@ -74,8 +74,8 @@ class QueryBatcher:
                 if leads:
                     self._in_flight += 1
                 else:
-                    self._waiting.append(pending)
-            if leads or self._leads_after_waiting(pending, deadline):
+                    self._queued.append(pending)
+            if leads or self._leads_after_wait(pending, deadline):
                 self._lead(pending, deadline)
             if pending.rows is None:  # another request of the batch may have caused the failure
                 self._get([pending], deadline)
@@ -83,13 +83,13 @@ class QueryBatcher:
             self._connections.release()
         return pending.rows or []
 
-    def _leads_after_waiting(self, pending: _PendingQuery, deadline: float) -> bool:
+    def _leads_after_wait(self, pending: _PendingQuery, deadline: float) -> bool:
         """Wait for the rows; return whether this request must fetch them instead."""
         if pending.turn.acquire(timeout=max(0.0, min(MAX_WAIT_SECONDS, deadline - time.monotonic()))):
             return pending.leads
         with self._lock:
             if not pending.taken:
-                self._waiting.remove(pending)
+                self._queued.remove(pending)
                 self._in_flight += 1
                 return True
         pending.turn.acquire(timeout=max(0.0, deadline - time.monotonic()))
@@ -102,8 +102,8 @@ class QueryBatcher:
         room = MAX_BATCHED - pending.weight
         if time.monotonic() < deadline:
             with self._lock:
-                while self._waiting and self._waiting[0].weight <= room:
-                    another = self._waiting.popleft()
+                while self._queued and self._queued[0].weight <= room:
+                    another = self._queued.popleft()
                     another.taken = True
                     together.append(another)
                     room -= another.weight
@@ -115,7 +115,7 @@ class QueryBatcher:
             # Otherwise each request tries alone.
         finally:
             with self._lock:
-                following = self._waiting.popleft() if self._waiting else None
+                following = self._queued.popleft() if self._queued else None
                 if following:
                     following.taken = following.leads = True
                 else:

@@ -14,21 +14,21 @@ from ratesflow.api.postgres.query_batcher import QueryBatcher, View
 
 
 class DatabaseReader:
-    """Reads from PostgreSQL, as of the version of `newest` while it `is_fresh`, otherwise as of the server's.
+    """Reads from PostgreSQL, as of the version of `latest` while it `is_fresh`, otherwise as of the server's.
 
-    A server that is behind `newest` is not read from.
+    A server that is behind `latest` is not read from.
     """
 
     def __init__(
         self,
         connections: ConnectionPool,
-        newest: LatestVersion,
+        latest: LatestVersion,
         *,
         is_fresh: Callable[[], bool] = lambda: False,
         check_seconds: float = 1.0,
     ) -> None:
         self._connections = connections
-        self._newest = newest
+        self._latest = latest
         self._is_fresh = is_fresh
         self._lanes = QueryBatcher(connections, queries.RATES_OF_LANES, self._view)
         self._check_seconds = check_seconds
@@ -47,9 +47,9 @@ class DatabaseReader:
         else:
             rows = self._fetch(queries.RATES[orig.kind, dest.kind], parameters, deadline)
         _, epoch, version, seen, orig_known, dest_known, *_ = rows[0]
-        newest = Version(epoch, version)
-        at = newest if seen == version else Version(epoch, seen)
-        return Rates(at, newest, orig_known, dest_known, _add_up(rows))
+        latest = Version(epoch, version)
+        at = latest if seen == version else Version(epoch, seen)
+        return Rates(at, latest, orig_known, dest_known, _add_up(rows))
 
     def reference_data(self, deadline: float) -> ReferenceData:
         """Return all ports and regions, in one statement."""
@@ -62,12 +62,12 @@ class DatabaseReader:
         )
 
     def poll_version(self, seconds: float) -> PollResult:
-        """Return the newest version, and the changes since the version of `newest`."""
-        state = self._newest.state
+        """Return the latest version, and the changes since the version of `latest`."""
+        state = self._latest.state
         since = state.version.number if state else 0
 
         def accepts(rows: list[Row]) -> bool:
-            return not self._newest.is_behind(Version(*rows[0][:2]), state)
+            return not self._latest.is_behind(Version(*rows[0][:2]), state)
 
         seconds = min(seconds, self._check_seconds)
         rows = self._connections.fetch(queries.POLL, (since,), seconds=seconds, accepts=accepts)
@@ -102,12 +102,12 @@ class DatabaseReader:
 
     def _view(self) -> View:
         """Return the version that the next statement reads, and whether to accept its rows."""
-        state = self._newest.state
-        as_of = state.version.number if state and self._is_fresh() else queries.NEWEST
+        state = self._latest.state
+        as_of = state.version.number if state and self._is_fresh() else queries.LATEST
 
         def accepts(rows: list[Row]) -> bool:
             _, epoch, version, *_ = rows[0]
-            return not self._newest.is_behind(Version(epoch, version), state)
+            return not self._latest.is_behind(Version(epoch, version), state)
 
         return View((as_of,), accepts)
 

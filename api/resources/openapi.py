@@ -39,8 +39,8 @@ def specification() -> Json:
                 {"200": _health("It has reached the database.", "started"), "503": _reference("unavailable")}, [],
             ),
             "/health/ready": _item(
-                "Whether requests can be answered", "ready",
-                {"200": _health("Requests can be answered.", "ready", "busy"), "503": _reference("unavailable")}, [],
+                "Whether requests can be served", "ready",
+                {"200": _health("Requests can be served.", "ready", "busy"), "503": _reference("unavailable")}, [],
             ),
         },
         "components": {"schemas": _schemas(), "responses": _problems(), "headers": _headers()},

@@ -71,8 +71,9 @@ def problem_response(error: Exception, environ: Mapping[str, Any]) -> tuple[str,
     """Return the status line, headers and body for an error of a request that bypassed Falcon."""
     problem = _as_problem(error, environ["REQUEST_METHOD"], environ["PATH_INFO"], environ.get(REQUEST_ID, "none"))
     body = orjson.dumps(_document(problem, problem.description or str(problem.title)))
-    headers = [("Content-Type", CONTENT_TYPE), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
-    headers += [(str(name), str(value)) for name, value in dict(problem.headers or {}).items()]
+    # In the order of Falcon.
+    headers = [(str(name), str(value)) for name, value in dict(problem.headers or {}).items()]
+    headers += [("Content-Type", CONTENT_TYPE), ("Cache-Control", "no-store"), ("Content-Length", str(len(body)))]
     return falcon.code_to_http_status(problem.status), headers, body
 
 

@@ -69,7 +69,7 @@ class StartedResource:
 
 
 class ReadyResource:
-    """Whether requests can be answered now."""
+    """Whether requests can be served now."""
 
     def __init__(self, reader: RatesReader) -> None:
         self._reader = reader

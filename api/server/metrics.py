@@ -55,7 +55,7 @@ class Metrics:
         self._slowest = 0.0
 
     def observe(self, seconds: float, status: int, source: str) -> None:
-        """Count one request that was answered with `status` after `seconds`."""
+        """Count one request whose response had `status` and took `seconds`."""
         with self._lock:
             counts = self._counts
             seen = counts["Requests"] = counts["Requests"] + 1

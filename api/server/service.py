@@ -48,7 +48,7 @@ class Service:
         self.draining = False
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """Respond one request (PEP 3333)."""
+        """Respond to one request (PEP 3333)."""
         started = perf_counter()
         given = environ.get("HTTP_X_REQUEST_ID")
         identity = given if given and _GIVEN_ID.fullmatch(given) else f"{self._prefix}{next(self._number):08x}"
@@ -70,19 +70,19 @@ class Service:
     def _by_app(
         self, environ: Environ, start_response: StartResponse, extra: Headers, identity: str, started: float
     ) -> Iterable[bytes]:
-        answered = "500 Internal Server Error"
+        sent = "500 Internal Server Error"
         length = 0
 
         def respond(status: str, headers: Headers, *error: Any) -> Any:
-            nonlocal answered, length
-            answered = status
+            nonlocal sent, length
+            sent = status
             length = next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
             if self._cors and environ["REQUEST_METHOD"] == "OPTIONS":
                 headers = headers + PREFLIGHT
             return start_response(status, _merged(headers, extra), *error)
 
         body = self._app(environ, respond)
-        self._observe(environ, answered, length, environ.get(SOURCE, "none"), identity, started)
+        self._observe(environ, sent, length, environ.get(SOURCE, "none"), identity, started)
         return body
 
     def _observe(self, environ: Environ, status: str, length: int, source: str, identity: str, started: float) -> None:

@@ -3,7 +3,7 @@
 ``DATABASE_URL`` or ``DATABASE_SECRET``
     the address of the database (see ``ratesflow.database.connect``)
 ``RATESFLOW_API_TIMEOUT_SECONDS``
-    the deadline of a request that reads the database, after which it is answered with 503; 1.8
+    the deadline of a request that reads the database, after which the response is a 503; 1.8
 ``RATESFLOW_API_POOL_SIZE``
     the maximum number of database connections of each worker; 8 (and one more, which polls the data version)
 ``RATESFLOW_API_MAX_QUEUED``
@@ -71,37 +71,37 @@ def get_app(environ: Mapping[str, str] = os.environ) -> Service:
     """
     url = _checked_url(environ)
     seconds = setting(environ, "RATESFLOW_API_TIMEOUT_SECONDS", 1.8, float)
-    newest = LatestVersion()
+    latest = LatestVersion()
     # A connection of its own, so that polls work when all others are busy.
-    idle_seconds = setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, least=0.01)
+    idle_seconds = setting(environ, "RATESFLOW_API_IDLE_SECONDS", 300.0, float, minimum=0.01)
     polls = ConnectionPool(url, session(seconds), size=1, idle_seconds=idle_seconds)
-    poller = _poller(environ, polls, newest, idle_seconds)
+    poller = _poller(environ, polls, latest, idle_seconds)
     connections = ConnectionPool(
         url,
         session(seconds),
         size=_size(environ),
-        max_waiting=_max_waiting(environ),
+        max_queued=_max_queued(environ),
         idle_seconds=idle_seconds,
         spare=polls,
     )
-    max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, least=0) * 1_000_000)
+    max_bytes = int(setting(environ, "RATESFLOW_API_CACHE_MB", 64.0, float, minimum=0) * 1_000_000)
     if max_bytes:
-        reader = DatabaseReader(connections, newest, is_fresh=poller.is_fresh)
-    else:  # each request reads the newest version itself
-        reader = DatabaseReader(connections, newest)
-    forward = MonotonicReader(reader, newest, poller if max_bytes else None)
-    cache = _response_cache(environ, newest, poller, max_bytes, seconds)
+        reader = DatabaseReader(connections, latest, is_fresh=poller.is_fresh)
+    else:  # each request reads the latest version itself
+        reader = DatabaseReader(connections, latest)
+    monotonic = MonotonicReader(reader, latest, poller if max_bytes else None)
+    cache = _response_cache(environ, latest, poller, max_bytes, seconds)
     environment = environ.get("RATESFLOW_ENVIRONMENT") or "none"
     metrics = Metrics(lambda: _gauges(connections, cache, poller), environment)
-    every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, least=0)
+    every = setting(environ, "RATESFLOW_API_METRICS_SECONDS", 60, int, minimum=0)
     origins = environ.get("RATESFLOW_API_CORS_ORIGINS", "").split()
-    rates = RatesResource(forward, cache)
+    rates = RatesResource(monotonic, cache)
     return Service(
-        create_app(forward, cache, rates),
-        FastPath(cache, rates) if setting(environ, "RATESFLOW_API_FAST_PATH", 1, int, least=0) else None,
+        create_app(monotonic, cache, rates),
+        FastPath(cache, rates) if setting(environ, "RATESFLOW_API_FAST_PATH", 1, int, minimum=0) else None,
         cors=Cors(origins) if origins else None,
         reporter=Reporter(metrics, seconds=every) if every else None,
-        access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, least=0) > 0,
+        access_log=setting(environ, "RATESFLOW_API_ACCESS_LOG", 0, int, minimum=0) > 0,
     )
 
 
@@ -110,11 +110,11 @@ def threads(environ: Mapping[str, str] = os.environ) -> int:
 
     Raises SettingsError.
     """
-    return _size(environ) + _max_waiting(environ) + MAX_COALESCED + 8
+    return _size(environ) + _max_queued(environ) + MAX_COALESCED + 8
 
 
-def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[str], T], least: float = 0.1) -> T:
-    """Return a number from the environment. Raises SettingsError if it is not a number, or below `least`."""
+def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[str], T], minimum: float = 0.1) -> T:
+    """Return a number from the environment. Raises SettingsError if it is not a number, or below `minimum`."""
     text = environ.get(name)
     if not text:
         return default
@@ -122,7 +122,7 @@ def setting(environ: Mapping[str, str], name: str, default: T, parse: Callable[[
         value = parse(text)
     except ValueError:
         value = None
-    if value is None or not least <= value < float("inf"):
+    if value is None or not minimum <= value < float("inf"):
         raise SettingsError(f"{name} is {text!r}: it must be a number such as {default}")
     return value
 
@@ -131,35 +131,35 @@ def _size(environ: Mapping[str, str]) -> int:
     return setting(environ, "RATESFLOW_API_POOL_SIZE", 8, int)
 
 
-def _max_waiting(environ: Mapping[str, str]) -> int:
-    return setting(environ, "RATESFLOW_API_MAX_QUEUED", 64, int, least=0)
+def _max_queued(environ: Mapping[str, str]) -> int:
+    return setting(environ, "RATESFLOW_API_MAX_QUEUED", 64, int, minimum=0)
 
 
 def _poller(
-    environ: Mapping[str, str], connections: ConnectionPool, newest: LatestVersion, idle_seconds: float
+    environ: Mapping[str, str], connections: ConnectionPool, latest: LatestVersion, idle_seconds: float
 ) -> VersionPoller:
-    reader = DatabaseReader(connections, newest, check_seconds=POLL_TIMEOUT_SECONDS)
+    reader = DatabaseReader(connections, latest, check_seconds=POLL_TIMEOUT_SECONDS)
     return VersionPoller(
         reader,
-        newest,
-        interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, least=0.01),
-        max_stale_seconds=setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0),
+        latest,
+        interval_seconds=setting(environ, "RATESFLOW_API_POLL_SECONDS", 1.0, float, minimum=0.01),
+        max_stale_seconds=setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, minimum=0),
         idle_seconds=idle_seconds,
         poll_seconds=POLL_TIMEOUT_SECONDS,
     )
 
 
 def _response_cache(
-    environ: Mapping[str, str], newest: LatestVersion, poller: VersionPoller, max_bytes: int, seconds: float
+    environ: Mapping[str, str], latest: LatestVersion, poller: VersionPoller, max_bytes: int, seconds: float
 ) -> ResponseCache:
-    max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, least=0)
-    max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, least=0)
+    max_age = setting(environ, "RATESFLOW_API_MAX_AGE_SECONDS", 5, int, minimum=0)
+    max_stale = setting(environ, "RATESFLOW_API_MAX_STALE_SECONDS", 30.0, float, minimum=0)
     return ResponseCache(
-        newest,
+        latest,
         poller,
         cache_control=f"public, max-age={max_age}, stale-if-error={int(max_stale)}",
         max_bytes=max_bytes,
-        max_waiting=MAX_COALESCED,
+        max_coalesced=MAX_COALESCED,
         seconds=seconds,
     )
 

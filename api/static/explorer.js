@@ -57,15 +57,15 @@ async function start() {
 }
 
 async function ask(path, options = {}) {
-  let answer;
+  let response;
   try {
-    answer = await fetch(path, { headers: { Accept: "application/json" }, ...options });
+    response = await fetch(path, { headers: { Accept: "application/json" }, ...options });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw { detail: "The service cannot be reached. Check your network connection." };
   }
-  if (!answer.ok) throw await answer.json().catch(() => ({ detail: `The service answered ${answer.status}.` }));
-  return answer;
+  if (!response.ok) throw await response.json().catch(() => ({ detail: `The service responded with status ${response.status}.` }));
+  return response;
 }
 
 // Regions in the order of the tree, each followed by its contents; then the ports by name.

@@ -1,6 +1,6 @@
 """`python -m benchmarks.api [PART…]`: the rates API side by side with the alternatives, in one run.
 
-Parts: `throughput` (from the database and known, against the first version, FastAPI and "hello"), `size`
+Parts: `throughput` (from the database and from the cache, against the first version, FastAPI and "hello"), `size`
 (10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`, `commits`
 (two batches a second beside a thousand reads).
 """
@@ -91,10 +91,10 @@ class Bench:
         return Wrk(self.folder, port, paths, connections=connections, seconds=seconds, count=count)
 
     def good(self, port: int, paths: list[str], connections: int = 8) -> Seen:
-        """Ask for some seconds; every answer must be good."""
+        """Ask for some seconds; every response must be good."""
         seen = self.wrk(port, paths, connections).seen()
         if seen.not_good or seen.errors:
-            raise RuntimeError(f"port {port}: {seen.not_good} answers were not good, {seen.errors} had errors")
+            raise RuntimeError(f"port {port}: {seen.not_good} responses were not good, {seen.errors} had errors")
         return seen
 
 
@@ -129,13 +129,13 @@ def throughput(bench: Bench) -> Found:
         "api_cold_vs_first": ratio(best["cold"], best["first"]),
         "api_cold_vs_first_two_workers": ratio(best["cold"], best["first_2"]),
         "api_cold_vs_fastapi": ratio(best["cold"], best["fastapi"]),
-        "api_known_vs_hello": ratio(best["known"], best["hello"]),
+        "api_cached_vs_hello": ratio(best["cached"], best["hello"]),
     }
     return found
 
 
 def size(bench: Bench) -> Found:
-    """Ask for a month of a lane, from many prices and from few, with no answer kept."""
+    """Ask for a month of a lane, from many prices and from few, without the cache."""
     urls = {"56k": bench.small(), "10m": bench.large()}
     samples: dict[str, list[float]] = defaultdict(list)
     with (
@@ -154,7 +154,7 @@ def size(bench: Bench) -> Found:
 
 
 def region(bench: Bench) -> Found:
-    """Ask for a year between regions and for a month between ports, one at a time, with no answer kept."""
+    """Ask for a year between regions and for a month between ports, one at a time, without the cache."""
     url = bench.large()
     samples: dict[str, list[float]] = defaultdict(list)
     with ours(url, bench.folder / "region.log", RATESFLOW_API_CACHE_MB="0") as (port, _):

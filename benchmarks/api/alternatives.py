@@ -1,6 +1,6 @@
 """Alternatives to the API, each a process; their packages are in an environment of their own.
 
-The first version's query and its answer stand in `flask_app.py` and `fastapi_app.py`; "hello" is the ceiling of
+The first version's query and its response are in `flask_app.py` and `fastapi_app.py`; "hello" is the ceiling of
 the very server that ours runs on.
 """
 
@@ -44,20 +44,20 @@ def prepare() -> Path:
 
 @contextmanager
 def serving(command: list[str], port: int, environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """Run a server until the block ends; give its process's number once it answers at `port`."""
+    """Run a server until the block ends; give its process's number once it responds at `port`."""
     process = start(command, log, environment=dict(environment))
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _answers(port):
+        while not _responds(port):
             if time.monotonic() > deadline or process.poll() is not None:
-                raise RuntimeError(f"{command} does not answer. The end of its log:\n{last_lines(log)}")
+                raise RuntimeError(f"{command} does not respond. The end of its log:\n{last_lines(log)}")
             time.sleep(0.05)
         yield process.pid
     finally:
         stop(process, signal.SIGTERM, grace_seconds=20)
 
 
-def _answers(port: int) -> bool:
+def _responds(port: int) -> bool:
     try:
         with urlopen(f"http://127.0.0.1:{port}/health/live", timeout=2):
             return True
@@ -96,5 +96,5 @@ def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
             its_own = {"PYTHONPATH": str(ROOT)} if name == "hello" else {}
             stack.enter_context(serving(command, ports[name], environment | its_own, folder / f"{name}.log"))
         cold, _ = stack.enter_context(ours(url, folder / "cold.log", RATESFLOW_API_CACHE_MB="0"))
-        known, _ = stack.enter_context(ours(url, folder / "known.log"))
-        yield ports | {"cold": cold, "known": known}
+        cached, _ = stack.enter_context(ours(url, folder / "cached.log"))
+        yield ports | {"cold": cold, "cached": cached}

@@ -1,9 +1,9 @@
 """Two batches of 10,000 rows commit each second while a thousand reads a second come for some of 20,000 lanes.
 
 Batches are `small` (about 170 lanes for 60 days, as suppliers send them) or `spread` (10,000 lanes, a day each, the
-worst there is). They commit as the product does it, or without saying which lanes they touch, so that each one
-makes everything `forgotten`. Another checkout of the product, named by RATESFLOW_BENCH_API_BEFORE, is measured
-beside, as `before`.
+worst there is). They commit as the product does (`kept`), or without listing the lanes that they touch, so that
+each one invalidates the whole cache (`dropped`). RATESFLOW_BENCH_API_BEFORE names another checkout of the product,
+which is measured too, as `before`.
 """
 
 import json
@@ -158,7 +158,7 @@ def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Mea
     """Read while batches commit, in each way in turn."""
     world = World(postgres, folder)
     samples: dict[str, Samples] = defaultdict(lambda: defaultdict(list))
-    ways = [("none", "kept")] + [(kind, way) for kind in ("small", "spread") for way in ("kept", "forgotten")]
+    ways = [("none", "kept")] + [(kind, way) for kind in ("small", "spread") for way in ("kept", "dropped")]
     if os.environ.get(BEFORE):
         ways += [("none", "before"), ("small", "before"), ("spread", "before")]
     for number in range(min(options.rounds, SHARE)):
@@ -168,8 +168,8 @@ def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Mea
                 samples[f"{kind}_{way}"][name].append(value)
     found = {f"api_commits_{case}_{name}": median(each) for case, by in samples.items() for name, each in by.items()}
     return found | {
-        "api_commits_known_vs_forgotten": ratio(
-            samples["small_kept"]["known_share"], samples["small_forgotten"]["known_share"]
+        "api_commits_cached_vs_dropped": ratio(
+            samples["small_kept"]["cached_share"], samples["small_dropped"]["cached_share"]
         )
     }
 
@@ -180,7 +180,7 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
     log.unlink(missing_ok=True)
     with _service(world.reader, log, way) as port:
         Wrk(world.folder, port, world.paths, connections=16, seconds=WARM_SECONDS).seen()
-        with world.commits(kind, marked=way != "forgotten") as took:
+        with world.commits(kind, marked=way != "dropped") as took:
             time.sleep(2)
             began = time.time()
             seen = world.folder / "commits-seen.json"
@@ -197,10 +197,10 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
             ended = time.time()
     told = json.loads(seen.read_text(encoding="utf-8"))
     if set(told["statuses"]) != {"200"}:
-        raise RuntimeError(f"not all answers were good: {told['statuses']}")
+        raise RuntimeError(f"not all responses were good: {told['statuses']}")
     counts = _counts(log, began, ended)
     figures = {
-        "known_share": counts["CacheHits"] / counts["Requests"],
+        "cached_share": counts["CacheHits"] / counts["Requests"],
         "p50_ms": percentile(told["ms"], 0.5),
         "p99_ms": percentile(told["ms"], 0.99),
     }
@@ -209,7 +209,7 @@ def _round(world: World, kind: str, way: str) -> dict[str, float]:
 
 @contextmanager
 def _service(url: str, log: Path, way: str) -> Iterator[int]:
-    # All lanes are to fit, so that it is commits alone that make answers forgotten.
+    # All lanes are to fit, so that only commits invalidate responses.
     settings = {"RATESFLOW_API_METRICS_SECONDS": "1", "RATESFLOW_API_CACHE_MB": "128"}
     if way == "before":
         port = free_port()

@@ -15,10 +15,10 @@ from typing import Any
 
 import psycopg2
 
-from ratesflow.api.postgres.queries import NEWEST, RATES_OF_LANES, session
+from ratesflow.api.postgres.queries import LATEST, RATES_OF_LANES, session
 from ratesflow.database.connect import connect
 
-READ = RATES_OF_LANES.replace("%s)", f"{NEWEST})")
+READ = RATES_OF_LANES.replace("%s)", f"{LATEST})")
 # A month of one lane, a typical request; of all lanes with prices, of any batch.
 LANES = "SELECT DISTINCT orig_code, dest_code, month::text, (month + '1 mon -1 day'::interval)::date::text FROM rates"
 ONLY_PORTS = " WHERE orig_code IN (SELECT code FROM ports)"

@@ -38,7 +38,7 @@ class Service:
     process: subprocess.Popen[str] | None = None
 
     def start(self, **environ: str) -> None:
-        """Start the service and wait until it responds."""
+        """Start it and wait until it responds."""
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", "ratesflow.api", "--host=127.0.0.1", f"--port={self.port}",
              f"--workers={self.workers}"],
@@ -52,7 +52,7 @@ class Service:
         return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=10, **options)  # type: ignore[arg-type]
 
     def worker_pids(self) -> list[int]:
-        """Return the process ids of the workers."""
+        """Return the processes that serve requests."""
         assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
@@ -64,29 +64,29 @@ class Service:
         return self.process.communicate(timeout=30)
 
 
-class NoNews:
-    """A news reader without news, so that no response is ever cached."""
+class NeverSeen:
+    """A reader without a version: no response is ever cached."""
 
     def poll_version(self, _seconds: float) -> object:
         """Fail."""
-        raise AssertionError("unexpected poll")
+        raise AssertionError("nothing should poll")
 
     def close_idle(self) -> None:
         """Rest."""
 
 
 def uncached(reader: RatesReader, **options: object) -> Application:
-    """Return the service on a reader, without a cache."""
-    newest = LatestVersion()
-    cache = ResponseCache(newest, VersionPoller(NoNews(), newest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    """Return the service on a reader, without a cache: every request reads."""
+    latest = LatestVersion()
+    cache = ResponseCache(latest, VersionPoller(NeverSeen(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
     rates = RatesResource(reader, cache)
     return Application(create_app(reader, cache, rates), FastPath(cache, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:
-    """Return the service's reader."""
-    newest = LatestVersion()
-    return MonotonicReader(DatabaseReader(connections, newest), newest)
+    """Return the reader of the service, with deadlines for a busy machine."""
+    latest = LatestVersion()
+    return MonotonicReader(DatabaseReader(connections, latest), latest)
 
 
 def connections_to(url: str) -> ConnectionPool:

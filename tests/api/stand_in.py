@@ -22,13 +22,13 @@ PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGG
 
 
 class Database:
-    """A fake database with a version: it may be unavailable, and counts its calls."""
+    """Stands in for the database: has a version, may be unavailable, counts reads and polls."""
 
     def __init__(self) -> None:
         self.at = Version("e", 1)
         self.changes: list[tuple[int, bytes | None]] = []
         self.away = False
-        self.unreadable = False  # rates cannot be read, but the version can
+        self.unreadable = False  # but its version can be polled
         self.seconds = 0.0
         self.reads = self.polls = self.rests = 0
 
@@ -38,7 +38,7 @@ class Database:
         self.at = Version(self.at.epoch, self.at.number + 1)
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return empty rates after `seconds`."""
+        """Return no rates, after some time."""
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
@@ -47,7 +47,7 @@ class Database:
         return Rates(at, at, True, True, {})
 
     def poll_version(self, seconds: float) -> PollResult:
-        """Tell the version and what led to it."""
+        """Return the version and the changes that led to it."""
         self.polls += 1
         if self.away:
             raise DatabaseUnavailableError("away")
@@ -70,22 +70,22 @@ class Database:
 
 
 def service(database: Database, *, fast_path: bool = True, **options: Any) -> Service:
-    """Return the service on that database; it polls often, or only on requests if `interval_seconds` is None."""
-    newest = LatestVersion()
+    """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
+    latest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
-    watch = VersionPoller(database, newest, interval_seconds=interval_seconds or 0, **times)
+    poller = VersionPoller(database, latest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
-        watch._thread = threading.current_thread()  # prevents the start of its thread
+        poller._thread = threading.current_thread()  # so that none is started
     options = {"seconds": 0.4, **options}
-    cache = ResponseCache(newest, watch, **options)
-    reader = MonotonicReader(database, newest, watch if options.get("max_bytes") != 0 else None)
+    cache = ResponseCache(latest, poller, **options)
+    reader = MonotonicReader(database, latest, poller if options.get("max_bytes") != 0 else None)
     rates = RatesResource(reader, cache)
     return Service(create_app(reader, cache, rates), FastPath(cache, rates) if fast_path else None)
 
 
 def get(app: Service, query: str = "", **headers: str) -> testing.Result:
-    """Request rates; header names have underscores."""
+    """Request rates; header names are written with underscores."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     text = "&".join(f"{name}={value}" for name, value in PARAMS.items()) + query
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)

@@ -25,19 +25,19 @@ LANES = [("CNGGZ", "EETLL"), ("china", "baltic"), ("CNGGZ", "baltic"), ("china",
 
 
 @pytest.fixture
-def newest() -> LatestVersion:
+def latest() -> LatestVersion:
     return LatestVersion()
 
 
 @pytest.fixture
-def reader(reader_url: str, newest: LatestVersion, owner: Connection) -> Iterator[DatabaseReader]:
+def reader(reader_url: str, latest: LatestVersion, owner: Connection) -> Iterator[DatabaseReader]:
     """A reader at a version in which each lane has one price on the day."""
     with owner, owner.cursor() as cursor:
         cursor.execute("DELETE FROM rates; DELETE FROM visible_batches WHERE batch_no <> 0; DELETE FROM changes")
     commit(owner)
     connections = ConnectionPool(reader_url, session(5))
-    reader = DatabaseReader(connections, newest, is_fresh=lambda: True)
-    assert newest.advance(reader.poll_version(5))
+    reader = DatabaseReader(connections, latest, is_fresh=lambda: True)
+    assert latest.advance(reader.poll_version(5))
     yield reader
     connections.close()
 
@@ -55,7 +55,7 @@ def read(reader: DatabaseReader, orig: str, dest: str) -> Rates:
 def counts(reader: DatabaseReader) -> list[tuple[int, int]]:
     """Return the version and the number of prices that are read, for each lane."""
     found = [read(reader, *lane) for lane in LANES]
-    assert len({each.newest for each in found}) == 1
+    assert len({each.latest for each in found}) == 1
     return [(each.version.number, sum(each.months[DAY][0])) for each in found]
 
 
@@ -64,27 +64,27 @@ def places(reader: DatabaseReader) -> ReferenceData:
     return reader.reference_data(time.monotonic() + 5)
 
 
-def at(newest: LatestVersion) -> int:
+def at(latest: LatestVersion) -> int:
     """Return the version number that the reader is at."""
-    assert newest.state
-    return newest.state.version.number
+    assert latest.state
+    return latest.state.version.number
 
 
-def test_reads_its_version_until_it_moves(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
+def test_reads_its_version_until_it_moves(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
     """Batches committed after the worker's version are not read until the worker has moved on."""
-    before = at(newest)
+    before = at(latest)
     for _ in range(3):
         commit(owner)
     assert counts(reader) == [(before, 1)] * 4
-    assert read(reader, *LANES[0]).newest.number == before + 3
+    assert read(reader, *LANES[0]).latest.number == before + 3
     assert places(reader).version.number == before
-    newest.advance(reader.poll_version(5))
+    latest.advance(reader.poll_version(5))
     assert counts(reader) == [(before + 3, 4)] * 4
 
 
-def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
+def test_compaction(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
     """If later batches are compacted with earlier ones, the newest version is read; others have no effect."""
-    before = at(newest)
+    before = at(latest)
     compact(owner, "run", dataset=FreightPrices())
     commit(owner)
     assert counts(reader) == [(before, 1)] * 4
@@ -92,9 +92,9 @@ def test_compaction(reader: DatabaseReader, newest: LatestVersion, owner: Connec
     assert counts(reader) == [(before + 1, 2)] * 4
 
 
-def test_reference_data(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
+def test_reference_data(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
     """If ports or regions have changed, the newest version is read."""
-    before = at(newest)
+    before = at(latest)
     commit(owner)
     reference_change.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
     assert counts(reader) == [(before + 2, 2)] * 4
@@ -103,10 +103,10 @@ def test_reference_data(reader: DatabaseReader, newest: LatestVersion, owner: Co
 
 
 def test_missing_change_reads_the_newest_version(
-    reader: DatabaseReader, newest: LatestVersion, owner: Connection
+    reader: DatabaseReader, latest: LatestVersion, owner: Connection
 ) -> None:
     """If the changes of a version are unknown, the newest version is read."""
-    before = at(newest)
+    before = at(latest)
     commit(owner)
     with owner, owner.cursor() as cursor:
         cursor.execute("DELETE FROM changes WHERE version = %s", (before + 1,))
@@ -114,12 +114,12 @@ def test_missing_change_reads_the_newest_version(
     assert counts(reader) == [(before + 2, 3)] * 4
 
 
-def test_two_batches_in_one_version(reader: DatabaseReader, newest: LatestVersion, owner: Connection) -> None:
+def test_two_batches_in_one_version(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
     """Batches that become visible together are one version, which is read wholly or not at all."""
-    before = at(newest)
+    before = at(latest)
     numbers = [seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False) for _ in range(2)]
     with owner, owner.cursor() as cursor:
         make_visible(cursor, *numbers)
     assert counts(reader) == [(before, 1)] * 4
-    newest.advance(reader.poll_version(5))
+    latest.advance(reader.poll_version(5))
     assert counts(reader) == [(before + 1, 3)] * 4

@@ -1,4 +1,4 @@
-"""How commits affect cached responses and ETags, and conditional requests."""
+"""Which responses and ETags remain valid after commits, and the responses to requests with ETags."""
 
 import threading
 import time
@@ -17,8 +17,8 @@ def database() -> Database:
     return Database()
 
 
-def test_commit_invalidates_only_touched_lanes(database: Database) -> None:
-    """After a commit the touched lanes are read again and have new ETags; all others stay cached."""
+def test_a_commit_invalidates_what_it_touches(database: Database) -> None:
+    """After a commit the lanes that it touched are read again, and have new ETags; all others stay cached."""
     app = service(database)
     tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
     assert database.reads == len(LANES)
@@ -31,8 +31,8 @@ def test_commit_invalidates_only_touched_lanes(database: Database) -> None:
     assert ask(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
 
 
-def test_location_lists_stay_cached_across_commits(database: Database) -> None:
-    """Ports and regions stay cached while batches commit, and are read again after a change of reference data."""
+def test_lists_of_places_outlive_commits(database: Database) -> None:
+    """Ports and regions stay cached while batches commit, and are read again when reference data has changed."""
     client = testing.TestClient(service(database))
     tag = client.simulate_get("/ports").headers["ETag"]
     database.commit(TOUCHED)
@@ -42,9 +42,9 @@ def test_location_lists_stay_cached_across_commits(database: Database) -> None:
     wait_until(lambda: client.simulate_get("/ports").headers["ETag"] != tag, 2)
 
 
-def test_workers_accept_each_others_etags(database: Database) -> None:
-    """Workers that started at different times may have different ETags for one response: each accepts the other's and
-    returns the one that it received; once the lane is touched, both are invalid."""
+def test_workers_know_each_others_etags(database: Database) -> None:
+    """Workers that started at different times may issue different ETags for a response: each accepts the other's, and
+    responds with the ETag that the client sent; once the lane is touched none is valid."""
     early = service(database)
     first = get(early).headers["ETag"]
     for _ in range(70):  # more changes than a new worker reads
@@ -63,7 +63,7 @@ def test_workers_accept_each_others_etags(database: Database) -> None:
 
 
 def test_not_modified_without_a_read(database: Database) -> None:
-    """A request with the current ETag gets 304 without a read, even if the response is not cached."""
+    """A client that sends the ETag of the current version gets a 304 without a read, also if nothing is cached."""
     app = service(database, max_bytes=10)
     etag = get(app).headers["ETag"]
     reads = database.reads
@@ -74,16 +74,16 @@ def test_not_modified_without_a_read(database: Database) -> None:
     assert database.reads == reads
 
 
-def test_etag_is_specific_to_its_request(database: Database) -> None:
-    """The ETag of one request is not valid for another format or query."""
+def test_etag_is_of_one_request(database: Database) -> None:
+    """The ETag of one request is not valid for another: neither CSV for JSON nor one lane for another."""
     app = service(database)
     tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
     assert len(set(tags)) == 3
     assert get(app, If_None_Match=tags[1]).status_code == 200
 
 
-def test_etag_of_a_newer_version_is_respected(database: Database) -> None:
-    """A client with the ETag of a version newer than the last poll does not get an older response."""
+def test_client_with_a_newer_etag(database: Database) -> None:
+    """A client that sends the ETag of a newer version than the last poll saw does not get the older version."""
     app = service(database, interval_seconds=None)
     old = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -94,8 +94,8 @@ def test_etag_of_a_newer_version_is_respected(database: Database) -> None:
 
 
 @pytest.mark.parametrize("sent", [1, 900])
-def test_request_polls_the_version_once(database: Database, sent: int) -> None:
-    """The database version is polled once, however many ETags of newer versions a request has."""
+def test_one_look_a_request(database: Database, sent: int) -> None:
+    """However many ETags of newer versions a client sends, the data version is polled once."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -105,8 +105,8 @@ def test_request_polls_the_version_once(database: Database, sent: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
-def test_invented_versions_are_cheap(database: Database, ahead: int) -> None:
-    """Requests with ETags of versions that never existed get correct responses in time, with few polls."""
+def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
+    """Clients that send invented versions get correct responses, in time, at the cost of a few polls."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
     polls, began = database.polls, time.monotonic()
@@ -118,8 +118,8 @@ def test_invented_versions_are_cheap(database: Database, ahead: int) -> None:
     assert database.reads == 1
 
 
-def test_request_waits_for_the_version_of_its_etag(database: Database) -> None:
-    """If the server lags behind the version of a request's ETag, the request waits until a server has it."""
+def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
+    """If the first server is behind what a client has seen, the client waits until it, or another, is not."""
     app = service(database, interval_seconds=None, seconds=2)
     tag = get(app).headers["ETag"]
     threading.Timer(0.1, database.commit, [TOUCHED]).start()  # simulates the delay of replay

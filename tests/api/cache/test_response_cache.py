@@ -1,4 +1,4 @@
-"""Cached responses: keyed by data version, loaded once, with a limited age, never older than an earlier one."""
+"""Cached responses: valid for a data version, loaded once, never too old, never of an earlier version than before."""
 
 import threading
 import time
@@ -22,7 +22,7 @@ def database() -> Database:
 
 
 def test_second_response_is_cached(database: Database) -> None:
-    """The same request twice reads the database once, and both responses have the same bytes and headers."""
+    """The same request twice reads the database once, and gets the same bytes and headers."""
     app = service(database)
     first, second = get(app), get(app)
     assert (first.status_code, first.content) == (second.status_code, second.content)
@@ -31,8 +31,8 @@ def test_second_response_is_cached(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_new_version_replaces_the_cached_response(database: Database) -> None:
-    """After the data version has changed, the response is reloaded within about one poll interval."""
+def test_new_version_is_seen(database: Database) -> None:
+    """After a change of the data version, the response is read again within about one interval of polls."""
     app = service(database)
     etag = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -40,8 +40,8 @@ def test_new_version_replaces_the_cached_response(database: Database) -> None:
     assert database.reads == 2
 
 
-def test_restored_database_replaces_cached_responses(database: Database) -> None:
-    """A database that was restored to an older version has another epoch, whose responses replace the cached ones."""
+def test_restored_database_is_seen(database: Database) -> None:
+    """A database restored to an older version has another epoch: its responses replace the cached ones."""
     database.at = Version("e", 9)
     app = service(database)
     etag = get(app).headers["ETag"]
@@ -50,8 +50,8 @@ def test_restored_database_replaces_cached_responses(database: Database) -> None
     assert '"f-3-' in get(app).headers["ETag"]
 
 
-def test_hundred_equal_requests_read_once(database: Database) -> None:
-    """A hundred simultaneous equal requests are answered from one read of the database."""
+def test_a_hundred_at_once(database: Database) -> None:
+    """A hundred simultaneous requests for the same response share one read of the database."""
     app = service(database)
     database.seconds = 0.3
     start = threading.Barrier(100)
@@ -65,8 +65,8 @@ def test_hundred_equal_requests_read_once(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_failed_read_is_shared_but_not_cached(database: Database) -> None:
-    """If a shared read fails, all waiting requests fail; the next request reads again."""
+def test_failure_is_shared_and_not_cached(database: Database) -> None:
+    """When a shared read fails, all requests that wait for it fail; the next request reads again."""
     app = service(database)
     database.seconds, database.away = 0.2, True
     with ThreadPoolExecutor(5) as threads:
@@ -76,11 +76,11 @@ def test_failed_read_is_shared_but_not_cached(database: Database) -> None:
     assert get(app).status_code == 200
 
 
-def test_too_many_waiting_requests_are_rejected(database: Database) -> None:
-    """Requests beyond the limit of those waiting for a read are rejected at once."""
-    newest = LatestVersion()
-    newest.adopt(Version("e", 1))
-    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
+def test_too_many_for_one_read(database: Database) -> None:
+    """Requests beyond the limit of those that may wait for another's read get an error at once."""
+    latest = LatestVersion()
+    latest.adopt(Version("e", 1))
+    cache = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     lookup = Lookup("key", 0)
     hold = threading.Event()
 
@@ -89,22 +89,22 @@ def test_too_many_waiting_requests_are_rejected(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"x")
 
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(known.get_or_load, lookup, load) for _ in range(2)]
+        waiting = [threads.submit(cache.get_or_load, lookup, load) for _ in range(2)]
         time.sleep(0.3)
         started = time.monotonic()
         with pytest.raises(OverloadedError):
-            known.get_or_load(lookup, load)
+            cache.get_or_load(lookup, load)
         assert time.monotonic() - started < 0.1
         assert not any(each.done() for each in waiting)
         hold.set()
         assert {each.result()[0].body for each in waiting} == {b"x"}
 
 
-def test_request_does_not_join_an_older_read(database: Database) -> None:
-    """A request that arrives after a version change is not answered by a read that began before it."""
-    newest = LatestVersion()
-    newest.adopt(Version("e", 1))
-    known = ResponseCache(newest, VersionPoller(database, newest), max_waiting=1)
+def test_coalesced_read_is_not_older_than_the_request(database: Database) -> None:
+    """A request that arrives after the worker has advanced does not get the result of a read that began before."""
+    latest = LatestVersion()
+    latest.adopt(Version("e", 1))
+    cache = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
     hold = threading.Event()
 
     def early(deadline: float) -> Content:
@@ -112,20 +112,20 @@ def test_request_does_not_join_an_older_read(database: Database) -> None:
         return Content(Version("e", 1), "text/plain", b"before")
 
     with ThreadPoolExecutor(2) as threads:
-        first = threads.submit(known.get_or_load, Lookup("key", 0), early)
-        wait_until(lambda: "key" in known._loads)
-        newest.adopt(Version("e", 2))
+        first = threads.submit(cache.get_or_load, Lookup("key", 0), early)
+        wait_until(lambda: "key" in cache._loads)
+        latest.adopt(Version("e", 2))
         late = Content(Version("e", 2), "text/plain", b"after")
-        second = threads.submit(known.get_or_load, Lookup("key", 0), lambda _: late)
-        wait_until(lambda: known._waiters._value == 0)
+        second = threads.submit(cache.get_or_load, Lookup("key", 0), lambda _: late)
+        wait_until(lambda: cache._coalesced_slots._value == 0)
         hold.set()
         assert first.result()[0].body == b"before"
         assert second.result()[0].body == b"after"
 
 
-def test_cached_response_is_served_while_a_commit_cannot_be_read(database: Database) -> None:
-    """If the database becomes unavailable just after a commit was seen, the cached response is served until a client
-    has seen the commit, and never after that."""
+def test_the_previous_response_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
+    """If the database becomes unavailable just after a commit was seen, the previous response is served as long as no
+    client has seen anything of the commit, and never after that."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -139,8 +139,8 @@ def test_cached_response_is_served_while_a_commit_cannot_be_read(database: Datab
     assert get(app).status_code == 503
 
 
-def test_cached_response_expires_during_an_outage(database: Database) -> None:
-    """The former response is served no longer than the maximum age of stale responses."""
+def test_the_previous_response_becomes_too_old(database: Database) -> None:
+    """The previous response is served no longer than cached responses are while the database is unavailable."""
     app = service(database, max_stale_seconds=0.4)
     tag = get(app).headers["ETag"]
     database.unreadable = True
@@ -153,7 +153,7 @@ def test_cached_response_expires_during_an_outage(database: Database) -> None:
 
 
 def test_never_backwards(database: Database) -> None:
-    """A read that finds an older version than an earlier one is repeated, and fails rather than returning it."""
+    """A read that finds an older version than one seen before is repeated; if it finds that again, it fails."""
     app = service(database, max_bytes=0)
     database.at = Version("e", 5)
     assert '"e-5-' in get(app).headers["ETag"]
@@ -163,18 +163,18 @@ def test_never_backwards(database: Database) -> None:
     assert '"e-6-' in get(app).headers["ETag"]
 
 
-def test_former_epoch_is_rejected() -> None:
-    """After a restored database was seen, versions of the former epoch are rejected, whatever their number."""
-    newest = LatestVersion()
-    assert newest.adopt(Version("e", 5))
-    assert newest.adopt(Version("f", 1))
-    assert not newest.adopt(Version("e", 6))
-    assert newest.state
-    assert newest.state.version == Version("f", 1)
+def test_left_epoch_does_not_return() -> None:
+    """Once a restored database was seen, a server with the earlier epoch is behind, whatever its version."""
+    latest = LatestVersion()
+    assert latest.adopt(Version("e", 5))
+    assert latest.adopt(Version("f", 1))
+    assert not latest.adopt(Version("e", 6))
+    assert latest.state
+    assert latest.state.version == Version("f", 1)
 
 
-def test_read_that_began_before_a_commit_is_not_cached(database: Database) -> None:
-    """A read that began before a commit and ends after it was polled is not cached for later requests."""
+def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
+    """The result of a read that began before a commit and ended after the poll saw it is not cached."""
     app = service(database)
     get(app)
     database.seconds = 0.2
@@ -186,7 +186,7 @@ def test_read_that_began_before_a_commit_is_not_cached(database: Database) -> No
 
 
 def test_outage(database: Database) -> None:
-    """While the database is unavailable, cached responses are served for a time, and other requests fail."""
+    """While the database is unavailable, cached responses are served until too old; other requests get a 503."""
     app = service(database, max_stale_seconds=0.4)
     get(app)
     database.away = True
@@ -199,8 +199,8 @@ def test_outage(database: Database) -> None:
     assert get(app).status_code == 200
 
 
-def test_idle_service_does_not_poll(database: Database) -> None:
-    """Without requests the service stops polling; the next request reads from the database."""
+def test_rests_when_idle(database: Database) -> None:
+    """After a time without requests polls stop; the next request reads the database."""
     app = service(database, idle_seconds=0.1)
     get(app)
     time.sleep(0.4)
@@ -214,14 +214,14 @@ def test_idle_service_does_not_poll(database: Database) -> None:
 
 @pytest.fixture
 def small(database: Database) -> Iterator[ResponseCache]:
-    newest = LatestVersion()
-    watch = VersionPoller(database, newest)
-    watch.poll(1)
-    return ResponseCache(newest, watch, max_bytes=200_000)
+    latest = LatestVersion()
+    poller = VersionPoller(database, latest)
+    poller.poll(1)
+    return ResponseCache(latest, poller, max_bytes=200_000)
 
 
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
-    """The cache never exceeds its limit of bytes, and keeps frequently used responses."""
+    """The cache never exceeds its limit in bytes, and often used responses stay."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
     small.get_or_load(Lookup("often", 0), lambda _: content)
     for number in range(100):
@@ -232,8 +232,8 @@ def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     assert small.get("key 99") is not None
 
 
-def test_errors_are_not_cached(database: Database) -> None:
-    """Error responses are not cached."""
+def test_errors_are_not_kept(database: Database) -> None:
+    """Errors are not cached."""
     app = service(database)
     for _ in range(2):
         answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
@@ -242,7 +242,7 @@ def test_errors_are_not_cached(database: Database) -> None:
 
 
 def test_failed_read_is_not_repeated(database: Database) -> None:
-    """A request whose read fails returns 503 after one read, since its time is over."""
+    """A request whose read fails gets a 503 after that one read: its deadline has passed."""
     database.away = True
     answer = get(service(database, max_bytes=0))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")

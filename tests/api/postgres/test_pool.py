@@ -58,8 +58,8 @@ def test_lost_statements_are_prepared_again(reader_url: str) -> None:
 
 
 @pytest.mark.parametrize(("conflicts", "answered"), [(1, True), (2, False)])
-def test_conflict_is_retried_once(reader_url: str, conflicts: int, answered: bool) -> None:
-    """A read that a standby cancels is retried once; a second cancellation counts as unavailable."""
+def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bool) -> None:
+    """A read that a standby cancels is repeated once; after a second time the database counts as unavailable."""
     connections = ConnectionPool(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
     statement = f"""DO $$ BEGIN IF nextval('attempts') <= {conflicts} THEN
         RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001'; END IF; END $$"""
@@ -72,8 +72,8 @@ def test_conflict_is_retried_once(reader_url: str, conflicts: int, answered: boo
     connections.close()
 
 
-def test_hanging_statement_times_out(reader_url: str) -> None:
-    """A statement that takes too long fails in time, and its connection is closed."""
+def test_hanging_server_is_given_up(reader_url: str) -> None:
+    """A statement that takes too long ends at the deadline, and its connection is closed."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
     with pytest.raises(DatabaseUnavailableError):
@@ -83,8 +83,8 @@ def test_hanging_statement_times_out(reader_url: str) -> None:
     connections.close()
 
 
-def test_unresponsive_host_times_out() -> None:
-    """A server that accepts connections but does not respond times out."""
+def test_unreachable_host_is_given_up() -> None:
+    """A connection to a server that accepts it and sends nothing ends at the deadline."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -95,9 +95,9 @@ def test_unresponsive_host_times_out() -> None:
         assert time.monotonic() - started < 1
 
 
-def test_too_many_requests_are_rejected_at_once(reader_url: str, owner: Connection) -> None:
-    """A request beyond the pool and its queue is rejected without waiting."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=1)
+def test_too_many_get_an_error_at_once(reader_url: str, owner: Connection) -> None:
+    """A request beyond those that run and those that may queue gets an error at once."""
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_queued=1)
     with ThreadPoolExecutor(2) as threads:
         busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
         wait_until(lambda: connections._present == 2)
@@ -142,9 +142,9 @@ def test_rest_closes_all_connections(reader_url: str, owner_url: str) -> None:
     connections.close()
 
 
-@pytest.mark.parametrize("known", ["64", "0"], ids=["cache", "no-cache"])
-def test_idle_service_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
-    """Some time after the last request all connections are closed, so that a database can pause."""
+@pytest.mark.parametrize("known", ["64", "0"], ids=["cached", "uncached"])
+def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
+    """Some time after the last request no connection is open, so that a database may pause; the next one is served."""
     settings = {"RATESFLOW_API_IDLE_SECONDS": "0.4", "RATESFLOW_API_POLL_SECONDS": "0.1"}
     app = get_app({"DATABASE_URL": reader_url, "RATESFLOW_API_CACHE_MB": known, **settings})
 
@@ -172,8 +172,8 @@ def test_idle_service_has_no_session(reader_url: str, owner_url: str, known: str
     watcher.close()
 
 
-def test_connection_in_use_stays_open(reader_url: str) -> None:
-    """Of several connections, the one in use stays open and idle ones are closed."""
+def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
+    """Of several connections the one in use stays open."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
     with ThreadPoolExecutor(2) as threads:
         both = set(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(2)))
@@ -200,8 +200,8 @@ def test_lagging_server_times_out(reader_url: str) -> None:
     connections.close()
 
 
-def test_spare_connection_is_tried_first(reader_url: str) -> None:
-    """If a server lags, the connection on which the newest version was seen is tried next."""
+def test_the_spare_connection_goes_first(reader_url: str) -> None:
+    """When a server is behind, the connection on which the latest version was seen is tried next."""
     spare = ConnectionPool(reader_url, "SELECT 1", size=1)
     ((backend,),) = spare.fetch(BACKEND, seconds=2)
     connections = ConnectionPool(reader_url, "SELECT 1", spare=spare)

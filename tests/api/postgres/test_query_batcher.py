@@ -1,4 +1,4 @@
-"""Concurrent requests are sent to the database in one statement, and each gets its own rows."""
+"""Simultaneous requests share a statement, and each gets its own rows."""
 
 import random
 import threading
@@ -29,8 +29,8 @@ CROSS JOIN generate_series(1, 2)
 
 @pytest.fixture
 def connections(reader_url: str) -> Iterator[ConnectionPool]:
-    """A pool of three connections with twenty places in its queue."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_waiting=20)
+    """Yield three connections, with twenty places in the queue."""
+    connections = ConnectionPool(reader_url, "SELECT 1", size=3, max_queued=20)
     yield connections
     connections.close()
 
@@ -54,13 +54,13 @@ def open_gate(owner_url: str) -> Iterator[Callable[[], None]]:
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody's patience end: what gathers is then sure to be together."""
+def long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no request stop waiting, so that all that gather share a statement."""
     monkeypatch.setattr("ratesflow.api.postgres.query_batcher.MAX_WAIT_SECONDS", 60.0)
 
 
-def test_single_request_is_sent_at_once(connections: ConnectionPool) -> None:
-    """A request without concurrent ones is sent at once, every time."""
+def test_alone_goes_at_once(connections: ConnectionPool) -> None:
+    """A request that finds no running statement does not wait."""
     trips = QueryBatcher(connections, TELL)
     for text in ("one", "two"):
         began = time.monotonic()
@@ -69,11 +69,11 @@ def test_single_request_is_sent_at_once(connections: ConnectionPool) -> None:
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
-def test_gathered_requests_share_a_statement(
+@pytest.mark.usefixtures("long_wait")
+def test_come_together_go_together(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """Requests that gather during a statement share the next one, and each gets its own rows."""
+    """Requests that arrive while a statement runs share the next one, and each gets its own rows."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
@@ -87,9 +87,9 @@ def test_gathered_requests_share_a_statement(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
-def test_next_statement_follows_at_once(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Round trips follow one another without a pause."""
+@pytest.mark.usefixtures("long_wait")
+def test_next_goes_as_soon_as_one_is_back(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
+    """Round trips follow one another without a pause, and before any request has waited too long."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "0.001"), seconds=9) for number in range(20)]
@@ -122,17 +122,17 @@ def test_slow_statement_delays_no_other(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
-def test_invalid_request_fails_alone(
+@pytest.mark.usefixtures("long_wait")
+def test_wrong_one_fails_alone(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """If a shared statement fails, each request is retried alone, and only the invalid ones fail."""
+    """When a shared statement fails, each request tries alone, and only the invalid ones fail."""
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=5)
     _until(lambda: trips._in_flight == 1)
     lasts = ["0", "no number", "0", "0", "no number"]
     others = [threads.submit(trips.fetch, (f"{number}", each), seconds=5) for number, each in enumerate(lasts)]
-    _until(lambda: len(trips._waiting) == len(lasts))
+    _until(lambda: len(trips._queued) == len(lasts))
     open_gate()
     for number, other in enumerate(others):
         if lasts[number] == "0":
@@ -146,7 +146,7 @@ def test_invalid_request_fails_alone(
 
 
 def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Requests to a hanging database time out, and later ones work again."""
+    """No request waits beyond its deadline; afterwards the batcher works as before."""
     trips = QueryBatcher(connections, TELL)
     began = time.monotonic()
     asked = [threads.submit(trips.fetch, (f"{number}", "5"), seconds=0.5) for number in range(12)]
@@ -158,10 +158,10 @@ def test_database_that_hangs(connections: ConnectionPool, threads: ThreadPoolExe
     assert trips.fetch(("after", "0"), seconds=2)[0][1] == "after"
 
 
-def test_too_many_requests_are_rejected_at_once(
+def test_too_many_get_an_error_at_once(
     connections: ConnectionPool, threads: ThreadPoolExecutor, open_gate: Callable[[], None]
 ) -> None:
-    """When all connections and the queue are full, the next request is rejected at once."""
+    """When all connections and places in the queue are in use, the next request gets an error while the others wait."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=5) for _ in range(23)]
     _until(lambda: connections._present == 23)
@@ -177,7 +177,7 @@ def test_too_many_requests_are_rejected_at_once(
 def test_terminated_backends_are_replaced(
     connections: ConnectionPool, threads: ThreadPoolExecutor, owner: Connection, open_gate: Callable[[], None]
 ) -> None:
-    """Backends that are terminated during requests are replaced, and the requests succeed."""
+    """Backends that are terminated during a statement are replaced within the same requests."""
     trips = QueryBatcher(connections, TELL)
     asked = [threads.submit(trips.fetch, HELD, seconds=10) for _ in range(20)]
     _until(lambda: connections._present == 20)
@@ -187,23 +187,23 @@ def test_terminated_backends_are_replaced(
     assert _is_at_rest(trips, connections)
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_more_than_go_together(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
-    """A statement is for so many at most; the rest have the next one."""
+    """A statement serves at most MAX_BATCHED requests; the rest share the next one."""
     assert _sizes(reader_url, threads, open_gate, [1] * MAX_BATCHED * 2) == [MAX_BATCHED, MAX_BATCHED]
 
 
-@pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("long_wait")
 def test_heavy_ones_go_alone(threads: ThreadPoolExecutor, open_gate: Callable[[], None], reader_url: str) -> None:
-    """A statement is no more work than so much, whatever is asked; what weighs more goes alone."""
+    """The weight of a statement is limited; a request that weighs more runs alone."""
     half, heavy = MAX_BATCHED // 2, MAX_BATCHED * 4
     weights = [half, half, half, heavy, half, half, heavy, heavy, half, 1]
     together = [MAX_BATCHED, half, heavy, MAX_BATCHED, heavy, heavy, half + 1]
     assert _sizes(reader_url, threads, open_gate, weights) == together
 
 
-def test_random_load_ends_in_time(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
-    """Under a mix of quick, slow, invalid and short-lived requests, each ends in time with its own result."""
+def test_whatever_happens(connections: ConnectionPool, threads: ThreadPoolExecutor) -> None:
+    """Fast, slow, invalid and urgent requests at the same time: each ends in time, with its own result."""
     trips = QueryBatcher(connections, TELL)
     dice = random.Random(6)
     ended: list[str] = []
@@ -239,8 +239,8 @@ def test_random_load_ends_in_time(connections: ConnectionPool, threads: ThreadPo
 def _sizes(
     reader_url: str, threads: ThreadPoolExecutor, open_gate: Callable[[], None], weights: list[int]
 ) -> list[int]:
-    """Return the weight of each statement, in order, for gathered requests of these weights."""
-    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_waiting=99)
+    """Return the weight of each statement, in their order, that goes for requests of `weights` that gathered."""
+    connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_queued=99)
     trips = QueryBatcher(connections, TELL)
     first = threads.submit(trips.fetch, HELD, seconds=9)
     _until(lambda: trips._in_flight == 1)
@@ -262,7 +262,7 @@ def _in_order(
     futures = []
     for text, weight in asked:
         futures.append(threads.submit(trips.fetch, (text, "0"), seconds=9, weight=weight))
-        _until(lambda: len(trips._waiting) == len(futures))
+        _until(lambda: len(trips._queued) == len(futures))
     return futures
 
 
@@ -279,7 +279,7 @@ def _end_backends(owner: Connection) -> int:
 
 
 def _is_at_rest(trips: QueryBatcher, connections: ConnectionPool) -> bool:
-    return not (trips._in_flight or trips._waiting or connections._present or connections._statements)
+    return not (trips._in_flight or trips._queued or connections._present or connections._statements)
 
 
 def _until(happens: Callable[[], bool], seconds: float = 5) -> None:

@@ -21,15 +21,15 @@ from tests.api.seed import TREE
 from tests.api.service import Service
 
 
-def _app(newest: LatestVersion) -> FalconApp:
-    cache = ResponseCache(newest, VersionPoller(Database(), newest))
+def _app(latest: LatestVersion) -> FalconApp:
+    cache = ResponseCache(latest, VersionPoller(Database(), latest))
     return create_app(Database(), cache, RatesResource(Database(), cache))
 
 
 def test_complete() -> None:
-    """Every path of the service is described, except static files."""
-    newest = LatestVersion()
-    app = _app(newest)
+    """Every address that the service answers is described, but for the files of its own pages."""
+    latest = LatestVersion()
+    app = _app(latest)
     described = set(specification()["paths"])
     for path in described:
         assert testing.TestClient(app).simulate_get(path).status_code in {200, 400}, path
@@ -58,10 +58,10 @@ def test_documentation() -> None:
     assert "://" not in page.replace("http://localhost:3000", "").replace("http://www.w3.org", "")
 
 
-def test_problem_types_link_to_their_description() -> None:
-    """The type of a problem is the URL of its description."""
-    newest = LatestVersion()
-    client = testing.TestClient(_app(newest))
+def test_problem_types_lead_to_the_page() -> None:
+    """The type of a problem is the address of its description."""
+    latest = LatestVersion()
+    client = testing.TestClient(_app(latest))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
     assert f'id="{anchor}"' in client.simulate_get(path).text
 

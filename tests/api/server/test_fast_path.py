@@ -1,4 +1,4 @@
-"""What every response has: a request id, CORS headers, a log line, and metrics."""
+"""What the service adds to every response: a request ID, CORS headers, a line in the log, metrics."""
 
 import json
 import logging
@@ -13,22 +13,22 @@ from tests.api.cache.test_response_cache import PARAMS, Database, get, service
 from tests.api.service import uncached
 
 
-def front(**options: Any) -> testing.TestClient:
+def client_of(**options: Any) -> testing.TestClient:
     """Return a client of the service with these options."""
     return testing.TestClient(uncached(Database(), **options))
 
 
 @pytest.mark.parametrize("path", ["/", "/rates", "/ports", "/docs", "/health/live", "/nothing", "/static/explorer.css"])
 def test_every_response_has_a_request_id(path: str) -> None:
-    """Each response, errors too, has a unique request id, or the one that the client sent."""
-    client = front()
+    """Each response, also an error, has its own request ID, or the one that the client sent."""
+    client = client_of()
     first, second = client.simulate_get(path), client.simulate_get(path)
     assert first.headers["X-Request-Id"] != second.headers["X-Request-Id"]
     assert client.simulate_get(path, headers={"X-Request-Id": "abc-1"}).headers["X-Request-Id"] == "abc-1"
 
 
-def test_cached_responses_have_their_own_request_ids() -> None:
-    """A cached response has the id of its own request, not that of the first."""
+def test_cached_responses_have_their_own_request_id() -> None:
+    """A cached response has the ID of its own request, not that of the first."""
     app = service(Database())
     get(app)
     assert get(app, X_Request_Id="abc-2").headers["X-Request-Id"] == "abc-2"
@@ -36,15 +36,15 @@ def test_cached_responses_have_their_own_request_ids() -> None:
 
 
 def test_closed_to_other_origins() -> None:
-    """By default no other origin may read responses."""
-    answer = front().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
+    """By default no page of another origin may read a response."""
+    answer = client_of().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
     assert not [name for name in answer.headers if name.startswith("access-control")]
     assert answer.headers["Vary"] == "Accept"
 
 
 def test_open_to_named_origins() -> None:
-    """A configured origin may read responses and send preflight requests; others may not; Vary lists Origin."""
-    client = front(cors=Cors(["https://a.example"]))
+    """A listed origin may read responses and send preflight requests; others may not; caches distinguish origins."""
+    client = client_of(cors=Cors(["https://a.example"]))
     for method in ("GET", "OPTIONS"):
         answer = client.simulate_request(method, "/rates", params=PARAMS, headers={"Origin": "https://a.example"})
         assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
@@ -55,15 +55,15 @@ def test_open_to_named_origins() -> None:
 
 
 def test_open_to_all() -> None:
-    """With * every origin may read responses, errors too, and cached responses are the same for all."""
-    client = front(cors=Cors(["*"]))
+    """With * every origin may read responses, also errors, and a cached response is the same for all."""
+    client = client_of(cors=Cors(["*"]))
     assert client.simulate_get("/rates").headers["Access-Control-Allow-Origin"] == "*"
     assert "origin" not in client.simulate_get("/rates", params=PARAMS).headers["Vary"].lower()
 
 
 def test_table() -> None:
-    """A client that prefers text/csv gets CSV; one that accepts anything gets JSON."""
-    client = front()
+    """A client that prefers text/csv gets the same days as CSV; one that accepts anything gets JSON."""
+    client = client_of()
     table = client.simulate_get("/rates", params=PARAMS, headers={"Accept": "text/csv"})
     assert table.headers["Content-Type"].startswith("text/csv")
     assert table.headers["Vary"] == "Accept"
@@ -74,7 +74,7 @@ def test_table() -> None:
 
 
 def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
-    """The access log has the duration and cache result of each request; it is off by default."""
+    """The access log has the duration and the source of each response; it is off by default."""
     caplog.set_level(logging.INFO, "ratesflow.access")
     app = service(Database())
     get(app)
@@ -84,8 +84,8 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
     get(app, "&other")
     get(app, If_None_Match=get(app).headers["ETag"])
     testing.TestClient(app).simulate_get("/nothing?a=b")
-    told = [(record.status, record.source) for record in caplog.records]  # type: ignore[attr-defined]
-    assert told == [(200, "hit"), (200, "miss"), (200, "hit"), (304, "not_modified"), (404, "none")]
+    logged = [(record.status, record.source) for record in caplog.records]  # type: ignore[attr-defined]
+    assert logged == [(200, "hit"), (200, "miss"), (200, "hit"), (304, "not_modified"), (404, "none")]
     first, last = caplog.records[0], caplog.records[-1]
     assert (first.request_id, first.path) == ("abc-4", "/rates")  # type: ignore[attr-defined]
     assert 0 < first.milliseconds < 1000  # type: ignore[attr-defined]
@@ -93,9 +93,9 @@ def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    """A line of metrics has CloudWatch's embedded format, and counts events since the last line."""
+    """A line of metrics has CloudWatch's embedded format, and counts the requests since the last line."""
     reporter = Reporter(Metrics(lambda: {"CacheEntries": 2}), seconds=60)
-    client = front(reporter=reporter)
+    client = client_of(reporter=reporter)
     for _ in range(150):
         client.simulate_get("/rates", params=PARAMS)
     client.simulate_get("/nothing")
@@ -112,8 +112,8 @@ def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(first[name] for names in directive["Dimensions"] for name in names)
 
 
-def test_unavailable_is_counted_separately() -> None:
-    """A 503 counts as Unavailable, other 5xx as ServerErrors."""
+def test_unavailable_is_counted_apart() -> None:
+    """A 503 counts as unavailable, any other 5xx as an error of the server."""
     metrics = Metrics()
     for status in (200, 304, 404, 500, 503, 503):
         metrics.observe(0.001, status, "none")
@@ -133,8 +133,8 @@ def test_unavailable_is_counted_separately() -> None:
     ],
 )
 @pytest.mark.parametrize("fault", [None, "away", "unreadable", "broken"])
-def test_fast_path_responses_are_identical(query: str, headers: dict[str, str], fault: str | None) -> None:
-    """With and without the fast path a request gets the same status, headers and body, errors too."""
+def test_the_fast_path_sends_the_same(query: str, headers: dict[str, str], fault: str | None) -> None:
+    """The fast path changes no status, no header, not the order of headers, and no body, also of errors."""
     seen = []
     for fast_path in (True, False):
         database = Database()
@@ -145,5 +145,5 @@ def test_fast_path_responses_are_identical(query: str, headers: dict[str, str], 
             setattr(database, fault, True)
         answer = get(app, query, **{**headers, "X-Request-Id": "the-same"})
         again = get(app, query, **{**headers, "X-Request-Id": "the-same"})
-        seen.append([(each.status, sorted(each.headers.items()), each.content) for each in (answer, again)])
+        seen.append([(each.status, list(each.headers.items()), each.content) for each in (answer, again)])
     assert seen[0] == seen[1]

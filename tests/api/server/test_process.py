@@ -1,4 +1,4 @@
-"""The service as a process: responses, outages, shutdown and errors at the start."""
+"""The service as a process: it stays up, recovers, and stops in order."""
 
 import os
 import re
@@ -47,7 +47,7 @@ def locked(owner: Connection, owner_url: str) -> Iterator[Connection]:
 
 
 def test_answers(service: Service) -> None:
-    """Over HTTP the service returns rates, health, errors, and HEAD responses."""
+    """Over HTTP the service serves rates, its health, errors, and HEAD."""
     answer = service.get(PATH)
     assert (answer.status_code, answer.json()) == (200, RATES)
     assert answer.headers["Content-Type"] == "application/json"
@@ -107,8 +107,8 @@ def test_service_recovers_after_a_database_outage(own_server: Postgres) -> None:
         service.stop()
 
 
-def test_service_with_rejected_login_never_reports_started(reader_url: str) -> None:
-    """A service that cannot log in stays live but never reports started, so that its deployment is rolled back."""
+def test_a_service_that_cannot_log_in_never_starts(reader_url: str) -> None:
+    """A service that cannot log in is live and never reports that it has started, so its deployment is rolled back."""
     service = Service(re.sub("//[^@/]+@", "//nobody:wrong@", reader_url), workers=1)
     service.start()
     try:
@@ -119,7 +119,7 @@ def test_service_with_rejected_login_never_reports_started(reader_url: str) -> N
 
 
 def test_hanging_database(own_server: Postgres) -> None:
-    """A database that accepts requests but does not respond results in a 503 within 2 s."""
+    """A database that accepts requests and does not respond leads to a 503 within 2 s, too."""
     service = Service(own_server.url("api", PASSWORD))
     service.start()
     assert own_server.process is not None
@@ -142,7 +142,7 @@ def test_hanging_database(own_server: Postgres) -> None:
 
 
 def test_sigterm_finishes_requests(service: Service, locked: Connection) -> None:
-    """On SIGTERM the service finishes running requests, accepts no new ones, and leaves no process behind."""
+    """After SIGTERM a running request gets its response, no new one is accepted, and no process is left."""
     workers = service.worker_pids()
     with ThreadPoolExecutor(1) as threads:
         under_way = threads.submit(service.get, PATH)
@@ -193,7 +193,7 @@ def test_idle_and_odd_clients(service: Service) -> None:
 
 
 def test_overload(reader_url: str, locked: Connection) -> None:
-    """Requests beyond the queue are rejected at once, and health checks still work."""
+    """Requests beyond the limit of queued ones get a 503 at once, and health checks still respond."""
     service = Service(reader_url, workers=1)
     service.start(RATESFLOW_API_POOL_SIZE="2", RATESFLOW_API_MAX_QUEUED="2")
     try:
@@ -211,8 +211,8 @@ def test_overload(reader_url: str, locked: Connection) -> None:
         service.stop()
 
 
-def test_port_in_use_is_reported(service: Service) -> None:
-    """A service whose port is in use reports it and exits with 1."""
+def test_port_in_use(service: Service) -> None:
+    """If another process listens on its port, even another service, it prints so and exits with 1."""
     ended = run(["--host=127.0.0.1", f"--port={service.port}"], DATABASE_URL=service.database_url)
     assert ended.returncode == 1
     assert f"127.0.0.1:{service.port}: Address already in use" in ended.stderr
@@ -231,7 +231,7 @@ def test_port_in_use_is_reported(service: Service) -> None:
     ],
 )
 def test_wrong_setting(environ: dict[str, str], message: str) -> None:
-    """An invalid setting is reported in one line without passwords."""
+    """An invalid setting is reported in one line, which contains no password."""
     settings = {"DATABASE_URL": "postgresql://x@127.0.0.1/x", "PORT": str(free_port())} | environ
     ended = run([], **settings)
     assert ended.returncode == 1
@@ -240,8 +240,8 @@ def test_wrong_setting(environ: dict[str, str], message: str) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_service_imports_only_what_its_image_has() -> None:
-    """The service imports neither boto3, pandas nor SQLAlchemy, and of our packages only the database's."""
+def test_imports_no_more_than_its_image_holds() -> None:
+    """The service imports neither boto3, pandas nor SQLAlchemy, and of our packages only that of the database."""
     script = (
         "import sys, ratesflow.api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
         "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'sqlalchemy', 'alembic', 'workflow',"
@@ -252,7 +252,7 @@ def test_service_imports_only_what_its_image_has() -> None:
 
 
 def run(arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the service where it is expected to exit."""
+    """Run the service; it is expected to end by itself."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "ratesflow.api", *arguments],
         cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False,
