@@ -138,9 +138,9 @@ def test_computed_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("RATESFLOW_MAX_COMPRESSION_RATIO", "RATESFLOW_MAX_UNCOMPRESSED_BYTES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.delenv("RATESFLOW_MAX_ROW_GROUP_BYTES", raising=False)
-    assert int(shown["RATESFLOW_MAX_COMPRESSION_RATIO"]) == limits.most_text(10 * limits.MIB) / (10 * limits.MIB)
-    assert int(shown["RATESFLOW_MAX_UNCOMPRESSED_BYTES"]) == limits.most_text(1 << 60)
-    assert int(shown["RATESFLOW_MAX_ROW_GROUP_BYTES"]) == limits.most_row_group()
+    assert int(shown["RATESFLOW_MAX_COMPRESSION_RATIO"]) == limits.max_text(10 * limits.MIB) / (10 * limits.MIB)
+    assert int(shown["RATESFLOW_MAX_UNCOMPRESSED_BYTES"]) == limits.max_text(1 << 60)
+    assert int(shown["RATESFLOW_MAX_ROW_GROUP_BYTES"]) == limits.max_row_group()
     assert float(shown["RATESFLOW_RETRIGGER_AFTER_MINUTES"]) * 60 == LOST_AFTER.total_seconds()
     assert shown["RATESFLOW_HOME"] == str(DEFAULT_HOME)
 
