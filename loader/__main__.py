@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratesflow.loader.batches.batch import Batch, result_key
 from ratesflow.loader.runtime import metrics, termination, watchdog
+from ratesflow.loader.runtime.arguments import ArgumentParser
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.tasks.registry import Task, all_tasks, find_task
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from ratesflow.loader.dataset import Dataset
 
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
-FIGURES = {"rows": "Rows", "rejected_rows": "RejectedRows"}
-"""The metrics of a result's figures."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -168,7 +167,7 @@ def _figures(result: "Result") -> dict[str, object]:
 def _note_metrics(task: Task, result: "Result") -> None:
     for figure in task.counts:
         if (value := getattr(result, figure)) is not None:
-            metrics.note(FIGURES[figure], value)
+            metrics.note(metrics.FIGURES[figure], value)
     if end := task.ends.get(result.outcome):
         metrics.note_end(end)
 
@@ -188,16 +187,16 @@ def _peak_mb() -> float:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options of the task that the first argument names, which are the task itself and its arguments."""
-    parser = argparse.ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True, metavar="TASK")
     named = find_task(arguments[0]) if arguments else None
     for task in [named] if named else all_tasks():
-        sub = parsers.add_parser(task.name, help=task.help, description=task.help.capitalize() + ".")
+        sub = parsers.add_parser(task.name, help=task.help.replace("%", "%%"), description=task.help.capitalize() + ".")
         sub.set_defaults(task=task)
         for argument in task.all_arguments:
             sub.add_argument(
                 argument.flag,
-                help=argument.help,
+                help=argument.help.replace("%", "%%"),  # argparse formats it
                 type=int if isinstance(argument.default, int) else str,
                 default=argument.default,
                 required=argument.default is None,

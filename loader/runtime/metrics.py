@@ -32,7 +32,11 @@ UNITS = {
 """Every metric that a task writes, and its unit."""
 DIMENSIONS = [["Environment"], ["Environment", "Task"]]
 ENDS_DIMENSIONS = [["Environment", "Outcome"]]
-"""Of `Batches`, which counts how batches ended: committed, rejected, duplicate, failed or undone."""
+"""Of `Batches`, which counts how batches ended."""
+ENDS = ("committed", "rejected", "duplicate", "failed", "undone")
+"""How a batch may end."""
+FIGURES = {"rows": "Rows", "rejected_rows": "RejectedRows"}
+"""The metrics of a result's figures."""
 
 # When the state that submitted this job was entered. Only a first attempt waited in the queue.
 SUBMITTED = "RATESFLOW_SUBMITTED_AT"

@@ -13,11 +13,13 @@ from ratesflow.loader.tasks.registry import Limits, Task
 def migrate(run: str, work: str = "") -> Result:
     """Bring the schema up to date. `work` is what `open_session` needs.
 
-    Raises UsageError when no database, or no secret of a user, is set, or when one cannot be read.
+    Raises UsageError when no database, or no secret of a user, is set, or when one cannot be read, and TaskError for
+    a database that cannot be migrated.
     """
     # Alembic is slow to import, and only this task needs it.
     from sqlalchemy.exc import DBAPIError
 
+    from ratesflow.database.migrate import SchemaMismatchError
     from ratesflow.database.migrate import migrate as upgrade
 
     try:
@@ -25,6 +27,8 @@ def migrate(run: str, work: str = "") -> Result:
         before, after = upgrade(url, lambda: open_session(url, "migrate", work))
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
+    except SchemaMismatchError as error:
+        raise TaskError(f"{error}; its data must be loaded into a new database") from None
     except DBAPIError as error:
         raise (explained(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
     except psycopg2.Error as error:

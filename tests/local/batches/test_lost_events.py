@@ -152,7 +152,7 @@ def test_an_object_whose_event_was_lost_is_started_by_gc(stack: Stack, mailbox: 
     (usual,) = batch.describe_job_definitions(jobDefinitionName="ratesflow-gc", status="ACTIVE")["jobDefinitions"][-1:]
     _register(batch, usual, {"RATESFLOW_RETRIGGER_AFTER_MINUTES": "0"})
     try:
-        assert "1 lost objects started" in stack.run("gc").stdout
+        assert "1 lost object started" in stack.run("gc").stdout
         assert ended(stack, name)["status"] == "SUCCEEDED"
         assert "0 lost objects started" in stack.run("gc").stdout
     finally:

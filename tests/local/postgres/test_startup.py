@@ -1,12 +1,14 @@
 """A stack on a slow machine is waited for as long as it works, and says what it waits for."""
 
 import sys
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from ratesflow.local import startup, supervisor
+from ratesflow.local import startup
 from ratesflow.local.processes import StackError
 from ratesflow.local.state_directory import StateDirectory
 from ratesflow.local.supervisor import Ports, Stack
@@ -19,10 +21,14 @@ BUSY += "pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     """A stack that has started nothing, and gives up what is quiet for a second and a half."""
     monkeypatch.setattr(startup, "QUIET_SECONDS", 1.5)
-    monkeypatch.setattr(supervisor, "START_SECONDS", 1.5, raising=False)
     home = StateDirectory(tmp_path)
     home.prepare()
     return Stack(home, Ports())
+
+
+def launch(stack: Stack, code: str, *arguments: str) -> None:
+    """Start a process of Python as the embedded AWS."""
+    stack._launch("aws", [sys.executable, "-c", code, *arguments], {})
 
 
 def test_what_works_is_waited_for(stack: Stack, tmp_path: Path) -> None:
@@ -34,21 +40,58 @@ def test_what_works_is_waited_for(stack: Stack, tmp_path: Path) -> None:
         seen.add(stack.home.waiting_for())
         return ready.exists()
 
-    stack._run("aws", [sys.executable, "-c", BUSY, str(ready)], {}, is_ready)
+    launch(stack, BUSY, str(ready))
+    stack._await("aws", is_ready)
     assert seen == {"the embedded AWS"}
     stack.children["aws"].kill()
 
 
 def test_what_is_quiet_is_given_up(stack: Stack) -> None:
     """A process that lives but does nothing is given up soon, in words."""
+    launch(stack, "import time; time.sleep(60)")
     began = time.monotonic()
     with pytest.raises(StackError, match=r"the embedded AWS runs, but was not ready after [1-9]\d* s"):
-        stack._run("aws", [sys.executable, "-c", "import time; time.sleep(60)"], {}, lambda: False)
+        stack._await("aws", lambda: False)
     assert time.monotonic() - began < 20
     stack.children["aws"].kill()
 
 
 def test_what_ends_is_told_at_once(stack: Stack) -> None:
     """A process that ends before it is ready is told with the end of its log."""
+    launch(stack, "print('the port is taken')")
     with pytest.raises(StackError, match=r"the embedded AWS did not start. The end of .*:\nthe port is taken"):
-        stack._run("aws", [sys.executable, "-c", "print('the port is taken')"], {}, lambda: False)
+        stack._await("aws", lambda: False)
+
+
+class Defective(BaseHTTPRequestHandler):
+    """Answers every request with a status."""
+
+    status = 500
+
+    def do_GET(self) -> None:
+        """Answer with the status."""
+        self.send_response(self.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Log nothing."""
+
+
+def test_a_defect_is_not_waited_for(stack: Stack) -> None:
+    """A process whose health check answers 500 is given up at once; with 503 it is waited for."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Defective) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/health/ready"
+        launch(stack, "import time; time.sleep(60)")
+        began = time.monotonic()
+        with pytest.raises(
+            StackError, match=r"the embedded AWS runs, but http://.*/health/ready answers 500\. The end"
+        ):
+            stack._await("aws", lambda: startup.answers(url))
+        assert time.monotonic() - began < 1
+        Defective.status = 503
+        assert not startup.answers(url)
+        Defective.status = 200
+        assert startup.answers(url)
+        server.shutdown()
+    stack.children["aws"].kill()
