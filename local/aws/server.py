@@ -80,7 +80,7 @@ def _require_moto() -> None:
     found = version("moto")
     if found != MOTO_VERSION:
         raise StartError(
-            f"The embedded AWS needs moto {MOTO_VERSION}, not {found}: it mends defects of that very version. "
+            f"The embedded AWS needs moto {MOTO_VERSION}, not {found}: it patches defects of exactly that version. "
             f"Install it with: pip install moto=={MOTO_VERSION}"
         )
 

@@ -59,7 +59,7 @@ _UNCATCHABLE = ("States.Runtime", "States.DataLimitExceeded")
 
 
 def install(settings: Settings) -> None:
-    """Switches moto's interpreter on, and mends it."""
+    """Switches moto's interpreter on, and patches it."""
     default_user_config["stepfunctions"] = {"execute_state_machine": True}
     state_task_service_callback._DELAY_SECONDS_SYNC_CONDITION_CHECK = settings.poll_seconds
     _restore_casing()

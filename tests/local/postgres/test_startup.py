@@ -1,14 +1,17 @@
 """A stack on a slow machine is waited for as long as it works, and says what it waits for."""
 
+import re
 import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from ratesflow.local import startup
+from ratesflow.database.migrate import SchemaMismatchError
+from ratesflow.local import startup, supervisor
 from ratesflow.local.processes import StackError
 from ratesflow.local.state_directory import StateDirectory
 from ratesflow.local.supervisor import Ports, Stack
@@ -95,3 +98,17 @@ def test_a_defect_is_not_waited_for(stack: Stack) -> None:
         assert startup.answers(url)
         server.shutdown()
     stack.children["aws"].kill()
+
+
+def test_an_old_database_names_the_folder_to_remove(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that cannot be migrated ends the start at once, with the folder to remove and the way around it."""
+
+    def old(_: str) -> None:
+        raise SchemaMismatchError("the database is at revision 0001 but lacks x")
+
+    monkeypatch.setattr(supervisor, "start_postgres", lambda *_, **__: SimpleNamespace(url=lambda **_: "postgresql:"))
+    monkeypatch.setattr(supervisor, "_create_database", lambda _: None)
+    monkeypatch.setattr(supervisor, "migrate", old)
+    folder = re.escape(str(stack.home.folder))
+    with pytest.raises(StackError, match=rf"lacks x: remove the folder {folder}, with all of its data.*another --home"):
+        stack._start_database()
