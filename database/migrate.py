@@ -17,12 +17,23 @@ from sqlalchemy.pool import NullPool
 from ratesflow.database.lock_retries import MIGRATION_LOCK, attempts
 from ratesflow.database.logins import create_logins
 from ratesflow.database.scripts import run_script
+from ratesflow.database.tables import metadata
 
 HERE = Path(__file__).parent
 # How long one attempt waits for its locks: later requests queue behind it.
 LOCK_SECONDS = 2.0
 # The total wait: as long as a load may hold the locks.
 TIMEOUT_SECONDS = 3600.0
+
+
+_COLUMNS = """
+SELECT relname AS table_name, attname AS column_name FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'public'::regnamespace AND relname = ANY (:tables) AND attnum > 0 AND NOT attisdropped
+"""
+
+
+class SchemaMismatchError(Exception):
+    """The schema of the database is not that of its revision."""
 
 
 def migrate(
@@ -34,7 +45,7 @@ def migrate(
     the users that are created. All created objects belong to ratesflow_owner. It is safe to run at any time, twice at
     once, and again after a failure: each migration is one transaction. It waits for running loads without blocking
     new ones. Raises NoDatabaseError if the secret of a user cannot be read, and errors.LockNotAvailable if others
-    hold a lock for an hour.
+    hold a lock for an hour, and SchemaMismatchError if the database has the latest revision but lacks parts of it.
     """
     # SQLAlchemy 2.1 reads plain postgresql:// as psycopg 3.
     address = make_url(url).set(drivername="postgresql+psycopg2")
@@ -50,8 +61,22 @@ def migrate(
         connection.commit()
         _upgrade(connection, migrations)
         after = current_revision(connection)
+        _require_schema(connection, after)
         connection.commit()
     return before, after
+
+
+def _require_schema(connection: Connection, revision: str | None) -> None:
+    """Raise SchemaMismatchError if a table or a column that the revision has is missing."""
+    found = connection.execute(text(_COLUMNS), {"tables": list(metadata.tables)}).all()
+    expected = [(name, column.name) for name, table in metadata.tables.items() for column in table.columns]
+    present = {(row.table_name, row.column_name) for row in found}
+    if missing := sorted({f"{table}.{column}" for table, column in expected if (table, column) not in present}):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise SchemaMismatchError(
+            f"the database is at revision {revision} but lacks {', '.join(missing[:3])}{more}: "
+            "an older version of ratesflow made it, and it cannot be migrated"
+        )
 
 
 def current_revision(connection: Connection) -> str | None:

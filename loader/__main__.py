@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratesflow.loader.batches.batch import Batch, result_key
 from ratesflow.loader.runtime import metrics, termination, watchdog
+from ratesflow.loader.runtime.arguments import ArgumentParser
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.log import log
 from ratesflow.loader.tasks.registry import Task, all_tasks, find_task
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from ratesflow.loader.dataset import Dataset
 
 ARRAY_INDEX = "AWS_BATCH_JOB_ARRAY_INDEX"
-METRICS = {"rows": "Rows", "rejected_rows": "RejectedRows"}
-"""The metric of each count in a result."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -169,7 +168,7 @@ def _figures(result: "Result") -> dict[str, object]:
 def _note_metrics(task: Task, result: "Result") -> None:
     for count in task.counts:
         if (value := getattr(result, count)) is not None:
-            metrics.note(METRICS[count], value)
+            metrics.note(metrics.COUNTS[count], value)
     if end := task.ends.get(result.outcome):
         metrics.note_end(end)
 
@@ -189,16 +188,16 @@ def _peak_mb() -> float:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Return the parsed arguments; `task` is the task that the first argument names."""
-    parser = argparse.ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m ratesflow.loader", description=__doc__.splitlines()[0])
     parsers = parser.add_subparsers(required=True, metavar="TASK")
     named = find_task(arguments[0]) if arguments else None
     for task in [named] if named else all_tasks():
-        sub = parsers.add_parser(task.name, help=task.help, description=task.help.capitalize() + ".")
+        sub = parsers.add_parser(task.name, help=task.help.replace("%", "%%"), description=task.help.capitalize() + ".")
         sub.set_defaults(task=task)
         for argument in task.all_arguments:
             sub.add_argument(
                 argument.flag,
-                help=argument.help,
+                help=argument.help.replace("%", "%%"),  # argparse formats it
                 type=int if isinstance(argument.default, int) else str,
                 default=argument.default,
                 required=argument.default is None,

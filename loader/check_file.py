@@ -4,25 +4,31 @@ Prints the report. Exit codes: 0 the file would be accepted, 3 it would be rejec
 database fails, those of a task.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
 
+import psycopg2
+
 from ratesflow.database import reference
+from ratesflow.database.connect import connect
 from ratesflow.database.reference import Reference
 from ratesflow.loader.files.read_shard import validate_file
 from ratesflow.loader.freight.dataset import FreightPrices
 from ratesflow.loader.runtime import termination
+from ratesflow.loader.runtime.arguments import ArgumentParser
+from ratesflow.loader.runtime.connection import task_error
 from ratesflow.loader.runtime.errors import TaskError, UsageError
 from ratesflow.loader.runtime.log import log
 
 REJECTED = 3
+# A local stack answers at once, and a person waits.
+CONNECT_SECONDS = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Check a file, print the report, and return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m ratesflow.loader.check_file", description=__doc__.splitlines()[0])
+    parser = ArgumentParser(prog="python -m ratesflow.loader.check_file", description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="the file to check")
     parser.add_argument("--reference", type=Path, help="a folder with ports.csv and regions.csv")
     options = parser.parse_args(arguments)
@@ -39,17 +45,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _reference(folder: Path | None) -> Reference:
-    """Return the reference data of the folder, else of the database, else the built-in data."""
+    """Return the reference data of the folder, else of the database if it responds, else the built-in data."""
     if folder:
         found = reference.read_files(folder / "ports.csv", folder / "regions.csv")
         reference.check(found)
         return found
-    if not os.environ.get("DATABASE_URL"):
+    url = os.environ.get("DATABASE_URL")
+    if not url:
         return reference.builtin()
-    from ratesflow.loader.runtime.connection import connected
-
-    with connected("validate") as connection, connection.cursor() as cursor:
-        found, _ = reference.stored(cursor)
+    try:
+        connection = connect(url, "ratesflow-validate", connect_timeout_seconds=CONNECT_SECONDS)
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip().splitlines()[0]
+        sys.stderr.write(f"The database of DATABASE_URL does not answer; the built-in ports are used: {reason}\n")
+        return reference.builtin()
+    try:
+        with connection, connection.cursor() as cursor:
+            found, _ = reference.stored(cursor)
+    except psycopg2.Error as error:
+        raise task_error(error) from error
+    finally:
+        connection.close()
     return found
 
 

@@ -8,6 +8,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ All others take `run`, the name under which the result is stored. A schedule or 
 def files() -> dict[Path, str]:
     """Return the text of each file."""
     tasks = all_tasks()
+    assert len({task.name for task in tasks}) == len(tasks)  # each has the name of its file
     return {DEFINITIONS: _definitions(tasks), TABLE: _table(tasks), SCHEMA: _schema(tasks)}
 
 
@@ -96,8 +98,8 @@ def _row(task: Task) -> str:
     own = [f"`{each.name}`: {each.help}" + _default(each.default) for each in task.own_arguments]
     cells = [
         f"`{task.name}`",
-        task.help,
-        "<br>".join(own),
+        task.help.replace("|", "\\|"),
+        "<br>".join(own).replace("|", "\\|"),
         ", ".join(task.outcomes),
         f"{task.vcpus:g}, {task.memory_mib}",
         f"{task.run_seconds} × {task.attempts}",
@@ -123,7 +125,9 @@ def _schema(tasks: list[Task]) -> str:
 
 
 def main() -> None:
-    """Write the files."""
+    """Write the files. Exits with 1, with a message, in an installed package."""
+    if not SCHEMA.is_file():
+        sys.exit(f"{ROOT} is not a checkout of ratesflow, which this command needs: it writes to workflow/ and docs/.")
     for path, text in files().items():
         path.write_text(text, encoding="utf-8")
 

@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ratesflow.local.deploy import clients
 
 EVERY_SECONDS = 300
-# The parameters of the two tasks; a compaction is due at 16 uncompacted batches.
-TASKS: dict[str, dict[str, str]] = {"gc": {"batch": "all"}, "compact": {"min_batches": "16"}}
+# The schedules of terraform/schedules.tf with their parameters; a compaction is due at 16 uncompacted batches.
+TASKS: dict[str, dict[str, str]] = {"gc": {}, "compact": {"min_batches": "16"}}
 
 
 class Schedule:

@@ -1,9 +1,17 @@
 """How long to wait for a starting process: while it uses the processor, up to a limit."""
 
 import contextlib
+import subprocess
 import time
+from collections.abc import Callable
+from http import HTTPStatus
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
 
 import psutil
+
+from ratesflow.local.processes import StackError, last_lines
 
 QUIET_SECONDS = 60.0
 LONGEST_SECONDS = 600.0
@@ -37,3 +45,37 @@ class StartTimeout:
                     times = each.cpu_times()
                     used += times.user + times.system
         return max(used, self._used)  # the time of an ended child is no longer counted
+
+
+def wait_until_ready(what: str, child: "subprocess.Popen[bytes]", log: Path, ready: Callable[[], bool]) -> None:
+    """Wait until a process that was started is ready.
+
+    Raises StackError, with the end of its log, if it ends, takes too long, or reports that it cannot become ready.
+    """
+    began, timeout = time.monotonic(), StartTimeout(child.pid)
+    try:
+        while not ready():
+            if child.poll() is not None:
+                raise NeverReadyError("did not start")
+            if timeout.expired():
+                raise NeverReadyError(f"is running, but was not ready after {time.monotonic() - began:.0f} s")
+            time.sleep(0.05 if time.monotonic() < began + 5 else 0.5)
+    except NeverReadyError as error:
+        raise StackError(f"{what} {error}. The end of {log}:\n{last_lines(log)}") from None
+
+
+class NeverReadyError(Exception):
+    """A process that is not ready, and need not be waited for any longer."""
+
+
+def responds(url: str) -> bool:
+    """Return whether the health check of a process responds with 200. Raises NeverReadyError if it is 500."""
+    try:
+        with urlopen(url, timeout=2) as response:  # noqa: S310 our own address
+            return bool(response.status == HTTPStatus.OK)
+    except HTTPError as error:
+        if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise NeverReadyError(f"is running, but {url} responds with {error.code}") from None
+        return False
+    except (URLError, OSError):
+        return False

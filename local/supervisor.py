@@ -7,24 +7,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import psycopg2
 from botocore.exceptions import BotoCoreError, ClientError
 from psycopg2 import sql
 
-from ratesflow.database.migrate import migrate
+from ratesflow.database.migrate import SchemaMismatchError, migrate
 from ratesflow.database.reference import builtin, stored
 from ratesflow.database.reference_change import load
 from ratesflow.local.deploy import Databases, deploy
 from ratesflow.local.postgres.rds_master import MASTER
 from ratesflow.local.postgres.server import SUPERUSER, Postgres, start_postgres
-from ratesflow.local.processes import StackError, free_port, last_lines, python, require_free_port, start, stop
+from ratesflow.local.processes import StackError, free_port, python, require_free_port, start, stop
 from ratesflow.local.recover import recover
 from ratesflow.local.roles import credentials
 from ratesflow.local.scheduler import Schedule
-from ratesflow.local.startup import StartTimeout
+from ratesflow.local.startup import responds, wait_until_ready
 from ratesflow.local.state_directory import StateDirectory
 from ratesflow.workflow.timestamps import iso
 
@@ -161,7 +159,13 @@ class Stack:
             settings={"max_wal_size": "4GB", "max_connections": "200"},
         )
         _create_database(self.postgres)
-        migrate(self._url())
+        try:
+            migrate(self._url())
+        except SchemaMismatchError as error:
+            folder = self.home.folder
+            raise StackError(
+                f"{error}: remove the folder {folder}, with all of its data (rm -r {folder}), or use another --home"
+            ) from None
         with psycopg2.connect(self._url()) as connection, connection.cursor() as cursor:
             for user, role in LOGINS.items():
                 _ensure_login(cursor, user, role, self.home.password(user))
@@ -201,13 +205,13 @@ class Stack:
         return f"http://127.0.0.1:{self.ports.console}"
 
     def _aws_responds(self) -> bool:
-        return _responds(f"{self._endpoint}/moto-api/")
+        return responds(f"{self._endpoint}/moto-api/")
 
     def _api_responds(self) -> bool:
-        return _responds(f"{self._api_url}/health/ready")
+        return responds(f"{self._api_url}/health/ready")
 
     def _console_responds(self) -> bool:
-        return _responds(f"{self._console_url}/health")
+        return responds(f"{self._console_url}/health")
 
     def _launch_aws(self) -> None:
         self._launch(
@@ -238,30 +242,13 @@ class Stack:
 
     def _await(self, name: str, ready: Callable[[], bool]) -> None:
         """Wait until a process that was launched is ready; raises StackError if it ends, or takes too long."""
-        log, began, child = self.home.logs / f"{name}.log", time.monotonic(), self.children[name]
         self.home.set_starting(NAMES[name])
-        timeout = StartTimeout(child.pid)
-        while not ready():
-            if child.poll() is not None:
-                raise StackError(f"{NAMES[name]} did not start. The end of {log}:\n{last_lines(log)}")
-            if timeout.expired():
-                seconds = time.monotonic() - began
-                problem = f"{NAMES[name]} is running, but was not ready after {seconds:.0f} s"
-                raise StackError(f"{problem}. The end of {log}:\n{last_lines(log)}")
-            time.sleep(0.05 if time.monotonic() < began + 5 else 0.5)
+        wait_until_ready(NAMES[name], self.children[name], self.home.logs / f"{name}.log", ready)
 
     def _log(self, message: str) -> None:
         now = iso(datetime.now(UTC))
         with (self.home.logs / "stack.log").open("a", encoding="utf-8") as log:
             log.write(f"{now} {message}\n")
-
-
-def _responds(url: str) -> bool:
-    try:
-        with urlopen(url, timeout=2) as response:  # noqa: S310 our own address
-            return bool(response.status == 200)
-    except (URLError, OSError):
-        return False
 
 
 def _create_database(server: Postgres) -> None:

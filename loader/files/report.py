@@ -52,6 +52,8 @@ class ValidationReport:
             return "rejected"
         first = self.errors[0]
         where = f"line {first['line']}" + (f", {first['column']} {first['value']!r}" if first["column"] else "")
+        if not self.rows:  # the header, or the file as a whole
+            return f"{where}: {first['message']}"
         return f"{self.rejected_rows:,} of {self.rows:,} rows rejected; the first: {where}: {first['message']}"
 
 

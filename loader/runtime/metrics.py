@@ -32,7 +32,11 @@ UNITS = {
 """Every metric that a task writes, and its unit."""
 DIMENSIONS = [["Environment"], ["Environment", "Task"]]
 OUTCOME_DIMENSIONS = [["Environment", "Outcome"]]
-"""The dimensions of `Batches`, which counts batches by outcome: committed, rejected, duplicate, failed or undone."""
+"""The dimensions of `Batches`, which counts batches by outcome."""
+OUTCOMES = ("committed", "rejected", "duplicate", "failed", "undone")
+"""The outcomes that it counts."""
+COUNTS = {"rows": "Rows", "rejected_rows": "RejectedRows"}
+"""The metric of each count in a result."""
 
 # The variable with the time at which the state machine submitted this job. Only a first attempt waited in the queue.
 SUBMITTED = "RATESFLOW_SUBMITTED_AT"

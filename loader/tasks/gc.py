@@ -7,7 +7,7 @@ step checks the ledger first.
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -79,11 +79,15 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL, *, dat
     if batch == ALL:
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
     metrics.note("Backlog", upkeep.backlog)
-    message = f"{len(closed)} closed, {len(dropped)} leftovers dropped, {len(started)} lost objects started"
+    message = f"{len(closed)} closed, {_count(dropped, 'leftover')} dropped, {_count(started, 'lost object')} started"
     data = store_data("gc", run, bucket, {"closed": closed, "leftovers": len(dropped), "started": started})
     message += upkeep.finish()
     metrics.note_end(FAILED, len(closed))
     return Result("gc", run, "done", len(closed), message=message, data=data)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
 def _each(pieces: Callable[[], Iterator[Piece]], what: str) -> Iterator[Piece]:

@@ -13,11 +13,13 @@ from ratesflow.loader.tasks.registry import Limits, Task
 def migrate(run: str, work: str = "") -> Result:
     """Bring the schema up to date. `work` is the argument of `open_session`.
 
-    Raises UsageError when the database or the secret of a user is not set or cannot be read.
+    Raises UsageError when the database or the secret of a user is not set or cannot be read, and TaskError for a
+    database that cannot be migrated.
     """
     # Alembic is slow to import, and only this task needs it.
     from sqlalchemy.exc import DBAPIError
 
+    from ratesflow.database.migrate import SchemaMismatchError
     from ratesflow.database.migrate import migrate as upgrade
 
     try:
@@ -25,6 +27,8 @@ def migrate(run: str, work: str = "") -> Result:
         before, after = upgrade(url, lambda: open_session(url, "migrate", work))
     except NoDatabaseError as error:
         raise UsageError(str(error)) from None
+    except SchemaMismatchError as error:
+        raise TaskError(f"{error}; its data must be loaded into a new database") from None
     except DBAPIError as error:
         raise (task_error(error.orig) if isinstance(error.orig, psycopg2.Error) else TaskError(str(error))) from error
     except psycopg2.Error as error:

@@ -4,19 +4,23 @@ The declaration is the only place that describes a task. The command line of `py
 `python -m ratesflow.loader.job_definitions` generates from it what the workflow, Terraform and the documents need.
 """
 
+import ast
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ratesflow.loader.runtime.watchdog import Limits
+from ratesflow.loader.tasks import declaration_rules
 
 __all__ = ["Argument", "Limits", "Task", "all_tasks", "find_task", "task_names"]
 
 FOLDER = Path(__file__).parent
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""What a task may be called."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Task:
     int) and defaults of the arguments come from the function's signature. A function with the parameter `batch`, unless
     `arguments` describes it, is a task of a batch, which the state machine runs.
 
-    Raises TypeError when the function and `arguments` do not match.
+    Raises TypeError, with every fault that `declaration_rules` finds.
     """
 
     function: Callable[..., Any]
@@ -95,18 +99,9 @@ class Task:
     """Whether it writes metrics even if it fails: its backlog matters most then."""
 
     def __post_init__(self) -> None:
-        parameters = self._parameters()
-        missing = set(self.arguments) - set(parameters)
-        unknown = {
-            name
-            for name, parameter in parameters.items()
-            if name not in {*self.arguments, *PROVIDED} and parameter.default is parameter.empty
-        }
-        if missing or unknown:
-            raise TypeError(
-                f"The task {self.name} describes arguments that its function does not take: {sorted(missing)}; "
-                f"its function takes parameters that nothing provides: {sorted(unknown)}."
-            )
+        common = [argument.name for argument in (*BATCH_ARGUMENTS, RUN)]
+        if found := declaration_rules.faults(self, PROVIDED, common):
+            raise TypeError(f"The declaration of the task {self.name} in {self.name}.py is wrong: {'; '.join(found)}.")
 
     @property
     def name(self) -> str:
@@ -139,23 +134,34 @@ class Task:
 
 
 def _argument(parameter: inspect.Parameter, text: str) -> Argument:
-    default = None if parameter.default is parameter.empty else parameter.default
-    if parameter.annotation is int and default is None:
-        raise TypeError(f"The argument {parameter.name} is a number: it needs a default.")
-    return Argument(parameter.name, text, default)
+    return Argument(parameter.name, text, None if parameter.default is parameter.empty else parameter.default)
 
 
 def task_names() -> list[str]:
-    """Return the names of all tasks, in alphabetical order, without importing them."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if _is_task(path))
+    """Return the names of all tasks, in alphabetical order, without importing them.
+
+    Raises ValueError for a file whose name cannot be that of a task, or whose declaration is not `TASK`.
+    """
+    names = sorted(path.stem for path in FOLDER.glob("*.py") if _is_task(path))
+    if wrong := [name for name in names if not NAME.fullmatch(name)]:
+        raise ValueError(
+            f"{wrong[0]}.py: a file of a task is named with small letters, digits and underscores, a letter first."
+        )
+    return names
 
 
 def find_task(name: str) -> Task | None:
-    """Return a task by its name, None when there is no such task. Imports its module alone."""
-    if not re.fullmatch(r"[a-z_]+", name) or not _is_task(FOLDER / f"{name}.py"):
+    """Return a task by its name, None when there is no such task. Imports its module alone.
+
+    Raises TypeError if its declaration is wrong.
+    """
+    if not NAME.fullmatch(name) or not _is_task(FOLDER / f"{name}.py"):
         return None
-    task = importlib.import_module(f"{__package__}.{name}").TASK
-    assert isinstance(task, Task)
+    task = getattr(importlib.import_module(f"{__package__}.{name}"), "TASK", None)
+    if not isinstance(task, Task):
+        raise TypeError(f"{name}.py: TASK is not a Task.")
+    if task.name != name:
+        raise TypeError(f"{name}.py: function: is defined in {task.function.__module__}; define it in this file.")
     return task
 
 
@@ -165,4 +171,20 @@ def all_tasks() -> list[Task]:
 
 
 def _is_task(path: Path) -> bool:
-    return path.is_file() and "\nTASK = Task(" in path.read_text(encoding="utf-8")
+    """Return whether a file assigns `TASK`, by its syntax tree. Raises ValueError for a Task of another name."""
+    if not path.is_file():
+        return False
+    outer = list(_outer_nodes(ast.parse(path.read_bytes(), str(path))))
+    if any(isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == "TASK" for node in outer):
+        return True
+    if any(isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "Task" for node in outer):
+        raise ValueError(f"{path.name}: declares a task under another name than TASK.")
+    return False
+
+
+def _outer_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes of a module that are outside of functions and classes."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+            yield child
+            yield from _outer_nodes(child)

@@ -1,5 +1,6 @@
 """Migrations wait for running loads without blocking others, and report missing rights of another user."""
 
+import re
 import shutil
 import threading
 import time
@@ -10,7 +11,9 @@ import pytest
 from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import make_url
 
-from ratesflow.database.migrate import HERE, migrate
+from ratesflow.database.migrate import HERE, SchemaMismatchError, migrate
+from ratesflow.loader.runtime.errors import TaskError
+from ratesflow.loader.tasks import migrate as task
 from tests.fix_database import PASSWORD, Database, drop_database, run_alone
 
 SECOND = """
@@ -71,6 +74,21 @@ def test_another_user_needs_the_rights_to_migrate(database: Database) -> None:
     finally:
         drop_database(database.server, empty)
         database.ask("DROP ROLE another")
+
+
+def test_a_database_of_an_older_schema_is_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database whose revision lacks tables or columns is an error at once, which names them, of the task, too."""
+    database.ask("ALTER TABLE visible_batches RENAME TO open_batches")
+    database.ask("ALTER TABLE batches DROP COLUMN same_prices_as CASCADE")
+    began = time.monotonic()
+    message = "at revision 0001 but lacks batches.same_prices_as, visible_batches.batch_no"
+    with pytest.raises(SchemaMismatchError, match=f"{re.escape(message)}.*an older version of ratesflow made it"):
+        migrate(database.url)
+    assert time.monotonic() - began < 10
+    monkeypatch.setenv("DATABASE_URL", database.url)
+    with pytest.raises(TaskError, match="its data must be loaded into a new database") as failure:
+        task.migrate("run")
+    assert failure.value.exit_code == 70
 
 
 def another(url: str) -> str:

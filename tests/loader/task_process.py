@@ -10,13 +10,14 @@ from typing import Any
 from ratesflow.loader.runtime import fault_injection
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.runtime.errors import TaskError
+from ratesflow.loader.tasks.registry import task_names
 from tests.loader.task_calls import call_task
 
 REJECTED = 1
 # What a task imports, or first needs: once in the fork server, not in each process. Python starts one server a
 # process, with the list that it is given first, and passes over a name that does not exist.
 PRELOADED = (
-    *(f"ratesflow.loader.tasks.{name}" for name in ("validate", "load", "commit", "discard", "undo", "compact", "gc")),
+    *(f"ratesflow.loader.tasks.{name}" for name in task_names()),
     "ratesflow.loader.freight.validator",
     "ratesflow.loader.freight.rates_digest",
     "ratesflow.loader.freight.recount",

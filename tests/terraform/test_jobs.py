@@ -7,6 +7,7 @@ import pytest
 
 from ratesflow.loader import job_definitions as generator
 from ratesflow.loader.tasks.registry import FOLDER, all_tasks, find_task, task_names
+from ratesflow.local import scheduler
 from ratesflow.workflow.job_definitions import BATCH_TASKS, DEFINITIONS_FILE, ENTRY_POINT, TASKS
 from ratesflow.workflow.placeholders import definition_text, placeholders
 from ratesflow.workflow.settings import JOB_PLACEHOLDERS, LONGEST_ENVIRONMENT, WorkflowSettings
@@ -85,3 +86,13 @@ def test_scratch_space_is_a_volume_of_the_image(dockerfile):
     """The image declares the scratch space a volume; else Fargate mounts it for root (ECS, "Use bind mounts")."""
     (path,) = re.findall(r'containerPath = "([^"]+)"', text("jobs.tf"))
     assert re.search(rf'^VOLUME (\["{path}"\]|{path})$', dockerfile, re.MULTILINE)
+
+
+def test_the_embedded_stack_has_the_schedules_of_terraform():
+    """The embedded stack runs the tasks of schedules.tf, which exist, and compacts at as many batches as by default."""
+    source = text("schedules.tf", "variables_upkeep.tf")
+    assert list(scheduler.TASKS) == keys("schedules", source)
+    assert set(scheduler.TASKS) <= set(TASKS)
+    least = re.search(r'"compact_min_batches" \{.*?default +=\s*(\d+)', source, re.DOTALL)
+    assert least
+    assert {"gc": {}, "compact": {"min_batches": least[1]}} == scheduler.TASKS

@@ -36,7 +36,7 @@ def step_json(step: Step, log: JobLog | None) -> dict[str, Any]:
 
     fields = asdict(step)
     del fields["input"], fields["cause"]
-    return fields | {"words": step.failure, "retries": step.retries, "log": asdict(log) if log else None}
+    return fields | {"message": step.failure, "retries": step.retries, "log": asdict(log) if log else None}
 
 
 def print_execution(

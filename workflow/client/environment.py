@@ -80,6 +80,12 @@ class Environment:
             )
 
     @property
+    def place(self) -> str:
+        """Return what a person calls it: the stack in its home, or the source of its addresses."""
+        source = Path(self.source)
+        return f"the stack in {source.parent}" if source.name == FILE_NAME else self.source
+
+    @property
     def bucket(self) -> str:
         """Return the name of the bucket."""
         return self.values["RATESFLOW_BUCKET"]

@@ -214,7 +214,7 @@ def _polls(environment: Environment, seconds: float | None) -> Iterator[int]:
 
 
 def _missing(environment: Environment, name: str) -> ExecutionMissingError:
-    return ExecutionMissingError(f"There is no execution {name!r} in {environment.source}. See `ratesflow executions`.")
+    return ExecutionMissingError(f"There is no execution {name!r} in {environment.place}. See `ratesflow executions`.")
 
 
 def _unqualified(state_machine_arn: str) -> str:

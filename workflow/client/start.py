@@ -51,7 +51,7 @@ def start_object(environment: Environment, address: str) -> str:
     except ClientError as error:
         raise NotStartedError(
             f"{address} cannot be read: {error.response['Error'].get('Message', error)}. "
-            f"Look for it with: aws s3 ls s3://{bucket}/{environment.inbox_prefix}"
+            f"Look for it with: aws s3 ls s3://{bucket}/{key[: key.rfind('/') + 1]}"
         ) from error
     found = object_created(environment.values, bucket, {**head, "Key": key, "Size": head["ContentLength"]})
     expired = datetime.now(UTC) - head["LastModified"] > RETENTION

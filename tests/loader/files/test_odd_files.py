@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from ratesflow.loader.files import report
+from ratesflow.loader.files.report import ValidationReport
 from ratesflow.loader.tasks.validate import validate
 from tests.loader.conftest import TaskHarness
 from tests.loader.reading_files import validated
@@ -145,3 +146,10 @@ def test_a_file_of_bad_rows_alone_is_counted_whole_in_bounded_memory(
     assert (len(found.errors), found.listed_errors) == (100, 1000)
     assert sum(found.reasons.values()) >= rows
     assert most < 30_000_000
+
+
+def test_a_file_without_rows_is_described_by_its_header() -> None:
+    """The summary of a rejected file whose header is wrong counts no rows: it is the sentence about the header."""
+    error = {"line": 1, "column": "", "value": "", "reason": "wrong_header", "message": "the header must name day"}
+    report = ValidationReport(False, 0, 0, {"wrong_header": 1}, [error])
+    assert report.summary == "line 1: the header must name day"

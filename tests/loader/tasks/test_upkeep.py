@@ -139,7 +139,7 @@ def test_a_drop_beside_a_merge_of_its_table_succeeds(harness: TaskHarness) -> No
             with pytest.raises(TimeoutError):
                 dropping.result(0.5)
             merging.commit()
-        assert "1 leftovers dropped" in dropping.result(20).message
+        assert "1 leftover dropped" in dropping.result(20).message
     assert tables(harness) == ["prices_1_3"]
     assert harness.database.one("SELECT count(*) FROM prices") == 200
 

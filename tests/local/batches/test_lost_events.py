@@ -158,7 +158,7 @@ def test_gc_starts_an_object_whose_event_was_lost(stack: Stack, mailbox: Mailbox
     ]
     _register(batch, definition, {"RATESFLOW_RETRIGGER_AFTER_MINUTES": "0"})
     try:
-        assert "1 lost objects started" in stack.run("gc").stdout
+        assert "1 lost object started" in stack.run("gc").stdout
         assert ended(stack, name)["status"] == "SUCCEEDED"
         assert "0 lost objects started" in stack.run("gc").stdout
     finally:

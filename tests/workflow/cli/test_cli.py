@@ -51,6 +51,25 @@ def commands(group=main, path=()):
             yield from commands(command, (*path, name))
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("batches", "--limit", "-1"),
+        ("batches", "--limit", "0"),
+        ("executions", "--limit", "-1"),
+        ("executions", "--limit", "0"),
+        ("compact", "--min-batches", "-1"),
+        ("show", "x", "--lines", "-5"),
+    ],
+    ids=" ".join,
+)
+def test_numbers_out_of_range_are_wrong_usage(run, arguments):
+    """A negative number, and a list of none, exit with 2 and name the range."""
+    done = run(*arguments)
+    assert done.exit_code == 2
+    assert "is not in the range" in done.output
+
+
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
 def test_help_has_a_sentence_an_example_and_exit_codes(run, path):
     """The help of every command has a summary, an example of itself, and its exit codes."""

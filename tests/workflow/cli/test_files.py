@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import click
@@ -38,6 +39,17 @@ def test_validate_reads_a_pipe(run, name):
     done = run("validate", name, given=GOOD + b"x,y,z,0\n")
     assert done.returncode == 3
     assert done.stdout.decode().startswith("1 of 51 rows was rejected")
+
+
+def test_validate_does_not_wait_for_a_database_that_does_not_answer(run, monkeypatch):
+    """With an address where nothing listens, one sentence says that the built-in ports are used, within seconds."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://loader:x@127.0.0.1:1/x")
+    began = time.monotonic()
+    done = run("validate", "-", given=GOOD)
+    assert time.monotonic() - began < 20
+    assert (done.returncode, done.stdout) == (0, b"accepted, 50 rows: standard input\n")
+    assert done.stderr.startswith(b"The database of DATABASE_URL does not answer; the built-in ports are used: ")
+    assert done.stderr.count(b"\n") == 1
 
 
 def test_validate_reads_a_named_pipe_and_a_redirected_file(run, tmp_path):

@@ -121,3 +121,10 @@ def test_users_own_configuration_stays_out(monkeypatch, tmp_path):
     assert client.meta.region_name == "eu-west-1"
     assert (credentials.access_key, credentials.token) == (VALUES["RATESFLOW_OPERATOR_KEY"], None)
     assert client._endpoint.http_session._proxy_config._proxies == {}
+
+
+def test_the_place_is_what_a_person_calls_it(tmp_path):
+    """The place of a stack is its home; that of other environments is the source of their addresses."""
+    write(tmp_path / "home")
+    assert find_environment(tmp_path / "home").place == f"the stack in {tmp_path / 'home'}"
+    assert Environment(VALUES, "SSM /ratesflow/prod/").place == "SSM /ratesflow/prod/"

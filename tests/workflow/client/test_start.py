@@ -92,8 +92,10 @@ def test_upload_finds_its_own_version(environment, tmp_path, monkeypatch):
 
 def test_start_of_nothing_names_the_remedy(environment):
     """An address without an object, or an invalid one, is rejected with what to do."""
-    with pytest.raises(errors.NotStartedError, match="aws s3 ls s3://data/incoming/"):
+    with pytest.raises(errors.NotStartedError, match=r"aws s3 ls s3://data/incoming/$"):
         start.start_object(environment, "s3://data/incoming/nope.csv")
+    with pytest.raises(errors.NotStartedError, match=r"aws s3 ls s3://data/$"):
+        start.start_object(environment, "s3://data/nope.csv")
     with pytest.raises(errors.NotStartedError, match="s3://BUCKET/KEY"):
         start.start_object(environment, "prices.csv")
 

@@ -14,7 +14,7 @@ STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone
 
 
 @click.command()
-@click.option("--limit", default=20, show_default=True, help="Maximum to list.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum to list.")
 @click.option("--state", type=click.Choice(STATES), default="all", show_default=True, help="List only this state.")
 @json_option
 @click.pass_obj

@@ -29,8 +29,8 @@ def validate(context: CliContext, files: tuple[Path, ...], reference: Path | Non
     """Check batch files on this machine, without an upload.
 
     The checks are those of the workflow. A file may be a pipe, or - for standard input. The ports are those of
-    --reference, else of the running embedded stack, else the built-in ones. With --json one report is printed for
-    each file.
+    --reference, else of the running embedded stack or of DATABASE_URL, else the built-in ones. With --json one report
+    is printed for each file.
 
     \b
     Example:

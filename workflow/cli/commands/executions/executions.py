@@ -9,7 +9,7 @@ from ratesflow.workflow.client.history import format_seconds
 
 
 @click.command()
-@click.option("--limit", default=20, show_default=True, help="Maximum to list.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum to list.")
 @json_option
 @click.pass_obj
 def executions(context: CliContext, limit: int, as_json: bool) -> None:

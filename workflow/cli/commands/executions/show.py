@@ -15,7 +15,9 @@ from ratesflow.workflow.client.executions import get_execution, get_steps, job_l
 @click.command()
 @click.argument("execution", shell_complete=complete_execution)
 @click.option("--follow", is_flag=True, help="Watch it until it ends.")
-@click.option("--lines", default=10, show_default=True, help="Lines to print of a failed job's log.")
+@click.option(
+    "--lines", type=click.IntRange(min=0), default=10, show_default=True, help="Lines to print of a failed job's log."
+)
 @json_option
 @click.pass_obj
 def show(context: CliContext, execution: str, follow: bool, lines: int, as_json: bool) -> None:

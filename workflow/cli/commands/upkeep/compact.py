@@ -9,7 +9,11 @@ from ratesflow.workflow.cli.output import json_option
 
 @click.command()
 @click.option(
-    "--min-batches", type=int, default=1, show_default=True, help="Skip if fewer than this many batches are unmerged."
+    "--min-batches",
+    type=click.IntRange(min=0),
+    default=1,
+    show_default=True,
+    help="Skip if fewer than this many batches are unmerged.",
 )
 @json_option
 @click.pass_obj
