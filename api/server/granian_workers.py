@@ -25,7 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from granian._granian import SocketHolder
+from granian.server import common
 from granian.server.mp import MPServer
+
+# Granian renames its processes where setproctitle happens to be installed. They keep their command everywhere instead.
+common.setproctitle = None  # type: ignore[attr-defined, assignment]
 
 DRAIN = signal.SIGUSR1
 DRAIN_SECONDS = 2.0

@@ -48,24 +48,23 @@ class WarmProcess:
     def __init__(self, process: ForkServerProcess, output: Connection) -> None:
         self._process = process
         self.stdout = output
+        self.returncode: int | None = None
         assert process.pid is not None
         self.pid = process.pid
 
-    @property
-    def returncode(self) -> int | None:
-        """The exit code, or the negative number of the signal that ended it; None while it runs."""
-        with _lock:
-            return self._process.exitcode
-
     def poll(self) -> int | None:
-        """Return the same."""
-        return self.returncode
+        """Return the exit code, or the negative number of the signal that ended it; None while it runs."""
+        with _lock:
+            if self.returncode is None and (code := self._process.exitcode) is not None:
+                self.returncode = code
+                self._process.close()  # a job is remembered, and must hold no open file
+            return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the end; raises subprocess.TimeoutExpired."""
-        if not wait([self._process.sentinel], timeout):
+        if self.returncode is None and not wait([self._process.sentinel], timeout):
             raise subprocess.TimeoutExpired("a task", timeout or 0)
-        code = self.returncode
+        code = self.poll()
         assert code is not None
         return code
 
