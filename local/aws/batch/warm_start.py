@@ -37,6 +37,7 @@ _PRELOADED = [
     "ratesflow.loader.freight.validator",
 ]
 _GROUP_SECONDS = 5.0
+_SERVER_ENDED = 255  # multiprocessing's exit code of a process whose fork server ended, and which that kills
 _context = multiprocessing.get_context("forkserver")
 # Starting a process looks at all the others, too, and only one thread may read how a process ended.
 _lock = threading.Lock()
@@ -56,7 +57,7 @@ class WarmProcess:
         """Return the exit code, or the negative number of the signal that ended it; None while it runs."""
         with _lock:
             if self.returncode is None and (code := self._process.exitcode) is not None:
-                self.returncode = code
+                self.returncode = -signal.SIGKILL if code == _SERVER_ENDED else code
                 self._process.close()  # a job is remembered, and must hold no open file
             return self.returncode
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
+from tests.local.process_control import slow_motion, wait_for
 
 playwright = pytest.importorskip("playwright.sync_api", reason="run `make setup`, which installs playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -65,6 +66,7 @@ def page(browser: Any, stack: Stack, look: Look) -> Iterator[Any]:
     found.on("request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url))
     found.goto("/")
     yield found
+    found.wait_for_load_state("load")  # before that, its style sheet may be missing
     assert found.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the screen"
     context.close()
     assert wrong == []
@@ -94,19 +96,20 @@ def repeated(seed: int, times: int) -> bytes:
 
 
 @LOOKS
-def test_batch_is_watched_from_upload_to_committed(page: Any, look: Look, tmp_path: Path) -> None:
+def test_batch_is_watched_from_upload_to_committed(page: Any, look: Look, stack: Stack, tmp_path: Path) -> None:
     """A file is uploaded, and its page updates by itself: the running step, its progress, and the outcome."""
     page.add_init_script(
         "window.most = 0; setInterval(() => document.querySelectorAll('progress')"
         ".forEach((one) => { if (one.value < 1) window.most = Math.max(window.most, one.value); }), 20)"
     )
-    send(page, tmp_path / f"watched-{look.width}.csv", repeated(look.width, 75))
-    seen(page.locator(".badge.running").first)
-    seen(page.locator("svg g.running").first)
+    with slow_motion(stack, f"watched-{look.width}"):
+        send(page, tmp_path / f"watched-{look.width}.csv", repeated(look.width, 75))
+        seen(page.locator(".badge.running").first)
+        seen(page.locator("svg g.running").first)
+        wait_for(lambda: 0 < page.evaluate("window.most") < 1)
     outcome_is(page, "committed")
     seen(page.locator("svg g.good", has_text="Commit").first)
     assert page.get_by_text("1,500,000 rows").count() >= 3
-    assert 0 < page.evaluate("window.most") < 1
 
 
 @LOOKS
