@@ -1,6 +1,6 @@
 """Starts tasks from a warm interpreter: a process that has imported what tasks import, and forks one for each job.
 
-What it buys: most of the time until a small batch is visible (`python -m benchmarks starts`). A file `cold` in the
+What it buys: half of the time until a small batch is visible (`python -m benchmarks starts`). A file `cold` in the
 folder of the embedded AWS (HOME/aws/cold) switches it off from the next job on; then, and for any command that is not a
 task's, a job is a new interpreter, as its container is on AWS.
 """
