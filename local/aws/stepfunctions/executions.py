@@ -35,6 +35,8 @@ _START_SECONDS = 2.0
 # Two simultaneous requests with the same name must start one execution.
 _start_lock = threading.Lock()
 _records_lock = threading.Lock()
+# moto sets an execution's status before its output, error and cause: nobody may read them in between.
+_ending_lock = threading.RLock()
 _records: ExecutionRecords
 
 
@@ -131,8 +133,9 @@ def _keep_first_end(original: Any) -> Any:
     """Keep the status of StopExecution, which the interpreter must not overwrite when it stops later."""
 
     def reflect(self: Any) -> None:
-        if self.execution.exec_status == ExecutionStatus.RUNNING:
-            original(self)
+        with _ending_lock:
+            if self.execution.exec_status == ExecutionStatus.RUNNING:
+                original(self)
         _write_record(self.execution)
 
     return reflect
@@ -154,11 +157,14 @@ def _stop_execution(response: Any) -> Any:
         limit = time.monotonic() + _START_SECONDS
         while execution.exec_worker.env is None and time.monotonic() < limit:  # not parsed yet
             time.sleep(0.01)
-        execution.stop(stop_date=stop_date, error=error, cause=cause)
-        if isinstance(execution.exec_worker.env.program_state(), ProgramStopped):  # it has not just ended by itself
-            execution.error, execution.cause = error, cause
-            execution.stop_date = stop_date
-            execution.exec_status = ExecutionStatus.ABORTED
+        with _ending_lock:
+            execution.stop(stop_date=stop_date, error=error, cause=cause)
+            is_stopped = isinstance(execution.exec_worker.env.program_state(), ProgramStopped)
+            if is_stopped:  # it has not just ended by itself
+                execution.error, execution.cause = error, cause
+                execution.stop_date = stop_date
+                execution.exec_status = ExecutionStatus.ABORTED
+        if is_stopped:
             _write_record(execution)
     return ActionResult({"stopDate": execution.stop_date})
 
@@ -186,6 +192,11 @@ def _describe_execution(response: Any) -> Any:
 
 
 def _description(execution: Any) -> dict[str, Any]:
+    with _ending_lock:
+        return _describe(execution)
+
+
+def _describe(execution: Any) -> dict[str, Any]:
     description = {
         "executionArn": execution.execution_arn,
         "name": execution.name,

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from tests.local.conftest import Stack
+from tests.local.process_control import slow_motion
 from tests.rehearsal.conftest import Rehearsal, new_rehearsal
 from tests.rehearsal.settings import ROOT
 from tests.rehearsal.stages.steps import NAMES
@@ -26,7 +27,16 @@ LEFT_OUT = [name for name in NAMES if name in SKIPPED or (name.startswith("flip-
 def begun(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     """A rehearsal that stopped before the release, with its environment up."""
     made = new_rehearsal(stack, tmp_path_factory.mktemp("begun"))
-    out = made.run("--keep", "--skip", ",".join([*LEFT_OUT, *SECOND]), code=0, given=f"{ACCOUNT}\n").stdout
+    process = _started(made, "--keep", "--skip", ",".join([*LEFT_OUT, *SECOND]))
+    assert process.stdin
+    process.stdin.write(f"{ACCOUNT}\n")
+    process.stdin.close()
+    out = _wait_until(process, "stop: Stop")
+    with slow_motion(stack, "stopped-"):  # a laptop commits the batch before the command to stop it has begun
+        out += _wait_until(process, "upkeep: Run")
+    assert process.stdout
+    out += process.stdout.read()
+    assert process.wait(60) == 0, out
     assert out.startswith("\n".join(first_lines()))
     return made
 
@@ -75,7 +85,7 @@ def test_continued_rehearsal_passes_and_leaves_nothing(begun: Rehearsal) -> None
 def test_interruption_cleans_up(rehearsal: Rehearsal) -> None:
     """Ctrl-C during an apply lets Terraform finish, and then removes environment, workspace and images."""
     (rehearsal.stand_in_settings / "slow-apply").write_text("yes")
-    process = _started(rehearsal)
+    process = _started(rehearsal, "--yes")
     _wait_for(rehearsal.stand_in_settings / "applying", process)
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
@@ -97,7 +107,7 @@ def test_second_interruption_aborts_the_clean_up(rehearsal: Rehearsal) -> None:
     """Ctrl-C during the clean-up exits at once and prints the commands for what remains; --clean-up removes it."""
     for name in ("slow-apply", "slow-destroy"):
         (rehearsal.stand_in_settings / name).write_text("yes")
-    process = _started(rehearsal)
+    process = _started(rehearsal, "--yes")
     for mark in ("applying", "destroying"):
         _wait_for(rehearsal.stand_in_settings / mark, process)
         process.send_signal(signal.SIGINT)
@@ -138,7 +148,7 @@ def test_failed_step_is_reported(rehearsal: Rehearsal) -> None:
 def test_hanging_terraform(rehearsal: Rehearsal) -> None:
     """While the rehearsal waits for Terraform, its folder is locked; a second Ctrl-C exits and the step has failed."""
     (rehearsal.stand_in_settings / "slow-apply").write_text("yes")
-    process = _started(rehearsal)
+    process = _started(rehearsal, "--yes")
     _wait_for(rehearsal.stand_in_settings / "applying", process)
     for arguments in (["--clean-up"], ["--yes", "--from", "apply"]):
         assert "Another rehearsal is running in " in rehearsal.run(*arguments, code=2).stderr
@@ -177,10 +187,10 @@ def _check_mismatches(rehearsal: Rehearsal) -> None:
     assert [call for call in rehearsal.calls("terraform")[len(before) :] if "version" not in call] == []
 
 
-def _started(rehearsal: Rehearsal) -> "subprocess.Popen[str]":
+def _started(rehearsal: Rehearsal, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        rehearsal.command("--yes"), cwd=ROOT, env=rehearsal.environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
+        rehearsal.command(*arguments), cwd=ROOT, env=rehearsal.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -192,12 +202,15 @@ def _wait_for(mark: Path, process: "subprocess.Popen[str]") -> None:
         time.sleep(0.02)
 
 
-def _wait_until(process: "subprocess.Popen[str]", words: str) -> None:
+def _wait_until(process: "subprocess.Popen[str]", words: str) -> str:
+    """Read the output up to the line with these words, and return it."""
     assert process.stdout
+    read = ""
     for line in process.stdout:
+        read += line
         if words in line:
-            return
-    raise AssertionError(f"missing in the output: {words}")
+            return read
+    raise AssertionError(f"missing in the output: {words}\n{read}")
 
 
 def _parameters(rehearsal: Rehearsal) -> list[object]:

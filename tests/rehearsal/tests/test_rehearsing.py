@@ -10,10 +10,11 @@ import pytest
 
 from tests.rehearsal import rehearsing, signals
 from tests.rehearsal.progress import FAILED, StepResult, begin
-from tests.rehearsal.runner import Runner
+from tests.rehearsal.runner import Done, Runner
 from tests.rehearsal.settings import ROOT
 from tests.rehearsal.signals import InterruptedRehearsal
-from tests.rehearsal.stage import Options, SkippedError, Stage
+from tests.rehearsal.stage import Options, SkippedError, Stage, StepFailedError
+from tests.rehearsal.stages import batches
 from tests.rehearsal.stages.steps import Step
 from tests.rehearsal.stages.taking_down import CleanUpStep
 
@@ -132,3 +133,23 @@ def test_end_includes_earlier_failures_and_skipped_steps(made: Stage, tmp_path: 
     made.progress.add(StepResult("undo", FAILED, 1.0))
     assert rehearsing.rehearse(made, [Step("make", make)], tmp_path / "report.md", keep=True) == 1
     assert "failed: undo" in (tmp_path / "report.md").read_text()
+
+
+def test_batch_that_could_not_be_stopped_is_undone(made: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the batch is committed first, the step fails with what to do, and the batch is undone for later steps."""
+    commands = []
+
+    def ratesflow(*arguments: str, codes: tuple[int, ...] = (0,)) -> Done:
+        commands.append((*arguments, codes))
+        code = batches.TOO_LATE if arguments[0] == "stop" else 0
+        return Done(code, '{"batch_id": "stopped-1"}', 0.1)
+
+    monkeypatch.setattr(batches, "new_file", lambda *_: Path("stopped.csv"))
+    monkeypatch.setattr(made, "ratesflow", ratesflow)
+    monkeypatch.setattr(made, "parameter", lambda _: "arn:aws:states:eu-west-3:1:stateMachine:ingestion")
+    monkeypatch.setattr(made, "wait", lambda *_: True)
+    monkeypatch.setattr(made, "client", lambda _: None)
+    with pytest.raises(StepFailedError, match=r"stopped-1 was committed .*: rehearse with more --large-rows"):
+        batches.stop(made)
+    assert [each[0] for each in commands] == ["ingest", "stop", "undo"]
+    assert commands[1][-1] == (0, 5)

@@ -1,11 +1,17 @@
 """Executions: their names, history, versions and aliases."""
 
 import json
+import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from botocore.exceptions import ClientError
+from moto.stepfunctions.parser.api import ExecutionStatus
+
+from ratesflow.local.aws.stepfunctions import executions
 
 
 def _result(word, **states):
@@ -122,3 +128,25 @@ def test_unknown_alias_starts_nothing(machines):
     arn = machines.create(_result("hello"))
     with pytest.raises(machines.client.exceptions.StateMachineDoesNotExist):
         machines.start(f"{arn}:{uuid.uuid4().hex}")
+
+
+def test_ending_is_described_whole(monkeypatch):
+    """A description during an execution's end waits for it: moto sets SUCCEEDED before it sets the output."""
+    monkeypatch.setattr(executions, "_write_record", lambda _: None)
+    half_ended, continues = threading.Event(), threading.Event()
+
+    def end_slowly(worker):
+        worker.execution.exec_status = worker.execution.status = ExecutionStatus.SUCCEEDED
+        half_ended.set()
+        assert continues.wait(10)
+        worker.execution.output = {"prices": 2}
+
+    execution = MagicMock(exec_status=ExecutionStatus.RUNNING, output=None)
+    with ThreadPoolExecutor(2) as pool:
+        end = pool.submit(executions._keep_first_end(end_slowly), SimpleNamespace(execution=execution))
+        assert half_ended.wait(10)
+        described = pool.submit(executions._description, execution)
+        assert not wait([described], timeout=0.2).done
+        continues.set()
+        assert described.result(10)["output"] == '{"prices":2}'
+        end.result(10)
