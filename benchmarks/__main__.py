@@ -1,6 +1,7 @@
-"""`python -m benchmarks [PART…]`: measures, and writes figures, table and plot into benchmarks/results/.
+"""`python -m benchmarks [PART…]`: measures, and writes results, page and chart into benchmarks/results/.
 
-Each run starts its own PostgreSQL and its own embedded AWS. A run of some parts replaces only their measures.
+Each run starts its own PostgreSQL and its own embedded AWS. A run of some parts replaces only their
+measures.
 """
 
 import argparse
@@ -32,18 +33,18 @@ API = "benchmarks.api.__main__"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the parts named, or all; each part's figures are stored as soon as it is done."""
+    """Measure the given parts, or all; store the figures of each part as soon as it is done."""
     parser = _parser()
-    given = parser.parse_args(arguments)
-    if unknown := set(given.parts) - {*PARTS, "api"}:
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join([*PARTS, 'api'])}")
-    options = Options(rows=given.rows, full=given.full, rounds=given.rounds, batches=given.batches)
-    wanted = given.parts or [*PARTS, *(["api"] if find_spec(API) else [])]
-    if ours := [name for name in wanted if name in PARTS]:
+    parsed = parser.parse_args(arguments)
+    if unknown := set(parsed.parts) - {*PARTS, "api"}:
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join([*PARTS, 'api'])}")
+    options = Options(rows=parsed.rows, full=parsed.full, rounds=parsed.rounds, batches=parsed.batches)
+    wanted = parsed.parts or [*PARTS, *(["api"] if find_spec(API) else [])]
+    if parts := [name for name in wanted if name in PARTS]:
         servers.warn_if_busy()
         with servers.running() as running:
-            for name in ours:
-                options.say(f"{name}: begins")
+            for name in parts:
+                options.log(f"{name}: started")
                 measured = PARTS[name](running, options)
                 record(measured, servers.machine(), running.versions())
                 show()
@@ -55,21 +56,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def show() -> None:
-    """Write the page and the picture of all that is known."""
-    known = read()
-    table.write(known)
-    plot.write(known)
+    """Write the page and the chart of all stored results."""
+    results = read()
+    table.write(results)
+    plot.write(results)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join([*PARTS, 'api'])} (default: all)")
+    parser.add_argument("--rows", type=int, help="number of rows, instead of the usual sizes")
+    parser.add_argument("--full", action="store_true", help="also measure with ten million rows; takes long")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; results are medians (default: 5)")
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help=f"of {', '.join([*PARTS, 'api'])}; all if none is named"
+        "--batches", type=int, default=2000, help="batches before the last read of `compact` (default: 2000)"
     )
-    parser.add_argument("--rows", type=int, help="measure with so many rows instead of the usual sizes")
-    parser.add_argument("--full", action="store_true", help="measure with ten million rows too; takes long")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (5)")
-    parser.add_argument("--batches", type=int, default=2000, help="batches before the last read of `compact` (2000)")
     return parser
 
 

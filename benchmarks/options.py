@@ -1,4 +1,4 @@
-"""What a run is asked for: sizes, rounds, and how sizes are written in the names of measures."""
+"""The options of a run: sizes and rounds, and how sizes appear in the names of measures."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ TEN_MILLION = 10_000_000
 
 @dataclass(frozen=True)
 class Options:
-    """`rows` stands in for all sizes of a part; `full` adds those of ten million rows."""
+    """`rows` replaces all sizes of a part; `full` adds ten million rows to them."""
 
     rows: int | None = None
     full: bool = False
@@ -27,16 +27,16 @@ class Options:
         return [*usual, *([TEN_MILLION] if self.full else [])]
 
     def named(self, figures: Mapping[str, Figure]) -> dict[str, Figure]:
-        """Mark the names of a part that has one size alone when that was not its usual one: they are other measures."""
+        """Add the number of rows to the names of the measures of a part with one size, if it is not the usual one."""
         return {f"{name}_{label(self.rows)}_rows" if self.rows else name: each for name, each in figures.items()}
 
-    def say(self, message: str) -> None:
-        """Tell what is being done, with the seconds since the start, on standard error."""
+    def log(self, message: str) -> None:
+        """Print what is being done to standard error, with the seconds since the start."""
         print(f"{time.monotonic() - self.began:7.1f} s  {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def label(rows: int) -> str:
-    """Return a number of rows as names have it: 50k, 1m, 10m."""
+    """Return a number of rows as names contain it: 50k, 1m, 10m."""
     for unit, letter in ((1_000_000, "m"), (1_000, "k")):
         if rows % unit == 0:
             return f"{rows // unit}{letter}"

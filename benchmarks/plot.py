@@ -1,4 +1,4 @@
-"""The figures as a picture: seconds to load a million rows, way by way, and the commit by size. Plain SVG."""
+"""The results as a chart in plain SVG: seconds to load a million rows by method, and of the commit by size."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ OURS, OTHERS, INK = "#0b7285", "#adb5bd", "#343a40"
 LOADING = (
     ("bare_copy", "\\copy, bare and unlogged"),
     ("logged_copy", "\\copy, logged"),
-    ("work", "ratesflow: the work"),
-    ("whole", "ratesflow: with start-up"),
+    ("work", "ratesflow, warm process"),
+    ("whole", "ratesflow, three new processes"),
     ("dlt", "dlt append, no checks"),
     ("indexed_copy", "\\copy, one index"),
     ("first_schema", "\\copy, first schema"),
@@ -29,24 +29,24 @@ COMMITS = (("10k", "10,000 rows"), ("100k", "100,000 rows"), ("1m", "1,000,000 r
 class Bar:
     """One bar: its label, its value, and whether it is ratesflow's."""
 
-    words: str
+    label: str
     value: float
     ours: bool
 
 
-def write(known: Mapping[str, Mapping[str, Any]], path: Path = PICTURE) -> None:
-    """Draw the available figures; write nothing if there are none."""
+def write(results: Mapping[str, Mapping[str, Any]], path: Path = PICTURE) -> None:
+    """Draw the available results; write nothing if there are none."""
     loading = [
-        Bar(words, known[name]["value"], way in ("work", "whole"))
-        for way, words in LOADING
-        if (name := f"load_1m_{way}_s") in known
+        Bar(label, results[name]["value"], method in ("work", "whole"))
+        for method, label in LOADING
+        if (name := f"load_1m_{method}_s") in results
     ]
     commits = [
-        Bar(words, known[name]["value"], True) for size, words in COMMITS if (name := f"commit_ms_{size}") in known
+        Bar(label, results[name]["value"], True) for size, label in COMMITS if (name := f"commit_ms_{size}") in results
     ]
     charts = [
         ("Loading 1,000,000 rows: seconds", loading),
-        ("The commit that makes them visible: milliseconds, by the size of the batch", commits),
+        ("Commit: milliseconds by size of the batch", commits),
     ]
     if drawn := [(title, bars) for title, bars in charts if bars]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,8 @@ def picture(charts: Sequence[tuple[str, Sequence[Bar]]]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top:.0f}" width="{WIDTH}" height="{top:.0f}"'
         f' role="img" aria-label="{label}" font-family="system-ui, sans-serif" font-size="13">'
     )
-    paper = f'<rect width="{WIDTH}" height="{top:.0f}" fill="#ffffff"/>'
-    return "\n".join([head, paper, *parts, "</svg>", ""])
+    background = f'<rect width="{WIDTH}" height="{top:.0f}" fill="#ffffff"/>'
+    return "\n".join([head, background, *parts, "</svg>", ""])
 
 
 def _bar(bar: Bar, top: float, most: float) -> list[str]:
@@ -79,14 +79,14 @@ def _bar(bar: Bar, top: float, most: float) -> list[str]:
     colour = OURS if bar.ours else OTHERS
     middle = top + BAR / 2 + 4.5
     return [
-        _text(LEFT - 10, middle, bar.words, anchor="end", weight="600" if bar.ours else "400"),
+        _text(LEFT - 10, middle, bar.label, anchor="end", weight="600" if bar.ours else "400"),
         f'<rect x="{LEFT}" y="{top:.1f}" width="{width:.1f}" height="{BAR}" rx="3" fill="{colour}"/>',
         _text(LEFT + width + 8, middle, f"{bar.value:.3g}"),
     ]
 
 
-def _text(x: float, y: float, words: str, anchor: str = "start", weight: str = "400") -> str:
+def _text(x: float, y: float, text: str, anchor: str = "start", weight: str = "400") -> str:
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" fill="{INK}">'
-        f"{escape(words)}</text>"
+        f"{escape(text)}</text>"
     )

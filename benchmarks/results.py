@@ -1,7 +1,7 @@
-"""The figures of the newest runs: one JSON file, into which every run merges what it measured and nothing else.
+"""The newest results, in one JSON file: every run replaces the measures that it took, and no others.
 
-`latest.json` maps the name of a measure to its `value`, with the lowest and highest of its rounds, and the
-machine, versions and day of the run that measured it.
+`latest.json` maps the name of each measure to its `value`, its lowest and highest round, and the machine, versions
+and day of its run.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ LATEST = FOLDER / "latest.json"
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure and how far its rounds lie apart; `rounds` is how many there were."""
+    """A value, and its lowest and highest of `rounds` rounds."""
 
     value: float
     low: float
@@ -39,14 +39,14 @@ def median(samples: Sequence[float]) -> Measure:
 
 
 def ratio(samples: Sequence[float], against: Sequence[float]) -> Measure:
-    """Return how many times the median of `samples` is that of `against`; the range is that of pairs of rounds."""
+    """Return the median of `samples` over that of `against`; the range is of the ratios round by round."""
     value = statistics.median(samples) / statistics.median(against)
     pairs = [one / other for one, other in zip(samples, against, strict=False)]
     return Measure(value, min(*pairs, value), max(*pairs, value), len(samples))
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the samples lie, such as 0.99. Raises ValueError when there is none."""
+    """Return the value below which `share` of the samples lie, such as 0.99. Raises ValueError if there are none."""
     if not samples:
         raise ValueError("no samples")
     ordered = sorted(samples)
@@ -54,21 +54,21 @@ def percentile(samples: Sequence[float], share: float) -> float:
 
 
 def record(measures: Figures, machine: str, versions: Mapping[str, str], path: Path = LATEST) -> dict[str, Any]:
-    """Merge what was measured into `path` by name, and return all that it now holds.
+    """Merge measures into `path` by name, and return all its results.
 
-    Runs at the same time wait for one another; a reader sees the old file or the new one.
+    Concurrent runs wait for one another; a reader sees the old file or the new one.
     """
     today = datetime.now(UTC).date().isoformat()
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.parent):
-        known = read(path)
+        stored = read(path)
         for name, measured in measures.items():
             measure = measured if isinstance(measured, Measure) else Measure(measured, measured, measured)
             figures = {key: _short(value) for key, value in asdict(measure).items()}
-            known[name] = {**figures, "machine": machine, "versions": dict(versions), "day": today}
-        known = dict(sorted(known.items()))
-        replace(path, json.dumps(known, ensure_ascii=False, indent=1) + "\n")
-    return known
+            stored[name] = {**figures, "machine": machine, "versions": dict(versions), "day": today}
+        stored = dict(sorted(stored.items()))
+        replace(path, json.dumps(stored, ensure_ascii=False, indent=1) + "\n")
+    return stored
 
 
 @contextmanager
@@ -82,16 +82,16 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def read(path: Path = LATEST) -> dict[str, Any]:
-    """Return what is known; nothing when there was no run yet."""
+    """Return the stored results; an empty dictionary if there are none."""
     try:
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    return known
+    return stored
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file all at once."""
+    """Replace a file atomically."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -100,5 +100,5 @@ def replace(path: Path, text: str) -> None:
 
 
 def _short(value: float) -> float:
-    """Four digits are more than any of these measurements is good for."""
+    """Round to four significant digits: none of these measurements is more precise."""
     return value if isinstance(value, int) else float(f"{value:.4g}")

@@ -1,8 +1,8 @@
-"""`python -m benchmarks.scale`: an estimate of what limits a day of many batches, and one batch of a billion rows.
+"""`python -m benchmarks.scale`: an estimate of the limits of a day of many batches, and of a batch of a billion rows.
 
-A small simulation of a day: batches arrive at random, half of them in two hours; each passes the quotas of AWS (token
-buckets), waits for places to run, for a container to start, and for the database. `docs/scale.md` has the source of
-each figure, and discusses the results.
+It simulates a day: batches arrive at random, half of them within two hours. Each passes the quotas of AWS (token
+buckets), and waits for a free slot, for a container to start, and for the database. `docs/scale.md` has the source
+of each figure, and discusses the results.
 """
 
 import argparse
@@ -17,27 +17,27 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class Figures:
-    """What is measured, what AWS sets, and what is assumed; times in seconds."""
+    """The input: what is measured, what AWS sets, and what is assumed. Times are in seconds."""
 
-    # Measured on one machine of 2 cores, `benchmarks/results`: load_1m_work_validate_s, load_1m_work_load_s; of the
-    # database in all, shards_4m_load_2_s, with its loaders on the same cores; commit_ms_10m.
+    # Measured on a machine with 2 cores, in `benchmarks/results`: load_1m_work_validate_s, load_1m_work_load_s; for the
+    # whole database, shards_4m_load_2_s, with the loaders on the same cores; commit_ms_10m.
     validate_rows: float = 1_000_000 / 0.71
     copy_rows: float = 1_000_000 / 0.83
     database_rows: float = 4_000_000 / 2.34
     commit: float = 0.0022
-    # Bytes a price in the table, and about as many in the log that goes before it.
+    # Bytes per price in the table, and about as many in the write-ahead log.
     row_bytes: float = 60.0
     # Set by AWS.
     submit_rate: float = 50.0
     launch_rate: float = 20.0
     launch_burst: float = 100.0
     most_shards: int = 10_000
-    # Assumed: see the page. Compaction has the schedule of production.
+    # Assumed, see docs/scale.md. Compaction has the schedule of production.
     start: float = 30.0
     transitions_rate: float = 800.0
     transitions: int = 16
     process: float = 0.5
-    places: int = 64
+    slots: int = 64
     compact_every: float = 900.0
     compact_due: int = 16
     merge_after: float = 3600.0
@@ -59,15 +59,15 @@ class Bucket:
         return now if self._tokens >= 0 else now - self._tokens / self.rate
 
 
-class Places:
-    """So many servers, first come first served."""
+class Slots:
+    """A number of parallel slots, assigned in the order of arrival."""
 
     def __init__(self, count: int) -> None:
         self._free = [0.0] * count
         self.waited = 0.0
 
     def occupy(self, now: float, seconds: float) -> tuple[float, float]:
-        """Take the first free place for so long; return when it begins and ends."""
+        """Occupy the first free slot for some seconds; return the begin and the end."""
         begins = max(now, heapq.heappop(self._free))
         self.waited = max(self.waited, begins - now)
         heapq.heappush(self._free, begins + seconds)
@@ -76,7 +76,7 @@ class Places:
 
 @dataclass(frozen=True)
 class Day:
-    """What a day of batches came to."""
+    """The result of a simulated day; times in seconds."""
 
     batches: int
     rows: int
@@ -84,7 +84,7 @@ class Day:
     slowest: float
     busiest: float
     quota_waited: float
-    place_waited: float
+    slot_waited: float
     visible_batches: int
     tables: int
     log_gb: float
@@ -103,7 +103,7 @@ def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
         Bucket(figures.launch_rate, figures.launch_burst),
     )
     transitions = Bucket(figures.transitions_rate, figures.transitions_rate)
-    places, database = Places(figures.places), Places(2)
+    slots, database = Slots(figures.slots), Slots(2)
     quota_waited = 0.0
     seconds: list[float] = []
     visible: list[float] = []
@@ -121,7 +121,7 @@ def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
             allowed = max(allowed, transitions.take(now))
         quota_waited = max(quota_waited, allowed - now)
         work = tasks[task]
-        begins, ends = places.occupy(allowed, figures.start + figures.process + work)
+        begins, ends = slots.occupy(allowed, figures.start + figures.process + work)
         if task == 1:  # two connections at half its rate each: the database is shared by all loads
             _, ends = database.occupy(begins + figures.start + figures.process, rows / figures.database_rows * 2)
         heapq.heappush(ahead, (ends, number, arrived, task + 1))
@@ -133,7 +133,7 @@ def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
         slowest=seconds[int(len(seconds) * 0.99)],
         busiest=_most_within(visible, 3600.0),
         quota_waited=quota_waited,
-        place_waited=places.waited,
+        slot_waited=slots.waited,
         visible_batches=int(_most_within(visible, figures.compact_every)) + figures.compact_due - 1,
         tables=int(_most_within(visible, figures.merge_after + figures.compact_every)),
         log_gb=count * rows * figures.row_bytes / 1e9,
@@ -141,7 +141,7 @@ def simulate(count: int, rows: int, figures: Figures, seed: int = 1) -> Day:
 
 
 def _most_within(moments: list[float], seconds: float) -> float:
-    """Return how many of the moments lie within so many seconds, at most."""
+    """Return the highest number of moments within any period of `seconds`."""
     moments, most, first = sorted(moments), 0, 0
     for last, moment in enumerate(moments):
         while moment - moments[first] > seconds:
@@ -152,7 +152,7 @@ def _most_within(moments: list[float], seconds: float) -> float:
 
 @dataclass(frozen=True)
 class Large:
-    """One very large batch in so many shards: seconds of each step, and what bounds the load."""
+    """One very large batch: seconds of each step, and of the load if only shards or only the database limit it."""
 
     shards: int
     validate: float
@@ -163,16 +163,16 @@ class Large:
 
     @property
     def whole(self) -> float:
-        """Until it is visible, in seconds; three starts of a container among it."""
+        """Seconds until the batch is visible, with the starts of three containers."""
         return self.validate + self.load + 31.0
 
 
 def large(rows: int, shards: int, figures: Figures, lane_months: int = 50_000) -> Large:
-    """Return what one batch of so many rows takes in so many shards."""
+    """Return the times of one batch with `rows` rows in `shards` shards."""
     size = rows * figures.line_bytes
     shards = max(1, min(shards, figures.most_shards, int(-(-size // figures.part_bytes))))
     launched = max(0.0, shards - figures.launch_burst) / figures.launch_rate
-    waves = -(-shards // figures.places)
+    waves = -(-shards // figures.slots)
     validate = launched + waves * (figures.start + figures.process + rows / shards / figures.validate_rows)
     by_shards = waves * (rows / shards / figures.copy_rows)
     by_database = rows / figures.database_rows
@@ -186,11 +186,11 @@ def report(figures: Figures) -> Iterator[str]:
     yield f"| {names} | most uncompacted | most tables | WAL |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"
     for count, rows in ((10, 10_000_000), (1000, 1_000_000), (100_000, 10_000)):
-        for places in (64, 512) if count == 100_000 else (64,):
-            day = simulate(count, rows, replace(figures, places=places))
+        for slots in (64, 512) if count == 100_000 else (64,):
+            day = simulate(count, rows, replace(figures, slots=slots))
             yield (
-                f"| {count:,} × {rows:,}, {places} | {day.median:,.0f} s | {day.slowest:,.0f} s | {day.busiest:,.0f}"
-                f" | {day.quota_waited:,.0f} s | {day.place_waited:,.0f} s | {day.visible_batches:,} | {day.tables:,}"
+                f"| {count:,} × {rows:,}, {slots} | {day.median:,.0f} s | {day.slowest:,.0f} s | {day.busiest:,.0f}"
+                f" | {day.quota_waited:,.0f} s | {day.slot_waited:,.0f} s | {day.visible_batches:,} | {day.tables:,}"
                 f" | {day.log_gb:,.0f} GB |"
             )
     yield ""
@@ -198,7 +198,7 @@ def report(figures: Figures) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- |"
     for shards in (1, 16, 64, 512):
         for cores in (2, 32) if shards > 1 else (2,):
-            found = large(10**9, shards, replace(figures, places=512, database_rows=figures.database_rows * cores / 2))
+            found = large(10**9, shards, replace(figures, slots=512, database_rows=figures.database_rows * cores / 2))
             yield (
                 f"| {found.shards} shards, database of {cores} cores | {found.validate:,.0f} s | {found.load:,.0f} s"
                 f" | {found.by_shards:,.0f} s | {found.by_database:,.0f} s | {found.whole / 60:,.0f} min |"
@@ -208,9 +208,11 @@ def report(figures: Figures) -> Iterator[str]:
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__.splitlines()[0])
-    parser.add_argument("--start", type=float, default=Figures.start, help="seconds until a container runs")
-    given = parser.parse_args()
-    for line in report(Figures(start=given.start)):
+    parser.add_argument(
+        "--start", type=float, default=Figures.start, help="seconds until a container runs (default: %(default)g)"
+    )
+    parsed = parser.parse_args()
+    for line in report(Figures(start=parsed.start)):
         sys.stdout.write(f"{line}\n")
     return 0
 

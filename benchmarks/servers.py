@@ -1,4 +1,4 @@
-"""The PostgreSQL and the embedded AWS that a run measures on: its own, in a folder of its own, as shipped."""
+"""The PostgreSQL server and the embedded AWS of a run, as shipped, in a folder of their own."""
 
 import os
 import platform
@@ -31,13 +31,13 @@ from ratesflow.local.processes import free_port, last_lines, python, start, stop
 SETTINGS = {"max_wal_size": "4GB", "max_connections": "200"}
 BUCKET = "ratesflow-bench"
 START_SECONDS = 60
-BUSY = 0.5  # processes that run or wait, on average over a minute
+BUSY = 0.5  # load average over one minute
 TEMPLATE = "template"
 
 
 @dataclass
 class Servers:
-    """Both servers, and how a task finds them."""
+    """Both servers, and the environment of tasks that use them."""
 
     folder: Path
     postgres: Postgres
@@ -47,16 +47,16 @@ class Servers:
     _databases: int = field(default=0)
 
     def new_database(self) -> str:
-        """Make a database with the schema, the built-in ports and regions, and nothing else; return its name."""
+        """Create a database with the schema and the built-in ports and regions; return its name."""
         self._databases += 1
         name = f"bench_{self._databases}"
-        self.alone(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         return name
 
     def drop_database(self, name: str) -> None:
         """Drop a database with everything in it."""
-        # Autovacuum may be at work there, which the master may not end.
-        self.alone(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", url=self.postgres.superuser_url())
+        # Autovacuum may run there, which only a superuser may stop.
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", url=self.postgres.superuser_url())
 
     def url(self, database: str, user: str = MASTER) -> str:
         """Return the address of a database for the master, loader or api."""
@@ -65,7 +65,7 @@ class Servers:
         return self.postgres.url(user, self.password, database)
 
     def environment(self, database: str) -> dict[str, str]:
-        """Return the environment of a task: the user's own, but for what names an AWS or a database."""
+        """Return the environment of a task: the user's, with the settings of AWS and the database replaced."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DATABASE_"))}
         return {
             **kept,
@@ -75,33 +75,33 @@ class Servers:
             "DATABASE_URL": self.url(database, "loader"),
         }
 
-    def alone(self, statement: str, database: str = "postgres", url: str | None = None) -> None:
-        """Run a statement as the master, unless `url` names another, outside any transaction."""
+    def execute(self, statement: str, database: str = "postgres", url: str | None = None) -> None:
+        """Execute a statement outside any transaction, as the master or as the user of `url`."""
         with closing(psycopg2.connect(url or self.url(database))) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 cursor.execute(statement)
 
-    def ask(self, database: str, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    def query(self, database: str, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
         with closing(psycopg2.connect(self.url(database))) as connection, connection.cursor() as cursor:
-            cursor.execute(query, values or None)
+            cursor.execute(statement, values or None)
             return cursor.fetchall()
 
     def settle(self) -> None:
-        """Write out what earlier measurements left to be written, so that the next one does not pay for it."""
-        self.alone("CHECKPOINT")
+        """Run a checkpoint, so that the next measurement does not include the writes of earlier ones."""
+        self.execute("CHECKPOINT")
 
     def versions(self) -> dict[str, str]:
-        """Return the versions of what is measured."""
-        ((server,),) = self.ask("postgres", "SHOW server_version")
+        """Return the versions of PostgreSQL, Python and the packages in use."""
+        ((server,),) = self.query("postgres", "SHOW server_version")
         found = {name: version(name) for name in ("pandas", "numpy", "psycopg2-binary", "boto3", "moto")}
         return {"postgresql": str(server).split()[0], "python": platform.python_version(), **found}
 
 
 @contextmanager
 def running(folder: Path | None = None) -> Iterator[Servers]:
-    """Start both servers, and stop them at the end; their folder goes with them unless it was given."""
+    """Start both servers, and stop them at the end; delete their folder unless `folder` is given."""
     home = folder or Path(tempfile.mkdtemp(prefix="ratesflow-bench-"))
     home.mkdir(parents=True, exist_ok=True)
     password = secrets.token_hex(12)
@@ -129,24 +129,24 @@ def _wait_for(url: str, log: Path) -> None:
                 return
         except (URLError, OSError):
             time.sleep(0.05)
-    raise RuntimeError(f"{url} does not answer. The end of its log:\n{last_lines(log)}")
+    raise RuntimeError(f"{url} does not respond. The end of its log:\n{last_lines(log)}")
 
 
 def _prepare(servers: Servers) -> None:
-    """Make the bucket, the users, and the database that all others are copies of."""
+    """Create the bucket, the users, and the template of all databases."""
     s3 = servers.aws("s3")
     s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    servers.alone(f"CREATE DATABASE {TEMPLATE}")
+    servers.execute(f"CREATE DATABASE {TEMPLATE}")
     migrate(servers.url(TEMPLATE))
     for user, role in {"loader": "ratesflow_loader", "api": "ratesflow_reader"}.items():
-        servers.alone(f"CREATE ROLE {user} LOGIN PASSWORD '{servers.password}'; GRANT {role} TO {user}")
+        servers.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{servers.password}'; GRANT {role} TO {user}")
     with closing(psycopg2.connect(servers.url(TEMPLATE))) as connection:
         reference_change.load(connection, reference.builtin())
 
 
 def machine() -> str:
-    """Say on what this runs: processor, cores, memory, system."""
+    """Return a description of the machine: processor, cores, memory, system."""
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -158,7 +158,7 @@ def machine() -> str:
 
 
 def warn_if_busy() -> None:
-    """Say so when others use the processors: figures of such a run are worth little."""
+    """Print a warning if other processes use the processors, which distorts the results."""
     load = psutil.getloadavg()[0]
     if load > BUSY:
-        print(f"others are at work here (load {load:.1f}): these figures will be noisy", file=sys.stderr)  # noqa: T201
+        print(f"Warning: the machine is busy (load {load:.1f}), so the results will be noisy.", file=sys.stderr)  # noqa: T201

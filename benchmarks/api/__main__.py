@@ -1,8 +1,8 @@
-"""`python -m benchmarks.api [PART…]`: the rates API side by side with the alternatives, in one run.
+"""`python -m benchmarks.api [PART…]`: the rates API and its alternatives, in one run.
 
 Parts: `throughput` (from the database and from the cache, against the first version, FastAPI and "hello"), `size`
-(10,000,000 prices against 56,689), `region` (a region's year against a port's month), `restarts`, `commits`
-(two batches a second beside a thousand reads).
+(10,000,000 prices against 56,689), `region` (a year between regions against a month between ports), `restarts`,
+`commits` (a thousand reads per second while two batches per second commit).
 """
 
 import argparse
@@ -19,9 +19,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.api import commits as api_commits
-from benchmarks.api.alternatives import PACKAGES, all_of_them, ours
+from benchmarks.api.alternatives import PACKAGES, all_servers, ours
 from benchmarks.api.data import busy_lanes, fill, server, wrk_version
-from benchmarks.api.wrk import Seen, Wrk
+from benchmarks.api.wrk import Wrk, WrkResult
 from benchmarks.options import Options
 from benchmarks.results import Measure, median, ratio, record
 from benchmarks.servers import machine, warn_if_busy
@@ -36,26 +36,28 @@ Found = dict[str, Measure]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the parts named, or all; store each part's figures as soon as it is done."""
+    """Measure the given parts, or all; store the figures of each part as soon as it is done."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.api", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "parts", nargs="*", metavar="PART", help="throughput, size, region, restarts, commits; all if none is named"
+        "parts", nargs="*", metavar="PART", help="throughput, size, region, restarts, commits (default: all)"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds, of which the median counts (5)")
-    parser.add_argument("--large", type=int, default=LARGE, help=f"prices of the large database ({LARGE:,})")
-    given = parser.parse_args(arguments)
-    if unknown := set(given.parts) - set(PARTS):
-        parser.error(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="number of rounds; results are medians (default: 5)")
+    parser.add_argument(
+        "--large", type=int, default=LARGE, help=f"number of prices in the large database (default: {LARGE:,})"
+    )
+    parsed = parser.parse_args(arguments)
+    if unknown := set(parsed.parts) - set(PARTS):
+        parser.error(f"unknown part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
     if shutil.which("wrk") is None:
-        sys.exit("benchmarks.api needs wrk, which is fast enough to ask: apt-get install wrk")
+        sys.exit("benchmarks.api needs the load generator wrk: apt-get install wrk")
     warn_if_busy()
-    options = Options(rows=given.large, rounds=given.rounds)
+    options = Options(rows=parsed.large, rounds=parsed.rounds)
     folder = Path(tempfile.mkdtemp(prefix="ratesflow-bench-api-"))
     try:
         with server(folder) as postgres:
             bench = Bench(postgres, folder, options)
-            for name in given.parts or PARTS:
-                options.say(f"api {name}: begins")
+            for name in parsed.parts or PARTS:
+                options.log(f"api {name}: started")
                 found = PARTS[name](bench)
                 record(found, machine(), _versions(postgres))
                 for measure, figures in found.items():
@@ -73,16 +75,16 @@ class Bench:
         self._urls: dict[str, str] = {}
 
     def small(self) -> str:
-        """Return the address of the database with as many prices as the first version had, in one month."""
+        """Return the URL of the small database: as many prices as the first version had, in one month."""
         return self._database("small", SMALL, days=31)
 
     def large(self) -> str:
-        """Return the address of the large database."""
+        """Return the URL of the large database."""
         return self._database("large", self.options.rows or LARGE, days=None)
 
     def _database(self, name: str, rows: int, days: int | None) -> str:
         if name not in self._urls:
-            self.options.say(f"api: makes a database of {rows:,} prices")
+            self.options.log(f"api: creating a database with {rows:,} prices")
             self._urls[name] = fill(self.postgres, name, self.folder, rows, days, first=name == "small")
         return self._urls[name]
 
@@ -90,12 +92,14 @@ class Bench:
         """Start sending requests."""
         return Wrk(self.folder, port, paths, connections=connections, seconds=seconds, count=count)
 
-    def good(self, port: int, paths: list[str], connections: int = 8) -> Seen:
-        """Ask for some seconds; every response must be good."""
-        seen = self.wrk(port, paths, connections).seen()
-        if seen.not_good or seen.errors:
-            raise RuntimeError(f"port {port}: {seen.not_good} responses were not good, {seen.errors} had errors")
-        return seen
+    def load(self, port: int, paths: list[str], connections: int = 8) -> WrkResult:
+        """Send requests for some seconds. Raises RuntimeError if any of them fails."""
+        result = self.wrk(port, paths, connections).result()
+        if result.bad_statuses or result.errors:
+            raise RuntimeError(
+                f"port {port}: {result.bad_statuses} error responses, {result.errors} failed connections"
+            )
+        return result
 
 
 def paths(lanes: list[tuple[str, str]], days: tuple[str, str]) -> list[str]:
@@ -104,23 +108,23 @@ def paths(lanes: list[tuple[str, str]], days: tuple[str, str]) -> list[str]:
 
 
 def throughput(bench: Bench) -> Found:
-    """Ask every way in turn, from few connections and from many, for a month of one of some hundred lanes.
+    """Request a month of one of some hundred lanes from each alternative in turn, with few connections and with many.
 
-    What counts is how much each can do: at the number of connections at which it does most.
+    The result of each is its highest throughput, at the number of connections where it reaches that.
     """
-    asked = paths(busy_lanes(bench.small(), LANES), MONTH)
+    requests = paths(busy_lanes(bench.small(), LANES), MONTH)
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     slowest: dict[tuple[str, int], list[float]] = defaultdict(list)
-    with all_of_them(bench.small(), bench.folder) as ports:
+    with all_servers(bench.small(), bench.folder) as ports:
         for port in ports.values():
-            bench.good(port, asked)  # the first time is another matter
+            bench.load(port, requests)  # warm up
         for number in range(bench.options.rounds):
-            bench.options.say(f"api throughput: round {number + 1} of {bench.options.rounds}")
+            bench.options.log(f"api throughput: round {number + 1} of {bench.options.rounds}")
             for connections in CONNECTIONS:
                 for name, port in ports.items():
-                    seen = bench.good(port, asked, connections)
-                    rates[name, connections].append(seen.rate)
-                    slowest[name, connections].append(seen.p99)
+                    result = bench.load(port, requests, connections)
+                    rates[name, connections].append(result.rate)
+                    slowest[name, connections].append(result.p99)
     best = {name: rates[name, max(CONNECTIONS, key=lambda each: median(rates[name, each]).value)] for name in ports}
     found = {f"api_{name}_per_s": median(samples) for name, samples in best.items()}
     found |= {f"api_{name}_per_s_{connections}": median(samples) for (name, connections), samples in rates.items()}
@@ -135,58 +139,58 @@ def throughput(bench: Bench) -> Found:
 
 
 def size(bench: Bench) -> Found:
-    """Ask for a month of a lane, from many prices and from few, without the cache."""
+    """Request a month of a lane without the cache, from the large and the small database."""
     urls = {"56k": bench.small(), "10m": bench.large()}
     samples: dict[str, list[float]] = defaultdict(list)
     with (
         ours(urls["56k"], bench.folder / "small.log", RATESFLOW_API_CACHE_MB="0") as (few, _),
         ours(urls["10m"], bench.folder / "large.log", RATESFLOW_API_CACHE_MB="0") as (many, _),
     ):
-        ways = {"56k": (few, paths(busy_lanes(urls["56k"], LANES), MONTH)),
+        cases = {"56k": (few, paths(busy_lanes(urls["56k"], LANES), MONTH)),
                 "10m": (many, paths(busy_lanes(urls["10m"], LANES), MONTH))}  # fmt: skip
         for number in range(-1, bench.options.rounds):
-            for name, (port, asked) in ways.items():
-                seen = bench.good(port, asked, connections=4)
+            for name, (port, requests) in cases.items():
+                result = bench.load(port, requests, connections=4)
                 if number >= 0:
-                    samples[name].append(seen.p99)
+                    samples[name].append(result.p99)
     found = {f"api_p99_{name}_ms": median(values) for name, values in samples.items()}
     return found | {"api_p99_10m_vs_56k": ratio(samples["10m"], samples["56k"])}
 
 
 def region(bench: Bench) -> Found:
-    """Ask for a year between regions and for a month between ports, one at a time, without the cache."""
+    """Request a year between regions and a month between ports, one request at a time, without the cache."""
     url = bench.large()
     samples: dict[str, list[float]] = defaultdict(list)
     with ours(url, bench.folder / "region.log", RATESFLOW_API_CACHE_MB="0") as (port, _):
-        ways = {"region_year": paths(busy_lanes(url, LANES, regions=True), YEAR),
+        cases = {"region_year": paths(busy_lanes(url, LANES, regions=True), YEAR),
                 "port_month": paths(busy_lanes(url, LANES), MONTH)}  # fmt: skip
         for number in range(-1, bench.options.rounds):
-            for name, asked in ways.items():
-                seen = bench.good(port, asked, connections=1)
+            for name, requests in cases.items():
+                result = bench.load(port, requests, connections=1)
                 if number >= 0:
-                    samples[name].append(1000 / seen.rate)
+                    samples[name].append(1000 / result.rate)
     found = {f"api_{name}_ms": median(values) for name, values in samples.items()}
     return found | {"region_year_vs_port_month": ratio(samples["region_year"], samples["port_month"])}
 
 
 def restarts(bench: Bench) -> Found:
     """Replace every worker under load, several times; then restart the database under load."""
-    asked = paths(busy_lanes(bench.small(), LANES), MONTH)
+    requests = paths(busy_lanes(bench.small(), LANES), MONTH)
     with ours(bench.small(), bench.folder / "restarts.log") as (port, pid):
-        load = bench.wrk(port, asked, connections=32, seconds=24, count=True)
+        load = bench.wrk(port, requests, connections=32, seconds=24, count=True)
         for _ in range(3):
             time.sleep(0.5)
             os.kill(pid, signal.SIGHUP)
             time.sleep(7)
-        reloads = load.seen()
+        reloads = load.result()
     with ours(bench.small(), bench.folder / "away.log", RATESFLOW_API_CACHE_MB="0") as (port, _):
-        load = bench.wrk(port, asked, connections=16, seconds=10, count=True)
+        load = bench.wrk(port, requests, connections=16, seconds=10, count=True)
         time.sleep(2)
         bench.postgres.stop()
         time.sleep(1)
         bench.postgres.restart()
-        back = bench.wrk(port, asked, connections=4, seconds=4, count=True).seen()
-        away = load.seen()
+        back = bench.wrk(port, requests, connections=4, seconds=4, count=True).result()
+        away = load.result()
     failed = reloads.failed + reloads.statuses[503] + away.failed + back.failed + back.statuses[503]
     return {
         "api_failed_in_restarts": _count(failed),

@@ -1,7 +1,7 @@
-"""Alternatives to the API, each a process; their packages are in an environment of their own.
+"""The alternatives to the API, each a process, with their packages in a virtual environment of their own.
 
-The first version's query and its response are in `flask_app.py` and `fastapi_app.py`; "hello" is the ceiling of
-the very server that ours runs on.
+`flask_app.py` and `fastapi_app.py` have the first version's query and response. "hello" is the maximum of the server
+that our API runs on.
 """
 
 import os
@@ -27,7 +27,7 @@ WORKERS = 2
 
 
 def home() -> Path:
-    """Return the folder of the environment: `RATESFLOW_BENCH_API_VENV`, or one in the user's cache."""
+    """Return the folder of the virtual environment: `RATESFLOW_BENCH_API_VENV`, or one in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("RATESFLOW_BENCH_API_VENV") or cache / "ratesflow" / "bench-api")
 
@@ -44,7 +44,7 @@ def prepare() -> Path:
 
 @contextmanager
 def serving(command: list[str], port: int, environment: Mapping[str, str], log: Path) -> Iterator[int]:
-    """Run a server until the block ends; give its process's number once it responds at `port`."""
+    """Run a server until the block ends; yield its process ID once it responds at `port`."""
     process = start(command, log, environment=dict(environment))
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -69,7 +69,7 @@ def _responds(port: int) -> bool:
 
 @contextmanager
 def ours(url: str, log: Path, **settings: str) -> Iterator[tuple[int, int]]:
-    """Run `python -m ratesflow.api` as shipped, but for `settings`; give its port and its main process's number."""
+    """Run `python -m ratesflow.api` with `settings`; yield its port and the ID of its main process."""
     port = free_port()
     command = python("ratesflow.api", "--host", "127.0.0.1", "--port", str(port), "--workers", str(WORKERS))
     with serving(command, port, {"DATABASE_URL": url, **settings}, log) as pid:
@@ -77,7 +77,7 @@ def ours(url: str, log: Path, **settings: str) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
+def all_servers(url: str, folder: Path) -> Iterator[dict[str, int]]:
     """Run all alternatives; yield their ports by name."""
     programs = prepare()
     environment = {"DATABASE_URL": url, "PYTHONPATH": str(Path(__file__).parent)}
@@ -93,8 +93,8 @@ def all_of_them(url: str, folder: Path) -> Iterator[dict[str, int]]:
     }
     with ExitStack() as stack:
         for name, command in commands.items():
-            its_own = {"PYTHONPATH": str(ROOT)} if name == "hello" else {}
-            stack.enter_context(serving(command, ports[name], environment | its_own, folder / f"{name}.log"))
+            own = {"PYTHONPATH": str(ROOT)} if name == "hello" else {}
+            stack.enter_context(serving(command, ports[name], environment | own, folder / f"{name}.log"))
         cold, _ = stack.enter_context(ours(url, folder / "cold.log", RATESFLOW_API_CACHE_MB="0"))
         cached, _ = stack.enter_context(ours(url, folder / "cached.log"))
         yield ports | {"cold": cold, "cached": cached}

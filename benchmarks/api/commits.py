@@ -1,9 +1,9 @@
-"""Two batches of 10,000 rows commit each second while a thousand reads a second come for some of 20,000 lanes.
+"""A thousand reads per second of 20,000 lanes, while two batches of 10,000 rows commit each second.
 
-Batches are `small` (about 170 lanes for 60 days, as suppliers send them) or `spread` (10,000 lanes, a day each, the
-worst there is). They commit as the product does (`kept`), or without listing the lanes that they touch, so that
-each one invalidates the whole cache (`dropped`). RATESFLOW_BENCH_API_BEFORE names another checkout of the product,
-which is measured too, as `before`.
+Batches are `small` (about 170 lanes for 60 days, as suppliers send them) or `spread` (10,000 lanes for a day, the
+worst case). They commit as in production (`kept`), or without a list of the lanes that they touch, so that each
+commit invalidates the whole cache (`dropped`). RATESFLOW_BENCH_API_BEFORE is the path of another checkout of the
+product, which is then measured as `before`.
 """
 
 import json
@@ -38,12 +38,12 @@ LANES, REGION_LANES, MIXED = 18_500, 1_000, 500
 CONTINENTS, COUNTRIES, PORTS = 8, 40, 400
 COMMITS_A_SECOND, READS_A_SECOND = 2.0, 1_000
 SECONDS, WARM_SECONDS = 15, 15
-ZIPF = 0.8  # of how often lanes are asked for: the most popular a thousand times as often as the least
-SHARE = 2  # of the rounds that other parts have: these take long
+ZIPF = 0.8  # exponent of the popularity of lanes: the first is read a thousand times as often as the last
+MAX_ROUNDS = 2  # they take long
 BEFORE = "RATESFLOW_BENCH_API_BEFORE"
 Samples = dict[str, list[float]]
 
-# Lanes of a batch by their numbers, and what they add up to between regions, at once as a load leaves it.
+# The lanes of a batch by their numbers, and the lanes between regions above them, as a load writes them.
 _BATCH = """
 WITH chosen AS (
     SELECT orig_code, dest_code, month FROM bench_lanes
@@ -61,11 +61,11 @@ FROM lanes CROSS JOIN LATERAL extract(day FROM month + '1 mon -1 days'::interval
 """
 
 
-class World:
-    """A database with lanes of its own, what is asked of it, and the batches that it is given."""
+class Scenario:
+    """A database with its lanes, the requests that read them, and the batches that change them."""
 
     def __init__(self, postgres: Postgres, folder: Path) -> None:
-        self._dice = np.random.default_rng(6)
+        self._rng = np.random.default_rng(6)
         self.folder = folder
         self.owner = postgres.url(database="commits")
         self.reader = postgres.url("api", PASSWORD, "commits")
@@ -74,21 +74,21 @@ class World:
             _run(connection, "CREATE DATABASE commits")
         migrate(self.owner)
         with closing(psycopg2.connect(self.owner)) as connection:
-            reference_change.load(connection, _places())
-            asked = self._fill(connection)
+            reference_change.load(connection, _reference())
+            requests = self._fill(connection)
             connection.autocommit = True
             _run(connection, "VACUUM ANALYZE", f"DO $$ BEGIN CREATE ROLE api LOGIN PASSWORD '{PASSWORD}' IN ROLE"
                  " ratesflow_reader; EXCEPTION WHEN duplicate_object THEN NULL; END $$")  # fmt: skip
         days = "date_from=2021-01-01&date_to=2021-01-31"
-        self.paths = [f"/rates?{days}&orig_code={orig}&dest_code={dest}" for orig, dest in asked]
-        shares = 1 / np.arange(1, len(asked) + 1) ** ZIPF
-        order = self._dice.choice(len(asked), READS_A_SECOND * SECONDS, p=shares / shares.sum())
+        self.paths = [f"/rates?{days}&orig_code={orig}&dest_code={dest}" for orig, dest in requests]
+        shares = 1 / np.arange(1, len(requests) + 1) ** ZIPF
+        order = self._rng.choice(len(requests), READS_A_SECOND * SECONDS, p=shares / shares.sum())
         self.listed = folder / "commits-paths.txt"
         self.listed.write_text("\n".join(self.paths[number] for number in order) + "\n", encoding="utf-8")
 
     def _fill(self, connection: Connection) -> list[tuple[str, str]]:
-        ports, regions = sorted(_places().ports), sorted(_places().regions)
-        pairs = self._dice.permutation(PORTS * PORTS)
+        ports, regions = sorted(_reference().ports), sorted(_reference().regions)
+        pairs = self._rng.permutation(PORTS * PORTS)
         lanes = [(ports[n // PORTS], ports[n % PORTS]) for n in pairs if n // PORTS != n % PORTS][:LANES]
         with connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE bench_lanes (number integer PRIMARY KEY, orig_code text, dest_code text)")
@@ -99,10 +99,10 @@ class World:
             )
             self._insert(cursor, 0, list(range(LANES)), ("2021-01-01", "2021-02-01"))
         between = [(regions[n // len(regions)], regions[n % len(regions)]) for n in
-                   self._dice.permutation(len(regions) ** 2)[:REGION_LANES]]  # fmt: skip
-        mixed = [(ports[self._dice.integers(PORTS)], regions[self._dice.integers(len(regions))]) for _ in range(MIXED)]
-        asked = lanes + between + mixed
-        return [asked[number] for number in self._dice.permutation(len(asked))]
+                   self._rng.permutation(len(regions) ** 2)[:REGION_LANES]]  # fmt: skip
+        mixed = [(ports[self._rng.integers(PORTS)], regions[self._rng.integers(len(regions))]) for _ in range(MIXED)]
+        requests = lanes + between + mixed
+        return [requests[number] for number in self._rng.permutation(len(requests))]
 
     def _insert(self, cursor: object, batch: int, lanes: list[int], months: tuple[str, ...]) -> None:
         values = {"batch": batch, "lanes": lanes, "months": list(months), "count": 3 + batch % 5}
@@ -112,13 +112,13 @@ class World:
         """Commit a batch."""
         count, months = (170, ("2021-01-01", "2021-02-01")) if kind == "small" else (10_000, ("2021-01-01",))
         with connection, connection.cursor() as cursor:
-            self._insert(cursor, batch, [int(n) for n in self._dice.choice(LANES, count, replace=False)], months)
+            self._insert(cursor, batch, [int(n) for n in self._rng.choice(LANES, count, replace=False)], months)
             if marked:
                 mark_lanes(cursor, batch)
             make_visible(cursor, batch)
 
     def clear(self) -> None:
-        """Take all batches out again."""
+        """Delete all batches."""
         with closing(psycopg2.connect(self.owner)) as connection:
             connection.autocommit = True
             _run(connection, "DELETE FROM rates WHERE batch_no <> 0", "DELETE FROM visible_batches WHERE batch_no <> 0")
@@ -132,7 +132,7 @@ class World:
 
     @contextmanager
     def commits(self, kind: str, *, marked: bool) -> Iterator[list[float]]:
-        """Commit batches until the block ends; give the seconds that each one took."""
+        """Commit batches until the block ends; yield the list of their seconds."""
         ended, took = threading.Event(), list[float]()
 
         def run() -> None:
@@ -155,16 +155,16 @@ class World:
 
 
 def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Measure]:
-    """Read while batches commit, in each way in turn."""
-    world = World(postgres, folder)
+    """Read while batches commit, in all cases in turn."""
+    scenario = Scenario(postgres, folder)
     samples: dict[str, Samples] = defaultdict(lambda: defaultdict(list))
-    ways = [("none", "kept")] + [(kind, way) for kind in ("small", "spread") for way in ("kept", "dropped")]
+    cases = [("none", "kept")] + [(kind, way) for kind in ("small", "spread") for way in ("kept", "dropped")]
     if os.environ.get(BEFORE):
-        ways += [("none", "before"), ("small", "before"), ("spread", "before")]
-    for number in range(min(options.rounds, SHARE)):
-        for kind, way in ways:
-            options.say(f"api commits: round {number + 1}: {kind}, {way}")
-            for name, value in _round(world, kind, way).items():
+        cases += [("none", "before"), ("small", "before"), ("spread", "before")]
+    for number in range(min(options.rounds, MAX_ROUNDS)):
+        for kind, way in cases:
+            options.log(f"api commits: round {number + 1}: {kind}, {way}")
+            for name, value in _round(scenario, kind, way).items():
                 samples[f"{kind}_{way}"][name].append(value)
     found = {f"api_commits_{case}_{name}": median(each) for case, by in samples.items() for name, each in by.items()}
     return found | {
@@ -174,42 +174,42 @@ def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Mea
     }
 
 
-def _round(world: World, kind: str, way: str) -> dict[str, float]:
-    world.clear()
-    log = world.folder / f"commits-{kind}-{way}.log"
+def _round(scenario: Scenario, kind: str, way: str) -> dict[str, float]:
+    scenario.clear()
+    log = scenario.folder / f"commits-{kind}-{way}.log"
     log.unlink(missing_ok=True)
-    with _service(world.reader, log, way) as port:
-        Wrk(world.folder, port, world.paths, connections=16, seconds=WARM_SECONDS).seen()
-        with world.commits(kind, marked=way != "dropped") as took:
+    with _service(scenario.reader, log, way) as port:
+        Wrk(scenario.folder, port, scenario.paths, connections=16, seconds=WARM_SECONDS).result()
+        with scenario.commits(kind, marked=way != "dropped") as took:
             time.sleep(2)
             began = time.time()
-            seen = world.folder / "commits-seen.json"
+            output = scenario.folder / "commits-reads.json"
             command = [
                 sys.executable,
                 "-m",
                 "benchmarks.api.reads",
                 str(port),
-                str(world.listed),
+                str(scenario.listed),
                 str(READS_A_SECOND),
                 str(SECONDS),
             ]
-            subprocess.run([*command, str(seen)], check=True)
+            subprocess.run([*command, str(output)], check=True)
             ended = time.time()
-    told = json.loads(seen.read_text(encoding="utf-8"))
-    if set(told["statuses"]) != {"200"}:
-        raise RuntimeError(f"not all responses were good: {told['statuses']}")
+    reads = json.loads(output.read_text(encoding="utf-8"))
+    if set(reads["statuses"]) != {"200"}:
+        raise RuntimeError(f"some responses failed: {reads['statuses']}")
     counts = _counts(log, began, ended)
     figures = {
         "cached_share": counts["CacheHits"] / counts["Requests"],
-        "p50_ms": percentile(told["ms"], 0.5),
-        "p99_ms": percentile(told["ms"], 0.99),
+        "p50_ms": percentile(reads["ms"], 0.5),
+        "p99_ms": percentile(reads["ms"], 0.99),
     }
     return {**figures, "commit_s": percentile(took, 0.5)} if took else figures
 
 
 @contextmanager
 def _service(url: str, log: Path, way: str) -> Iterator[int]:
-    # All lanes are to fit, so that only commits invalidate responses.
+    # Large enough for all lanes, so that only commits remove responses.
     settings = {"RATESFLOW_API_METRICS_SECONDS": "1", "RATESFLOW_API_CACHE_MB": "128"}
     if way == "before":
         port = free_port()
@@ -227,17 +227,17 @@ def _service(url: str, log: Path, way: str) -> Iterator[int]:
 
 
 def _counts(log: Path, began: float, ended: float) -> Counter[str]:
-    """Add up what the workers' metrics tell of that time."""
+    """Return the sums of the workers' metrics in that period."""
     counts: Counter[str] = Counter()
     for line in log.read_text(encoding="utf-8").splitlines():
         if line.startswith('{"_aws"'):
-            told = json.loads(line)
-            if began < told["_aws"]["Timestamp"] / 1000 < ended + 1:
-                counts.update({name: told[name] for name in ("Requests", "CacheHits", "Coalesced", "CacheMisses")})
+            metrics = json.loads(line)
+            if began < metrics["_aws"]["Timestamp"] / 1000 < ended + 1:
+                counts.update({name: metrics[name] for name in ("Requests", "CacheHits", "Coalesced", "CacheMisses")})
     return counts
 
 
-def _places() -> Reference:
+def _reference() -> Reference:
     regions = {f"continent_{n}": Region(f"continent_{n}", f"Continent {n}", None) for n in range(CONTINENTS)}
     regions |= {f"country_{n}": Region(f"country_{n}", f"Country {n}", f"continent_{n % CONTINENTS}")
                 for n in range(COUNTRIES)}  # fmt: skip

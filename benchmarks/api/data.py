@@ -1,4 +1,4 @@
-"""Databases for the API's measurements: prices in our schema, and in that of the first version."""
+"""Databases for the measurements of the API: prices in our schema, and in the first version's."""
 
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ PASSWORD = "only-for-benchmarks"  # noqa: S105 of a server that lives for one ru
 SETTINGS = {"max_wal_size": "4GB", "max_connections": "200"}
 
 RAW = "CREATE UNLOGGED TABLE raw (orig_code text, dest_code text, day date, price integer)"
-# The lanes between ports, then those between regions: every price between any port of the one and of the other.
+# The lanes between ports, then those between regions, which have the prices between all of their ports.
 LANE_DAYS = """
 CREATE TEMPORARY TABLE lane_days AS
 SELECT orig_code, dest_code, day, count(*)::integer AS count, sum(price)::bigint AS sum
@@ -43,7 +43,7 @@ LEFT JOIN lane_days USING (orig_code, dest_code, day)
 GROUP BY orig_code, dest_code, month
 ORDER BY orig_code, dest_code, month
 """
-# The first version's table, with the best index for its query: no visit of the table is needed.
+# The first version's table, with the best index for its query, which allows index-only scans.
 FIRST = """
 CREATE TABLE first_prices AS TABLE raw;
 CREATE INDEX ON first_prices (orig_code, dest_code, day) INCLUDE (price);
@@ -64,7 +64,7 @@ def server(folder: Path) -> Iterator[Postgres]:
 def fill(
     postgres: Postgres, name: str, folder: Path, rows: int, days: int | None = None, *, first: bool = False
 ) -> str:
-    """Make a database with `rows` prices; return the address with which the API reads it."""
+    """Create a database with `rows` prices; return the URL by which the API reads it."""
     with closing(psycopg2.connect(postgres.url())) as connection:
         connection.autocommit = True
         _run(connection, f"CREATE DATABASE {name}")
@@ -106,6 +106,6 @@ def busy_lanes(url: str, count: int, *, regions: bool = False) -> list[tuple[str
 
 
 def wrk_version() -> str:
-    """Return the version of wrk. Raises FileNotFoundError when there is none."""
-    told = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
-    return told.stdout.split()[1]
+    """Return the version of wrk. Raises FileNotFoundError if it is not installed."""
+    done = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
+    return done.stdout.split()[1]

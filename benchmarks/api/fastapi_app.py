@@ -1,4 +1,4 @@
-"""The same service with FastAPI, and asyncpg with its pool and prepared statements; the same query."""
+"""The same service and query with FastAPI and asyncpg, with a pool and prepared statements."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The first version of the service: Flask, one psycopg2 connection a worker, its query over the table of prices."""
+"""The first version of the service: Flask, one psycopg2 connection per worker, and its query of the prices."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.api.hello PORT WORKERS`: the server that our API runs on, with nothing to do but say hello."""
+"""`python -m benchmarks.api.hello PORT WORKERS`: the server of our API, with an application that returns "hello"."""
 
 import socket
 import sys
@@ -13,7 +13,7 @@ HEADERS = [("Content-Type", "text/plain"), ("Content-Length", str(len(BODY)))]
 
 
 def hello(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer."""
+    """Respond."""
     start_response("200 OK", HEADERS)
     return [BODY]
 

@@ -1,8 +1,8 @@
 """Reads at a steady rate, each timed from when it was due, whether or not the previous ones have finished.
 
-`python -m benchmarks.api.reads PORT PATHS READS_A_SECOND SECONDS FILE` asks for lines of the file PATHS, in their
-order, and writes milliseconds and statuses to FILE. A service that stops for a moment is so felt by all reads that
-fall due meanwhile, as by customers.
+`python -m benchmarks.api.reads PORT PATHS READS_A_SECOND SECONDS FILE` requests the lines of the file PATHS in order,
+and writes milliseconds and statuses to FILE. If the service stops for a moment, this counts for all reads that are
+due meanwhile, as it would for clients.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ CONNECTIONS = 64
 
 
 class Reads:
-    """Idle connections, and the results of all of them."""
+    """The idle connections, and the results of all connections."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -42,7 +42,7 @@ class Reads:
         self._idle.put_nowait((reader, writer))
 
 
-async def ask(port: int, paths: list[str], rate: float, seconds: float) -> Reads:
+async def send(port: int, paths: list[str], rate: float, seconds: float) -> Reads:
     """Send requests for some seconds."""
     reads = Reads(port)
     await reads.connect()
@@ -57,10 +57,10 @@ async def ask(port: int, paths: list[str], rate: float, seconds: float) -> Reads
 
 
 def main(port: str, paths: str, rate: str, seconds: str, file: str) -> None:
-    """Send requests, and print the results."""
+    """Send requests, and write the results."""
     listed = Path(paths).read_text(encoding="utf-8").splitlines()
     gc.disable()  # a pause of this process is not one of the service
-    reads = asyncio.run(ask(int(port), listed, float(rate), float(seconds)))
+    reads = asyncio.run(send(int(port), listed, float(rate), float(seconds)))
     Path(file).write_text(json.dumps({"ms": reads.milliseconds, "statuses": reads.statuses}), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Load from wrk (on Debian: apt-get install wrk), which sends requests faster than any of these servers responds."""
+"""Load from wrk (on Debian: apt-get install wrk), which is faster than any of the measured servers."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# Paths in turn; at the end the number of responses by status, and the errors of connections.
+# Paths in turn; at the end, print the number of responses by status, and the errors of connections.
 SCRIPT = """
 local paths = {}
 for path in io.lines(os.getenv("RATESFLOW_PATHS")) do paths[#paths + 1] = path end
@@ -24,7 +24,7 @@ function done(summary, latency)
   end
   local errors = summary.errors
   print("errors " .. errors.connect + errors.read + errors.write + errors.timeout)
-  print("not_good " .. errors.status)
+  print("bad_statuses " .. errors.status)
   print("requests " .. summary.requests)
   print("microseconds " .. summary.duration)
   print("p99 " .. latency:percentile(99) / 1000)
@@ -36,20 +36,20 @@ COUNT = "function response(status) statuses[status] = (statuses[status] or 0) + 
 
 
 @dataclass(frozen=True)
-class Seen:
-    """The results of wrk: requests per second, milliseconds, statuses if counted, and failed connections."""
+class WrkResult:
+    """Requests per second, latencies in milliseconds, statuses if counted, and failed connections."""
 
     rate: float
     p50: float
     p99: float
-    not_good: int
+    bad_statuses: int
     errors: int
     statuses: Counter[int] = field(default_factory=Counter)
 
     @property
     def failed(self) -> int:
-        """How many requests had no response, or one that is neither successful nor a 503."""
-        return self.errors + self.not_good - self.statuses[503]
+        """The number of requests without a response, or with one that is neither successful nor a 503."""
+        return self.errors + self.bad_statuses - self.statuses[503]
 
 
 class Wrk:
@@ -75,14 +75,16 @@ class Wrk:
             stdout=subprocess.PIPE, text=True, env={"RATESFLOW_PATHS": str(listed), "PATH": "/usr/bin:/usr/local/bin"},
         )  # fmt: skip
 
-    def seen(self) -> Seen:
-        """Wait for its end."""
+    def result(self) -> WrkResult:
+        """Wait until wrk ends; return its result."""
         text, _ = self._process.communicate()
         if self._process.returncode:
             raise RuntimeError(f"wrk failed: {text}")
-        told = {name: float(value) for name, value in re.findall(r"^(\w+) ([\d.e+]+)$", text, re.M)}
+        printed = {name: float(value) for name, value in re.findall(r"^(\w+) ([\d.e+]+)$", text, re.M)}
         statuses = Counter(
             {int(status): int(count) for status, count in re.findall(r"^status (\d+) (\d+)$", text, re.M)}
         )
-        rate = told["requests"] / told["microseconds"] * 1e6
-        return Seen(rate, told["p50"], told["p99"], int(told["not_good"]), int(told["errors"]), statuses)
+        rate = printed["requests"] / printed["microseconds"] * 1e6
+        return WrkResult(
+            rate, printed["p50"], printed["p99"], int(printed["bad_statuses"]), int(printed["errors"]), statuses
+        )

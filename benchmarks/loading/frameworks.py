@@ -37,9 +37,9 @@ def prepare() -> Path:
 def dlt_append(servers: Servers, path: Path) -> tuple[float, float]:
     """Append a batch with dlt to an existing table.
 
-    Return the seconds of `pipeline.run` alone in a process that ran it before, and those of a whole process.
+    Return the seconds of `pipeline.run` in a process that ran it before, and those of a whole new process.
     """
-    servers.alone("DROP SCHEMA IF EXISTS by_dlt CASCADE", DATABASE)
+    servers.execute("DROP SCHEMA IF EXISTS by_dlt CASCADE", DATABASE)
     _dlt(servers, path, "first")
     servers.settle()
     _, whole = _dlt(servers, path, "once")
@@ -62,7 +62,7 @@ def _dlt(servers: Servers, path: Path, how: str) -> tuple[float, float]:
 
 def to_sql(servers: Servers, path: Path) -> float:
     """Load a batch with pandas, many rows a statement; return seconds, reading the file included."""
-    servers.alone("DROP TABLE IF EXISTS by_pandas", DATABASE)
+    servers.execute("DROP TABLE IF EXISTS by_pandas", DATABASE)
     servers.settle()
     engine = create_engine(make_url(servers.url(DATABASE)).set(drivername="postgresql+psycopg2"))
     began = time.perf_counter()

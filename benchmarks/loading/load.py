@@ -37,7 +37,7 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
         samples: Samples = defaultdict(list)
         rounds = options.rounds if rows <= LARGE else min(options.rounds, 2)
         for number in range(rounds):
-            options.say(f"load: {rows:,} rows, round {number + 1} of {rounds}")
+            options.log(f"load: {rows:,} rows, round {number + 1} of {rounds}")
             _round(servers, database, rows, number, samples)
         found |= _figures(label(rows), samples)
     servers.drop_database(database)
@@ -46,8 +46,8 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
 
 def _round(servers: Servers, database: str, rows: int, number: int, samples: Samples) -> None:
     path = lanes.write(servers.folder / "batch.csv", rows, seed=1000 * rows + number)
-    for name, way in _ways(servers, path, rows, number).items():
-        samples[name].append(way())
+    for name, method in _methods(servers, path, rows, number).items():
+        samples[name].append(method())
     if rows <= LARGE and number in SLOW_ROUNDS:
         run, whole = frameworks.dlt_append(servers, path)
         samples["dlt"].append(run)
@@ -55,40 +55,40 @@ def _round(servers: Servers, database: str, rows: int, number: int, samples: Sam
     _ours(servers, database, path, samples)
 
 
-def _ways(servers: Servers, path: Path, rows: int, number: int) -> dict[str, Callable[[], float]]:
+def _methods(servers: Servers, path: Path, rows: int, number: int) -> dict[str, Callable[[], float]]:
     """Return the alternatives that run in this round, by name."""
 
     def by_copy(table: str) -> Callable[[], float]:
-        def way() -> float:
+        def method() -> float:
             seconds = copies.copy(servers, table, path)
             copies.drop(servers, table)
             return seconds
 
-        return way
+        return method
 
-    ways = {"bare_copy": by_copy("bare"), "logged_copy": by_copy("logged")}
+    methods = {"bare_copy": by_copy("bare"), "logged_copy": by_copy("logged")}
     if rows <= LARGE and number in SLOW_ROUNDS:
-        ways |= {"indexed_copy": by_copy("indexed"), "first_schema": by_copy("first")}
+        methods |= {"indexed_copy": by_copy("indexed"), "first_schema": by_copy("first")}
     if rows <= SMALL and number in SLOW_ROUNDS:
-        ways["to_sql"] = lambda: frameworks.to_sql(servers, path)
-    return ways
+        methods["to_sql"] = lambda: frameworks.to_sql(servers, path)
+    return methods
 
 
 def _ours(servers: Servers, database: str, path: Path, samples: Samples) -> None:
-    """Run the work in a warm process and, as another batch, the whole with all its processes."""
+    """Run the tasks of a batch in a warm process, and those of another batch as new processes."""
     small = lanes.write(servers.folder / "small.csv", WARM_UP_ROWS, seed=next(_seeds))
-    warm_up = ours.send(servers, small, database)
-    sent = ours.send(servers, path, database)
+    warm_up = ours.upload(servers, small, database)
+    sent = ours.upload(servers, path, database)
     servers.settle()
     seconds = ours.run_warm(servers, warm_up, sent)
     samples["work"].append(sum(seconds.values()))
     for step, value in seconds.items():
         samples[f"work_{step}"].append(value)
     ours.remove(servers, sent)
-    # The same bytes would be a duplicate: another line end makes a different file.
+    # The same bytes would be a duplicate, so append a row.
     with path.open("ab") as file:
         file.write(b"CNSHA,NLRTM,2021-01-01,1000\n")
-    sent = ours.send(servers, path, database)
+    sent = ours.upload(servers, path, database)
     servers.settle()
     ran = ours.run_whole(servers, sent)
     samples["whole"].append(sum(each.seconds for each in ran.values()))

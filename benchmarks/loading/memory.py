@@ -16,10 +16,10 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
         path = lanes.write(servers.folder / "batch.csv", rows, seed=rows)
         peaks: dict[str, list[float]] = {task: [] for task in ours.STEPS}
         for number in range(options.rounds if rows <= SIZES[-1] else 1):
-            options.say(f"memory: {rows:,} rows, round {number + 1}")
+            options.log(f"memory: {rows:,} rows, round {number + 1}")
             with path.open("ab") as file:
                 file.write(b"CNSHA,NLRTM,2021-01-01,1000\n")  # differs from the file of the previous round
-            sent = ours.send(servers, path, database)
+            sent = ours.upload(servers, path, database)
             for task, ran in ours.run_whole(servers, sent).items():
                 peaks[task].append(ran.peak_mb)
             ours.remove(servers, sent)

@@ -1,4 +1,4 @@
-"""ratesflow: a batch is uploaded, then the real tasks run, as processes or in a warm one."""
+"""ratesflow: upload a batch, then run its tasks, each as a new process or all in a warm one."""
 
 import itertools
 import json
@@ -14,12 +14,12 @@ from benchmarks.servers import BUCKET, Servers
 
 STEPS = ("validate", "load", "commit")
 # The settings of Dockerfile.loader that affect time or memory.
-AS_IN_THE_IMAGE = {"MALLOC_ARENA_MAX": "1"}
+IMAGE_SETTINGS = {"MALLOC_ARENA_MAX": "1"}
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True)
-class Sent:
+class UploadedBatch:
     """A batch in the bucket, and the database that it is loaded into."""
 
     batch_id: str
@@ -35,12 +35,11 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class Ran:
+class TaskRun:
     """One process of a task: seconds from its start to its end, and peak memory in MB of 2**20 bytes."""
 
     seconds: float
     peak_mb: float
-    said: dict[str, Any]
 
 
 def python_task(task: str, *arguments: str) -> list[str]:
@@ -48,33 +47,33 @@ def python_task(task: str, *arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "ratesflow.loader", task, *arguments]
 
 
-def send(servers: Servers, path: Path, database: str) -> Sent:
-    """Put a file into the bucket as a new batch."""
+def upload(servers: Servers, path: Path, database: str) -> UploadedBatch:
+    """Upload a file as a new batch."""
     batch_id = f"batch-{next(_numbers)}"
     key = f"incoming/{batch_id}.csv"
     s3 = servers.aws("s3")
     s3.upload_file(str(path), BUCKET, key)
-    return Sent(batch_id, key, s3.head_object(Bucket=BUCKET, Key=key)["VersionId"], database)
+    return UploadedBatch(batch_id, key, s3.head_object(Bucket=BUCKET, Key=key)["VersionId"], database)
 
 
-def remove(servers: Servers, sent: Sent) -> None:
+def remove(servers: Servers, sent: UploadedBatch) -> None:
     """Delete a batch's file from the bucket, so that the disk does not fill up."""
     servers.aws("s3").delete_object(Bucket=BUCKET, Key=sent.key, VersionId=sent.version)
 
 
-def run_task(servers: Servers, sent: Sent, task: str) -> Ran:
-    """Run one task as its process. Raises RuntimeError with its log when it fails."""
-    return run_side_by_side(servers, sent, task, 1)[1][0]
+def run_task(servers: Servers, sent: UploadedBatch, task: str) -> TaskRun:
+    """Run one task as a process. Raises RuntimeError with its log if it fails."""
+    return run_shards(servers, sent, task, 1)[1][0]
 
 
-def run_whole(servers: Servers, sent: Sent) -> dict[str, Ran]:
-    """Run all tasks one after the other, each as its process."""
+def run_whole(servers: Servers, sent: UploadedBatch) -> dict[str, TaskRun]:
+    """Run all tasks in sequence, each as a process."""
     return {task: run_task(servers, sent, task) for task in STEPS}
 
 
-def run_side_by_side(servers: Servers, sent: Sent, task: str, shards: int) -> tuple[float, list[Ran]]:
-    """Run all shards of a task at once, as an array job does; return seconds to the last one's end, and each."""
-    environment = {**servers.environment(sent.database), **AS_IN_THE_IMAGE}
+def run_shards(servers: Servers, sent: UploadedBatch, task: str, shards: int) -> tuple[float, list[TaskRun]]:
+    """Run all shards of a task at once, as an array job does; return the seconds to the last end, and the runs."""
+    environment = {**servers.environment(sent.database), **IMAGE_SETTINGS}
     began = time.perf_counter()
     children = [
         subprocess.Popen(
@@ -92,7 +91,7 @@ def run_side_by_side(servers: Servers, sent: Sent, task: str, shards: int) -> tu
         if child.returncode:
             raise RuntimeError(f"{task} of {sent.batch_id} ended with {child.returncode}:\n{text[-3000:]}")
     last = [_last_line(text) for text in texts]
-    return seconds, [Ran(seconds, float(line["peak_mb"]), line) for line in last]
+    return seconds, [TaskRun(seconds, float(line["peak_mb"])) for line in last]
 
 
 def _last_line(text: str) -> dict[str, Any]:
@@ -101,11 +100,11 @@ def _last_line(text: str) -> dict[str, Any]:
             found: dict[str, Any] = json.loads(line)
             if "peak_mb" in found:
                 return found
-    raise RuntimeError(f"a task left no figures:\n{text[-3000:]}")
+    raise RuntimeError(f"a task logged no figures:\n{text[-3000:]}")
 
 
-def run_warm(servers: Servers, warm_up: Sent, sent: Sent) -> dict[str, float]:
-    """Run all tasks in one process that has done another batch before; return the seconds of each."""
+def run_warm(servers: Servers, warm_up: UploadedBatch, sent: UploadedBatch) -> dict[str, float]:
+    """Run all tasks in one process that has run another batch before; return the seconds of each."""
     command = [sys.executable, "-m", "benchmarks.loading.warm", *(json.dumps(vars(each)) for each in (warm_up, sent))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=servers.environment(sent.database))
     if done.returncode:

@@ -1,4 +1,4 @@
-"""Seconds until the embedded stack is up, and until a small batch is visible in it: tasks warm, and cold."""
+"""Seconds until the embedded stack is up, and until a small batch is visible in it, with warm and cold starts."""
 
 import json
 import subprocess
@@ -16,22 +16,22 @@ ROWS = 20_000
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Start a stack, and ingest small batches into it, warm and cold in turn; the first of a stack is not counted."""
+    """Start a stack and ingest small batches, warm and cold in turn; the first batch of each stack does not count."""
     home = servers.folder / "starts"
     ups: list[float] = []
     visible: dict[str, list[float]] = {"warm": [], "cold": []}
     for number in range(options.rounds):
-        options.say(f"starts: round {number + 1}")
+        options.log(f"starts: round {number + 1}")
         servers.settle()
         began = time.perf_counter()
         _run(home / str(number), "up", "--detach", "--api-port", "0", "--aws-port", "0", "--console-port", "0")
         ups.append(time.perf_counter() - began)
         try:
             _ingest(home / str(number), options.rows or ROWS, seed=3 * number)
-            for offset, way in enumerate(visible, start=1):
+            for offset, start in enumerate(visible, start=1):
                 switch = home / str(number) / "aws" / SWITCH
-                switch.touch() if way == "cold" else switch.unlink(missing_ok=True)
-                visible[way].append(_ingest(home / str(number), options.rows or ROWS, seed=3 * number + offset))
+                switch.touch() if start == "cold" else switch.unlink(missing_ok=True)
+                visible[start].append(_ingest(home / str(number), options.rows or ROWS, seed=3 * number + offset))
         finally:
             _run(home / str(number), "down")
     return options.named({
@@ -47,7 +47,7 @@ def _ingest(home: Path, rows: int, seed: int) -> float:
     path = lanes.write(home / f"batch-{seed}.csv", rows, seed=seed)
     (line,) = [json.loads(line) for line in _run(home, "ingest", str(path), "--json").splitlines()]
     if line["outcome"] != "committed":
-        raise RuntimeError(f"the batch of seed {seed} ended otherwise: {line}")
+        raise RuntimeError(f"the batch of seed {seed} was not committed: {line}")
     return float(line["seconds"])
 
 

@@ -1,4 +1,4 @@
-"""The time of an undo over that of the load of the same batch, for few lanes and many days, and the reverse."""
+"""The time of an undo over the time to load the same batch, for few lanes with many days and the reverse."""
 
 import subprocess
 import time
@@ -19,19 +19,19 @@ ROUNDS = 3
 
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
-    """Load and undo a batch of each shape. Whole processes: start-up counts on both sides."""
+    """Load and undo a batch of each shape, as whole processes: start-up counts on both sides."""
     database = servers.new_database()
     path = servers.folder / "batch.csv"
     found: dict[str, Measure] = {}
     for name in [*SHAPES, "4k_lanes_60_days"]:
         loads, undos = [], []
         for number in range(min(options.rounds, ROUNDS)):
-            options.say(f"undo: {name}, round {number + 1}")
+            options.log(f"undo: {name}, round {number + 1}")
             if name in SHAPES:
                 write(path, *SHAPES[name], seed=number)
             else:
                 lanes.write(path, options.rows or USUAL_ROWS, seed=number, days=60)
-            sent = ours.send(servers, path, database)
+            sent = ours.upload(servers, path, database)
             servers.settle()
             ran = ours.run_whole(servers, sent)
             loads.append(ran["validate"].seconds + ran["load"].seconds)
@@ -47,13 +47,13 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
 
 
 def write(path: Path, count: int, days: int, seed: int) -> None:
-    """Write a batch with one price on each lane and day. Long histories go back to the beginning of the calendar."""
+    """Write a batch with one price for each lane and day, back to the year 1 at most."""
     ports = sorted(builtin().ports)
     pairs = [(orig, dest) for orig in ports for dest in ports if orig != dest][:count]
-    # Days before the year 1 do not exist: a lane of more days has several prices on each.
+    # A lane with more days than the calendar has several prices on each day.
     span = min(days, (LAST_DAY - date.min).days)
-    names = [(LAST_DAY - timedelta(days=at % span)).isoformat() for at in range(days)]
+    days_as_text = [(LAST_DAY - timedelta(days=at % span)).isoformat() for at in range(days)]
     with path.open("w", encoding="ascii") as file:
         file.write("orig_code,dest_code,day,price\n")
         for orig, dest in pairs:
-            file.writelines(f"{orig},{dest},{day},{1000 + (at + seed) % 997}\n" for at, day in enumerate(names))
+            file.writelines(f"{orig},{dest},{day},{1000 + (at + seed) % 997}\n" for at, day in enumerate(days_as_text))

@@ -1,7 +1,7 @@
-"""Runs all tasks of some batches in one process, and prints the seconds that the last one's tasks took.
+"""Runs all tasks of some batches in one process, and prints the seconds of each task of the last batch.
 
-`python -m benchmarks.loading.warm BATCH…`, each a JSON object. After the first batch everything is imported and the
-clients are made: what is left is the work, from a new connection to the result document in the bucket.
+`python -m benchmarks.loading.warm BATCH…`, each a JSON object. After the first batch, all modules are imported and
+the clients exist, so the seconds cover the work only: from a new connection to the result document in the bucket.
 """
 
 import json
@@ -29,7 +29,7 @@ TASKS: dict[str, Callable[..., Any]] = {
 
 
 def run(batch: Batch) -> dict[str, float]:
-    """Run the tasks as their processes would; return their seconds. Raises RuntimeError if a batch is rejected."""
+    """Run the tasks as their processes do; return their seconds. Raises RuntimeError if a batch is rejected."""
     seconds = {}
     for name, task in TASKS.items():
         began = time.perf_counter()
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> None:
     seconds: dict[str, float] = {}
     for text in arguments:
         seconds = run(batch_of(json.loads(text)))
-    print(json.dumps(seconds))  # noqa: T201 the answer
+    print(json.dumps(seconds))  # noqa: T201 the result
 
 
 if __name__ == "__main__":

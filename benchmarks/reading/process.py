@@ -1,4 +1,4 @@
-"""Readers during a measurement, and the times of their reads by phase."""
+"""Reader processes during a measurement, and the times of their reads by phase."""
 
 import json
 import subprocess
@@ -14,12 +14,12 @@ from benchmarks.results import Measure, median, percentile, ratio
 from benchmarks.servers import Servers
 
 READERS = 2
-READS_A_SECOND = 200  # each
-ENOUGH = 100  # samples, the fewest for a 99th percentile
+READS_A_SECOND = 200  # of each reader
+MIN_SAMPLES = 100  # for a 99th percentile
 
 
 @dataclass
-class Felt:
+class ReadTimes:
     """Milliseconds of every read, by phase and round."""
 
     phases: list[tuple[str, float, float]] = field(default_factory=list)
@@ -28,18 +28,18 @@ class Felt:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Reads that begin inside this belong to a round of the phase."""
+        """Assign the reads that begin inside the block to one round of a phase."""
         began = time.monotonic()
         yield
         self.phases.append((name, began, time.monotonic()))
 
     def rounds(self, share: float) -> dict[str, list[float]]:
-        """Return for each phase a percentile of each of its rounds that had enough reads."""
+        """Return by phase a percentile of each round with enough reads."""
         found: dict[str, list[float]] = defaultdict(list)
         for name, began, ended in self.phases:
-            seen = [milliseconds for at, milliseconds in self.samples if began <= at < ended]
-            if len(seen) >= ENOUGH:
-                found[name].append(percentile(seen, share))
+            within = [milliseconds for at, milliseconds in self.samples if began <= at < ended]
+            if len(within) >= MIN_SAMPLES:
+                found[name].append(percentile(within, share))
         return found
 
     def figures(self, prefix: str, idle: str) -> dict[str, Measure]:
@@ -55,9 +55,9 @@ class Felt:
 
 
 @contextmanager
-def readers(servers: Servers, database: str) -> Iterator[Felt]:
-    """Run readers at a steady rate; after they end, `Felt` has their times."""
-    felt = Felt()
+def readers(servers: Servers, database: str) -> Iterator[ReadTimes]:
+    """Run readers at a steady rate; the result has their times once they end."""
+    times = ReadTimes()
     files = [servers.folder / f"reader-{number}.json" for number in range(READERS)]
     children = [_start(servers.url(database, "api"), path, number) for number, path in enumerate(files)]
     try:
@@ -65,14 +65,14 @@ def readers(servers: Servers, database: str) -> Iterator[Felt]:
             assert child.stdout is not None
             child.stdout.readline()
         time.sleep(1)
-        yield felt
+        yield times
     finally:
         for child in children:
             child.communicate(timeout=30)
     for path in files:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        felt.samples += [(at, milliseconds) for at, milliseconds in told["samples"]]
-        felt.errors += told["errors"]
+        result = json.loads(path.read_text(encoding="utf-8"))
+        times.samples += [(at, milliseconds) for at, milliseconds in result["samples"]]
+        times.errors += result["errors"]
 
 
 def _start(url: str, path: Path, seed: int) -> "subprocess.Popen[str]":

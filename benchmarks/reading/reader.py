@@ -1,7 +1,7 @@
-"""A reader like the API: its prepared statement, at a steady rate, each read timed.
+"""A reader like the API: it runs the API's prepared statement at a steady rate, and times each read.
 
 `python -m benchmarks.reading.reader DATABASE_URL FILE READS_A_SECOND SEED` reads until its standard input ends, then
-writes what it saw to FILE: pairs of a moment (of the system's monotonic clock) and milliseconds.
+writes its reads to FILE: pairs of a start (by the system's monotonic clock) and milliseconds.
 """
 
 import gc
@@ -19,13 +19,13 @@ from ratesflow.api.postgres.queries import LATEST, RATES_OF_LANES, session
 from ratesflow.database.connect import connect
 
 READ = RATES_OF_LANES.replace("%s)", f"{LATEST})")
-# A month of one lane, a typical request; of all lanes with prices, of any batch.
+# The possible reads: a month of one lane, as in a typical request.
 LANES = "SELECT DISTINCT orig_code, dest_code, month::text, (month + '1 mon -1 day'::interval)::date::text FROM rates"
 ONLY_PORTS = " WHERE orig_code IN (SELECT code FROM ports)"
 
 
 def prepared(url: str) -> tuple[Any, list[tuple[Any, ...]]]:
-    """Return a connection on which the API's statements are prepared, and the values of possible reads."""
+    """Return a connection with the API's prepared statements, and the parameters of possible reads."""
     connection = connect(url, "bench-reader")
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -45,12 +45,12 @@ def main(url: str, path: str, pace: str, seed: str) -> None:
     ended = threading.Event()
     threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
     connection, reads = prepared(url)
-    dice = random.Random(int(seed))  # noqa: S311 made to be repeated
+    rng = random.Random(int(seed))  # noqa: S311 reproducible
     gc.disable()  # a pause of this process is not one of the database
     samples: list[tuple[float, float]] = []
     errors, step = 0, 1 / float(pace)
     due = time.monotonic()
-    print("ready", flush=True)  # noqa: T201 the signal to go on
+    print("ready", flush=True)  # noqa: T201 the signal to start
     with connection.cursor() as cursor:
         while not ended.is_set():
             due += step
@@ -58,9 +58,9 @@ def main(url: str, path: str, pace: str, seed: str) -> None:
                 time.sleep(wait)
                 began = time.monotonic()
             else:
-                began = due  # the previous read took too long: this one waited for it
+                began = due  # this read waited for the previous one
             try:
-                cursor.execute(READ, dice.choice(reads))
+                cursor.execute(READ, rng.choice(reads))
                 cursor.fetchall()
             except psycopg2.Error:
                 errors += 1

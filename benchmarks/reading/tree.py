@@ -1,8 +1,8 @@
-"""The cost of moving a port or a region in a large tree, and that of the alternatives.
+"""The cost of moving a port or a region in a large tree, compared with alternatives.
 
-5,000 ports under 60 regions on 3 levels, 20,000 lanes, ten years. The ways: a move as a batch of its own, which is
-how it is done; the rates of all regions counted once more by the new tree, behind, and then switched; and rates of
-the lowest regions alone, added up by whoever reads.
+5,000 ports under 60 regions on 3 levels, 20,000 lanes, ten years. The product applies a move as a batch. The
+alternatives: compute the rates of all regions for the new tree in the background, then switch; or store rates of the
+lowest regions only, and add them up in each read.
 """
 
 import random
@@ -49,22 +49,22 @@ GROUP BY nth
 
 def measure(servers: Servers, options: Options) -> dict[str, Measure]:
     """Fill a database once, then move ports and regions during commits and reads."""
-    database, chance = servers.new_database(), random.Random(3)  # noqa: S311 made to be repeated
+    database, rng = servers.new_database(), random.Random(3)  # noqa: S311 reproducible
     tree = _tree()
     with closing(psycopg2.connect(servers.url(database))) as connection:
-        options.say(f"tree: {LANES:,} lanes over {YEARS} years")
-        rebuilt = _fill(connection, tree, chance)
+        options.log(f"tree: {LANES:,} lanes over {YEARS} years")
+        rebuilt = _fill(connection, tree, rng)
         found = {"tree_rebuild_all_s": Measure(rebuilt, rebuilt, rebuilt)}
-        options.say("tree: reads")
-        found |= _reads(connection, tree, chance)
+        options.log("tree: reads")
+        found |= _reads(connection, tree, rng)
         lowest = [slug for slug in tree.regions if slug.startswith("low")]
         middles = [slug for slug in tree.regions if slug.startswith("middle")]
         moves: dict[str, Callable[[], Reference]] = {
-            "port": lambda: _moved(tree.ports, chance, lowest),
-            "region": lambda: _moved(tree.regions, chance, middles, prefix="low"),
+            "port": lambda: _moved(tree.ports, rng, lowest),
+            "region": lambda: _moved(tree.regions, rng, middles, prefix="low"),
         }
         for name, make in moves.items():
-            options.say(f"tree: moves of a {name}")
+            options.log(f"tree: moving a {name}")
             found |= _moves(servers.url(database), connection, name, make, options)
     servers.drop_database(database)
     return found
@@ -79,13 +79,13 @@ def _tree() -> Reference:
     return Reference({port.code: port for port in ports}, {region.slug: region for region in regions})
 
 
-def _fill(connection: "psycopg2.extensions.connection", tree: Reference, chance: random.Random) -> float:
-    """Put prices on all lanes, and count the regions; return the seconds of the latter, which is a whole rebuild."""
+def _fill(connection: "psycopg2.extensions.connection", tree: Reference, rng: random.Random) -> float:
+    """Insert the rates of all lanes, then of the regions; return the seconds of the latter, which is a full rebuild."""
     reference_change.load(connection, tree)
     pairs: set[tuple[str, str]] = set()
     codes = sorted(tree.ports)
     while len(pairs) < LANES:
-        pairs.add((chance.choice(codes), chance.choice(codes)))
+        pairs.add((rng.choice(codes), rng.choice(codes)))
     origs, dests = zip(*sorted(pairs), strict=True)
     with connection, connection.cursor() as cursor:
         cursor.execute(_RATES, {"origs": list(origs), "dests": list(dests)})
@@ -102,8 +102,8 @@ def _fill(connection: "psycopg2.extensions.connection", tree: Reference, chance:
     return seconds
 
 
-def _reads(connection: "psycopg2.extensions.connection", tree: Reference, chance: random.Random) -> dict[str, Measure]:
-    """Read a month of ports, of regions as they are stored, and of regions added up from the lowest ones."""
+def _reads(connection: "psycopg2.extensions.connection", tree: Reference, rng: random.Random) -> dict[str, Measure]:
+    """Read a month of ports, of regions as stored, and of regions added up from the lowest ones."""
     below = {
         slug: [low for low in tree.regions if low.startswith("low") and slug in tree.line(low)] for slug in tree.regions
     }
@@ -115,8 +115,8 @@ def _reads(connection: "psycopg2.extensions.connection", tree: Reference, chance
         lanes = cursor.fetchall()
         samples: dict[str, list[float]] = {"port": [], "region": [], "sum": []}
         for at in range(300):
-            orig, dest = chance.choice(tops), chance.choice(tops)
-            month = f"20{chance.randint(15, 24)}-0{chance.randint(1, 9)}-01"
+            orig, dest = rng.choice(tops), rng.choice(tops)
+            month = f"20{rng.randint(15, 24)}-0{rng.randint(1, 9)}-01"
             for name, query, values in (
                 ("port", _READ, (*lanes[at % len(lanes)], month)),
                 ("region", _READ, (orig, dest, month)),
@@ -136,26 +136,26 @@ def _reads(connection: "psycopg2.extensions.connection", tree: Reference, chance
 
 
 def _moved(
-    rows: dict[str, Port] | dict[str, Region], chance: random.Random, parents: list[str], prefix: str = ""
+    rows: dict[str, Port] | dict[str, Region], rng: random.Random, parents: list[str], prefix: str = ""
 ) -> Reference:
-    key = chance.choice([key for key in rows if key.startswith(prefix)])
-    row = replace(rows[key], parent_slug=chance.choice([slug for slug in parents if slug != rows[key].parent_slug]))
+    key = rng.choice([key for key in rows if key.startswith(prefix)])
+    row = replace(rows[key], parent_slug=rng.choice([slug for slug in parents if slug != rows[key].parent_slug]))
     return Reference({key: row}, {}) if isinstance(row, Port) else Reference({}, {key: row})
 
 
 def _moves(
     url: str, connection: "psycopg2.extensions.connection", name: str, make: Callable[[], Reference], options: Options
 ) -> dict[str, Measure]:
-    """Move something several times while others commit and read; return seconds, and the longest of the others."""
+    """Move rows during commits and reads; return the seconds of a move, and of the longest commit and read."""
     seconds, commits, reads = [], [], []
     for _ in range(min(options.rounds, MOVES)):
         change = make()
-        with _others(url, _commit) as committed, _others(url, _look) as looked:
+        with _repeated(url, _commit) as committed, _repeated(url, _read_month) as read:
             began = time.perf_counter()
             reference_change.load(connection, change)
             seconds.append(time.perf_counter() - began)
         commits.append(1000 * max(committed))
-        reads.append(1000 * max(looked))
+        reads.append(1000 * max(read))
     return {
         f"tree_move_{name}_s": median(seconds),
         f"tree_move_{name}_longest_commit_ms": median(commits),
@@ -164,11 +164,11 @@ def _moves(
 
 
 @contextmanager
-def _others(url: str, work: Callable[["psycopg2.extensions.cursor"], None]) -> Iterator[list[float]]:
+def _repeated(url: str, work: Callable[["psycopg2.extensions.cursor"], None]) -> Iterator[list[float]]:
     """Repeat an operation in the background; yield the seconds of each."""
     stop, samples = threading.Event(), [0.0]
 
-    def go_on() -> None:
+    def repeat() -> None:
         with closing(psycopg2.connect(url)) as connection:
             while not stop.is_set():
                 began = time.perf_counter()
@@ -177,7 +177,7 @@ def _others(url: str, work: Callable[["psycopg2.extensions.cursor"], None]) -> I
                 samples.append(time.perf_counter() - began)
                 time.sleep(0.005)
 
-    thread = threading.Thread(target=go_on)
+    thread = threading.Thread(target=repeat)
     thread.start()
     try:
         yield samples
@@ -192,6 +192,6 @@ def _commit(cursor: "psycopg2.extensions.cursor") -> None:
     cursor.execute("UPDATE data_version SET changed_at = now()")
 
 
-def _look(cursor: "psycopg2.extensions.cursor") -> None:
+def _read_month(cursor: "psycopg2.extensions.cursor") -> None:
     cursor.execute(_READ, ("top_0", "top_1", "2020-05-01"))
     cursor.fetchall()

@@ -23,13 +23,13 @@ for number in range(20):
 def test_partial_run_replaces_only_its_own_measures(tmp_path: Path):
     latest = tmp_path / "latest.json"
     record({"commit_ms_10k": median([2.0, 1.0, 9.0]), "load_1m_vs_dlt": 0.5}, "old machine", {"python": "3.11"}, latest)
-    known = record({"commit_ms_10k": 1.25}, "new machine", {"python": "3.13"}, latest)
-    assert known == read(latest) == json.loads(latest.read_text())
-    assert known["load_1m_vs_dlt"]["value"] == 0.5
-    assert known["load_1m_vs_dlt"]["machine"] == "old machine"
-    assert known["commit_ms_10k"]["value"] == 1.25
-    assert known["commit_ms_10k"]["versions"] == {"python": "3.13"}
-    assert known["commit_ms_10k"]["day"] >= "2026"
+    results = record({"commit_ms_10k": 1.25}, "new machine", {"python": "3.13"}, latest)
+    assert results == read(latest) == json.loads(latest.read_text())
+    assert results["load_1m_vs_dlt"]["value"] == 0.5
+    assert results["load_1m_vs_dlt"]["machine"] == "old machine"
+    assert results["commit_ms_10k"]["value"] == 1.25
+    assert results["commit_ms_10k"]["versions"] == {"python": "3.13"}
+    assert results["commit_ms_10k"]["day"] >= "2026"
 
 
 def test_concurrent_runs_lose_nothing(tmp_path: Path):
@@ -66,8 +66,8 @@ def test_page_shows_goals_and_every_measure(tmp_path: Path):
 
 def test_chart_is_svg_with_a_bar_per_method(tmp_path: Path):
     picture = tmp_path / "loading.svg"
-    known = record({"load_1m_bare_copy_s": 0.5, "load_1m_work_s": 1.5}, "here", {}, tmp_path / "latest.json")
-    plot.write(known, picture)
+    results = record({"load_1m_bare_copy_s": 0.5, "load_1m_work_s": 1.5}, "here", {}, tmp_path / "latest.json")
+    plot.write(results, picture)
     root = ElementTree.fromstring(picture.read_text())
     bars = [element for element in root.iter() if element.tag.endswith("rect") and element.get("rx")]
     assert len(bars) == 2
