@@ -42,7 +42,7 @@ class Tree:
         return {port for port in self.ports if location == port or location in self.above(port)}
 
 
-# Ports at every depth, a region without ports, and three nested regions.
+# Ports at every depth, a region without ports, and regions nested three deep.
 TREE = Tree(
     ports={
         "CNGGZ": "china_south",
@@ -78,9 +78,9 @@ def seed_tree(connection: Connection, tree: Tree) -> None:
 def seed_batch(
     connection: Connection, tree: Tree, prices: Iterable[Price], *, undo: bool = False, staged: bool = True
 ) -> int:
-    """Insert a batch's rates and prices, hidden as after a load; return its number. `undo` negates it.
+    """Insert a batch's rates and prices, hidden as after a load; return its number. `undo` negates the rates.
 
-    With `staged` the prices themselves are inserted too, as a partition.
+    With `staged`, insert the prices, too, as a partition.
     """
     prices = list(prices)
     months: dict[tuple[str, str, date], tuple[list[int], list[int]]] = {}

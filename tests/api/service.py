@@ -64,33 +64,33 @@ class Service:
         return self.process.communicate(timeout=30)
 
 
-class NeverSeen:
-    """A reader without a version: no response is ever cached."""
+class NoVersion:
+    """A reader without a data version, so that no response is cached."""
 
     def poll_version(self, _seconds: float) -> object:
         """Fail."""
         raise AssertionError("nothing should poll")
 
     def close_idle(self) -> None:
-        """Rest."""
+        """Do nothing."""
 
 
 def uncached(reader: RatesReader, **options: object) -> Application:
-    """Return the service on a reader, without a cache: every request reads."""
+    """Return the service on a reader, without a cache: every request reads the database."""
     latest = LatestVersion()
-    cache = ResponseCache(latest, VersionPoller(NeverSeen(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
+    cache = ResponseCache(latest, VersionPoller(NoVersion(), latest), max_bytes=0, seconds=5)  # type: ignore[arg-type]
     rates = RatesResource(reader, cache)
     return Application(create_app(reader, cache, rates), FastPath(cache, rates), **options)  # type: ignore[arg-type]
 
 
 def database_reader(connections: ConnectionPool) -> MonotonicReader:
-    """Return the reader of the service, with deadlines for a busy machine."""
+    """Return the reader that the service uses."""
     latest = LatestVersion()
     return MonotonicReader(DatabaseReader(connections, latest), latest)
 
 
 def connections_to(url: str) -> ConnectionPool:
-    """Return a connection pool as the service opens it."""
+    """Return a connection pool like that of the service."""
     return ConnectionPool(url, session(5))
 
 

@@ -22,47 +22,47 @@ PARAMS = {"date_from": "2021-01-01", "date_to": "2021-01-02", "orig_code": "CNGG
 
 
 class Database:
-    """Stands in for the database: has a version, may be unavailable, counts reads and polls."""
+    """A fake database with a version, which can be unavailable and counts reads and polls."""
 
     def __init__(self) -> None:
         self.at = Version("e", 1)
         self.changes: list[tuple[int, bytes | None]] = []
-        self.away = False
-        self.unreadable = False  # but its version can be polled
+        self.unavailable = False
+        self.unreadable = False  # while its version can be polled
         self.seconds = 0.0
-        self.reads = self.polls = self.rests = 0
+        self.reads = self.polls = self.closes = 0
 
     def commit(self, *lanes: tuple[str, str]) -> None:
-        """Move to the next version, which touches these lanes."""
+        """Increment the version; the change touches these lanes."""
         self.changes.append((self.at.number + 1, bitmap(lanes)))
         self.at = Version(self.at.epoch, self.at.number + 1)
 
     def rates(self, query: RatesQuery, deadline: float) -> Rates:
-        """Return no rates, after some time."""
+        """Return no rates, after `seconds`."""
         self.reads += 1
         at = self.at
         time.sleep(self.seconds)
-        if self.away or self.unreadable:
-            raise DatabaseUnavailableError("away")
+        if self.unavailable or self.unreadable:
+            raise DatabaseUnavailableError("unavailable")
         return Rates(at, at, True, True, {})
 
     def poll_version(self, seconds: float) -> PollResult:
         """Return the version and the changes that led to it."""
         self.polls += 1
-        if self.away:
-            raise DatabaseUnavailableError("away")
+        if self.unavailable:
+            raise DatabaseUnavailableError("unavailable")
         return PollResult(self.at, max(0, self.at.number - 64), self.changes)
 
     def close_idle(self) -> None:
-        """Hold no connection."""
-        self.rests += 1
+        """Count the call."""
+        self.closes += 1
 
     def reference_data(self, deadline: float) -> ReferenceData:
-        """Know none."""
+        """Return no ports and regions."""
         return ReferenceData(self.at, self.at, (), ())
 
     def similar(self, text: str, deadline: float) -> list[str]:
-        """Know none."""
+        """Return no suggestions."""
         return []
 
     def check(self) -> None:
@@ -70,13 +70,13 @@ class Database:
 
 
 def service(database: Database, *, fast_path: bool = True, **options: Any) -> Service:
-    """Return the service on that database; it polls quickly, or only for requests if `interval_seconds` is None."""
+    """Return the service on the database. It polls often, or, if `interval_seconds` is None, only during requests."""
     latest = LatestVersion()
     times = {name: options.pop(name) for name in list(options) if name in ("idle_seconds", "max_stale_seconds")}
     interval_seconds = options.pop("interval_seconds", 0.02)
     poller = VersionPoller(database, latest, interval_seconds=interval_seconds or 0, **times)
     if interval_seconds is None:
-        poller._thread = threading.current_thread()  # so that none is started
+        poller._thread = threading.current_thread()  # so that no thread is started
     options = {"seconds": 0.4, **options}
     cache = ResponseCache(latest, poller, **options)
     reader = MonotonicReader(database, latest, poller if options.get("max_bytes") != 0 else None)
@@ -91,7 +91,7 @@ def get(app: Service, query: str = "", **headers: str) -> testing.Result:
     return testing.TestClient(app).simulate_get("/rates", query_string=text, headers=sent)
 
 
-def ask(app: Service, orig: str, dest: str, **headers: str) -> testing.Result:
+def get_lane(app: Service, orig: str, dest: str, **headers: str) -> testing.Result:
     """Request the rates of another lane."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get(

@@ -1,4 +1,4 @@
-"""A worker reads the version that it is at as long as it is available, and the newest one otherwise."""
+"""A worker reads its own data version while that is available, and the newest version otherwise."""
 
 import time
 from collections.abc import Iterator
@@ -53,37 +53,37 @@ def read(reader: DatabaseReader, orig: str, dest: str) -> Rates:
 
 
 def counts(reader: DatabaseReader) -> list[tuple[int, int]]:
-    """Return the version and the number of prices that are read, for each lane."""
+    """Read each lane; return the version and the number of prices of each."""
     found = [read(reader, *lane) for lane in LANES]
     assert len({each.latest for each in found}) == 1
     return [(each.version.number, sum(each.months[DAY][0])) for each in found]
 
 
-def places(reader: DatabaseReader) -> ReferenceData:
+def reference_data(reader: DatabaseReader) -> ReferenceData:
     """Return the ports and regions."""
     return reader.reference_data(time.monotonic() + 5)
 
 
 def at(latest: LatestVersion) -> int:
-    """Return the version number that the reader is at."""
+    """Return the number of the reader's version."""
     assert latest.state
     return latest.state.version.number
 
 
-def test_reads_its_version_until_it_moves(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
-    """Batches committed after the worker's version are not read until the worker has moved on."""
+def test_reads_its_version_until_it_advances(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
+    """Batches committed after the worker's version are read only once the worker has advanced."""
     before = at(latest)
     for _ in range(3):
         commit(owner)
     assert counts(reader) == [(before, 1)] * 4
     assert read(reader, *LANES[0]).latest.number == before + 3
-    assert places(reader).version.number == before
+    assert reference_data(reader).version.number == before
     latest.advance(reader.poll_version(5))
     assert counts(reader) == [(before + 3, 4)] * 4
 
 
 def test_compaction(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
-    """If later batches are compacted with earlier ones, the newest version is read; others have no effect."""
+    """A compaction that includes later batches leads to a read of the newest version; any other has no effect."""
     before = at(latest)
     compact(owner, "run", dataset=FreightPrices())
     commit(owner)
@@ -98,8 +98,8 @@ def test_reference_data(reader: DatabaseReader, latest: LatestVersion, owner: Co
     commit(owner)
     reference_change.load(owner, Reference({"DEHAM": Port("DEHAM", "Hamburg", "europe")}, {}))
     assert counts(reader) == [(before + 2, 2)] * 4
-    assert "DEHAM" in {port.key for port in places(reader).ports}
-    assert places(reader).version.number == before + 2
+    assert "DEHAM" in {port.key for port in reference_data(reader).ports}
+    assert reference_data(reader).version.number == before + 2
 
 
 def test_missing_change_reads_the_newest_version(
@@ -115,7 +115,7 @@ def test_missing_change_reads_the_newest_version(
 
 
 def test_two_batches_in_one_version(reader: DatabaseReader, latest: LatestVersion, owner: Connection) -> None:
-    """Batches that become visible together are one version, which is read wholly or not at all."""
+    """Batches that become visible in one version are read together or not at all."""
     before = at(latest)
     numbers = [seed_batch(owner, TREE, [Price("CNGGZ", "EETLL", DAY, 100)], staged=False) for _ in range(2)]
     with owner, owner.cursor() as cursor:

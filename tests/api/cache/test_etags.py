@@ -9,7 +9,7 @@ from falcon import testing
 
 from ratesflow.api.models.versions import Version
 from tests.api.service import wait_until
-from tests.api.stand_in import LANES, PARAMS, TOUCHED, Database, ask, get, service
+from tests.api.stand_in import LANES, PARAMS, TOUCHED, Database, get, get_lane, service
 
 
 @pytest.fixture
@@ -17,21 +17,21 @@ def database() -> Database:
     return Database()
 
 
-def test_a_commit_invalidates_what_it_touches(database: Database) -> None:
-    """After a commit the lanes that it touched are read again, and have new ETags; all others stay cached."""
+def test_commit_invalidates_only_touched_lanes(database: Database) -> None:
+    """After a commit, the lanes that it touched are read again and have new ETags; all others stay cached."""
     app = service(database)
-    tags = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    tags = {lane: get_lane(app, *lane).headers["ETag"] for lane in LANES}
     assert database.reads == len(LANES)
     database.commit(TOUCHED)
-    wait_until(lambda: ask(app, *TOUCHED).headers["ETag"] != tags[TOUCHED], 2)
-    after = {lane: ask(app, *lane).headers["ETag"] for lane in LANES}
+    wait_until(lambda: get_lane(app, *TOUCHED).headers["ETag"] != tags[TOUCHED], 2)
+    after = {lane: get_lane(app, *lane).headers["ETag"] for lane in LANES}
     assert [lane for lane in LANES if after[lane] != tags[lane]] == LANES[:3]
     assert database.reads == len(LANES) + 3
-    assert ask(app, *LANES[5], If_None_Match=tags[LANES[5]]).status_code == 304
-    assert ask(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
+    assert get_lane(app, *LANES[5], If_None_Match=tags[LANES[5]]).status_code == 304
+    assert get_lane(app, *TOUCHED, If_None_Match=tags[TOUCHED]).status_code == 200
 
 
-def test_lists_of_places_outlive_commits(database: Database) -> None:
+def test_lists_of_locations_stay_cached_after_commits(database: Database) -> None:
     """Ports and regions stay cached while batches commit, and are read again when reference data has changed."""
     client = testing.TestClient(service(database))
     tag = client.simulate_get("/ports").headers["ETag"]
@@ -42,19 +42,19 @@ def test_lists_of_places_outlive_commits(database: Database) -> None:
     wait_until(lambda: client.simulate_get("/ports").headers["ETag"] != tag, 2)
 
 
-def test_workers_know_each_others_etags(database: Database) -> None:
-    """Workers that started at different times may issue different ETags for a response: each accepts the other's, and
-    responds with the ETag that the client sent; once the lane is touched none is valid."""
+def test_workers_accept_each_others_etags(database: Database) -> None:
+    """Workers that started at different times may issue different ETags for a response. Each accepts the other's, and
+    responds with the ETag that the client sent; after a change of the lane neither is valid."""
     early = service(database)
     first = get(early).headers["ETag"]
     for _ in range(70):  # more changes than a new worker reads
         database.commit(("CNSGH", "NLRTM"))
-    wait_until(lambda: '"e-71-' in ask(early, "CNSGH", "NLRTM").headers["ETag"], 2)
+    wait_until(lambda: '"e-71-' in get_lane(early, "CNSGH", "NLRTM").headers["ETag"], 2)
     late = service(database)
     second = get(late).headers["ETag"]
     assert first.replace("e-1-", "e-7-") == second
-    answer = get(early, If_None_Match=second)
-    assert (answer.status_code, answer.headers["ETag"]) == (304, second)
+    response = get(early, If_None_Match=second)
+    assert (response.status_code, response.headers["ETag"]) == (304, second)
     assert get(late, If_None_Match=first).headers["ETag"] == second
     database.commit(TOUCHED)
     for app in (early, late):
@@ -63,19 +63,19 @@ def test_workers_know_each_others_etags(database: Database) -> None:
 
 
 def test_not_modified_without_a_read(database: Database) -> None:
-    """A client that sends the ETag of the current version gets a 304 without a read, also if nothing is cached."""
+    """A client that sends the ETag of the current version gets a 304 without a read, even if nothing is cached."""
     app = service(database, max_bytes=10)
     etag = get(app).headers["ETag"]
     reads = database.reads
     for sent in (etag, f"W/{etag}", f'"other", {etag}'):
-        answer = get(app, If_None_Match=sent)
-        assert (answer.status_code, answer.content, answer.headers["ETag"]) == (304, b"", etag)
-        assert "max-age" in answer.headers["Cache-Control"]
+        response = get(app, If_None_Match=sent)
+        assert (response.status_code, response.content, response.headers["ETag"]) == (304, b"", etag)
+        assert "max-age" in response.headers["Cache-Control"]
     assert database.reads == reads
 
 
-def test_etag_is_of_one_request(database: Database) -> None:
-    """The ETag of one request is not valid for another: neither CSV for JSON nor one lane for another."""
+def test_etag_is_valid_for_one_request(database: Database) -> None:
+    """The ETag of a request is not valid for other requests, such as the same rates as CSV."""
     app = service(database)
     tags = [get(app).headers["ETag"], get(app, Accept="text/csv").headers["ETag"], get(app, "&x").headers["ETag"]]
     assert len(set(tags)) == 3
@@ -83,7 +83,7 @@ def test_etag_is_of_one_request(database: Database) -> None:
 
 
 def test_client_with_a_newer_etag(database: Database) -> None:
-    """A client that sends the ETag of a newer version than the last poll saw does not get the older version."""
+    """A client that sends the ETag of a version newer than the last poll does not get the older version."""
     app = service(database, interval_seconds=None)
     old = get(app).headers["ETag"]
     database.at = Version("e", 2)
@@ -94,8 +94,8 @@ def test_client_with_a_newer_etag(database: Database) -> None:
 
 
 @pytest.mark.parametrize("sent", [1, 900])
-def test_one_look_a_request(database: Database, sent: int) -> None:
-    """However many ETags of newer versions a client sends, the data version is polled once."""
+def test_one_poll_per_request(database: Database, sent: int) -> None:
+    """The data version is polled once per request, for any number of ETags of newer versions."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
@@ -105,21 +105,21 @@ def test_one_look_a_request(database: Database, sent: int) -> None:
 
 
 @pytest.mark.parametrize("ahead", [3, 10**6, 10**17, 10**30])
-def test_made_up_versions_cost_little(database: Database, ahead: int) -> None:
-    """Clients that send invented versions get correct responses, in time, at the cost of a few polls."""
+def test_invented_versions_cost_little(database: Database, ahead: int) -> None:
+    """Clients that send invented versions get correct responses in time, after a few polls."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"].replace("e-1-", f"e-{ahead}-")
     polls, began = database.polls, time.monotonic()
     with ThreadPoolExecutor(30) as threads:
-        answers = list(threads.map(lambda _: get(app, If_None_Match=tag).status_code, range(30)))
-    assert set(answers) == {200}
+        responses = list(threads.map(lambda _: get(app, If_None_Match=tag).status_code, range(30)))
+    assert set(responses) == {200}
     assert time.monotonic() - began < 1
     assert database.polls - polls <= (20 if ahead < 10_000 else 0)
     assert database.reads == 1
 
 
-def test_what_a_client_has_seen_is_waited_for(database: Database) -> None:
-    """If the first server is behind what a client has seen, the client waits until it, or another, is not."""
+def test_response_waits_for_the_version_of_the_client(database: Database) -> None:
+    """If the server is behind the version of a client's ETag, the response waits until a server has that version."""
     app = service(database, interval_seconds=None, seconds=2)
     tag = get(app).headers["ETag"]
     threading.Timer(0.1, database.commit, [TOUCHED]).start()  # simulates the delay of replay

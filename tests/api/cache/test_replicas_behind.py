@@ -27,46 +27,45 @@ VERSION = "SELECT version FROM data_version"
 SESSIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'ratesflow-api' AND datname = current_database()"
 )
-# A poll asks for nothing but what is new.
 END_POLLS = SESSIONS.replace("count(*)", "count(pg_terminate_backend(pid))") + " AND query LIKE 'EXECUTE poll_version%'"
 
 
-class Turns(Wire):
+class RotatingProxy(Wire):
     """A proxy that forwards connections to servers in turn."""
 
-    def lead_to(self, *ports: int) -> None:
+    def forward_to(self, *ports: int) -> None:
         """Forward the next connections to these ports."""
         self._targets = itertools.cycle(ports)
 
 
 @pytest.fixture
-def turns() -> Iterator[Callable[..., Turns]]:
-    """A function that creates proxies."""
-    made: list[Turns] = []
+def new_proxy() -> Iterator[Callable[..., RotatingProxy]]:
+    """A function that creates proxies, which are closed at the end."""
+    proxies: list[RotatingProxy] = []
 
-    def make(*ports: int) -> Turns:
-        made.append(Turns(*ports))
-        return made[-1]
+    def make(*ports: int) -> RotatingProxy:
+        proxies.append(RotatingProxy(*ports))
+        return proxies[-1]
 
     yield make
-    for each in made:
+    for each in proxies:
         each.close()
 
 
 @pytest.fixture
 def behind(standby: Postgres, module_database: Database, owner: Connection) -> Iterator[Postgres]:  # noqa: F811
-    """The standby with a price for each lane; its replay is paused until the end."""
+    """The standby with one price for each lane, whose replay is paused until the end of the test."""
     for lane in (TOUCHED, OTHER):
         commit(owner, *lane)
-    there = standby.superuser_url(module_database.name)
-    wait_until(lambda: one(there, VERSION) == one(module_database.url, VERSION))
-    one(there, "SELECT pg_wal_replay_pause()::text")
-    wait_until(lambda: one(there, "SELECT pg_get_wal_replay_pause_state()") == "paused")
+    url = standby.superuser_url(module_database.name)
+    wait_until(lambda: single_value(url, VERSION) == single_value(module_database.url, VERSION))
+    single_value(url, "SELECT pg_wal_replay_pause()::text")
+    wait_until(lambda: single_value(url, "SELECT pg_get_wal_replay_pause_state()") == "paused")
     yield standby
-    one(there, "SELECT pg_wal_replay_resume()::text")
+    single_value(url, "SELECT pg_wal_replay_resume()::text")
 
 
-def one(url: str, query: str) -> object:
+def single_value(url: str, query: str) -> object:
     """Return the single value of a query."""
     connection = psycopg2.connect(url)
     with connection, connection.cursor() as cursor:
@@ -81,37 +80,39 @@ def commit(owner: Connection, orig: str, dest: str) -> None:
     open_batch(owner, seed_batch(owner, TREE, [Price(orig, dest, DAY, 100)], staged=False))
 
 
-def worker(database: Database, proxy: Turns, **settings: str) -> Service:
+def worker(database: Database, proxy: RotatingProxy, **settings: str) -> Service:
     """Return a worker that reads through the proxy."""
     url = f"postgresql://api:{PASSWORD}@127.0.0.1:{proxy.port}/{database.name}"
     return get_app({"DATABASE_URL": url, "RATESFLOW_API_POLL_SECONDS": "0.3", **settings})
 
 
-def ask(app: Service, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
-    """Request a lane's day; `extra` makes it a different request, which is not cached."""
+def get_lane(app: Service, lane: tuple[str, str], extra: str = "", **headers: str) -> testing.Result:
+    """Request the day of a lane; `extra` changes the query, so that the response is not cached."""
     query = f"date_from={DAY}&date_to={DAY}&orig_code={lane[0]}&dest_code={lane[1]}{extra}"
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return testing.TestClient(app).simulate_get("/rates", query_string=query, headers=sent)
 
 
-def count(answer: testing.Result) -> int:
+def count(response: testing.Result) -> int:
     """Return the number of prices in a response, which grows with each commit; 0 if the request failed."""
-    return int(answer.json["rates"][0]["count"]) if answer.status_code == 200 else 0
+    return int(response.json["rates"][0]["count"]) if response.status_code == 200 else 0
 
 
 def test_lagging_reader_fails_no_request(
-    behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
+    behind: Postgres, module_database: Database, owner: Connection, new_proxy: Callable[..., RotatingProxy]
 ) -> None:
-    """A worker learns of a commit from one reader while its connections lead to the lagging one: no request fails,
-    cached or not; responses soon include the commit, and never revert."""
-    proxy = turns(behind.port)
+    """If a worker polls a commit from one reader while its connections lead to the lagging one, no request fails; all
+    responses, cached or not, soon include the commit, and never go back."""
+    proxy = new_proxy(behind.port)
     app = worker(module_database, proxy)
     with ThreadPoolExecutor(8) as threads:
-        (before,) = {count(each) for each in threads.map(lambda number: ask(app, TOUCHED, f"&{number}"), range(30))}
-    proxy.lead_to(module_database.server.port)
-    wait_until(lambda: bool(one(behind.url(database=module_database.name), END_POLLS)))
-    wait_until(lambda: bool(one(module_database.url, SESSIONS)))
-    proxy.lead_to(behind.port, module_database.server.port)
+        (before,) = {
+            count(each) for each in threads.map(lambda number: get_lane(app, TOUCHED, f"&{number}"), range(30))
+        }
+    proxy.forward_to(module_database.server.port)
+    wait_until(lambda: bool(single_value(behind.url(database=module_database.name), END_POLLS)))
+    wait_until(lambda: bool(single_value(module_database.url, SESSIONS)))
+    proxy.forward_to(behind.port, module_database.server.port)
     seen: dict[int, list[int]] = {number: [] for number in range(6)}
     until = time.monotonic() + LAG_SECONDS
 
@@ -120,7 +121,7 @@ def test_lagging_reader_fails_no_request(
             if time.monotonic() > until:
                 return
             extra = f"&{number}-{turn}" if number > 1 else ""  # the first two send cached requests
-            seen[number].append(count(ask(app, TOUCHED if number % 2 else OTHER, extra)))
+            seen[number].append(count(get_lane(app, TOUCHED if number % 2 else OTHER, extra)))
             time.sleep(0.01)
 
     with ThreadPoolExecutor(len(seen)) as threads:
@@ -133,22 +134,22 @@ def test_lagging_reader_fails_no_request(
         assert 0 not in counts, f"{counts.count(0)} of {len(counts)} failed"
         assert counts == sorted(counts)
         assert counts[-1] == (before + 1 if number % 2 else counts[0])
-    assert count(ask(app, TOUCHED)) == before + 1
+    assert count(get_lane(app, TOUCHED)) == before + 1
 
 
 def test_client_of_another_reader_never_goes_back(
-    behind: Postgres, module_database: Database, owner: Connection, turns: Callable[..., Turns]
+    behind: Postgres, module_database: Database, owner: Connection, new_proxy: Callable[..., RotatingProxy]
 ) -> None:
-    """A worker connected only to the lagging reader responds to a client of the other reader with the client's version
-    or a newer one."""
-    proxy = turns(behind.port)
+    """A worker that is connected to the lagging reader sends a client of the other reader no older version than it
+    has."""
+    proxy = new_proxy(behind.port)
     app = worker(module_database, proxy, RATESFLOW_API_POLL_SECONDS="60")
-    before = ask(app, TOUCHED)
+    before = get_lane(app, TOUCHED)
     commit(owner, *TOUCHED)
-    another = worker(module_database, turns(module_database.server.port))
-    seen = ask(another, TOUCHED)
+    another = worker(module_database, new_proxy(module_database.server.port))
+    seen = get_lane(another, TOUCHED)
     assert count(seen) == count(before) + 1
-    proxy.lead_to(behind.port, module_database.server.port)
-    assert ask(app, TOUCHED, If_None_Match=seen.headers["ETag"]).status_code == 304
-    assert count(ask(app, TOUCHED)) == count(seen)
-    assert ask(app, OTHER, If_None_Match=ask(another, OTHER).headers["ETag"]).status_code == 304
+    proxy.forward_to(behind.port, module_database.server.port)
+    assert get_lane(app, TOUCHED, If_None_Match=seen.headers["ETag"]).status_code == 304
+    assert count(get_lane(app, TOUCHED)) == count(seen)
+    assert get_lane(app, OTHER, If_None_Match=get_lane(another, OTHER).headers["ETag"]).status_code == 304

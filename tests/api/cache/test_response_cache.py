@@ -1,4 +1,4 @@
-"""Cached responses: valid for a data version, loaded once, never too old, never of an earlier version than before."""
+"""Cached responses: valid for a data version, loaded once, never too old, and never of an earlier version."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from ratesflow.api.cache.version_poller import VersionPoller
 from ratesflow.api.models.errors import OverloadedError
 from ratesflow.api.models.versions import LatestVersion, Version
 from tests.api.service import wait_until
-from tests.api.stand_in import PARAMS, TOUCHED, Database, ask, get, service
+from tests.api.stand_in import PARAMS, TOUCHED, Database, get, get_lane, service
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_second_response_is_cached(database: Database) -> None:
     assert database.reads == 1
 
 
-def test_new_version_is_seen(database: Database) -> None:
+def test_new_version_is_noticed(database: Database) -> None:
     """After a change of the data version, the response is read again within about one interval of polls."""
     app = service(database)
     etag = get(app).headers["ETag"]
@@ -40,7 +40,7 @@ def test_new_version_is_seen(database: Database) -> None:
     assert database.reads == 2
 
 
-def test_restored_database_is_seen(database: Database) -> None:
+def test_restored_database_is_noticed(database: Database) -> None:
     """A database restored to an older version has another epoch: its responses replace the cached ones."""
     database.at = Version("e", 9)
     app = service(database)
@@ -50,34 +50,34 @@ def test_restored_database_is_seen(database: Database) -> None:
     assert '"f-3-' in get(app).headers["ETag"]
 
 
-def test_a_hundred_at_once(database: Database) -> None:
+def test_simultaneous_requests_share_a_read(database: Database) -> None:
     """A hundred simultaneous requests for the same response share one read of the database."""
     app = service(database)
     database.seconds = 0.3
     start = threading.Barrier(100)
 
-    def ask(_: int) -> int:
+    def send(_: int) -> int:
         start.wait()
         return get(app).status_code
 
     with ThreadPoolExecutor(100) as threads:
-        assert set(threads.map(ask, range(100))) == {200}
+        assert set(threads.map(send, range(100))) == {200}
     assert database.reads == 1
 
 
 def test_failure_is_shared_and_not_cached(database: Database) -> None:
     """When a shared read fails, all requests that wait for it fail; the next request reads again."""
     app = service(database)
-    database.seconds, database.away = 0.2, True
+    database.seconds, database.unavailable = 0.2, True
     with ThreadPoolExecutor(5) as threads:
         assert set(threads.map(lambda _: get(app).status_code, range(5))) == {503}
     assert database.reads == 1
-    database.seconds, database.away = 0, False
+    database.seconds, database.unavailable = 0, False
     assert get(app).status_code == 200
 
 
-def test_too_many_for_one_read(database: Database) -> None:
-    """Requests beyond the limit of those that may wait for another's read get an error at once."""
+def test_limit_of_requests_that_share_a_read(database: Database) -> None:
+    """Requests beyond the limit of those that may share a read get an error at once."""
     latest = LatestVersion()
     latest.adopt(Version("e", 1))
     cache = ResponseCache(latest, VersionPoller(database, latest), max_coalesced=1)
@@ -124,18 +124,18 @@ def test_coalesced_read_is_not_older_than_the_request(database: Database) -> Non
 
 
 def test_the_previous_response_outlives_a_commit_that_cannot_be_read(database: Database) -> None:
-    """If the database becomes unavailable just after a commit was seen, the previous response is served as long as no
-    client has seen anything of the commit, and never after that."""
+    """If the database becomes unavailable just after a poll saw a commit, the previous response is served until a
+    client has received a response of the new version, and never after that."""
     app = service(database, interval_seconds=None)
     tag = get(app).headers["ETag"]
     database.commit(TOUCHED)
     app._fast_path._cache._poller.poll(1)
-    database.away = True
+    database.unavailable = True
     assert get(app).headers["ETag"] == tag
-    assert ask(app, "CNSGH", "EETLL").status_code == 503
-    database.away = False
-    assert '"e-2-' in ask(app, "china", "EETLL").headers["ETag"]
-    database.away = True
+    assert get_lane(app, "CNSGH", "EETLL").status_code == 503
+    database.unavailable = False
+    assert '"e-2-' in get_lane(app, "china", "EETLL").headers["ETag"]
+    database.unavailable = True
     assert get(app).status_code == 503
 
 
@@ -152,7 +152,7 @@ def test_the_previous_response_becomes_too_old(database: Database) -> None:
     assert get(app).headers["ETag"] != tag
 
 
-def test_never_backwards(database: Database) -> None:
+def test_older_version_is_read_again(database: Database) -> None:
     """A read that finds an older version than one seen before is repeated; if it finds that again, it fails."""
     app = service(database, max_bytes=0)
     database.at = Version("e", 5)
@@ -163,8 +163,8 @@ def test_never_backwards(database: Database) -> None:
     assert '"e-6-' in get(app).headers["ETag"]
 
 
-def test_left_epoch_does_not_return() -> None:
-    """Once a restored database was seen, a server with the earlier epoch is behind, whatever its version."""
+def test_earlier_epoch_does_not_return() -> None:
+    """After a change of the epoch, a server with the earlier epoch counts as behind, whatever its version."""
     latest = LatestVersion()
     assert latest.adopt(Version("e", 5))
     assert latest.adopt(Version("f", 1))
@@ -173,7 +173,7 @@ def test_left_epoch_does_not_return() -> None:
     assert latest.state.version == Version("f", 1)
 
 
-def test_late_read_of_an_old_version_is_not_kept(database: Database) -> None:
+def test_late_read_of_an_old_version_is_not_cached(database: Database) -> None:
     """The result of a read that began before a commit and ended after the poll saw it is not cached."""
     app = service(database)
     get(app)
@@ -189,24 +189,24 @@ def test_outage(database: Database) -> None:
     """While the database is unavailable, cached responses are served until too old; other requests get a 503."""
     app = service(database, max_stale_seconds=0.4)
     get(app)
-    database.away = True
+    database.unavailable = True
     began = time.monotonic()
     assert get(app, "&other").status_code == 503
     assert get(app).status_code == 200
     wait_until(lambda: get(app).status_code == 503, 2)
     assert 0.3 < time.monotonic() - began < 1
-    database.away = False
+    database.unavailable = False
     assert get(app).status_code == 200
 
 
-def test_rests_when_idle(database: Database) -> None:
-    """After a time without requests polls stop; the next request reads the database."""
+def test_idle_service_stops_polling(database: Database) -> None:
+    """After some time without requests, polls stop; the next request reads the database."""
     app = service(database, idle_seconds=0.1)
     get(app)
     time.sleep(0.4)
     polls, reads = database.polls, database.reads
     time.sleep(0.2)
-    assert (database.polls, database.rests) == (polls, 1)
+    assert (database.polls, database.closes) == (polls, 1)
     database.at = Version("e", 2)
     assert '"e-2-' in get(app).headers["ETag"]
     assert database.reads == reads + 1
@@ -221,7 +221,7 @@ def small(database: Database) -> Iterator[ResponseCache]:
 
 
 def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
-    """The cache never exceeds its limit in bytes, and often used responses stay."""
+    """The cache never exceeds its limit in bytes, and keeps responses that are often used."""
     content = Content(database.at, "text/plain", b"x" * 10_000)
     small.get_or_load(Lookup("often", 0), lambda _: content)
     for number in range(100):
@@ -232,19 +232,19 @@ def test_memory_is_bounded(small: ResponseCache, database: Database) -> None:
     assert small.get("key 99") is not None
 
 
-def test_errors_are_not_kept(database: Database) -> None:
+def test_errors_are_not_cached(database: Database) -> None:
     """Errors are not cached."""
     app = service(database)
     for _ in range(2):
-        answer = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
-        assert answer.status_code == 404
-        assert answer.headers["Cache-Control"] == "no-store"
+        response = testing.TestClient(app).simulate_get("/rates", params=PARAMS | {"orig_code": "NO PORT"})
+        assert response.status_code == 404
+        assert response.headers["Cache-Control"] == "no-store"
 
 
 def test_failed_read_is_not_repeated(database: Database) -> None:
     """A request whose read fails gets a 503 after that one read: its deadline has passed."""
-    database.away = True
-    answer = get(service(database, max_bytes=0))
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    assert answer.headers["Content-Type"] == "application/problem+json"
+    database.unavailable = True
+    response = get(service(database, max_bytes=0))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "2")
+    assert response.headers["Content-Type"] == "application/problem+json"
     assert database.reads == 1

@@ -1,4 +1,4 @@
-"""Which lanes a worker considers changed when it moves from one version to another."""
+"""Which lanes a worker considers changed when it advances from one version to another."""
 
 import pytest
 
@@ -15,8 +15,8 @@ def at(orig: str, dest: str) -> int:
     return bucket_of(location(orig), location(dest))
 
 
-def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> LatestVersion:
-    """Return what was at version 5 and has heard of these changes."""
+def advanced(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> LatestVersion:
+    """Return a LatestVersion that was at version 5 and polled these changes."""
     latest = LatestVersion()
     latest.adopt(Version("e", 5))
     assert latest.advance(PollResult(Version("e", to), since, list(changes)))
@@ -24,14 +24,14 @@ def moved(*changes: tuple[int, bytes | None], to: int, since: int = 5) -> Latest
 
 
 def since(latest: LatestVersion, orig: str, dest: str) -> int:
-    """Return the version since which a lookup's answer is the same."""
+    """Return the version since which the response to a lookup is the same."""
     assert latest.state
     return latest.state.changed[at(orig, dest)]
 
 
 def test_only_touched_lanes_change() -> None:
-    """A lane, and the questions that join its ends with a region, change with a version that touches it; no others."""
-    latest = moved((6, bitmap([ONE])), (7, bitmap([OTHER])), (8, bitmap([])), to=8)
+    """A change affects its lane, and the lookups between one of its ports and a region; no others."""
+    latest = advanced((6, bitmap([ONE])), (7, bitmap([OTHER])), (8, bitmap([])), to=8)
     assert since(latest, *ONE) == since(latest, "CNGGZ", "europe") == since(latest, "china", "EETLL") == 6
     assert since(latest, *OTHER) == since(latest, "china", "NLRTM") == 7
     assert since(latest, "china", "europe") == since(latest, "CNHKG", "baltic") == 5
@@ -44,8 +44,8 @@ def test_only_touched_lanes_change() -> None:
 
 
 def test_latest_of_several_changes_counts() -> None:
-    """Where several versions touch a lane, and one version two batches, the last one is told."""
-    latest = moved((6, bitmap([ONE])), (6, bitmap([OTHER])), (7, bitmap([ONE])), to=7)
+    """A lane changed with the last version that touched it, also if a version has several batches."""
+    latest = advanced((6, bitmap([ONE])), (6, bitmap([OTHER])), (7, bitmap([ONE])), to=7)
     assert (since(latest, *ONE), since(latest, *OTHER)) == (7, 6)
 
 
@@ -55,22 +55,22 @@ def test_latest_of_several_changes_counts() -> None:
     ids=["missing", "everything"],
 )
 def test_everything_changes(changes: list[tuple[int, bytes | None]]) -> None:
-    """A version that is missing, or of which nothing is known but that it moved, has changed everything before it."""
-    latest = moved(*changes, to=8)
+    """A version whose changes are missing or unknown has changed every lane."""
+    latest = advanced(*changes, to=8)
     assert (since(latest, *ONE), since(latest, *OTHER), since(latest, "china", "europe")) == (8, 7, 7)
     assert latest.state
     assert latest.state.changed[REFERENCE_DATA] == 7
 
 
 def test_too_far_behind() -> None:
-    """What is told begins after the version that a worker is at: all before may have changed."""
-    latest = moved((8, bitmap([ONE])), to=8, since=7)
+    """If the polled changes begin after the worker's version, every lane may have changed before they begin."""
+    latest = advanced((8, bitmap([ONE])), to=8, since=7)
     assert (since(latest, *ONE), since(latest, *OTHER)) == (8, 7)
 
 
-def test_never_back() -> None:
-    """PollResult of an older version, or of an epoch that was left, change nothing."""
-    latest = moved((6, bitmap([ONE])), to=6)
+def test_version_never_goes_back() -> None:
+    """A poll that returns an older version or an earlier epoch has no effect."""
+    latest = advanced((6, bitmap([ONE])), to=6)
     before = latest.state
     assert not latest.advance(PollResult(Version("e", 5), 0, []))
     assert latest.state is before
@@ -81,8 +81,8 @@ def test_never_back() -> None:
     assert not latest.advance(PollResult(Version("e", 7), 6, []))
 
 
-def test_first_news_tell_of_the_past() -> None:
-    """A worker that begins knows since when lanes are the same, as far back as it was told."""
+def test_first_poll_returns_past_changes() -> None:
+    """After its first poll, a worker has the version of each lane's last change, as far back as the poll goes."""
     latest = LatestVersion()
     assert latest.advance(PollResult(Version("e", 70), 6, [(number, bitmap([ONE])) for number in range(7, 71)]))
     assert (since(latest, *ONE), since(latest, *OTHER)) == (70, 6)

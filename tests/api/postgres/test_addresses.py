@@ -13,22 +13,22 @@ from ratesflow.api.postgres.pool import ConnectionPool
 
 
 @pytest.fixture
-def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """A name server that does not respond; the fixture returns the names that were looked up."""
-    asked: list[str] = []
-    answer = threading.Event()
+def hanging_lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """A name server that does not respond; the fixture returns the names that are looked up."""
+    looked_up: list[str] = []
+    released = threading.Event()
 
     def look_up(name: str, *_: object, **__: object) -> list[object]:
-        asked.append(name)
-        answer.wait(10)
-        raise socket.gaierror("nobody answered")
+        looked_up.append(name)
+        released.wait(10)
+        raise socket.gaierror("no response")
 
     monkeypatch.setattr("socket.getaddrinfo", look_up)
-    yield asked
-    answer.set()
+    yield looked_up
+    released.set()
 
 
-def test_hanging_name_server_times_out(hung: list[str]) -> None:
+def test_hanging_name_server_times_out(hanging_lookups: list[str]) -> None:
     """A lookup that times out counts as an unavailable database, and concurrent lookups are shared."""
     connections = ConnectionPool("postgresql://x@db.example/x", "SELECT 1", size=4)
     began = time.monotonic()
@@ -38,7 +38,7 @@ def test_hanging_name_server_times_out(hung: list[str]) -> None:
     for each in waiting:
         each.join()
     assert time.monotonic() - began < 1
-    assert hung == ["db.example"]
+    assert hanging_lookups == ["db.example"]
 
 
 def _fails(connections: ConnectionPool) -> None:
@@ -48,26 +48,26 @@ def _fails(connections: ConnectionPool) -> None:
 
 def test_all_addresses_of_all_names_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """libpq gets every address of every name, with name and port; IP addresses are left unchanged."""
-    known = {"one": ["10.0.0.1", "fd00::1", "10.0.0.1"], "two": ["10.0.0.2"]}
+    records = {"one": ["10.0.0.1", "fd00::1", "10.0.0.1"], "two": ["10.0.0.2"]}
     monkeypatch.setattr(
-        "socket.getaddrinfo", lambda name, *_, **__: [(0, 0, 0, "", (address, 0)) for address in known[name]]
+        "socket.getaddrinfo", lambda name, *_, **__: [(0, 0, 0, "", (address, 0)) for address in records[name]]
     )
     found = Addresses().settings("host=one,10.9.9.9,two port=1,2,3", time.monotonic() + 1)
     assert found == {"host": "one,one,10.9.9.9,two", "hostaddr": "10.0.0.1,fd00::1,,10.0.0.2", "port": "1,1,2,3"}
-    known["two"] = ["10.0.0.3"]
+    records["two"] = ["10.0.0.3"]
     assert Addresses().settings("postgresql://u:p@two/x", time.monotonic() + 1)["hostaddr"] == "10.0.0.3"
 
 
 @pytest.mark.parametrize(
     "url", ["host=/var/run port=1", "postgresql://u@[::1]:5/x", "dbname=x", "host=db.example hostaddr=10.0.0.1"]
 )
-def test_nothing_to_look_up(url: str) -> None:
-    """IP addresses, sockets and a given hostaddr are left unchanged."""
+def test_addresses_are_not_looked_up(url: str) -> None:
+    """IP addresses, sockets and an explicit hostaddr are left unchanged."""
     assert Addresses().settings(url, time.monotonic()) == {}
 
 
 def test_unknown_name() -> None:
-    """A name that stands for nothing is told at once."""
+    """A name that cannot be resolved raises an error at once."""
     with pytest.raises(UnknownHostError, match=r"no\.such\.invalid cannot be resolved"):
         Addresses().settings("host=no.such.invalid", time.monotonic() + 5)
 

@@ -11,8 +11,8 @@ from ratesflow.api.postgres.pool import ConnectionPool
 
 
 @pytest.mark.parametrize("table", ["prices", "batches", "shards", "committed_prices", "daily_rates"])
-def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
-    """The service's user cannot read the prices and the ledger."""
+def test_prices_and_ledger_are_unreadable(reader_url: str, owner: Connection, table: str) -> None:
+    """The service's user can read neither prices nor the ledger."""
     connections = ConnectionPool(reader_url, queries.session(2))
     with pytest.raises(errors.InsufficientPrivilege):
         connections.fetch(f"SELECT FROM {table}", seconds=2)
@@ -23,7 +23,7 @@ def test_reads_no_more(reader_url: str, owner: Connection, table: str) -> None:
     "statement",
     ["UPDATE data_version SET version = 0", "DELETE FROM rates", "INSERT INTO visible_batches VALUES (9)"],
 )
-def test_writes_nothing(reader_url: str, statement: str) -> None:
+def test_user_cannot_write(reader_url: str, statement: str) -> None:
     """The service's user cannot change anything, even in a session that is not read-only."""
     connection = psycopg2.connect(reader_url)
     with pytest.raises(errors.InsufficientPrivilege), connection.cursor() as cursor:

@@ -57,13 +57,13 @@ def test_lost_statements_are_prepared_again(reader_url: str) -> None:
     connections.close()
 
 
-@pytest.mark.parametrize(("conflicts", "answered"), [(1, True), (2, False)])
-def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bool) -> None:
+@pytest.mark.parametrize(("conflicts", "succeeds"), [(1, True), (2, False)])
+def test_conflict_is_repeated_once(reader_url: str, conflicts: int, succeeds: bool) -> None:
     """A read that a standby cancels is repeated once; after a second time the database counts as unavailable."""
     connections = ConnectionPool(reader_url, "CREATE TEMPORARY SEQUENCE attempts")
     statement = f"""DO $$ BEGIN IF nextval('attempts') <= {conflicts} THEN
         RAISE EXCEPTION 'conflict with recovery' USING ERRCODE = '40001'; END IF; END $$"""
-    if answered:
+    if succeeds:
         connections.fetch(statement, seconds=2)
     else:
         with pytest.raises(DatabaseUnavailableError, match="conflict with recovery"):
@@ -72,7 +72,7 @@ def test_conflict_is_repeated_once(reader_url: str, conflicts: int, answered: bo
     connections.close()
 
 
-def test_hanging_server_is_given_up(reader_url: str) -> None:
+def test_hanging_server_times_out(reader_url: str) -> None:
     """A statement that takes too long ends at the deadline, and its connection is closed."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1)
     started = time.monotonic()
@@ -83,7 +83,7 @@ def test_hanging_server_is_given_up(reader_url: str) -> None:
     connections.close()
 
 
-def test_unreachable_host_is_given_up() -> None:
+def test_unreachable_host_times_out() -> None:
     """A connection to a server that accepts it and sends nothing ends at the deadline."""
     import socket
 
@@ -95,8 +95,8 @@ def test_unreachable_host_is_given_up() -> None:
         assert time.monotonic() - started < 1
 
 
-def test_too_many_get_an_error_at_once(reader_url: str, owner: Connection) -> None:
-    """A request beyond those that run and those that may queue gets an error at once."""
+def test_full_queue_is_an_error_at_once(reader_url: str, owner: Connection) -> None:
+    """A request gets an error at once if all connections are busy and the queue is full."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=1, max_queued=1)
     with ThreadPoolExecutor(2) as threads:
         busy = [threads.submit(connections.fetch, "SELECT true FROM pg_sleep(0.5)", seconds=5) for _ in range(2)]
@@ -111,7 +111,7 @@ def test_too_many_get_an_error_at_once(reader_url: str, owner: Connection) -> No
     connections.close()
 
 
-def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
+def test_idle_connection_has_no_transaction(reader_url: str, owner_url: str) -> None:
     """An idle connection is not in a transaction."""
     connections = ConnectionPool(reader_url, "SET application_name = 'watched'")
     connections.fetch("SELECT 1", seconds=2)
@@ -123,9 +123,9 @@ def test_no_needless_transactions(reader_url: str, owner_url: str) -> None:
     connections.close()
 
 
-def test_rest_closes_all_connections(reader_url: str, owner_url: str) -> None:
-    """After `rest` the service has no session, and the next statement opens one."""
-    connections = ConnectionPool(reader_url, "SET application_name = 'resting'")
+def test_close_idle_closes_all_connections(reader_url: str, owner_url: str) -> None:
+    """After `close_idle` the service has no session, and the next statement opens one."""
+    connections = ConnectionPool(reader_url, "SET application_name = 'idle'")
     connections.fetch("SELECT 1", seconds=2)
     DatabaseReader(connections, LatestVersion()).close_idle()
     watcher = psycopg2.connect(owner_url)
@@ -133,7 +133,7 @@ def test_rest_closes_all_connections(reader_url: str, owner_url: str) -> None:
         deadline = time.monotonic() + 5
         sessions = 1
         while sessions and time.monotonic() < deadline:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'resting'")
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'idle'")
             ((sessions,),) = cursor.fetchall()
             watcher.rollback()
     assert sessions == 0
@@ -142,13 +142,13 @@ def test_rest_closes_all_connections(reader_url: str, owner_url: str) -> None:
     connections.close()
 
 
-@pytest.mark.parametrize("known", ["64", "0"], ids=["cached", "uncached"])
-def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: str, known: str) -> None:
-    """Some time after the last request no connection is open, so that a database may pause; the next one is served."""
+@pytest.mark.parametrize("cache_mb", ["64", "0"], ids=["cached", "uncached"])
+def test_idle_service_has_no_session(reader_url: str, owner_url: str, cache_mb: str) -> None:
+    """Some time after the last request no connection is open, so that the database may pause; the next one works."""
     settings = {"RATESFLOW_API_IDLE_SECONDS": "0.4", "RATESFLOW_API_POLL_SECONDS": "0.1"}
-    app = get_app({"DATABASE_URL": reader_url, "RATESFLOW_API_CACHE_MB": known, **settings})
+    app = get_app({"DATABASE_URL": reader_url, "RATESFLOW_API_CACHE_MB": cache_mb, **settings})
 
-    def ask(day: int) -> int:
+    def get(day: int) -> int:
         query = f"date_from=2021-01-01&date_to=2021-01-{day:02}&orig_code=CNGGZ&dest_code=EETLL"
         return testing.TestClient(app).simulate_get("/rates", query_string=query).status_code
 
@@ -166,14 +166,14 @@ def test_a_service_that_nobody_asks_has_no_session(reader_url: str, owner_url: s
 
     for _ in range(2):
         with ThreadPoolExecutor(4) as threads:
-            assert set(threads.map(ask, range(1, 29))) == {200}
+            assert set(threads.map(get, range(1, 29))) == {200}
         assert sessions()
         wait_until(lambda: sessions() == 0)
     watcher.close()
 
 
-def test_one_that_is_in_use_is_kept(reader_url: str) -> None:
-    """Of several connections the one in use stays open."""
+def test_used_connection_stays_open(reader_url: str) -> None:
+    """Connections that are not needed are closed; the one in use stays open."""
     connections = ConnectionPool(reader_url, "SELECT 1", size=2, idle_seconds=0.4)
     with ThreadPoolExecutor(2) as threads:
         both = set(threads.map(lambda _: connections.fetch(BACKEND + ", pg_sleep(0.1)", seconds=5)[0][0], range(2)))
@@ -200,7 +200,7 @@ def test_lagging_server_times_out(reader_url: str) -> None:
     connections.close()
 
 
-def test_the_spare_connection_goes_first(reader_url: str) -> None:
+def test_spare_connection_is_tried_next(reader_url: str) -> None:
     """When a server is behind, the connection on which the latest version was seen is tried next."""
     spare = ConnectionPool(reader_url, "SELECT 1", size=1)
     ((backend,),) = spare.fetch(BACKEND, seconds=2)

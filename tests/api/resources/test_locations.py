@@ -40,5 +40,5 @@ def test_changes(client: testing.TestClient, owner: Connection) -> None:
     with owner, owner.cursor() as cursor:
         cursor.execute("INSERT INTO ports VALUES ('DEHAM', 'Hamburg', 'europe')")
         cursor.execute("UPDATE data_version SET version = version + 1")
-    answer = client.simulate_get("/ports", headers={"If-None-Match": etag})
-    assert "DEHAM" in [port["code"] for port in answer.json["ports"]]
+    response = client.simulate_get("/ports", headers={"If-None-Match": etag})
+    assert "DEHAM" in [port["code"] for port in response.json["ports"]]

@@ -27,7 +27,7 @@ def _app(latest: LatestVersion) -> FalconApp:
 
 
 def test_complete() -> None:
-    """Every address that the service answers is described, but for the files of its own pages."""
+    """The document describes every path of the service, except the files of its own pages."""
     latest = LatestVersion()
     app = _app(latest)
     described = set(specification()["paths"])
@@ -58,8 +58,8 @@ def test_documentation() -> None:
     assert "://" not in page.replace("http://localhost:3000", "").replace("http://www.w3.org", "")
 
 
-def test_problem_types_lead_to_the_page() -> None:
-    """The type of a problem is the address of its description."""
+def test_problem_types_link_to_the_page() -> None:
+    """The type of a problem is the URL of its description."""
     latest = LatestVersion()
     client = testing.TestClient(_app(latest))
     path, _, anchor = client.simulate_get("/rates").json["type"].partition("#")
@@ -67,7 +67,7 @@ def test_problem_types_lead_to_the_page() -> None:
 
 
 def test_schemathesis(service: Service) -> None:
-    """Whatever requests the description allows or forbids, Schemathesis finds no answer that it does not tell of."""
+    """Schemathesis finds no response that the document does not describe, to valid and invalid requests."""
     schemathesis = pytest.importorskip("schemathesis", reason="run `make setup`, which installs schemathesis")
     schema = schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/openapi.json")
     checked: dict[str, set[int]] = {}

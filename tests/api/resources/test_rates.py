@@ -18,15 +18,15 @@ JANUARY = (date(2021, 1, 1), date(2021, 1, 31))
 LOCATIONS = [*TREE.ports, *TREE.regions]
 
 
-def ask(client: testing.TestClient, orig: str, dest: str, first: date, last: date) -> list[dict[str, object]]:
+def rates(client: testing.TestClient, orig: str, dest: str, first: date, last: date) -> list[dict[str, object]]:
     """Return the rates in the service's response."""
     params = {"orig_code": orig, "dest_code": dest, "date_from": str(first), "date_to": str(last)}
-    answer = client.simulate_get("/rates", params=params)
-    assert answer.status_code == 200, answer.text
-    return list(answer.json["rates"])
+    response = client.simulate_get("/rates", params=params)
+    assert response.status_code == 200, response.text
+    return list(response.json["rates"])
 
 
-def plainly(
+def recount(
     owner: Connection, prices: Iterable[Price], orig: str, dest: str, first: date, last: date
 ) -> list[dict[str, object]]:
     """Recount the rates: group the prices in Python, and average those of each day in PostgreSQL."""
@@ -69,7 +69,7 @@ def many(owner: Connection) -> Iterable[list[Price]]:
 def test_every_pair(client: testing.TestClient, owner: Connection, many: list[Price]) -> None:
     """The rates of a month are exact between any two ports or regions at any depth, overlapping or not."""
     for orig, dest in itertools.product(LOCATIONS, repeat=2):
-        assert ask(client, orig, dest, *JANUARY) == plainly(owner, many, orig, dest, *JANUARY), (orig, dest)
+        assert rates(client, orig, dest, *JANUARY) == recount(owner, many, orig, dest, *JANUARY), (orig, dest)
 
 
 def test_concurrent_requests_get_the_same_responses(client: testing.TestClient, many: list[Price]) -> None:
@@ -80,14 +80,14 @@ def test_concurrent_requests_get_the_same_responses(client: testing.TestClient, 
         for number, (orig, dest) in enumerate(itertools.product([*LOCATIONS, "AAAAA", "nowhere"], repeat=2))
     ]  # fmt: skip
 
-    def answer(params: dict[str, str]) -> tuple[str, str]:
-        answered = client.simulate_get("/rates", params=params)
-        return answered.status, answered.text
+    def send(params: dict[str, str]) -> tuple[str, str]:
+        returned = client.simulate_get("/rates", params=params)
+        return returned.status, returned.text
 
-    alone = [answer(params) for params in requests]
+    alone = [send(params) for params in requests]
     assert {status[:3] for status, _ in alone} == {"200", "404"}
     with ThreadPoolExecutor(30) as threads:
-        assert list(threads.map(answer, requests)) == alone
+        assert list(threads.map(send, requests)) == alone
 
 
 def test_equals_average_of_the_table(client: testing.TestClient, owner: Connection, many: list[Price]) -> None:
@@ -99,9 +99,9 @@ def test_equals_average_of_the_table(client: testing.TestClient, owner: Connecti
             JANUARY,
         )
         expected = {day: (count, price) for day, count, price in cursor}
-    answered = {rate["day"]: (rate["count"], rate["price"]) for rate in ask(client, "CNGGZ", "EETLL", *JANUARY)}
-    assert len(answered) == 31
-    assert {day: rate for day, rate in answered.items() if rate != (None, None)} == expected
+    returned = {rate["day"]: (rate["count"], rate["price"]) for rate in rates(client, "CNGGZ", "EETLL", *JANUARY)}
+    assert len(returned) == 31
+    assert {day: rate for day, rate in returned.items() if rate != (None, None)} == expected
 
 
 DAYS = st.dates(date(2019, 12, 15), date(2020, 3, 15))
@@ -129,10 +129,10 @@ def test_any_batches(
         # Several prices a day: otherwise there would hardly be an average.
         open_batch(owner, seed_batch(owner, TREE, rows * 2, staged=False))
     raw = [price for rows in batches for price in rows * 2]
-    assert ask(client, orig, dest, dates[0], dates[1]) == plainly(owner, raw, orig, dest, dates[0], dates[1])
+    assert rates(client, orig, dest, dates[0], dates[1]) == recount(owner, raw, orig, dest, dates[0], dates[1])
 
 
-def test_hidden_until_open(client: testing.TestClient, owner: Connection) -> None:
+def test_hidden_until_committed(client: testing.TestClient, owner: Connection) -> None:
     """A loaded batch is invisible; once it is committed all of it is visible, with a new ETag."""
     clear(owner)
     day = date(2022, 5, 5)
@@ -141,12 +141,12 @@ def test_hidden_until_open(client: testing.TestClient, owner: Connection) -> Non
     before = client.simulate_get("/rates", params=params)
     assert before.json["rates"] == [{"count": None, "day": "2022-05-05", "price": None}]
     for orig, dest in (("china", "europe"), ("CNGGZ", "europe"), ("china", "EETLL")):
-        assert ask(client, orig, dest, day, day)[0]["count"] is None
+        assert rates(client, orig, dest, day, day)[0]["count"] is None
     open_batch(owner, batch_no)
     after = client.simulate_get("/rates", params=params, headers={"If-None-Match": before.headers["ETag"]})
     assert after.json["rates"] == [{"count": 3, "day": "2022-05-05", "price": 200.33333333333334}]
     for orig, dest in (("china", "europe"), ("CNGGZ", "europe"), ("china", "EETLL")):
-        assert ask(client, orig, dest, day, day)[0]["count"] == 3
+        assert rates(client, orig, dest, day, day)[0]["count"] == 3
     same = client.simulate_get("/rates", params=params, headers={"If-None-Match": after.headers["ETag"]})
     assert same.status_code == 304
 
@@ -159,19 +159,19 @@ def test_undone_batch(client: testing.TestClient, owner: Connection) -> None:
     gone = [Price("CNGGZ", "EETLL", day, 999), Price("CNGGZ", "EETLL", day + timedelta(days=1), 999)]
     open_batch(owner, seed_batch(owner, TREE, kept))
     open_batch(owner, seed_batch(owner, TREE, gone))
-    assert ask(client, "CNGGZ", "EETLL", day, day)[0]["count"] == 4
+    assert rates(client, "CNGGZ", "EETLL", day, day)[0]["count"] == 4
     open_batch(owner, seed_batch(owner, TREE, gone, undo=True))
     for orig, dest in (("CNGGZ", "EETLL"), ("china", "baltic"), ("CNGGZ", "baltic"), ("china", "EETLL")):
-        rates = ask(client, orig, dest, day, day + timedelta(days=1))
-        assert [(rate["count"], rate["price"]) for rate in rates] == [(None, None), (3, 70 / 3)]
+        found = rates(client, orig, dest, day, day + timedelta(days=1))
+        assert [(rate["count"], rate["price"]) for rate in found] == [(None, None), (3, 70 / 3)]
 
 
 def test_similar_locations_are_named(client: testing.TestClient) -> None:
     """An unknown location returns 404 with similar locations."""
     params = {"orig_code": "cnggz", "dest_code": "balitc", "date_from": "2021-01-01", "date_to": "2021-01-01"}
-    answer = client.simulate_get("/rates", params=params)
-    assert answer.status_code == 404
-    orig, dest = answer.json["errors"]
+    response = client.simulate_get("/rates", params=params)
+    assert response.status_code == 404
+    orig, dest = response.json["errors"]
     assert "CNGGZ (Port of CNGGZ)" in orig["detail"]
     assert "baltic (Baltic)" in dest["detail"]
 

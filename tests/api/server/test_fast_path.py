@@ -35,33 +35,33 @@ def test_cached_responses_have_their_own_request_id() -> None:
     assert get(app, X_Request_Id="abc-3").headers["X-Request-Id"] == "abc-3"
 
 
-def test_closed_to_other_origins() -> None:
+def test_other_origins_are_not_allowed() -> None:
     """By default no page of another origin may read a response."""
-    answer = client_of().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
-    assert not [name for name in answer.headers if name.startswith("access-control")]
-    assert answer.headers["Vary"] == "Accept"
+    response = client_of().simulate_get("/rates", params=PARAMS, headers={"Origin": "https://a.example"})
+    assert not [name for name in response.headers if name.startswith("access-control")]
+    assert response.headers["Vary"] == "Accept"
 
 
-def test_open_to_named_origins() -> None:
+def test_listed_origins_are_allowed() -> None:
     """A listed origin may read responses and send preflight requests; others may not; caches distinguish origins."""
     client = client_of(cors=Cors(["https://a.example"]))
     for method in ("GET", "OPTIONS"):
-        answer = client.simulate_request(method, "/rates", params=PARAMS, headers={"Origin": "https://a.example"})
-        assert answer.headers["Access-Control-Allow-Origin"] == "https://a.example"
-    assert answer.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
+        response = client.simulate_request(method, "/rates", params=PARAMS, headers={"Origin": "https://a.example"})
+        assert response.headers["Access-Control-Allow-Origin"] == "https://a.example"
+    assert response.headers["Access-Control-Allow-Methods"] == "GET, HEAD, OPTIONS"
     stranger = client.simulate_get("/rates", params=PARAMS, headers={"Origin": "https://b.example"})
     assert "access-control-allow-origin" not in stranger.headers
     assert stranger.headers["Vary"] == "Accept, Origin"
 
 
-def test_open_to_all() -> None:
-    """With * every origin may read responses, also errors, and a cached response is the same for all."""
+def test_all_origins_are_allowed() -> None:
+    """With *, every origin may read all responses, including errors, and a cached response is the same for all."""
     client = client_of(cors=Cors(["*"]))
     assert client.simulate_get("/rates").headers["Access-Control-Allow-Origin"] == "*"
     assert "origin" not in client.simulate_get("/rates", params=PARAMS).headers["Vary"].lower()
 
 
-def test_table() -> None:
+def test_csv() -> None:
     """A client that prefers text/csv gets the same days as CSV; one that accepts anything gets JSON."""
     client = client_of()
     table = client.simulate_get("/rates", params=PARAMS, headers={"Accept": "text/csv"})
@@ -69,8 +69,8 @@ def test_table() -> None:
     assert table.headers["Vary"] == "Accept"
     assert table.text == "day,count,price\r\n2021-01-02,,\r\n2021-01-01,,\r\n"
     for accept in ("*/*", "application/json", "text/csv;q=0.1, application/json", "text/html,*/*;q=0.8", "nonsense"):
-        answer = client.simulate_get("/rates", params=PARAMS, headers={"Accept": accept})
-        assert answer.headers["Content-Type"] == "application/json", accept
+        response = client.simulate_get("/rates", params=PARAMS, headers={"Accept": accept})
+        assert response.headers["Content-Type"] == "application/json", accept
 
 
 def test_access_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -112,7 +112,7 @@ def test_metrics(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(first[name] for names in directive["Dimensions"] for name in names)
 
 
-def test_unavailable_is_counted_apart() -> None:
+def test_unavailable_is_counted_separately() -> None:
     """A 503 counts as unavailable, any other 5xx as an error of the server."""
     metrics = Metrics()
     for status in (200, 304, 404, 500, 503, 503):
@@ -133,8 +133,8 @@ def test_unavailable_is_counted_apart() -> None:
     ],
 )
 @pytest.mark.parametrize("fault", [None, "away", "unreadable", "broken"])
-def test_the_fast_path_sends_the_same(query: str, headers: dict[str, str], fault: str | None) -> None:
-    """The fast path changes no status, no header, not the order of headers, and no body, also of errors."""
+def test_fast_path_sends_the_same_response(query: str, headers: dict[str, str], fault: str | None) -> None:
+    """The fast path sends the same status, headers in the same order, and body, also for errors."""
     seen = []
     for fast_path in (True, False):
         database = Database()
@@ -143,7 +143,7 @@ def test_the_fast_path_sends_the_same(query: str, headers: dict[str, str], fault
             database.rates = lambda *_: 1 / 0  # type: ignore[assignment, return-value]
         elif fault:
             setattr(database, fault, True)
-        answer = get(app, query, **{**headers, "X-Request-Id": "the-same"})
+        response = get(app, query, **{**headers, "X-Request-Id": "the-same"})
         again = get(app, query, **{**headers, "X-Request-Id": "the-same"})
-        seen.append([(each.status, list(each.headers.items()), each.content) for each in (answer, again)])
+        seen.append([(each.status, list(each.headers.items()), each.content) for each in (response, again)])
     assert seen[0] == seen[1]

@@ -46,12 +46,12 @@ def locked(owner: Connection, owner_url: str) -> Iterator[Connection]:
     connection.close()
 
 
-def test_answers(service: Service) -> None:
+def test_http_responses(service: Service) -> None:
     """Over HTTP the service serves rates, its health, errors, and HEAD."""
-    answer = service.get(PATH)
-    assert (answer.status_code, answer.json()) == (200, RATES)
-    assert answer.headers["Content-Type"] == "application/json"
-    assert service.get(PATH, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+    response = service.get(PATH)
+    assert (response.status_code, response.json()) == (200, RATES)
+    assert response.headers["Content-Type"] == "application/json"
+    assert service.get(PATH, headers={"If-None-Match": response.headers["ETag"]}).status_code == 304
     assert service.get("/health/ready").status_code == 200
     assert service.get("/rates").headers["Content-Type"] == "application/problem+json"
     with socket.create_connection(("127.0.0.1", service.port)) as plain:
@@ -67,8 +67,8 @@ def test_terminated_connections(reader_url: str, owner: Connection) -> None:
     service.start(RATESFLOW_API_CACHE_MB="0")
     with ThreadPoolExecutor(8) as threads:
         for _ in range(3):
-            answers = list(threads.map(lambda _: service.get(PATH), range(24)))
-            assert {answer.status_code for answer in answers} == {200}
+            responses = list(threads.map(lambda _: service.get(PATH), range(24)))
+            assert {response.status_code for response in responses} == {200}
             with owner, owner.cursor() as cursor:
                 cursor.execute(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
@@ -92,10 +92,10 @@ def test_service_recovers_after_a_database_outage(own_server: Postgres) -> None:
         own_server.stop()
         for path in (f"{PATH}&another", "/health/ready"):
             started = time.monotonic()
-            answer = service.get(path)
+            response = service.get(path)
             assert time.monotonic() - started < 2
-            assert answer.status_code == 503
-            assert "Retry-After" in answer.headers
+            assert response.status_code == 503
+            assert "Retry-After" in response.headers
         assert service.get(PATH).json() == RATES
         wait_until(lambda: service.get(PATH).status_code == 503)
         assert service.get("/health/live").status_code == 200
@@ -107,7 +107,7 @@ def test_service_recovers_after_a_database_outage(own_server: Postgres) -> None:
         service.stop()
 
 
-def test_a_service_that_cannot_log_in_never_starts(reader_url: str) -> None:
+def test_service_that_cannot_log_in_never_starts(reader_url: str) -> None:
     """A service that cannot log in is live and never reports that it has started, so its deployment is rolled back."""
     service = Service(re.sub("//[^@/]+@", "//nobody:wrong@", reader_url), workers=1)
     service.start()
@@ -119,7 +119,7 @@ def test_a_service_that_cannot_log_in_never_starts(reader_url: str) -> None:
 
 
 def test_hanging_database(own_server: Postgres) -> None:
-    """A database that accepts requests and does not respond leads to a 503 within 2 s, too."""
+    """A database that accepts connections but does not respond leads to a 503 within 2 s, too."""
     service = Service(own_server.url("api", PASSWORD))
     service.start()
     assert own_server.process is not None
@@ -176,16 +176,16 @@ def test_killed_main_process(service: Service) -> None:
     wait_until(lambda: not any(_alive(pid) for pid in workers))
 
 
-def test_idle_and_odd_clients(service: Service) -> None:
-    """A thousand idle connections, a slow one and one with a huge header do not block other clients."""
+def test_idle_and_slow_clients(service: Service) -> None:
+    """A thousand idle connections, a slow client and a huge header do not block other clients."""
     clients = [socket.create_connection(("127.0.0.1", service.port)) for _ in range(1000)]
     try:
         clients[0].sendall(b"GET /rates HTTP/1.1\r\nHost:")
         started = time.monotonic()
         assert service.get(PATH).status_code == 200
         assert time.monotonic() - started < 1
-        answer = service.get("/health/live", headers={"X-Big": "x" * 500_000})
-        assert answer.status_code == 431
+        response = service.get("/health/live", headers={"X-Big": "x" * 500_000})
+        assert response.status_code == 431
         assert service.get("/rates?" + "a" * 50_000).status_code == 400
     finally:
         for client in clients:
@@ -204,15 +204,15 @@ def test_overload(reader_url: str, locked: Connection) -> None:
             assert service.get(f"{PATH}&more").status_code == 503
             assert service.get("/health/live").status_code == 200
             assert time.monotonic() - started < 0.5
-            assert not any(answer.done() for answer in waiting)
+            assert not any(response.done() for response in waiting)
             locked.rollback()
-            assert {answer.result().status_code for answer in waiting} == {200}
+            assert {response.result().status_code for response in waiting} == {200}
     finally:
         service.stop()
 
 
 def test_port_in_use(service: Service) -> None:
-    """If another process listens on its port, even another service, it prints so and exits with 1."""
+    """If another process, even another service, listens on its port, the service prints an error and exits with 1."""
     ended = run(["--host=127.0.0.1", f"--port={service.port}"], DATABASE_URL=service.database_url)
     assert ended.returncode == 1
     assert f"127.0.0.1:{service.port}: Address already in use" in ended.stderr
@@ -240,8 +240,8 @@ def test_wrong_setting(environ: dict[str, str], message: str) -> None:
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_imports_no_more_than_its_image_holds() -> None:
-    """The service imports neither boto3, pandas nor SQLAlchemy, and of our packages only that of the database."""
+def test_imports_only_what_the_image_contains() -> None:
+    """The service imports neither boto3, pandas nor SQLAlchemy, and of our other packages only the database."""
     script = (
         "import sys, ratesflow.api.__main__; loaded = {name.partition('.')[0] for name in sys.modules};"
         "print(loaded & {'boto3', 'pandas', 'stepfunctions', 'starlette', 'sqlalchemy', 'alembic', 'workflow',"

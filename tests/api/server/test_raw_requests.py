@@ -1,4 +1,4 @@
-"""The fast path and Falcon send the same bytes for the same raw requests, but for Date and the request ID."""
+"""The fast path and Falcon send the same bytes for the same raw requests, except Date and the request ID."""
 
 import re
 import socket
@@ -107,7 +107,7 @@ def test_requests(both: tuple[Service, Service]) -> None:
 
 
 def test_conditional_requests(both: tuple[Service, Service]) -> None:
-    """If-None-Match gets the same bytes in every form, of a cached response, one that is not cached, and an error."""
+    """Every form of If-None-Match gets the same bytes, for cached and uncached responses and for errors."""
     tag = _etag(both[0])
     assert tag == _etag(both[1])
     epoch, number, checksum = tag.rsplit("-", 2)
@@ -124,14 +124,14 @@ def test_conditional_requests(both: tuple[Service, Service]) -> None:
 
 
 @pytest.mark.parametrize("form", ['"TAG"', 'W/"TAG"'])
-def test_an_etag_in_quotes_is_not_modified(both: tuple[Service, Service], form: str) -> None:
+def test_quoted_etag_is_not_modified(both: tuple[Service, Service], form: str) -> None:
     """The current ETag in quotes gets a 304."""
     request = _request(f"/rates?{QUERY}", f"If-None-Match: {form.replace('TAG', _etag(both[0]))}")
     assert [_send(service, request).split(b"\r\n")[0] for service in both] == [b"HTTP/1.1 304 Not Modified"] * 2
 
 
 @pytest.mark.parametrize("form", ['"TAG', '""TAG""'])
-def test_an_etag_with_stray_quotes_is_another(both: tuple[Service, Service], form: str) -> None:
+def test_etag_with_stray_quotes_does_not_match(both: tuple[Service, Service], form: str) -> None:
     """An ETag whose quotes do not match gets the whole response."""
     request = _request(f"/rates?{QUERY}", f"If-None-Match: {form.replace('TAG', _etag(both[0]))}")
     assert [_send(service, request).split(b"\r\n")[0] for service in both] == [b"HTTP/1.1 200 OK"] * 2

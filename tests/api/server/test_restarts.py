@@ -41,9 +41,9 @@ class Load:
         while not self._stop.is_set():
             try:
                 connection.request("GET", f"{PATH}&{number}")
-                answer = connection.getresponse()
-                answer.read()
-                self.outcomes[str(answer.status)] += 1
+                response = connection.getresponse()
+                response.read()
+                self.outcomes[str(response.status)] += 1
             except (OSError, http.client.HTTPException) as error:
                 self.outcomes[repr(error)] += 1
                 connection.close()
@@ -79,9 +79,9 @@ def test_idle_connections_are_closed_in_order_on_reload(service: Service) -> Non
     time.sleep(0.2)
     for client in clients:
         client.request("GET", PATH)
-        answer = client.getresponse()
-        assert answer.status == 200
-        assert answer.getheader("Connection") == "close"
+        response = client.getresponse()
+        assert response.status == 200
+        assert response.getheader("Connection") == "close"
 
 
 def test_queued_connections_survive_a_killed_worker(service: Service) -> None:
