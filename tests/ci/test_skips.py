@@ -1,4 +1,4 @@
-"""What the summary prints for a skipped test says what to do, so that it runs the next time."""
+"""The reason of each skipped test, which the summary prints, starts with what to do so that the test runs."""
 
 import ast
 from collections.abc import Iterator
@@ -7,13 +7,13 @@ import pytest
 
 from tests.ci.pipeline import ROOT
 
-TODO = ("build", "install", "run", "set")
-# A reason that is worked out elsewhere: what an environment cannot do is not to be installed.
-ELSEWHERE = {"tests/rehearsal/tests/test_with_terraform.py"}
+VERBS = ("build", "install", "run", "set")
+# Files whose reasons are computed.
+COMPUTED = {"tests/rehearsal/tests/test_with_terraform.py"}
 
 
 def reasons() -> Iterator[tuple[str, str | None]]:
-    """Return the file and the reason of each skip in the tests; None where it is not a literal."""
+    """Return the file and the reason of each skip in the tests; None if it is not a literal."""
     for path in sorted((ROOT / "tests").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
@@ -25,22 +25,22 @@ def reasons() -> Iterator[tuple[str, str | None]]:
 
 
 def literal(node: ast.expr) -> str | None:
-    """Return the text that a string begins with; None for other expressions."""
+    """Return a string, or the beginning of an f-string; None for other expressions."""
     if isinstance(node, ast.JoinedStr) and node.values:
         return literal(node.values[0])
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
 
-FOUND = [pytest.param(*each, id=each[0]) for each in reasons() if each[0] not in ELSEWHERE]
+FOUND = [pytest.param(*each, id=each[0]) for each in reasons() if each[0] not in COMPUTED]
 
 
 def test_skips_are_found() -> None:
-    """The tests of browsers, Terraform and images have skips."""
+    """The search finds the skips of the tests of browsers, Terraform and images."""
     assert len(FOUND) > 10
 
 
 @pytest.mark.parametrize(("file", "reason"), FOUND)
-def test_a_reason_says_what_to_do(file: str, reason: str | None) -> None:
-    """Each begins with a verb: what to install, build, set or run."""
+def test_reason_starts_with_what_to_do(file: str, reason: str | None) -> None:
+    """Each reason starts with a verb: install, build, set or run."""
     assert reason
-    assert reason.split()[0] in TODO, f"{file}: {reason}"
+    assert reason.split()[0] in VERBS, f"{file}: {reason}"

@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 def figures_of(figures: Figures) -> dict[str, Any]:
     """Return the figures as a JSON document."""
     api = sum((found for name, found in figures.reads.items() if name in APIS), Counter())
-    answered = sum(count for name, count in api.items() if name not in ("503", "failed"))
+    responses = sum(count for name, count in api.items() if name not in ("503", "failed"))
     violations = figures.violations
     return {
         "schema": "ratesflow.soak/1",
@@ -36,11 +36,11 @@ def figures_of(figures: Figures) -> dict[str, Any]:
         **{name: figures.counted[name] for name in ("moves", "forced", "merges", "two_at_once")},
         "snapshots": sum(found["snapshots"] for found in figures.reads.values()),
         **{name: sum(any(word in each for word in words) for each in violations) for name, words in _KINDS.items()},
-        "other_faults": sum(
+        "other_violations": sum(
             not any(word in each for words in _KINDS.values() for word in words) for each in violations
         ),
         "reads": {name: _reads(found) for name, found in figures.reads.items()},
-        "api_responses": answered,
+        "api_responses": responses,
         "api_503": api.get("503", 0),
         "api_failed": api.get("failed", 0),
         "api_p50_ms": _percentile(figures.api_seconds, 50),
@@ -52,11 +52,11 @@ def figures_of(figures: Figures) -> dict[str, Any]:
     }
 
 
-# The category of a violation, by words in its message.
+# The categories of violations, by texts in their messages.
 _KINDS = {
     "rows_lost_or_doubled": ("of its prices", "rate (", "rates are wrong", "times, not forced"),
     "regions_differing_from_their_ports": ("disagree", "region tree"),
-    "partial_reads": ("part of content", "is gone"),
+    "partial_reads": ("part of content", "has disappeared"),
     "older_after_newer": ("went", "recorded again"),
     "batches_without_outcome": ("no outcome",),
     "batches_without_notification": ("was not notified", "was notified as"),
@@ -101,7 +101,7 @@ def table(found: dict[str, Any]) -> str:
         ("batches without an outcome", f"**{found['batches_without_outcome']}**"),
         ("batches without a notification, or with conflicting ones", f"**{found['batches_without_notification']}**"),
         ("leftovers", f"**{found['leftovers']}**"),
-        ("other faults", f"**{found['other_faults']}**"),
+        ("other violations", f"**{found['other_violations']}**"),
         ("snapshots in which regions were checked", f"{found['snapshots']:,}"),
         ("reads on the primary, on the standbys", ", ".join(f"{reads.get(name, 0):,}" for name in DATABASES)),
         ("responses of both APIs, 503 with Retry-After, failed connections", responses),
@@ -117,21 +117,21 @@ def table(found: dict[str, Any]) -> str:
 def main() -> int:
     """Run a campaign; return 1 if there were violations."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="duration in minutes (10)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the schedule (1)")
-    parser.add_argument("--batches", type=int, default=17, help="batches per round (17)")
-    parser.add_argument("--faults", type=int, default=27, help="faults per round (27)")
-    parser.add_argument("--seconds", type=float, default=16.0, help="seconds of faults per round (16)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="duration in minutes (default: 10)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the schedule (default: 1)")
+    parser.add_argument("--batches", type=int, default=17, help="batches per round (default: 17)")
+    parser.add_argument("--faults", type=int, default=27, help="faults per round (default: 27)")
+    parser.add_argument("--seconds", type=float, default=16.0, help="seconds of faults per round (default: 16)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="directory of soak.json and soak.md")
-    given = parser.parse_args()
+    parsed = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # removes the stack on SIGTERM, too
-    plan = Plan(given.seed, 0, given.minutes, given.batches, given.faults, seconds=given.seconds)
+    plan = Plan(parsed.seed, 0, parsed.minutes, parsed.batches, parsed.faults, seconds=parsed.seconds)
     with tempfile.TemporaryDirectory(prefix="ratesflow-soak-", ignore_cleanup_errors=True) as folder:
         figures = Campaign(plan, Path(folder)).run(lambda line: print(line, flush=True))
     found = figures_of(figures)
-    given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "soak.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    (given.output / "soak.md").write_text(table(found), encoding="utf-8")
+    parsed.output.mkdir(parents=True, exist_ok=True)
+    (parsed.output / "soak.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (parsed.output / "soak.md").write_text(table(found), encoding="utf-8")
     print(table(found))
     for each in found["violations"]:
         print(each)

@@ -30,10 +30,10 @@ from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
 from tests.api.service import Service
-from tests.faults.campaign.acts import move_tree
+from tests.faults.campaign.actions import move_tree
 from tests.faults.campaign.contents import PORTS as PORTS_WITH_PRICES
 from tests.faults.campaign.contents import Content
-from tests.faults.campaign.dying import run_until
+from tests.faults.campaign.interrupted_tasks import run_until_killed
 from tests.faults.model.tree_changes import change
 from tests.faults.readers.snapshots import RATES
 from tests.fix_database import Database
@@ -56,7 +56,7 @@ def part(stack: Stack, module: str) -> psutil.Process | None:
 
 
 def test_stack_survives_kills_during_its_recovery(own_stack: Stack, tmp_path: Path) -> None:
-    """The stack stays up although the embedded AWS and the database are killed again during the recovery."""
+    """The stack stays up even if the embedded AWS and the database are killed again during the recovery."""
     own_stack.up()
     for number in range(4):
         before = wait_for(lambda: part(own_stack, "ratesflow.local.aws"))
@@ -78,19 +78,19 @@ def test_stack_survives_kills_during_its_recovery(own_stack: Stack, tmp_path: Pa
 
 
 def test_batch_closed_by_a_killed_gc_is_notified(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If gc dies at any of its fault points, the next gc notifies about the closed batch, always with the same id."""
+    """If gc is killed at any fault point, the next gc notifies about the closed batch, always with the same id."""
     notification_ids = subscribe(harness18, monkeypatch)
     closed = 0
     for point in range(1, 60):
         batch = harness18.send(csv(rows(20, seed=point)), key=f"incoming/{point}.csv")
         harness18.run(validate, batch)
-        died = run_until(point, gc, "run", harness18.bucket, batch.batch_id)
+        killed = run_until_killed(point, gc, "run", harness18.bucket, batch.batch_id)
         closed += harness18.state(batch) == "failed"
         with connected("gc") as connection:
             gc(connection, "run", harness18.bucket, batch.batch_id, dataset=FreightPrices())
         assert harness18.state(batch) == "failed"
         assert set(notification_ids(batch.batch_id)) == {f"{batch.batch_id}:failed"}, f"killed at point {point}"
-        if not died:
+        if not killed:
             break
     assert closed > 2
 
@@ -153,7 +153,9 @@ def test_gc_drops_hidden_rates_of_a_killed_tree_change(harness18: TaskHarness) -
     file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
     point = 11
     while not harness18.database.one(hidden):
-        assert run_until(point, move_tree, file), "the task ended without being killed between its two transactions"
+        assert run_until_killed(point, move_tree, file), (
+            "the task ended without being killed between its two transactions"
+        )
         point += 2
     with connected("gc") as connection:
         gc(connection, "run", harness18.bucket, dataset=FreightPrices())

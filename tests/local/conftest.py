@@ -1,4 +1,4 @@
-"""A whole embedded stack, started and stopped as a person does it, with the command line."""
+"""A whole embedded stack, started and stopped by the command line."""
 
 import json
 import os
@@ -23,19 +23,19 @@ RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
 
 @dataclass
 class Stack:
-    """A stack's folder and ports, and ways to use it."""
+    """An embedded stack: its folder and ports, and methods to use it."""
 
     home: Path
     api_port: int
     aws_port: int
 
     def run(
-        self, *arguments: str, code: int | None = 0, given: str | None = None
+        self, *arguments: str, code: int | None = 0, stdin: str | None = None
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a command of `ratesflow`, with a text on its standard input; any exit code will do when it is None."""
+        """Run a command of `ratesflow` with a text as its standard input. With `code` None, accept any exit code."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DATABASE_"))}
         command = [RATESFLOW, "--home", str(self.home), *arguments]
-        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=150, env=environment)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=150, env=environment)
         assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
@@ -45,21 +45,21 @@ class Stack:
         return self.run("up", "--detach", *ports, "--console-port", "0", code=code)
 
     def ingest(self, path: Path, code: int = 0) -> dict[str, Any]:
-        """Ingest a file and return what is said of it."""
+        """Ingest a file; return the line of JSON that the command prints."""
         return json.loads(self.run("ingest", str(path), "--json", code=code).stdout)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What `ratesflow env` prints."""
+        """The variables that `ratesflow env` prints."""
         return json.loads((self.home / "environment.json").read_text())
 
     @property
     def aws(self) -> AwsClients:
-        """Clients of its AWS."""
+        """Clients of the embedded AWS."""
         return clients(self.environment["AWS_ENDPOINT_URL"])
 
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Ask its database."""
+        """Return the rows of a query of the database."""
         connection = psycopg2.connect(self.environment["DATABASE_URL"])
         try:
             with connection, connection.cursor() as cursor:
@@ -69,13 +69,13 @@ class Stack:
             connection.close()
 
     def rates(self, **query: str) -> list[dict[str, Any]]:
-        """Ask its API."""
+        """Return the rates that the API responds with."""
         text = "&".join(f"{name}={value}" for name, value in query.items())
-        with urlopen(f"{self.environment['RATESFLOW_API_URL']}/rates?{text}", timeout=10) as answer:
-            return json.load(answer)["rates"]
+        with urlopen(f"{self.environment['RATESFLOW_API_URL']}/rates?{text}", timeout=10) as response:
+            return json.load(response)["rates"]
 
     def processes(self) -> list[psutil.Process]:
-        """Every process that was started for this folder or by one that was."""
+        """Return the processes of this stack, and their children."""
         found: dict[int, psutil.Process] = {}
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
@@ -84,7 +84,7 @@ class Stack:
         return list(found.values())
 
     def execution(self, name: str, machine: str = "ratesflow-ingestion") -> Any:
-        """Describe an execution by its name; None while there is none."""
+        """Describe an execution by its name; return None if it does not exist."""
         arn = self.environment["RATESFLOW_STATE_MACHINE_ARN"].replace(":stateMachine:", ":execution:")
         arn = f"{arn.rpartition(':')[0]}:{machine}:{name}"
         states = self.aws("stepfunctions")
@@ -95,13 +95,13 @@ class Stack:
 
 
 def new_stack(folder: Path) -> Stack:
-    """Return a stack that is not up, on free ports."""
+    """Return a stack with free ports, which is not started."""
     return Stack(folder, free_port(), free_port())
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """One stack for the tests that leave it up."""
+    """A running stack, shared by the tests that do not stop it."""
     found = new_stack(tmp_path_factory.mktemp("stack") / "home")
     found.up()
     yield found
@@ -111,7 +111,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 @pytest.fixture
 def own_stack(tmp_path: Path) -> Iterator[Stack]:
-    """A stack of one test's own, which ends with it however it went."""
+    """A stack for one test, which is stopped at its end."""
     found = new_stack(tmp_path / "home")
     yield found
     found.run("down", code=None)

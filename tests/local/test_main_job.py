@@ -63,7 +63,7 @@ def test_second_delivery_is_a_duplicate(stack: Stack, tmp_path: Path) -> None:
 def test_standard_input_is_ingested_with_a_name(stack: Stack) -> None:
     """Standard input is uploaded with the given name and committed."""
     text = csv(rows(30, seed=16)).decode()
-    result = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", given=text).stdout)
+    result = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", stdin=text).stdout)
     assert (result["outcome"], result["rows"], result["file"]) == ("committed", 30, "standard input")
     assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [
         ("incoming/acme/piped.csv",)

@@ -20,20 +20,20 @@ Right = tuple[str, str, str]
 """A component, the Sid of a statement of its policies, and an action of the statement."""
 
 UNUSED: dict[Right, str] = {
-    ("start-*", "*", "*"): "ECS starts the containers; here tasks are processes, with no image and no driver of logs",
-    ("flow-logs", "*", "*"): "the network is Amazon's",
-    ("ci", "*", "*"): "tests/ci/test_ci_role.py has a figure of its own",
+    ("start-*", "*", "*"): "ECS starts the containers; here tasks are processes, without images and log drivers",
+    ("flow-logs", "*", "*"): "the network exists on AWS only",
+    ("ci", "*", "*"): "tests/ci/test_ci_role.py checks these",
     ("scheduler", "Key", "kms:Decrypt"): "EventBridge Scheduler itself reads its encrypted schedules",
-    ("scheduler", "NotBegun", "sqs:SendMessage"): "EventBridge Scheduler itself sends what it could not begin",
-    ("scheduler", "Redeploy", "ecs:UpdateService"): "the API is no ECS service here",
-    ("state-machine", "WaitForJobs", "events:*"): "Step Functions itself makes the rule that tells of a job's end",
+    ("scheduler", "NotBegun", "sqs:SendMessage"): "EventBridge Scheduler itself sends events that it could not deliver",
+    ("scheduler", "Redeploy", "ecs:UpdateService"): "here the API is not an ECS service",
+    ("state-machine", "WaitForJobs", "events:*"): "Step Functions itself creates the rule for events of ended jobs",
     ("state-machine", "Logs", "logs:*"): "Step Functions itself delivers the logs",
     ("state-machine", "Traces", "xray:*"): "Step Functions itself sends traces",
-    ("trigger", "Arrivals", "sqs:GetQueueAttributes"): "AWS Lambda itself asks how full the queue is",
+    ("trigger", "Arrivals", "sqs:GetQueueAttributes"): "AWS Lambda itself reads the length of the queue",
     ("trigger", "Logs", "logs:*"): "AWS Lambda itself writes the log",
     ("trigger", "Traces", "xray:*"): "AWS Lambda itself sends traces",
-    ("task-validate", "Write*", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
-    ("operator", "Send", "s3:AbortMultipartUpload"): "only an upload that breaks off in the middle needs it",
+    ("task-validate", "Write*", "s3:AbortMultipartUpload"): "only interrupted uploads need it",
+    ("operator", "Send", "s3:AbortMultipartUpload"): "only interrupted uploads need it",
 }
 """Permissions that are not used here, with the reason for each. Shell patterns."""
 

@@ -146,7 +146,7 @@ def test_security_definer_functions_use_the_real_ledger(staged: Database) -> Non
 
 @pytest.mark.parametrize("function", ["stage_batch", "attach_batch", "drop_batch"])
 def test_functions_accept_only_numbers(staged: Database, function: str) -> None:
-    """Table names are built only from numbers, whoever calls."""
+    """The functions build table names from numbers only, for every caller."""
     loader = staged.connect(staged.loader_url)
     with loader.cursor() as cursor, pytest.raises(errors.InvalidTextRepresentation):
         cursor.execute(f"SELECT {function}(%s)", ("1; DROP TABLE rates",))

@@ -70,7 +70,7 @@ class Broken:
 
     def __getattr__(self, name):
         def call(**_):
-            raise ClientError({"Error": {"Code": self.code, "Message": "as told"}}, name)
+            raise ClientError({"Error": {"Code": self.code, "Message": "injected"}}, name)
 
         return call
 

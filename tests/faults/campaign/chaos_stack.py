@@ -21,7 +21,7 @@ from ratesflow.workflow.trigger import execution_name
 from tests.faults.campaign.contents import Content
 from tests.faults.campaign.low_limits import low_limits
 from tests.faults.campaign.task_overrides import TASKS, overridden_definition, override_job
-from tests.faults.campaign.uploads import ASIDE, FORCED, Upload
+from tests.faults.campaign.uploads import FORCED, IGNORED_PREFIX, Upload
 from tests.faults.readers.logins import LOGINS, make_clones, set_loader_login, superuser_url
 from tests.faults.readers.proxies import FaultyS3, Wire
 from tests.faults.readers.snapshots import Snapshot
@@ -30,7 +30,7 @@ from tests.local.conftest import Stack
 from tests.local.process_control import databases
 
 DISK_BYTES = 1 << 30
-# A message whose handler died is received again after this time; one minute on AWS.
+# A message whose handler was killed is received again after this time; one minute on AWS.
 VISIBILITY_SECONDS = 5
 
 
@@ -124,7 +124,7 @@ class ChaosStack:
         return True
 
     def start_round(self) -> None:
-        """Discard what is settled since the last round; readers may still see one of its trees."""
+        """Reset the state of the last round; readers may still see one of its trees."""
         self.quiet.clear()
         self.aws_killed = False
         if self.before:
@@ -174,7 +174,7 @@ class ChaosStack:
     def start_in_shards(self, content: Content, name: str, shards: int) -> Upload:
         """Start the execution of a file that the trigger ignores, with a number of shards."""
         self._add_content(content)
-        key = f"{ASIDE}{name}.csv"
+        key = f"{IGNORED_PREFIX}{name}.csv"
         version = self.put(content.data, key)
         event = {"bucket": self.bucket, "key": key, "version": version, "etag": content.etag}
         event |= {"bytes": len(content.data), "shards": shards}
@@ -282,12 +282,12 @@ class ChaosStack:
         """The URLs of the API that reads from the writer and of the one that reads from the standbys."""
         return [self.environment["RATESFLOW_API_URL"], self.standbys.api_url]
 
-    def visible_content(self, chance: random.Random) -> Content | None:
+    def visible_content(self, rng: random.Random) -> Content | None:
         """Choose a content for a reader, mostly a recent one."""
         contents = list(self.contents)
         if not contents:
             return None
-        return chance.choice(contents[-12:] if chance.random() < 0.7 else contents)
+        return rng.choice(contents[-12:] if rng.random() < 0.7 else contents)
 
     def may_disappear(self, content: Content) -> bool:
         """Return whether a content may disappear, because its undo was submitted."""

@@ -1,4 +1,4 @@
-"""Contents of batches that a reader can verify at any moment: each has its own day, on lanes that all of them share.
+"""Contents of batches that a reader can verify at any time: each has its own day, on lanes that all contents share.
 
 The day of a content is therefore either empty or has exactly its counts and sums, on each lane between ports and
 between regions. Contents share months and lanes, so that their rates are merged into the same rows.
@@ -33,18 +33,18 @@ class Content:
 
     @property
     def day(self) -> date:
-        """The day, which no other content has."""
+        """The day of the content, which no other content has."""
         return FIRST_DAY + timedelta(self.number)
 
     @cached_property
     def prices(self) -> list[Row]:
         """The rows of the file."""
-        chance = random.Random(self.number)
-        return [(*chance.choice(_LANES), self.day, chance.randint(300, 9000)) for _ in range(self.rows)]
+        rng = random.Random(self.number)
+        return [(*rng.choice(_LANES), self.day, rng.randint(300, 9000)) for _ in range(self.rows)]
 
     @cached_property
     def sums(self) -> Sums:
-        """Count and sum on each lane, between ports and between regions of the built-in tree, added price by price."""
+        """Count and sum on each lane, between ports and between regions of the built-in tree."""
         return {(orig, dest): found for (orig, dest, _), found in daily(self.prices, builtin()).items()}
 
     @cached_property
@@ -80,9 +80,9 @@ class Content:
 
 
 def _lanes() -> list[Lane]:
-    chance = random.Random(1)
+    rng = random.Random(1)
     ports = sorted(builtin().ports)
-    return [tuple(chance.sample(ports, 2)) for _ in range(LANES)]  # type: ignore[misc]
+    return [tuple(rng.sample(ports, 2)) for _ in range(LANES)]  # type: ignore[misc]
 
 
 _LANES = _lanes()

@@ -17,7 +17,7 @@ class FaultPoints(threading.Thread):
     def __init__(self, chaos: ChaosStack, seed: int) -> None:
         super().__init__(name="fault-points", daemon=True)
         self.chaos, self.rng = chaos, random.Random(seed)
-        self.killed = self.held = 0
+        self.killed = self.resumed = 0
         self._end = threading.Event()
 
     def stop(self) -> None:
@@ -41,4 +41,4 @@ class FaultPoints(threading.Thread):
             self.killed += 1
         else:
             process.send_signal(signal.SIGCONT)
-            self.held += fault
+            self.resumed += fault

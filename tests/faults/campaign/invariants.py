@@ -11,7 +11,7 @@ from ratesflow.database.reference import Reference
 from tests.faults.campaign.chaos_stack import ChaosStack
 from tests.faults.campaign.contents import Content
 from tests.faults.campaign.queries import query
-from tests.faults.readers.snapshots import find_violations, look, regressions
+from tests.faults.readers.snapshots import find_violations, regressions, take_snapshot
 
 LEDGER = "SELECT batch_id, state, rejected_rows, forced, coalesce(message, '') FROM batches"
 ENDS = {"committed", "rejected", "duplicate", "failed", "undone"}
@@ -45,18 +45,18 @@ def check(chaos: ChaosStack, notified: dict[str, list[str]], published: dict[str
     `notified` are the received notification ids by batch. `published` is whether the execution's history has a
     published notification, by batch (the embedded queue is lost when the embedded AWS is killed).
     """
-    now = look(chaos.owner_url)
+    now = take_snapshot(chaos.owner_url)
     sent = {name: upload.content for name, upload in chaos.uploads.items()}
     violations = [*find_violations(now, sent), *(regressions(chaos.before, now) if chaos.before else [])]
     if now.tree not in chaos.trees:
         violations.append("the region tree is not one of the expected ones")
     chaos.before = now
     committed = [name for name, entry in now.ledger.items() if entry.state == "committed"]
-    there = Counter(sent[name].number for name in committed if name in sent)
+    visible = Counter(sent[name].number for name in committed if name in sent)
     return [
         *violations,
         *_outcomes(chaos),
-        *(each for url in chaos.api_urls for each in _api_violations(chaos, url, now.tree, there)),
+        *(each for url in chaos.api_urls for each in _api_violations(chaos, url, now.tree, visible)),
         *_notifications({name: entry.state for name, entry in now.ledger.items()}, notified, published),
         *leftovers(chaos),
     ]
@@ -70,11 +70,11 @@ def _outcomes(chaos: ChaosStack) -> list[str]:
             violations.append(f"{name} has no outcome: it is not in the ledger")
             continue
         state, rejected, forced, message = ledger[name]
-        good = not upload.content.bad_line
+        valid = not upload.content.bad_line
         if state not in ENDS:
             violations.append(f"{name} has no outcome: it is {state}")
-        if (state in ("committed", "duplicate", "undone") and not good) or (state == "rejected" and good):
-            violations.append(f"{name} is {state}, which its file cannot be: {message}")
+        if (state in ("committed", "duplicate", "undone") and not valid) or (state == "rejected" and valid):
+            violations.append(f"{name} is {state}, which contradicts its file: {message}")
         if state == "committed" and (rejected or forced != upload.forced):
             violations.append(f"{name}: the ledger has {rejected} rejected rows and forced = {forced}")
         if state == "rejected" and f"line {upload.content.bad_line}" not in message:
@@ -84,7 +84,7 @@ def _outcomes(chaos: ChaosStack) -> list[str]:
     return violations
 
 
-def _api_violations(chaos: ChaosStack, url: str, tree: Reference, there: Counter[int]) -> list[str]:
+def _api_violations(chaos: ChaosStack, url: str, tree: Reference, visible: Counter[int]) -> list[str]:
     """Query an API for some new and some old contents; it may lag by some seconds."""
     chosen = chaos.contents[-6:] + [chaos.rng.choice(chaos.contents) for _ in range(4)]
     violations = []
@@ -92,7 +92,7 @@ def _api_violations(chaos: ChaosStack, url: str, tree: Reference, there: Counter
         sums = content.sums_in(tree)
         lane = chaos.rng.choice(sorted(sums))
         count, total = sums[lane]
-        times = there[content.number]
+        times = visible[content.number]
         expected = (count * times, total / count if count * times >= 3 else None) if times else (None, None)
         deadline = time.monotonic() + 15
         while not _equals(found := _rate(url, content, lane), expected) and time.monotonic() < deadline:
@@ -136,9 +136,9 @@ def leftovers(chaos: ChaosStack) -> list[str]:
     deadline = time.monotonic() + 15
     while (found := _find_leftovers(chaos)) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return [f"leftover: {what}" for what in found]
+    return [f"leftover: {each}" for each in found]
 
 
 def _find_leftovers(chaos: ChaosStack) -> list[str]:
     tasks = [f"process {process.pid}" for process in chaos.tasks()]
-    return [what for (what,) in query(chaos.owner_url, LEFTOVERS)] + tasks
+    return [each for (each,) in query(chaos.owner_url, LEFTOVERS)] + tasks

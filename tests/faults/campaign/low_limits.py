@@ -1,6 +1,6 @@
-"""Limits that small files exceed: a file of a few lines has several parts, and three tables are too many.
+"""Limits that small files exceed: a file of a few lines has several parts, and three tables are merged.
 
-A digest depends on the part size, so that all processes of a deployment need the same limits.
+Digests depend on the part size, so all processes of a deployment need the same limits.
 """
 
 import os
@@ -23,7 +23,7 @@ Set = Callable[[object, str, object], None]
 
 
 def shrink_modules(set_: Set = setattr) -> None:
-    """Lower the limits of this process, in which the loader may be imported already; `set_` may restore them later."""
+    """Lower the limits of this process, also if the loader is already imported; `set_` may restore them later."""
     from ratesflow.loader.batches import byte_ranges, digest, s3
     from ratesflow.loader.files import read_shard
     from ratesflow.loader.tasks import compact, copy_rows, merge_partitions
@@ -39,7 +39,7 @@ def shrink_modules(set_: Set = setattr) -> None:
 
 
 def shrink_process() -> None:
-    """Lower the limits of a process that is about to run a task, before it imports anything else."""
+    """Lower the limits of a task's process, before it imports anything else."""
     from ratesflow.loader.batches import batch
 
     batch.PART_BYTES = CAMPAIGN_PART

@@ -27,11 +27,11 @@ from tests.faults.campaign.low_limits import MINUTES, TABLES
 from tests.faults.campaign.queries import query
 from tests.faults.campaign.signals import Fault, resume
 from tests.faults.campaign.task_overrides import POINTS
-from tests.faults.campaign.uploads import ASIDE, FORCED
+from tests.faults.campaign.uploads import FORCED, IGNORED_PREFIX
 from tests.faults.model.background_tasks import move_tree, order
 from tests.faults.readers.api_reader import ApiReader
 from tests.faults.readers.readers import Reader, SqlReader
-from tests.faults.readers.snapshots import find_violations, seen
+from tests.faults.readers.snapshots import find_violations, read_snapshot
 from tests.local.conftest import new_stack
 
 SETTLE_SECONDS = 240
@@ -109,13 +109,13 @@ class Campaign:
         kinds = (self._inject_fault, plan.faults), (order, plan.orders)
         orders = [(rng.uniform(0, plan.seconds * 0.7), self._batch) for _ in range(plan.batches)]
         orders += [(rng.uniform(0.5, plan.seconds), kind) for kind, count in kinds for _ in range(count)]
-        # The last one while batches are running that were validated before it.
+        # The last change comes while batches run that were validated before it.
         orders += [(plan.seconds * (at + 1) / plan.moves, move_tree) for at in range(plan.moves)]
         begun, violations = time.monotonic(), []
-        for at, what in sorted(orders, key=lambda each: each[0]):
+        for at, action in sorted(orders, key=lambda each: each[0]):
             time.sleep(max(0.0, begun + at - time.monotonic()))
             try:
-                what(chaos, rng)
+                action(chaos, rng)
             except StackDownError:
                 violations.append(f"the stack ended unexpectedly: {chaos.restart()}")
         self._stop_faults()
@@ -124,7 +124,7 @@ class Campaign:
         if not any("no outcome" in each for each in violations):
             self._merge_tables()
             violations += check(chaos, dict(self.notifications.ids), self.published)
-            violations += self._standbys_follow()
+            violations += self._check_standbys()
         analyze(chaos, rng)
         self.figures.settle_seconds.append(time.monotonic() - begun)
         self.figures.rounds += 1
@@ -132,8 +132,8 @@ class Campaign:
         return violations
 
     def _batch(self, chaos: ChaosStack, rng: random.Random) -> None:
-        number, chance = len(chaos.contents), rng.random()
-        if chance < 0.12 and chaos.uploads:
+        number, draw = len(chaos.contents), rng.random()
+        if draw < 0.12 and chaos.uploads:
             content = rng.choice(list(chaos.uploads.values())).content  # the same bytes again
             if rng.random() < 0.5:
                 chaos.send(content, f"{FORCED}{self.plan.seed}-{len(chaos.uploads)}.dat", force=True)
@@ -141,11 +141,9 @@ class Campaign:
         else:
             rows = rng.choice([60, 240, 240, 900])
             kind = rng.choice(["csv", "csv", "csv", "gzip", "jsonl"])
-            content = Content(
-                number, rows, rng.randint(2, rows) if chance > 0.9 else 0, "csv" if chance > 0.9 else kind
-            )
+            content = Content(number, rows, rng.randint(2, rows) if draw > 0.9 else 0, "csv" if draw > 0.9 else kind)
         key = f"soak-{self.plan.seed}-{len(chaos.uploads)}"
-        if chance < 0.8 or content.kind == "gzip":
+        if draw < 0.8 or content.kind == "gzip":
             chaos.send(content, f"incoming/{key}.dat")
         else:
             chaos.start_in_shards(content, key, rng.choice(self.plan.shards))
@@ -182,14 +180,14 @@ class Campaign:
                 outages.append(f"the stack ended unexpectedly: {chaos.restart()}")
             try:
                 self._find_uploads()
-                running, over = self._executions()
+                running, all_ended = self._executions()
                 working = chaos.has_running_jobs()
                 states = dict(query(chaos.owner_url, "SELECT batch_id, state FROM batches"))
             except (BotoCoreError, ClientError, psycopg2.Error):
                 time.sleep(0.3)
                 continue
             waiting = [name for name in chaos.uploads if states.get(name, "open") == "open"]
-            if not running and not working and not chaos.tasks() and over and not waiting:
+            if not running and not working and not chaos.tasks() and all_ended and not waiting:
                 if self._run_gc():
                     chaos.settled = states
                     self._collect_second_processes()
@@ -216,26 +214,26 @@ class Campaign:
         pages = self.chaos.aws("s3").get_paginator("list_object_versions")
         for page in pages.paginate(Bucket=self.chaos.bucket, Prefix="incoming/"):
             for found in page.get("Versions", []):
-                if not found["Key"].startswith(ASIDE):
+                if not found["Key"].startswith(IGNORED_PREFIX):
                     self.chaos.record(found["Key"], found["VersionId"], by_etag[found["ETag"].strip('"')])
 
     def _executions(self) -> tuple[list[str], bool]:
         """Return the running executions, and whether all others have ended."""
-        states, running, over = self.chaos.aws("stepfunctions"), [], True
+        states, running, all_ended = self.chaos.aws("stepfunctions"), [], True
         for upload in list(self.chaos.uploads.values()):
             if upload.name in self.published:
                 continue
             try:
                 found = self.chaos.describe(upload.name)
             except states.exceptions.ExecutionDoesNotExist:
-                over = False
+                all_ended = False
                 continue
             if found["status"] == "RUNNING":
                 running.append(upload.name)
             else:
                 published = self.chaos.aws_killed and self._was_published(states, found["executionArn"])
                 self.published[upload.name] = published
-        return running, over
+        return running, all_ended
 
     def _was_published(self, states: Any, arn: str) -> bool:
         events = states.get_execution_history(executionArn=arn, maxResults=1000)["events"]
@@ -266,12 +264,12 @@ class Campaign:
         self.chaos.counted["merges"] += done + len(merged - self._merged)
         self._merged = {name for (name,) in query(url, "SELECT part::text FROM price_tables WHERE first <> last")}
 
-    def _standbys_follow(self) -> list[str]:
+    def _check_standbys(self) -> list[str]:
         """Wait until the standbys have replayed everything, record how long that took, and check them."""
         chaos, begun, violations = self.chaos, time.monotonic(), []
-        ((there,),) = query(chaos.owner_url, "SELECT pg_current_wal_lsn()::text")
+        ((position,),) = query(chaos.owner_url, "SELECT pg_current_wal_lsn()::text")
         for url in chaos.standbys.urls:
-            while query(url, "SELECT pg_last_wal_replay_lsn() >= %(there)s", {"there": there}) != [(True,)]:
+            while query(url, "SELECT pg_last_wal_replay_lsn() >= %(position)s", {"position": position}) != [(True,)]:
                 if time.monotonic() > begun + 30:
                     return ["a standby did not catch up within 30 s"]
                 time.sleep(0.1)
@@ -280,7 +278,7 @@ class Campaign:
                 connection.set_session("REPEATABLE READ", readonly=True)
                 with connection.cursor() as cursor:
                     contents = {name: each.content for name, each in chaos.uploads.items()}
-                    violations += find_violations(seen(cursor), contents)
+                    violations += find_violations(read_snapshot(cursor), contents)
         return [f"on a standby: {each}" for each in violations]
 
     def _count(self, readers: list[Reader]) -> None:
@@ -289,7 +287,7 @@ class Campaign:
             figures.reads[reader.name] = Counter(reader.reads)
         figures.api_seconds = [each for reader in readers if isinstance(reader, ApiReader) for each in reader.seconds]
         figures.counted = Counter(self.chaos.counted)
-        figures.faults |= {"kill_at_a_fault_point": self.points.killed, "hold_at_a_fault_point": self.points.held}
+        figures.faults |= {"kill_at_a_fault_point": self.points.killed, "hold_at_a_fault_point": self.points.resumed}
         figures.s3_errors, figures.s3_cuts = self.chaos.s3.errors, self.chaos.s3.cuts
 
     def _line(self, violations: list[str]) -> str:

@@ -6,8 +6,8 @@ from tests.faults.campaign.contents import Content
 
 # Objects with these keys are loaded even if the same bytes are committed.
 FORCED = "incoming/forced-"
-# The trigger and gc ignore files under these names: the campaign starts their executions.
-ASIDE = "incoming/_temporary/"
+# The trigger and gc ignore files with this prefix: the campaign starts their executions itself.
+IGNORED_PREFIX = "incoming/_temporary/"
 
 
 @dataclass
@@ -24,4 +24,4 @@ class Upload:
     @property
     def has_event(self) -> bool:
         """Return whether an event starts its execution."""
-        return not self.key.startswith(ASIDE)
+        return not self.key.startswith(IGNORED_PREFIX)

@@ -1,4 +1,4 @@
-"""Every invalid file of the corpus is rejected with the expected line and reason, and a harmless list of errors."""
+"""Every invalid file of the corpus is rejected with the expected line and reason, and a safe list of errors."""
 
 import csv
 import io
@@ -70,6 +70,6 @@ def test_formulas_are_escaped_in_the_list_of_errors(column: str, sign: str) -> N
 
 
 def test_cases_are_deterministic() -> None:
-    """The bytes of each case are the same each time."""
+    """The bytes of each case are always the same."""
     again = {case.name: case for case in cases()}
     assert all(isinstance(case, Case) and again[case.name].data == case.data for case in CASES)

@@ -1,4 +1,4 @@
-"""A short run of fuzz.py: each parser gets some hundred inputs that libFuzzer derives from examples of the corpus."""
+"""A short run of fuzz.py: libFuzzer derives some hundred inputs for each parser from examples of the corpus."""
 
 import os
 import subprocess
@@ -26,10 +26,10 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_no_input_is_too_odd_for(parser: str, examples: Path, tmp_path: Path) -> None:
-    """Whatever libFuzzer makes of the examples is accepted, or refused with its line and in words."""
+def test_fuzzed_input_is_accepted_or_rejected(parser: str, examples: Path, tmp_path: Path) -> None:
+    """Each input that libFuzzer derives is accepted, or rejected with a line and a message."""
     pytest.importorskip("atheris", reason="run this on Linux on x86-64: atheris has no other wheel")
-    found = tmp_path / "found"  # what is new goes into the first folder
+    found = tmp_path / "found"  # libFuzzer writes new inputs into the first folder
     found.mkdir()
     command = [
         sys.executable,

@@ -1,6 +1,6 @@
 """A Hypothesis state machine of batches in one database: the possible events, and the invariants after each.
 
-The real tasks run one by one or concurrently, or die at one of their fault points between two statements.
+The tasks run one by one or concurrently, or are killed at a fault point between two statements.
 """
 
 import itertools
@@ -35,8 +35,8 @@ from ratesflow.loader.tasks.gc import gc
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.undo import undo
 from ratesflow.loader.tasks.validate import validate
-from tests.faults.campaign.acts import (
-    ACTS,
+from tests.faults.campaign.actions import (
+    ACTIONS,
     MAY_FOLLOW,
     MOVES,
     Move,
@@ -48,17 +48,17 @@ from tests.faults.campaign.acts import (
     set_read_only,
 )
 from tests.faults.campaign.contents import PORTS, Content
-from tests.faults.campaign.dying import standing
+from tests.faults.campaign.interrupted_tasks import suspended
 from tests.faults.campaign.invariants import LEFTOVERS
 from tests.faults.model.tree_changes import change, possible
-from tests.faults.readers.snapshots import Snapshot, find_violations, look, regressions
+from tests.faults.readers.snapshots import Snapshot, find_violations, regressions, take_snapshot
 from tests.fix_database import drop_database
 from tests.loader.conftest import TaskHarness
 from tests.loader.task_calls import call_task
 
 _numbers = itertools.count(1)
 # Tasks that need no lock of the suspended task finish within this time.
-HELD_SECONDS = 0.4
+SUSPENDED_SECONDS = 0.4
 
 
 class BatchLifecycle(RuleBasedStateMachine):
@@ -85,10 +85,10 @@ class BatchLifecycle(RuleBasedStateMachine):
             self.run_all_tasks(batch, moves)
         return multiple(*batches)
 
-    @rule(target=batches, batch=batches, other=batches, act=ACTS)
-    def do(self, batch: Batch, other: Batch, act: tuple[Any, ...]) -> MultipleResults[Batch]:
-        """Perform an act on a batch, on two batches, or on the database."""
-        name, *values = act
+    @rule(target=batches, batch=batches, other=batches, action=ACTIONS)
+    def do(self, batch: Batch, other: Batch, action: tuple[Any, ...]) -> MultipleResults[Batch]:
+        """Perform an action on one batch, on two batches, or on the database."""
+        name, *values = action
         operands = {"run_concurrently": (batch, other), "run_suspended": (batch, other)}
         operands |= dict.fromkeys(
             ("run_all_tasks", "run_task", "redo", "undo_batch", "collect_garbage", "read_only"), (batch,)
@@ -133,10 +133,10 @@ class BatchLifecycle(RuleBasedStateMachine):
     def run_concurrently(self, batch: Batch, other: Batch, task: Task, names: set[str], move: Move) -> None:
         """Run all shards of a task concurrently with other tasks, while an observer takes snapshots."""
         self.trees = possible(self.trees[0], [self.reference_file(move)] if "move" in names else [])
-        may_pass = "read_only" in names or other.batch_id == batch.batch_id
-        jobs = [self.job(name, other, move, may_pass) for name in sorted(names)]
+        may_fail = "read_only" in names or other.batch_id == batch.batch_id
+        jobs = [self.job(name, other, move, may_fail) for name in sorted(names)]
         with self.observing():
-            self.all_shards(task, batch, jobs, may_pass)
+            self.all_shards(task, batch, jobs, may_fail)
 
     def run_suspended(
         self, batch: Batch, other: Batch, name: str, point: int, names: set[str], move: Move, another: Move
@@ -148,9 +148,9 @@ class BatchLifecycle(RuleBasedStateMachine):
         self.trees = possible(self.trees[0], moves)
         jobs = [self.job(each, other, another, True) for each in sorted(names)]
         with self.observing(), ThreadPoolExecutor(len(jobs)) as pool:
-            with standing(point, *self.call(name, batch, move)):
+            with suspended(point, *self.call(name, batch, move)):
                 doing = [pool.submit(job) for job in jobs]
-                wait(doing, HELD_SECONDS)  # tasks that need the suspended one's locks finish after it
+                wait(doing, SUSPENDED_SECONDS)  # tasks that wait for a lock of the suspended task finish after it
             for each in doing:
                 each.result(120)
 
@@ -167,22 +167,22 @@ class BatchLifecycle(RuleBasedStateMachine):
         }
         return calls[name]
 
-    def job(self, name: str, other: Batch, move: Move, may_pass: bool) -> Callable[[], Any]:
+    def job(self, name: str, other: Batch, move: Move, may_fail: bool) -> Callable[[], Any]:
         """Return the function that runs another task."""
         if name in ("analyze", "read_only"):
             return partial({"analyze": analyze, "read_only": demote}[name], self.harness.database)
-        return partial(perform, *self.call(name, other, move), may_pass=may_pass)
+        return partial(perform, *self.call(name, other, move), may_fail=may_fail)
 
-    def all_shards(self, task: Task, batch: Batch, jobs: list[Callable[[], Any]], may_pass: bool = False) -> None:
+    def all_shards(self, task: Task, batch: Batch, jobs: list[Callable[[], Any]], may_fail: bool = False) -> None:
         """Run all shards of a task and these jobs concurrently."""
         count = batch.shards if task in (validate, load) else 1
-        shards = [partial(perform, task, replace(batch, shard=shard), may_pass=may_pass) for shard in range(count)]
+        shards = [partial(perform, task, replace(batch, shard=shard), may_fail=may_fail) for shard in range(count)]
         with ThreadPoolExecutor(count + len(jobs)) as pool:
             for each in [pool.submit(do) for do in (*shards, *jobs)]:
                 each.result(120)
 
     def move(self, move: Move, point: int) -> None:
-        """Move or add ports and regions; with a point, the task dies there."""
+        """Move or add ports and regions; with a point, the task is killed there."""
         file = self.reference_file(move)
         self.trees = possible(self.trees[0], [file])
         if not perform(move_tree, file, point=point):
@@ -240,7 +240,7 @@ class BatchLifecycle(RuleBasedStateMachine):
         def observe() -> None:
             before = self.before
             while not end:
-                now = look(self.harness.database.url)
+                now = take_snapshot(self.harness.database.url)
                 violations.extend(find_violations(now, self.sent))
                 violations.extend(regressions(before, now) if before else [])
                 before = now
@@ -257,7 +257,7 @@ class BatchLifecycle(RuleBasedStateMachine):
     @invariant()
     def invariants_hold(self) -> None:
         """Check the invariants after each step, in one snapshot."""
-        now = look(self.harness.database.url)
+        now = take_snapshot(self.harness.database.url)
         states = {name: entry.state for name, entry in now.ledger.items()}
         for name, before in self.states.items():
             assert states.get(name) in MAY_FOLLOW[before], f"{name} went from {before} to {states.get(name)}"
@@ -270,19 +270,19 @@ class BatchLifecycle(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Run gc, after which only committed batches remain; undo them, after which nothing remains."""
-        ask = self.harness.database.ask
+        query = self.harness.database.ask
         try:
             self.close_all()
             assert "open" not in self.states.values()
             committed = [name for name, state in self.states.items() if state == "committed"]
-            assert ask("SELECT DISTINCT batch_id FROM prices JOIN batches USING (batch_no) ORDER BY 1") == [
+            assert query("SELECT DISTINCT batch_id FROM prices JOIN batches USING (batch_no) ORDER BY 1") == [
                 (name,) for name in sorted(committed)
             ]
             for name in committed:
                 perform(undo, "run", name)
             self.close_all()
             for table in ("rates", "prices", "price_tables", "visible_batches WHERE batch_no <> 0"):
-                assert ask(f"SELECT FROM {table}") == [], table
+                assert query(f"SELECT FROM {table}") == [], table
         finally:
             drop_database(self.harness.database.server, self.harness.database.name)
 

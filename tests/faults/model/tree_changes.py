@@ -15,26 +15,26 @@ KINDS = ("port", "ports", "region", "empty", "new", "cycle")
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def change(chance: random.Random, tree: Reference, ports: Sequence[str], kind: str) -> Reference:
+def change(rng: random.Random, tree: Reference, ports: Sequence[str], kind: str) -> Reference:
     """Return a file of reference data that changes a tree; `ports` are those with prices."""
     if kind in ("port", "ports"):
-        moved = chance.sample(list(ports), 1 if kind == "port" else 3)
-        return Reference(_moved(tree, moved, chance.choice(sorted(tree.regions))), {})
+        moved = rng.sample(list(ports), 1 if kind == "port" else 3)
+        return Reference(_moved(tree, moved, rng.choice(sorted(tree.regions))), {})
     if kind == "region":
-        region = tree.regions[chance.choice(tree.regions_of[chance.choice(list(ports))])]
+        region = tree.regions[rng.choice(tree.regions_of[rng.choice(list(ports))])]
         others = [slug for slug in sorted(tree.regions) if region.slug not in tree.line(slug)]
-        parent = chance.choice([*others, None])
+        parent = rng.choice([*others, None])
         return Reference({}, {region.slug: replace(region, parent_slug=parent)})
     if kind == "empty":
-        slug = tree.ports[chance.choice(list(ports))].parent_slug
+        slug = tree.ports[rng.choice(list(ports))].parent_slug
         emptied = [code for code, port in tree.ports.items() if port.parent_slug == slug]
-        return Reference(_moved(tree, emptied, chance.choice(sorted(tree.regions.keys() - {slug}))), {})
+        return Reference(_moved(tree, emptied, rng.choice(sorted(tree.regions.keys() - {slug}))), {})
     if kind == "new":
-        code = "ZZ" + "".join(chance.choices(_LETTERS, k=3))
+        code = "ZZ" + "".join(rng.choices(_LETTERS, k=3))
         slug = f"new-{code.lower()}"
-        regions = {slug: Region(slug, "New", chance.choice([*sorted(tree.regions), None]))}
-        return Reference({code: Port(code, "New", slug), **_moved(tree, [chance.choice(list(ports))], slug)}, regions)
-    line = tree.regions_of[chance.choice(list(ports))]
+        regions = {slug: Region(slug, "New", rng.choice([*sorted(tree.regions), None]))}
+        return Reference({code: Port(code, "New", slug), **_moved(tree, [rng.choice(list(ports))], slug)}, regions)
+    line = tree.regions_of[rng.choice(list(ports))]
     return Reference({}, {line[-1]: replace(tree.regions[line[-1]], parent_slug=line[0])})
 
 

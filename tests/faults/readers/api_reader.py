@@ -32,12 +32,12 @@ class ApiReader(Reader):
         self.seconds: list[float] = []
         self._address = urlsplit(url).netloc
         self._connection: http.client.HTTPConnection | None = None
-        self._newest = ("", 0, "")  # epoch and number of the newest version, and the ETag that named it
+        self._newest = ("", 0, "")  # epoch and number of the newest version, and the its ETag
         self._last: tuple[Content, Lane] | None = None
         self._of_path: dict[str, tuple[str, int]] = {}
 
-    def look(self, content: Content) -> None:
-        """Query once, and again over a new connection if the server closed the old one."""
+    def read(self, content: Content) -> None:
+        """Query once; repeat over a new connection if the server has closed the old one."""
         if self._random.random() < REPEAT_SHARE and self._last:
             content, lane = self._last
         else:
@@ -69,7 +69,7 @@ class ApiReader(Reader):
         self.check(content, lane, (rate["count"], rate["price"]), trees, self.copies(content))
 
     def check(self, content: Content, lane: Lane, rate: Rate, trees: list[Reference], copies: int) -> None:
-        """Compare a response with the file: between ports it has all or nothing of it, else by one of the trees."""
+        """Compare a response with the file: all or nothing of it between ports, or its sums by one of the trees."""
         between_ports = lane in content.port_sums
         possible = {content.port_sums[lane]} if between_ports else {_sums(content, lane, tree) for tree in trees}
         if not any(_equals(rate, sums, times) for sums in possible for times in range(copies + 1)):

@@ -26,7 +26,7 @@ def make_clones(owner_url: str, passwords: dict[str, str]) -> None:
 
 
 def set_loader_login(client: Any, turn: int, passwords: dict[str, str]) -> None:
-    """Set in the loader's secret as which of its users, 0 or 1, new tasks log in."""
+    """Set the user of new tasks, 0 or 1, in the loader's secret."""
     user = LOGINS["loader"][turn]
     secret = json.loads(client.get_secret_value(SecretId=SECRET)["SecretString"])
     secret |= {"username": user, "password": passwords[user]}

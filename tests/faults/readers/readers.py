@@ -1,6 +1,6 @@
-"""Readers that query continuously, and record what no reader may ever see.
+"""Readers that query continuously, and record violations.
 
-That is a part of a batch, a batch that disappears, regions that differ from the sum of their ports, and an older
+A violation is a part of a batch, a batch that disappears, regions that differ from the sum of their ports, or an older
 response after a newer one.
 """
 
@@ -16,7 +16,7 @@ from tests.faults.campaign.contents import Content, Sums
 from tests.tree import DISAGREE_IN_MONTH
 
 # One statement, so one snapshot: every lane between ports of the content's day.
-SEEN = """
+VISIBLE_SUMS = """
 SELECT orig_code, dest_code, sum(counts[%(nth)s])::bigint, sum(sums[%(nth)s])::bigint
 FROM rates JOIN unnest(%(origs)s::text[], %(dests)s::text[]) AS lane (orig, dest)
   ON orig_code = orig COLLATE "C" AND dest_code = dest COLLATE "C"
@@ -26,11 +26,13 @@ GROUP BY orig_code, dest_code HAVING sum(counts[%(nth)s]) <> 0
 PAUSE_SECONDS = 0.03
 
 
-def seen(cursor: "psycopg2.extensions.cursor", content: Content) -> Sums:
+def visible_sums(cursor: "psycopg2.extensions.cursor", content: Content) -> Sums:
     """Return the visible count and sum of a content on each of its lanes between ports."""
     origs, dests = zip(*content.port_sums, strict=True)
     day = content.day
-    cursor.execute(SEEN, {"nth": day.day, "month": day.replace(day=1), "origs": list(origs), "dests": list(dests)})
+    cursor.execute(
+        VISIBLE_SUMS, {"nth": day.day, "month": day.replace(day=1), "origs": list(origs), "dests": list(dests)}
+    )
     return {(orig, dest): (count, total) for orig, dest, count, total in cursor.fetchall()}
 
 
@@ -59,11 +61,11 @@ class Reader(threading.Thread):
             content = self.choose(self._random)
             if content is not None:
                 try:
-                    self.look(content)
+                    self.read(content)
                 except Exception as error:  # noqa: BLE001 any unexpected failure is a violation
                     self.violations.append(f"{self.name}: {type(error).__name__}: {error}")
 
-    def look(self, content: Content) -> None:
+    def read(self, content: Content) -> None:
         """Read one content."""
         raise NotImplementedError
 
@@ -76,7 +78,7 @@ class Reader(threading.Thread):
         """Record that nothing of a content was visible."""
         self.reads["none"] += 1
         if content.number in self._whole and not self.may_disappear(content):
-            self.violations.append(f"{self.name}: content {content.number} was visible, and is gone")
+            self.violations.append(f"{self.name}: content {content.number} was visible, and has disappeared")
         self._whole.discard(content.number)
 
     def part(self, content: Content, what: str) -> None:
@@ -93,14 +95,14 @@ class SqlReader(Reader):
         self.url = url
         self._connection: psycopg2.extensions.connection | None = None
 
-    def look(self, content: Content) -> None:
-        """Query once; failures of an unavailable or restarting server, or by replay, are counted and retried later."""
+    def read(self, content: Content) -> None:
+        """Query once; count the failures of an unavailable server and of conflicts with replay, for a later retry."""
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = psycopg2.connect(self.url, connect_timeout=3)
                 self._connection.autocommit = True
             with self._connection.cursor() as cursor:
-                found = seen(cursor, content)
+                found = visible_sums(cursor, content)
                 cursor.execute(DISAGREE_IN_MONTH, {"month": content.day.replace(day=1)})
                 disagree = cursor.fetchall()
         except psycopg2.Error:
@@ -111,9 +113,9 @@ class SqlReader(Reader):
             return
         self.reads["snapshots"] += 1
         self.violations.extend(f"{self.name}: regions and ports disagree: {row}" for row in disagree[:3])
-        self._note(content, found)
+        self._compare(content, found)
 
-    def _note(self, content: Content, found: Sums) -> None:
+    def _compare(self, content: Content, found: Sums) -> None:
         if not found:
             return self.none(content)
         for times in range(1, self.copies(content) + 1):

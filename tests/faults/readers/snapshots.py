@@ -59,18 +59,18 @@ class Snapshot:
     misplaced: list[Any]
 
 
-def look(url: str) -> Snapshot:
+def take_snapshot(url: str) -> Snapshot:
     """Take a snapshot of a writable database as its owner."""
     with closing(psycopg2.connect(url, connect_timeout=5)) as connection:
         connection.set_session("REPEATABLE READ", readonly=True)
         with connection.cursor() as cursor:
             # Dropped or merged tables disappear from every snapshot: the lock keeps them.
             cursor.execute("LOCK TABLE prices IN ACCESS SHARE MODE")
-            return seen(cursor)
+            return read_snapshot(cursor)
 
 
-def seen(cursor: "psycopg2.extensions.cursor") -> Snapshot:
-    """Read everything in the snapshot of a transaction."""
+def read_snapshot(cursor: "psycopg2.extensions.cursor") -> Snapshot:
+    """Return the snapshot of the cursor's transaction."""
 
     def rows(query: str) -> list[Any]:
         cursor.execute(query)
@@ -95,21 +95,21 @@ def seen(cursor: "psycopg2.extensions.cursor") -> Snapshot:
 def find_violations(snapshot: Snapshot, sent: Mapping[str, Content]) -> list[str]:
     """Return the violations in a snapshot, by the contents of the sent batches."""
     committed = {name: entry for name, entry in snapshot.ledger.items() if entry.state == "committed"}
-    known = {name: sent[name] for name in committed if name in sent}
+    uploaded = {name: sent[name] for name in committed if name in sent}
     versions = Counter(version for version, _ in snapshot.changes.values())
     return [
-        *(f"{name} is committed, but was not sent" for name in committed.keys() - known.keys()),
-        *_prices(snapshot, committed, known),
-        *_rates(snapshot, known.values()),
+        *(f"{name} is committed, but was not sent" for name in committed.keys() - uploaded.keys()),
+        *_prices(snapshot, committed, uploaded),
+        *_rates(snapshot, uploaded.values()),
         *(f"regions and ports disagree: {row}" for row in snapshot.disagree[:5]),
-        *_twice(committed, known),
-        *(f"version {number} has {versions[number]} changes" for number in _not_one(snapshot, versions)),
+        *_committed_again(committed, uploaded),
+        *(f"version {number} has {versions[number]} changes" for number in _without_one_change(snapshot, versions)),
         *(f"batch {number} is visible from another version than its change" for (number,) in snapshot.misplaced),
     ]
 
 
-def _prices(snapshot: Snapshot, committed: Mapping[str, Entry], known: Mapping[str, Content]) -> Iterable[str]:
-    for name, content in known.items():
+def _prices(snapshot: Snapshot, committed: Mapping[str, Entry], uploaded: Mapping[str, Content]) -> Iterable[str]:
+    for name, content in uploaded.items():
         entry, expected = committed[name], Counter(content.prices)
         found = snapshot.prices.get(entry.batch_no, Counter())
         if found != expected or entry.rows != expected.total():
@@ -130,20 +130,20 @@ def _rates(snapshot: Snapshot, contents: Iterable[Content]) -> Iterable[str]:
         yield f"… {len(differ)} rates are wrong in all"
 
 
-def _twice(committed: Mapping[str, Entry], known: Mapping[str, Content]) -> Iterable[str]:
+def _committed_again(committed: Mapping[str, Entry], uploaded: Mapping[str, Content]) -> Iterable[str]:
     """Yield contents that are committed twice although the second batch was not forced, or is the same object."""
     of_bytes: dict[Content, list[Entry]] = {}
-    for name, content in known.items():
+    for name, content in uploaded.items():
         of_bytes.setdefault(content, []).append(committed[name])
     for content, entries in of_bytes.items():
         entries.sort(key=lambda entry: entry.version or 0)
         again = [entry.batch_no for entry in entries[1:] if not entry.forced]
         if again or len({entry.bytes_of for entry in entries}) < len(entries):
-            cause = again or "its own object"
+            cause = again or "the same object"
             yield f"content {content.number} is committed {len(entries)} times, not forced by {cause}"
 
 
-def _not_one(snapshot: Snapshot, versions: Counter[int]) -> list[int]:
+def _without_one_change(snapshot: Snapshot, versions: Counter[int]) -> list[int]:
     """Return the data versions that do not have exactly one change; old changes are deleted."""
     first = min(versions, default=snapshot.version[1] + 1)
     expected = range(first, snapshot.version[1] + 1)
@@ -151,7 +151,7 @@ def _not_one(snapshot: Snapshot, versions: Counter[int]) -> list[int]:
 
 
 def regressions(before: Snapshot, after: Snapshot) -> list[str]:
-    """Return what changed between a snapshot and a later one although it must not."""
+    """Return the changes from a snapshot to a later one that are not allowed."""
     (epoch, old), (now, new) = before.version, after.version
     violations = [f"the data version went from {old} to {new}"] if epoch == now and new < old else []
     changed = [number for number, change in before.changes.items() if after.changes.get(number, change) != change]

@@ -1,4 +1,4 @@
-"""The campaigns' own proxies and readers work: failures are injected, and partial and missing batches detected."""
+"""The proxies of the campaigns inject failures, and their readers detect partial and missing batches."""
 
 import http.client
 import json
@@ -18,7 +18,7 @@ from ratesflow.loader.tasks.validate import validate
 from tests.faults.campaign.contents import Content
 from tests.faults.campaign.invariants import LEFTOVERS
 from tests.faults.readers.proxies import FaultyS3, Wire
-from tests.faults.readers.readers import SqlReader, seen
+from tests.faults.readers.readers import SqlReader, visible_sums
 from tests.faults.readers.snapshots import RATES
 from tests.loader.conftest import TaskHarness
 
@@ -103,15 +103,15 @@ def test_reader_detects_whole_partial_and_missing_batches(harness18: TaskHarness
     reader = SqlReader("primary", harness18.database.url, lambda _: content, seed=1)
     harness18.run(validate, batch)
     harness18.run(load, batch)
-    reader.look(content)
+    reader.read(content)
     harness18.run(commit, batch)
-    reader.look(content)
+    reader.read(content)
     assert (reader.reads, reader.violations) == ({"none": 1, "whole": 1, "snapshots": 2}, [])
     lane = random.Random(1).choice(sorted(content.port_sums))
     harness18.database.ask("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
-    reader.look(content)
+    reader.read(content)
     harness18.database.ask("DELETE FROM rates")
-    reader.look(content)
+    reader.read(content)
     words = [violation.split(":")[1].split()[0] for violation in reader.violations]
     assert [word for word in words if word != "regions"] == ["part", "content"]
     reader._connection.close()
@@ -137,7 +137,7 @@ def test_recount_and_leftovers_detect_violations(harness18: TaskHarness) -> None
     holder = psycopg2.connect(harness18.database.url)
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7)")
-        assert seen(cursor, content) == content.port_sums
+        assert visible_sums(cursor, content) == content.port_sums
     holder.commit()
     assert [what for (what,) in harness18.database.ask(LEFTOVERS)] == ["lock advisory ExclusiveLock"]
     holder.close()

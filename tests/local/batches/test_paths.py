@@ -94,7 +94,7 @@ def test_recompressed_copy_is_committed_and_names_the_first_batch(
 
 
 def test_gc_discards_when_discard_fails(stack: Stack, mailbox: Mailbox, tmp_path: Path) -> None:
-    """If discard is killed, too, the cause says so; gc then closes the batch, deletes its data and notifies."""
+    """If discard is killed, too, the cause advises to run gc, which closes the batch, deletes its data and notifies."""
     with (
         Signaller(stack, "load", "no-discard-", signal.SIGKILL),
         Signaller(stack, "discard", "no-discard-", signal.SIGKILL),

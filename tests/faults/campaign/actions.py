@@ -1,4 +1,4 @@
-"""The acts that Hypothesis draws for the model of batches, and the functions that perform them."""
+"""The actions of the model of batches, which Hypothesis chooses, and the functions that perform them."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from ratesflow.loader.tasks.commit import commit
 from ratesflow.loader.tasks.discard import discard
 from ratesflow.loader.tasks.load import load
 from ratesflow.loader.tasks.validate import validate
-from tests.faults.campaign.dying import run_until
+from tests.faults.campaign.interrupted_tasks import run_until_killed
 from tests.faults.model.tree_changes import KINDS
 from tests.fix_database import Database, run_alone
 from tests.loader.task_calls import call_task
@@ -26,7 +26,7 @@ Move = tuple[str, int]
 
 TASKS: list[Task] = [validate, load, commit, discard]
 OTHERS = ("commit", "discard", "undo", "gc", "compact", "move", "analyze", "read_only")
-HELD = ("load", "commit", "undo", "move", "compact", "gc")
+SUSPENDABLE = ("load", "commit", "undo", "move", "compact", "gc")
 # The ledger states that may follow each state; None is a batch without a row.
 MAY_FOLLOW = {
     None: {None, "open", "committed", "rejected", "duplicate", "failed", "undone"},
@@ -43,51 +43,51 @@ _others = st.sets(st.sampled_from(OTHERS), min_size=1, max_size=3)
 _shards = st.sampled_from([1, 2, 3, 8])
 
 
-def _acts(weight: int, name: str, *arguments: st.SearchStrategy[Any]) -> list[st.SearchStrategy[tuple[Any, ...]]]:
+def _action(weight: int, name: str, *arguments: st.SearchStrategy[Any]) -> list[st.SearchStrategy[tuple[Any, ...]]]:
     return [st.tuples(st.just(name), *arguments)] * weight
 
 
-# One rule for all acts: with many rules, most examples would omit most of them.
-ACTS = st.one_of(
-    *_acts(5, "run_all_tasks", st.lists(st.none() | MOVES, min_size=3, max_size=3)),
-    *_acts(5, "run_concurrently", st.sampled_from([*TASKS, load]), _others, MOVES),
-    *_acts(5, "run_suspended", st.sampled_from(HELD), st.integers(1, 24), _others, MOVES, MOVES),
-    *_acts(3, "run_task", st.sampled_from(TASKS), st.integers(0, 7), _points | st.just(0)),
-    *_acts(3, "send_batch", st.integers(0, 3), st.booleans(), _shards, st.booleans()),
-    *_acts(1, "redo"),
-    *_acts(2, "move", MOVES, _points | st.integers(20, 44)),
-    *_acts(1, "two_moves", MOVES, MOVES),
-    *_acts(2, "undo_batch", _points),
-    *_acts(2, "compact_all", _points, st.integers(1, 2)),
-    *_acts(1, "collect_garbage", _points, st.integers(1, 2)),
-    *_acts(1, "rotate"),
-    *_acts(1, "read_only", st.sampled_from(TASKS)),
+# One rule for all actions: with many rules, most examples would omit most of them.
+ACTIONS = st.one_of(
+    *_action(5, "run_all_tasks", st.lists(st.none() | MOVES, min_size=3, max_size=3)),
+    *_action(5, "run_concurrently", st.sampled_from([*TASKS, load]), _others, MOVES),
+    *_action(5, "run_suspended", st.sampled_from(SUSPENDABLE), st.integers(1, 24), _others, MOVES, MOVES),
+    *_action(3, "run_task", st.sampled_from(TASKS), st.integers(0, 7), _points | st.just(0)),
+    *_action(3, "send_batch", st.integers(0, 3), st.booleans(), _shards, st.booleans()),
+    *_action(1, "redo"),
+    *_action(2, "move", MOVES, _points | st.integers(20, 44)),
+    *_action(1, "two_moves", MOVES, MOVES),
+    *_action(2, "undo_batch", _points),
+    *_action(2, "compact_all", _points, st.integers(1, 2)),
+    *_action(1, "collect_garbage", _points, st.integers(1, 2)),
+    *_action(1, "rotate"),
+    *_action(1, "read_only", st.sampled_from(TASKS)),
 )
 
 
 def move_tree(connection: Any, file: Reference) -> None:
-    """Load reference data as its task does; an invalid file is rejected."""
+    """Load reference data as its task does; ignore an invalid file."""
     with suppress(ReferenceDataError):
         reference_change.load(connection, file)
 
 
-def perform(task: Task, *arguments: Any, point: int = 0, may_pass: bool = False) -> bool:
-    """Run a task here, or in a process that dies at a fault point; return whether it died. Rejections are ignored.
+def perform(task: Task, *arguments: Any, point: int = 0, may_fail: bool = False) -> bool:
+    """Run a task here, or in a process that is killed at a fault point; return whether it was. Ignore rejections.
 
-    With `may_pass` the task may also fail transiently: another one may have ended its session or closed its batch.
+    With `may_fail`, ignore transient errors, too: another task may have terminated its session or closed its batch.
     """
     if point:
-        return run_until(point, task, *arguments, small=True)
+        return run_until_killed(point, task, *arguments, low_limits=True)
     try:
         with connected(task.__name__) as connection:
             call_task(task, connection, *arguments)
     except (ClosedError, UsageError):
         pass
     except TransientError:
-        if not may_pass:
+        if not may_fail:
             raise
     except TaskError as error:
-        # A step that is not done yet, or that another batch has done meanwhile.
+        # An earlier task is unfinished, or another task did this one's work meanwhile.
         if not re.search("validated|send the file again", str(error)):
             raise
     return False
