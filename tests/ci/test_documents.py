@@ -205,7 +205,7 @@ def test_every_variable_is_in_the_table_of_changes() -> None:
 def test_first_deployment_mentions_rotation() -> None:
     """Both the manual and the GitLab instructions state that rotation starts with the second apply."""
     by_hand, by_gitlab = DEPLOY.partition("### 4. The schema")[2], DEPLOY.partition("## By GitLab")[2]
-    assert "Plan and apply once more" in by_hand.partition("### 5.")[0]
+    assert "Plan and apply again" in by_hand.partition("### 5.")[0]
     assert "Rotation begins with an environment's second pipeline" in by_gitlab.partition("\n## ")[0]
 
 
@@ -213,7 +213,7 @@ def test_deployment_asks_for_alarm_recipients_and_budget_tags() -> None:
     """Step 3 sets the recipients of alarms, confirms their subscription, and activates the budget's tag."""
     step = DEPLOY.partition("### 3. Plan and apply")[2].partition("### 4.")[0]
     assert "$ export TF_VAR_alarm_emails=" in step
-    assert "confirm the link" in step
+    assert "to confirm the subscription" in step
     assert "$ aws ce update-cost-allocation-tags-status" in step
 
 

@@ -21,7 +21,7 @@ STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone
 def batches(context: CliContext, limit: int, state: str, as_json: bool) -> None:
     """List the ledger: every batch with its outcome, newest first.
 
-    The column worked is the time that its tasks ran; `ratesflow executions` shows the whole time, waits included.
+    The column worked is how long the tasks ran; `ratesflow executions` shows the total time, including waits.
     Times are in UTC.
 
     \b

@@ -47,15 +47,15 @@ def ingest(
     batch: it adds to the averages and replaces nothing.
 
     With --json one object is printed for each file, in the order of the files: batch_id, outcome, rows,
-    rejected_rows, report, execution_arn, seconds (in total, with the upload), steps (the time that each worked).
+    rejected_rows, report, execution_arn, seconds (in total, with the upload), steps (seconds of work of each).
 
     \b
     Example:
       ratesflow ingest prices-2021-01.csv
 
     Exit codes: 0 committed, 1 failed, 2 two files with the same name, or one without a name, 3 rejected, 4 duplicate,
-    69 no stack, 75 still running after --timeout, 130 Ctrl-C. With several files the worst one wins, in the order
-    1, 3, 75, 4, 0.
+    69 no stack, 75 still running after --timeout, 130 Ctrl-C. With several files, the code is the first of
+    1, 3, 75, 4 and 0 that occurs.
     """
     environment = context.environment()
     with open_files(files) as opened:

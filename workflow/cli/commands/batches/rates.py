@@ -26,7 +26,7 @@ def rates(context: CliContext, orig: str, dest: str, date_from: str, date_to: st
     Example:
       ratesflow rates CNGGZ EETLL --from 2021-01-01 --to 2021-01-31
 
-    Exit codes: 0 printed, 1 the API rejected the request (the message names the parameter), 2 not a date,
+    Exit codes: 0 printed, 1 the API rejected the request (the message names the parameter), 2 invalid date,
     69 no stack.
     """
     from ratesflow.workflow.client.rates import get_rates

@@ -13,7 +13,7 @@ from ratesflow.workflow.cli.output import json_option
 @json_option
 @click.pass_obj
 def undo(context: CliContext, batch: str, as_json: bool) -> None:
-    """Roll back a committed batch, exactly and all at once.
+    """Remove a committed batch, exactly and in one transaction.
 
     Its file may then be ingested again. Undoing a batch that is already undone has no effect.
 

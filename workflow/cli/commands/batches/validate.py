@@ -36,8 +36,8 @@ def validate(context: CliContext, files: tuple[Path, ...], reference: Path | Non
     Example:
       ratesflow validate prices.csv
 
-    Exit codes: 0 it would be accepted, 3 it would be rejected, 64 it cannot be checked. With several files the worst
-    one wins, in the order 64, 3, 0.
+    Exit codes: 0 it would be accepted, 3 it would be rejected, 64 it cannot be checked. With several files, the
+    code is the first of 64, 3 and 0 that occurs.
     """
     with open_files(files) as opened:
         codes = [_validate(context, file, reference, as_json, many=len(opened) > 1) for file in opened]

@@ -15,7 +15,7 @@ from ratesflow.workflow.client.history import format_seconds
 def executions(context: CliContext, limit: int, as_json: bool) -> None:
     """List the latest executions, one for each batch, newest first.
 
-    The column took is the time from start to end, waits included. Times are in UTC.
+    The column took is the time from start to end, including waits. Times are in UTC.
 
     \b
     Example:

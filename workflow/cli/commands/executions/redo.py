@@ -13,7 +13,7 @@ from ratesflow.workflow.cli.output import json_option
 @json_option
 @click.pass_obj
 def redo(context: CliContext, execution: str, as_json: bool) -> None:
-    """Run an execution that has ended again, under a new name.
+    """Run an ended execution again, under a new name.
 
     The new execution is linked to the first by `redo_of`.
 

@@ -17,7 +17,7 @@ def down(context: CliContext) -> None:
     Example:
       ratesflow down
 
-    Exit codes: 0 nothing is running, 1 it could not be stopped.
+    Exit codes: 0 stopped, or not running, 1 it could not be stopped.
     """
     from ratesflow.local.stack import down as stop
 

@@ -13,14 +13,15 @@ from ratesflow.workflow.cli.output import json_option
     type=click.IntRange(min=0),
     default=1,
     show_default=True,
-    help="Skip if fewer than this many batches are unmerged.",
+    help="Skip if fewer than this many batches are uncompacted.",
 )
 @json_option
 @click.pass_obj
 def compact(context: CliContext, min_batches: int, as_json: bool) -> None:
     """Merge the rates of committed batches, which keeps reads fast.
 
-    It also runs on a schedule, once 16 batches are unmerged. Readers see the same rates throughout and never block.
+    It also runs on a schedule, if 16 or more batches are uncompacted. Readers see the same rates throughout and never
+    block.
 
     \b
     Example:

@@ -13,9 +13,9 @@ from ratesflow.workflow.cli.output import json_option
 @json_option
 @click.pass_obj
 def gc(context: CliContext, batch: str, as_json: bool) -> None:
-    """Discard abandoned batches and start files without an event.
+    """Discard abandoned batches and start files whose event was lost.
 
-    A batch is abandoned when its execution was stopped or timed out and the ledger still has it open. gc also starts
+    A batch is abandoned when its execution was stopped or timed out and it is still open in the ledger. gc also starts
     files in the inbox whose event was lost. It also runs on a schedule; running it twice has no further effect.
 
     \b
