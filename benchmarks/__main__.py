@@ -1,7 +1,7 @@
 """`python -m benchmarks [PART…]`: measures, and writes results, page and chart into benchmarks/results/.
 
-Each run starts its own PostgreSQL and its own embedded AWS. A run of some parts replaces only their
-measures.
+Each run starts its own PostgreSQL and its own embedded AWS. A run of some parts replaces only
+their measures.
 """
 
 import argparse
@@ -28,7 +28,7 @@ PARTS: dict[str, Part] = {
     "tree": tree.measure,
     "starts": starts.measure,
 }
-# The API's part is a module of its own, with servers of its own.
+# The part of the API has its own module and servers.
 API = "benchmarks.api.__main__"
 
 

@@ -158,14 +158,14 @@ def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Mea
     """Read while batches commit, in all cases in turn."""
     scenario = Scenario(postgres, folder)
     samples: dict[str, Samples] = defaultdict(lambda: defaultdict(list))
-    cases = [("none", "kept")] + [(kind, way) for kind in ("small", "spread") for way in ("kept", "dropped")]
+    cases = [("none", "kept")] + [(kind, mode) for kind in ("small", "spread") for mode in ("kept", "dropped")]
     if os.environ.get(BEFORE):
         cases += [("none", "before"), ("small", "before"), ("spread", "before")]
     for number in range(min(options.rounds, MAX_ROUNDS)):
-        for kind, way in cases:
-            options.log(f"api commits: round {number + 1}: {kind}, {way}")
-            for name, value in _round(scenario, kind, way).items():
-                samples[f"{kind}_{way}"][name].append(value)
+        for kind, mode in cases:
+            options.log(f"api commits: round {number + 1}: {kind}, {mode}")
+            for name, value in _round(scenario, kind, mode).items():
+                samples[f"{kind}_{mode}"][name].append(value)
     found = {f"api_commits_{case}_{name}": median(each) for case, by in samples.items() for name, each in by.items()}
     return found | {
         "api_commits_cached_vs_dropped": ratio(
@@ -174,13 +174,13 @@ def measure(postgres: Postgres, folder: Path, options: Options) -> dict[str, Mea
     }
 
 
-def _round(scenario: Scenario, kind: str, way: str) -> dict[str, float]:
+def _round(scenario: Scenario, kind: str, mode: str) -> dict[str, float]:
     scenario.clear()
-    log = scenario.folder / f"commits-{kind}-{way}.log"
+    log = scenario.folder / f"commits-{kind}-{mode}.log"
     log.unlink(missing_ok=True)
-    with _service(scenario.reader, log, way) as port:
+    with _service(scenario.reader, log, mode) as port:
         Wrk(scenario.folder, port, scenario.paths, connections=16, seconds=WARM_SECONDS).result()
-        with scenario.commits(kind, marked=way != "dropped") as took:
+        with scenario.commits(kind, marked=mode != "dropped") as took:
             time.sleep(2)
             began = time.time()
             output = scenario.folder / "commits-reads.json"
@@ -208,10 +208,10 @@ def _round(scenario: Scenario, kind: str, way: str) -> dict[str, float]:
 
 
 @contextmanager
-def _service(url: str, log: Path, way: str) -> Iterator[int]:
+def _service(url: str, log: Path, mode: str) -> Iterator[int]:
     # Large enough for all lanes, so that only commits remove responses.
     settings = {"RATESFLOW_API_METRICS_SECONDS": "1", "RATESFLOW_API_CACHE_MB": "128"}
-    if way == "before":
+    if mode == "before":
         port = free_port()
         command = [
             "env",

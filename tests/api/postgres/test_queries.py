@@ -1,4 +1,4 @@
-"""The statements use indexes, whatever the size of the tables."""
+"""The statements use indexes for tables of any size."""
 
 from collections.abc import Iterator
 from contextlib import closing

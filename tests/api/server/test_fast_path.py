@@ -9,8 +9,8 @@ from falcon import testing
 
 from ratesflow.api.server.cors import Cors
 from ratesflow.api.server.metrics import Metrics, Reporter
-from tests.api.cache.test_response_cache import PARAMS, Database, get, service
 from tests.api.service import uncached
+from tests.api.stand_in import PARAMS, Database, get, service
 
 
 def client_of(**options: Any) -> testing.TestClient:
@@ -132,7 +132,7 @@ def test_unavailable_is_counted_separately() -> None:
         ("&unknown=1", {"Origin": "https://example.com"}),
     ],
 )
-@pytest.mark.parametrize("fault", [None, "away", "unreadable", "broken"])
+@pytest.mark.parametrize("fault", [None, "unavailable", "unreadable", "broken"])
 def test_fast_path_sends_the_same_response(query: str, headers: dict[str, str], fault: str | None) -> None:
     """The fast path sends the same status, headers in the same order, and body, also for errors."""
     seen = []
@@ -142,6 +142,7 @@ def test_fast_path_sends_the_same_response(query: str, headers: dict[str, str], 
         if fault == "broken":
             database.rates = lambda *_: 1 / 0  # type: ignore[assignment, return-value]
         elif fault:
+            assert getattr(database, fault) is False
             setattr(database, fault, True)
         response = get(app, query, **{**headers, "X-Request-Id": "the-same"})
         again = get(app, query, **{**headers, "X-Request-Id": "the-same"})

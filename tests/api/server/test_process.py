@@ -112,8 +112,8 @@ def test_service_that_cannot_log_in_never_starts(reader_url: str) -> None:
     service = Service(re.sub("//[^@/]+@", "//nobody:wrong@", reader_url), workers=1)
     service.start()
     try:
-        asked = ("live", "started", "started")
-        assert [service.get(f"/health/{what}").status_code for what in asked] == [200, 503, 503]
+        checks = ("live", "started", "started")
+        assert [service.get(f"/health/{check}").status_code for check in checks] == [200, 503, 503]
     finally:
         service.stop()
 
@@ -252,7 +252,7 @@ def test_imports_only_what_the_image_contains() -> None:
 
 
 def run(arguments: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the service; it is expected to end by itself."""
+    """Run the service with settings that make it exit."""
     return subprocess.run(
         [sys.executable, "-P", "-m", "ratesflow.api", *arguments],
         cwd=ROOT, env=os.environ | environ, capture_output=True, text=True, timeout=20, check=False,

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.parquet
 
-from tests.faults.corpus.text import BAD, COUNT, NAMES, Case, good, object_lines
+from tests.faults.corpus.text import COUNT, INVALID, NAMES, Case, object_lines, valid_rows
 from tests.loader.samples import csv
 
 
 def parquet() -> Iterator[Case]:
     """Yield Parquet files with invalid types, columns and values; rows count from 1."""
-    columns = dict(zip(NAMES, map(list, zip(*good(), strict=True)), strict=True))
+    columns = dict(zip(NAMES, map(list, zip(*valid_rows(), strict=True)), strict=True))
     texts = [day.isoformat() for day in columns["day"]]
 
     def file(**change: pa.Array) -> bytes:
@@ -27,11 +27,11 @@ def parquet() -> Iterator[Case]:
         changed[index] = value
         return changed
 
-    for value, reason in list(BAD["orig_code"].items())[:12]:
+    for value, reason in list(INVALID["orig_code"].items())[:12]:
         yield Case(
             f"Parquet: origin {value!a}", file(orig_code=pa.array(at("orig_code", 7, value))), 8, reason, "orig_code"
         )
-    for value, reason in list(BAD["day"].items())[:12]:
+    for value, reason in list(INVALID["day"].items())[:12]:
         yield Case(f"Parquet: day {value!a}", file(day=pa.array(at("day", 9, value))), 10, reason, "day")
     for value, reason in {0: "price_not_positive", -5: "price_not_positive", 1 << 31: "price_too_large"}.items():
         yield Case(
@@ -54,7 +54,7 @@ def parquet() -> Iterator[Case]:
 
 def truncated() -> Iterator[Case]:
     """Yield truncated and damaged gzip files, and invalid JSON."""
-    text = csv(good())
+    text = csv(valid_rows())
     packed = gzip.compress(text, mtime=0)
     # zlib reports this before it returns the block's text: "at or after" line 1.
     yield Case("gzip: checksum", packed[:-8] + b"\0\0\0\0" + packed[-4:], 1, "broken_gzip")

@@ -15,7 +15,7 @@ from tests.loader.samples import Row, csv, rows
 NAMES = ("orig_code", "dest_code", "day", "price")
 COUNT = 40
 # Invalid values and their reasons, by column; the first two columns have the same.
-BAD: dict[str, dict[str, str]] = {
+INVALID: dict[str, dict[str, str]] = {
     "orig_code": {
         "": "missing_value",
         "cnsha": "invalid_code",
@@ -100,7 +100,7 @@ BAD: dict[str, dict[str, str]] = {
         "true": "invalid_price",
     },
 }
-BAD["dest_code"] = BAD["orig_code"]
+INVALID["dest_code"] = INVALID["orig_code"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Case:
     value: str | None = None
 
 
-def good() -> list[Row]:
+def valid_rows() -> list[Row]:
     """Return valid rows."""
     return rows(COUNT, seed=5, lanes=6)
 
@@ -125,7 +125,7 @@ def values() -> Iterator[Case]:
     chance = random.Random(2)
     notations = (_plain, _quoted, _crlf, _packed, _objects)
     for column in NAMES:
-        for number, (value, reason) in enumerate(BAD[column].items()):
+        for number, (value, reason) in enumerate(INVALID[column].items()):
             for notation in (_plain, notations[1 + number % 4]):
                 if notation is _objects and column == "price":
                     continue  # numbers in JSON are below
@@ -143,7 +143,7 @@ def values() -> Iterator[Case]:
 
 
 def _fields(column: str, value: str, at: int) -> list[list[str]]:
-    fields = [[str(field) for field in row] for row in good()]
+    fields = [[str(field) for field in row] for row in valid_rows()]
     fields[at][NAMES.index(column)] = value
     return fields
 
@@ -202,14 +202,14 @@ def damaged_lines() -> Iterator[Case]:
     for name, (change, reason) in damages.items():
         # Empty lines at the end of a file are ignored.
         for at in (1, COUNT // 2, COUNT - (name == "nothing")):
-            lines = csv(good()).split(b"\n")
+            lines = csv(valid_rows()).split(b"\n")
             lines[at] = change(lines[at])
             yield Case(f"{name} on line {at + 1}", b"\n".join(lines), at + 1, reason)
 
 
 def other_formats() -> Iterator[Case]:
     """Yield files in other formats and encodings."""
-    text = csv(good())
+    text = csv(valid_rows())
     workbook = io.BytesIO()
     with zipfile.ZipFile(workbook, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(zipfile.ZipInfo("prices.csv"), text)
@@ -232,7 +232,7 @@ def other_formats() -> Iterator[Case]:
 
 def headers() -> Iterator[Case]:
     """Yield files whose header is invalid."""
-    text, header = csv(good()), ",".join(NAMES).encode()
+    text, header = csv(valid_rows()), ",".join(NAMES).encode()
     for name, other in {
         "other case": header.upper(),
         "spaces after commas": header.replace(b",", b", "),
