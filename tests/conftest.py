@@ -1,5 +1,6 @@
 """The fixtures, by concern, the markers of each test, and what the tests run against."""
 
+import gc
 from importlib.metadata import version
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {folder: place for place, folder in enumerate(LONG)}
     # `--no-loadscope-reorder` leaves it so.
     items.sort(key=lambda item: order.get(item.path.relative_to(ROOT).parts[0], len(LONG)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at all tests and their modules again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> list[str]:

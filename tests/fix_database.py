@@ -124,6 +124,6 @@ def database18(servers: Callable[[int], Postgres]) -> Iterator[Database]:
 
 def _fresh(server: Postgres) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
-    run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template")
+    run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template STRATEGY FILE_COPY")  # half of the time of WAL
     yield Database(server, name)
     drop_database(server, name)

@@ -59,6 +59,9 @@ def serve(settings: Settings) -> Server:
     # The user's profile is for real AWS.
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         os.environ.pop(name, None)
+    from ratesflow.local.aws.lean_import import import_moto
+
+    import_moto()  # before everything else of moto
     from ratesflow.local.aws import caching, request_ids
     from ratesflow.local.aws.batch import patch as batch
     from ratesflow.local.aws.s3 import patch as s3

@@ -1,13 +1,14 @@
 """Controls running batches from tests: finds their tasks, sends signals to them, and reads their outcomes."""
 
 import json
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 from sqlalchemy import make_url
@@ -47,11 +48,20 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
 
 
 def _is(process: psutil.Process, command: list[str], home: Path, task: str, batch: str) -> bool:
-    return (
-        command[1:5] == ["-P", "-m", "ratesflow.loader", task]
-        and any(part.startswith(batch) for part in command)
-        and any(str(home / "aws") in parent.cmdline() for parent in process.parents())
-    )
+    return _runs(command, task, batch) and any(str(home / "aws") in parent.cmdline() for parent in process.parents())
+
+
+def _runs(command: list[str], task: str, batch: str) -> bool:
+    return command[1:5] == ["-P", "-m", "ratesflow.loader", task] and any(part.startswith(batch) for part in command)
+
+
+def record_of(stack: Stack, process: psutil.Process) -> Any:
+    """Return the embedded AWS's record of a job's process; None while there is none."""
+    for path in (stack.home / "aws" / "jobs").glob("*.json"):
+        record = json.loads(path.read_text())
+        if record["pid"] == process.pid and record["ended_at"] is None:
+            return record
+    return None
 
 
 def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
@@ -101,7 +111,7 @@ def slow_motion(
 
 @contextmanager
 def cold_starts(stack: Stack) -> Iterator[None]:
-    """Let each task that starts meanwhile be a new interpreter: it takes so long that it is seen before it works."""
+    """Let each task that starts meanwhile be a new interpreter, as on AWS."""
     switch = stack.home / "aws" / warm_start.SWITCH
     switch.touch()
     try:
@@ -110,53 +120,81 @@ def cold_starts(stack: Stack) -> Iterator[None]:
         switch.unlink(missing_ok=True)
 
 
-class Signaller(threading.Thread):
-    """Sends a signal once to each new process of a task of a batch, at most `times` times.
-
-    Tasks start cold meanwhile.
-    """
+class Signaller:
+    """Sends a signal once to each process of a task of a batch, at most `times` times; new ones have not begun yet."""
 
     def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
-        super().__init__(daemon=True)
-        self.task, self.batch, self.number, self._remaining = task, batch, number, times
-        self._home, self._cold = stack.home, cold_starts(stack)
+        self._stack, self._home, self._task, self._batch = stack, stack.home, task, batch
+        self._number, self._remaining = number, times
         self.signalled: dict[int, psutil.Process] = {}
-        self._others: set[int] = set()
-        self._end = threading.Event()
 
     def __enter__(self) -> "Signaller":
-        self._cold.__enter__()
-        self.start()
+        _Holder.add(self._home, self)
+        for process in tasks_of(self._stack, self._task, self._batch):
+            self._signal(process)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self.join()
-        self._cold.__exit__(None, None, None)
+        _Holder.remove(self._home, self)
+
+    def check(self, pid: int, command: list[str]) -> None:
+        """Signal a process that has just started, if it is one of these."""
+        if _runs(command, self._task, self._batch):
+            with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+                self._signal(psutil.Process(pid))
+
+    def _signal(self, process: psutil.Process) -> None:
+        if self._remaining > 0 and process.pid not in self.signalled:
+            process.send_signal(self._number)
+            self.signalled[process.pid] = process
+            self._remaining -= 1
+
+
+class _Holder(threading.Thread):
+    """Holds each new task of a stack until all its signallers have seen it."""
+
+    _of: ClassVar[dict[Path, "_Holder"]] = {}
+    _lock = threading.Lock()
+
+    def __init__(self, home: Path) -> None:
+        super().__init__(daemon=True)
+        self._folder = home / "aws" / warm_start.HELD
+        self._signallers: list[Signaller] = []
+        self._end = threading.Event()
+        self._folder.mkdir()
+
+    @classmethod
+    def add(cls, home: Path, signaller: Signaller) -> None:
+        """Let a signaller see the tasks that start from now on."""
+        with cls._lock:
+            if is_first := home not in cls._of:
+                cls._of[home] = cls(home)
+            cls._of[home]._signallers.append(signaller)
+            if is_first:
+                cls._of[home].start()
+
+    @classmethod
+    def remove(cls, home: Path, signaller: Signaller) -> None:
+        """Let no signaller see further tasks; after the last one, tasks start freely again."""
+        with cls._lock:
+            holder = cls._of[home]
+            holder._signallers.remove(signaller)
+            if holder._signallers:
+                return
+            del cls._of[home]
+        holder._end.set()
+        holder.join()
+        over = holder._folder.rename(holder._folder.with_suffix(f".{time.monotonic_ns()}"))  # frees who waits there
+        shutil.rmtree(over)
 
     def run(self) -> None:
-        """Search for processes until stopped; a task takes ten times as long as one search to start its work."""
-        while self._remaining > 0 and not self._end.wait(0.015):
-            present = set(psutil.pids())
-            self._others &= present
-            for pid in present - self._others - self.signalled.keys():
-                with suppress(psutil.Error):  # it may have ended meanwhile
-                    self._check(psutil.Process(pid))
-
-    def _check(self, process: psutil.Process) -> None:
-        """Check a process once: on a busy machine, checking all of them each time would take too long."""
-        command = command_of(process)
-        if _is(process, command, self._home, self.task, self.batch):
-            if self._remaining > 0:
-                process.send_signal(self.number)
-                self.signalled[process.pid] = process
-                self._remaining -= 1
-        elif command and command[1:4] != [
-            "-P",
-            "-m",
-            "ratesflow.local.aws",
-        ]:  # the child that becomes a task has this command line until it executes the task
-            self._others.add(process.pid)
+        """Show each held task to the signallers, and let it go."""
+        while not self._end.wait(0.01):
+            for file in self._folder.iterdir():
+                if file.name.isdigit():
+                    for signaller in list(self._signallers):
+                        signaller.check(int(file.name), file.read_text().split("\n"))
+                    file.unlink()
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:

@@ -91,6 +91,7 @@ class Attempt:
             self._process.pid,
             self._psutil_process.create_time(),
             self._spec.command,
+            dict(self._spec.environment),
             time.time(),
         )
         try:

@@ -18,13 +18,17 @@ _SAME_SECONDS = 2.0  # the clock may have been set since, which shifts the times
 
 @dataclass(frozen=True)
 class JobRecord:
-    """One attempt. Times are seconds since 1970, `peak_mb` the largest resident memory seen, in MiB."""
+    """One attempt. Times are seconds since 1970, `peak_mb` the largest resident memory seen, in MiB.
+
+    With command and environment, a developer can run it again in a debugger.
+    """
 
     job_id: str
     attempt: int
     pid: int
     created: float
     command: list[str]
+    environment: dict[str, str]
     started_at: float
     ended_at: float | None = None
     exit_code: int | None = None

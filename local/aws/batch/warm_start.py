@@ -3,6 +3,9 @@
 What it buys: half of the time until a small batch is visible (`python -m benchmarks starts`). A file `cold` in the
 folder of the embedded AWS (HOME/aws/cold) switches it off from the next job on; then, and for any command that is not a
 task's, a job is a new interpreter, as its container is on AWS.
+
+For a debugger, or for a test that ends tasks: while a folder `held` exists there, each task waits before its first line
+until its file in that folder, named by its process ID, is deleted.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from ratesflow.local.parent_death_signal import die_with_parent
 from ratesflow.workflow.job_definitions import ENTRY_POINT, TASKS
 
 SWITCH = "cold"
+HELD = "held"
 # The tasks, and what they import when they first need it.
 _PRELOADED = [
     *(f"ratesflow.loader.tasks.{name}" for name in TASKS),
@@ -37,6 +41,7 @@ _PRELOADED = [
     "ratesflow.loader.freight.validator",
 ]
 _GROUP_SECONDS = 5.0
+_HELD_POLL_SECONDS = 0.005
 _SERVER_ENDED = 255  # multiprocessing's exit code of a process whose fork server ended, and which that kills
 _context = multiprocessing.get_context("forkserver")
 # Starting a process looks at all the others, too, and only one thread may read how a process ended.
@@ -80,7 +85,7 @@ def start_warm(command: list[str], environment: Mapping[str, str], data: Path) -
         return None
     output, inlet = _context.Pipe(duplex=False)
     with inlet:
-        process = _context.Process(target=_become_task, args=(inlet, command, dict(environment)))
+        process = _context.Process(target=_become_task, args=(inlet, command, dict(environment), data / HELD))
         try:
             with _lock:
                 _context.set_forkserver_preload(_PRELOADED)
@@ -103,7 +108,7 @@ def _await_session(process: ForkServerProcess) -> None:
         pass  # it has ended
 
 
-def _become_task(output: Connection, command: list[str], environment: dict[str, str]) -> None:
+def _become_task(output: Connection, command: list[str], environment: dict[str, str], held: Path) -> None:
     os.setsid()
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     die_with_parent(signal.SIGKILL, os.getppid())
@@ -114,8 +119,22 @@ def _become_task(output: Connection, command: list[str], environment: dict[str, 
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] # each line reaches the log as it is written
     setproctitle(" ".join(command))  # first: it looks for its place beside the environment
+    _wait_while_held(held, command)
     os.environ.clear()
     os.environ.update(environment)
     module = ENTRY_POINT[-1]
     sys.argv = [module, *command[len(ENTRY_POINT) :]]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def _wait_while_held(folder: Path, command: list[str]) -> None:
+    """Wait until this process's file, which has the command, is deleted; return at once if there is no such folder."""
+    file = folder / str(os.getpid())
+    begun = file.with_suffix(".begun")
+    try:
+        begun.write_text("\n".join(command))
+        begun.rename(file)  # readers find it whole
+    except FileNotFoundError:
+        return
+    while file.exists():
+        time.sleep(_HELD_POLL_SECONDS)

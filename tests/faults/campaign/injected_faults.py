@@ -62,7 +62,7 @@ def second_process(chaos: ChaosStack, rng: random.Random) -> bool:
     process = _any_task(chaos, rng)
     with suppress(psutil.Error, OSError):
         if process is not None:
-            chaos.second_processes.append(start_second_process(process, RATESFLOW_FAULT_INJECTION=""))
+            chaos.second_processes.append(start_second_process(chaos.stack, process, RATESFLOW_FAULT_INJECTION=""))
             return True
     return False
 

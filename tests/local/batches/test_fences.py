@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,24 @@ import psutil
 from tests.loader.samples import csv, rows
 from tests.local.batches.test_schemas import check
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, Signaller, ended, send, signal_to, state, tasks_of, wait_for
+from tests.local.process_control import (
+    Mailbox,
+    Signaller,
+    ended,
+    record_of,
+    send,
+    signal_to,
+    state,
+    tasks_of,
+    wait_for,
+)
 
 
-def start_second_process(process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":
+def start_second_process(stack: Stack, process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":
     """Start a second process of a task, as Batch does when it has lost contact with the first."""
-    return subprocess.Popen(
-        process.cmdline(), env={**process.environ(), **variables}, cwd=process.cwd(), stdout=subprocess.DEVNULL
-    )
+    record = wait_for(lambda: record_of(stack, process))
+    environment = {**record["environment"], **variables}
+    return subprocess.Popen([sys.executable, *record["command"][1:]], env=environment, stdout=subprocess.DEVNULL)
 
 
 def visible_prices(stack: Stack, name: str) -> int:
@@ -33,7 +44,7 @@ def test_suspended_attempt_changes_nothing_after_its_retry(stack: Stack, tmp_pat
         name = send(stack, tmp_path, csv(rows(400, seed=870)), "suspended")
         wait_for(lambda: signaller.signalled)
     (load,) = tasks_of(stack, "load", "suspended-")
-    suspended = start_second_process(load, RATESFLOW_FAULT_INJECTION="wait:10")
+    suspended = start_second_process(stack, load, RATESFLOW_FAULT_INJECTION="wait:10")
     try:
         wait_for(lambda: psutil.Process(suspended.pid).status() == psutil.STATUS_STOPPED)
         load.send_signal(signal.SIGCONT)
@@ -55,7 +66,7 @@ def lost_commit_response(stack: Stack, tmp_path: Path, name: str, seed: int) -> 
         batch = send(stack, tmp_path, csv(rows(400, seed=seed)), name)
         wait_for(lambda: signaller.signalled)
     (commit,) = tasks_of(stack, "commit", f"{name}-")
-    assert start_second_process(commit).wait(60) == 0
+    assert start_second_process(stack, commit).wait(60) == 0
     assert state(stack, batch)[0] == "committed"
     return batch
 

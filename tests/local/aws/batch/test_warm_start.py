@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from ratesflow.local.aws.batch.warm_start import SWITCH
+from ratesflow.local.aws.batch.warm_start import HELD, SWITCH
 from tests.local.aws.aws_stack import Jobs, Stack, prepare_batch, running, wait_for
 from tests.local.process_control import command_of
 
@@ -129,3 +129,23 @@ def test_tasks_and_fork_server_die_with_the_server(tmp_path, silent: socket.sock
         with connection:
             own.kill()
             wait_for(lambda: has_ended(process) and has_ended(parent))
+
+
+def test_held_task_waits_before_its_first_line(stack: Stack, jobs: Jobs) -> None:
+    """While the folder `held` exists, a task waits until its file there, which has its command, is deleted."""
+    folder = stack.data / HELD
+    folder.mkdir()
+    try:
+        job = submit(jobs, "--help")
+        (file,) = wait_for(lambda: [each for each in folder.iterdir() if each.name.isdigit()])
+        assert file.read_text().split("\n") == [*TASK, "--help"]
+        assert psutil.pid_exists(int(file.name))
+        assert jobs.describe(job)["status"] == "RUNNING"
+        assert jobs.log(jobs.describe(job)) == []
+        file.unlink()
+        assert jobs.end(job)["status"] == "SUCCEEDED"
+        other = submit(jobs, "--help")
+        wait_for(lambda: [each for each in folder.iterdir() if each.name.isdigit()])
+    finally:
+        folder.rename(stack.data / "not-held")
+    assert jobs.end(other)["status"] == "SUCCEEDED"
