@@ -186,7 +186,7 @@ run "schedules" {
   }
 
   assert {
-    condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run == "${name}-<aws.scheduler.execution-id>"])
+    condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run_id == "${name}-<aws.scheduler.execution-id>"])
     error_message = "each run has a unique name, from the placeholder that the scheduler replaces"
   }
 
