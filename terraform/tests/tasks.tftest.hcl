@@ -201,6 +201,11 @@ run "schedules" {
   }
 
   assert {
+    condition     = aws_scheduler_schedule.task["compact"].schedule_expression == "rate(5 minutes)"
+    error_message = "compactions keep the uncompacted batches of 1,000 batches per day below the threshold of their alarm"
+  }
+
+  assert {
     condition     = jsondecode(aws_scheduler_schedule.api[0].target[0].input).ForceNewDeployment
     error_message = "the API is redeployed after a rotation"
   }
