@@ -38,7 +38,7 @@ class Figures:
     transitions: int = 16
     process: float = 0.5
     slots: int = 64
-    compact_every: float = 900.0
+    compact_every: float = 300.0
     compact_due: int = 16
     merge_after: float = 3600.0
     part_bytes: int = 8 * 1024 * 1024

@@ -98,7 +98,7 @@ def _call(task: Task, options: argparse.Namespace) -> "Result | None":
 
 def _run_id(options: argparse.Namespace) -> str:
     """Return the name under which the result is stored."""
-    return str(options.batch_id if options.task.of_batch else options.run)
+    return str(options.batch_id if options.task.of_batch else options.run_id)
 
 
 def _work(options: argparse.Namespace) -> str:
@@ -138,7 +138,7 @@ def _bucket(options: argparse.Namespace) -> str:
 
 _PROVIDERS: Mapping[str, Callable[[argparse.Namespace], Any]] = {
     "batch": _batch,
-    "run": _run_id,
+    "run_id": _run_id,
     "bucket": _bucket,
     "work": _work,
     "dataset": lambda _: _dataset(),

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 65_536
 # Characters of a value that a report shows.
 SHOWN = 100
-# The reason of a valid code that is not in the reference data. Reports count these by value.
-UNKNOWN_PORT = "unknown_port"
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,25 @@ class Column:
 
 
 @dataclass(frozen=True)
+class UnknownCodes:
+    """How reports count valid codes that are not in the reference data.
+
+    `reason` is the reason of their violations. `counts` is the key of a report under which the most frequent codes have
+    their numbers of violations, `others` the key of the number of other codes.
+    """
+
+    reason: str
+    counts: str
+    others: str
+
+
+@dataclass(frozen=True)
 class RowSchema:
     """The columns of a row, in order; `shortest_row` is the length of the shortest row as CSV, in bytes."""
 
     columns: tuple[Column, ...]
     shortest_row: int
+    unknown_codes: UnknownCodes
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ All access to the database, except the API's, runs as one of these tasks, each a
 {rows}
 
 The tasks of a batch ({batch_tasks}) run in the state machine and take {batch_arguments}.
-All others take `run`, the name under which the result is stored. A schedule or a command starts them.
+All others take `run_id`, the name under which the result is stored. A schedule or a command starts them.
 """
 
 

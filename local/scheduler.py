@@ -37,7 +37,7 @@ class Schedule:
                     jobName=run_id,
                     jobQueue=self._environment["RATESFLOW_JOB_QUEUE"],
                     jobDefinition=f"{self._environment['RATESFLOW_JOB_PREFIX']}-{task}",
-                    parameters={"run": run_id, **parameters},
+                    parameters={"run_id": run_id, **parameters},
                 )
             except (BotoCoreError, ClientError):
                 continue

@@ -39,7 +39,7 @@ output "dashboard" {
 }
 
 # A migration only adds (a later release drops what is unused), so it runs before the code that needs it: take the definition
-# below, register a revision with the new image, submit it with the parameter `run`, wait, and only then apply. In a new
+# below, register a revision with the new image, submit it with the parameter `run_id`, wait, and only then apply. In a new
 # environment, apply first: the API waits five minutes for its tables.
 output "migration" {
   description = "What a migration before an apply needs: job queue, job definition (its latest revision), bucket of the result."

@@ -12,8 +12,8 @@ resource "aws_sqs_queue" "schedules_dead_letter" {
 }
 
 locals {
-  # Each run needs a new name; the scheduler replaces this placeholder by its own.
-  run = "<aws.scheduler.execution-id>"
+  # Each run needs a new ID; the scheduler replaces this placeholder by its own.
+  run_id = "<aws.scheduler.execution-id>"
 
   schedules = {
     gc      = { expression = var.gc_schedule, parameters = {} }
@@ -39,10 +39,10 @@ resource "aws_scheduler_schedule" "task" {
     role_arn = aws_iam_role.scheduler.arn
 
     input = replace(replace(jsonencode({
-      JobName       = "${each.key}-${local.run}"
+      JobName       = "${each.key}-${local.run_id}"
       JobQueue      = local.job_queue_arn
       JobDefinition = aws_batch_job_definition.task[each.key].arn
-      Parameters    = merge(each.value.parameters, { run = "${each.key}-${local.run}" })
+      Parameters    = merge(each.value.parameters, { run_id = "${each.key}-${local.run_id}" })
     }), "\\u003c", "<"), "\\u003e", ">") # jsonencode escapes both, and the scheduler would not recognize its placeholder
 
     retry_policy {

@@ -27,7 +27,7 @@ variable "gc_schedule" {
 variable "compact_schedule" {
   description = "When rates are merged, if at least compact_min_batches batches are not merged yet."
   type        = string
-  default     = "rate(15 minutes)"
+  default     = "rate(5 minutes)"
 }
 
 variable "compact_min_batches" {

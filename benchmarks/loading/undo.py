@@ -37,7 +37,7 @@ def measure(servers: Servers, options: Options) -> dict[str, Measure]:
             loads.append(ran["validate"].seconds + ran["load"].seconds)
             servers.settle()
             began = time.perf_counter()
-            command = ours.python_task("undo", "--run", f"undo-{name}-{number}", "--batch", sent.batch_id)
+            command = ours.python_task("undo", "--run-id", f"undo-{name}-{number}", "--batch", sent.batch_id)
             subprocess.run(command, check=True, capture_output=True, env=servers.environment(database))
             undos.append(time.perf_counter() - began)
             ours.remove(servers, sent)

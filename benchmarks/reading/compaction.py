@@ -107,7 +107,7 @@ def _load(servers: Servers, database: str, batches: int, rows: int, seed: int) -
 
 
 def _compact_process(servers: Servers, database: str, number: int) -> None:
-    command = ours.python_task("compact", "--run", f"compact-{number}")
+    command = ours.python_task("compact", "--run-id", f"compact-{number}")
     subprocess.run(command, check=True, capture_output=True, env=servers.environment(database))
 
 

@@ -8,9 +8,9 @@ PART_BYTES = 8 * 1024 * 1024
 BLOCK_BYTES = 1024 * 1024
 
 
-def result_key(run: str, name: str) -> str:
-    """Return the key of a result, such as `validate.json`; `run` is the name of the batch or of another task's run."""
-    return f"results/{run}/{name}"
+def result_key(run_id: str, name: str) -> str:
+    """Return the key of a result, such as `validate.json`; `run_id` names the batch or the run of another task."""
+    return f"results/{run_id}/{name}"
 
 
 @dataclass(frozen=True)

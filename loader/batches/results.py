@@ -57,8 +57,8 @@ def write_shard(task: str, batch_id: str, shard: int, result: Result | None, sec
     put_json(bucket, result_key(batch_id, f"{task}/{shard}.json"), document)
 
 
-def store_data(task: str, run: str, bucket: str, data: Any) -> str:
+def store_data(task: str, run_id: str, bucket: str, data: Any) -> str:
     """Store data that is too long for the result document, and return its key for the document's `data`."""
-    key = result_key(run, f"{task}.data.json")
+    key = result_key(run_id, f"{task}.data.json")
     put_json(bucket, key, data)
     return key

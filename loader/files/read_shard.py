@@ -177,7 +177,7 @@ def _digest(task: _Task) -> None:
 
 def validate_file(path: Path, dataset: Dataset, reference: Reference) -> ValidationReport:
     """Check a local file as validation would. Raises OSError when it cannot be read."""
-    with ReportWriter() as report, path.open("rb") as file:
+    with ReportWriter(dataset.schema) as report, path.open("rb") as file:
 
         def fetch(start: int, stop: int) -> Iterator[bytes]:
             for at in range(start, stop, BLOCK_BYTES):
@@ -185,4 +185,4 @@ def validate_file(path: Path, dataset: Dataset, reference: Reference) -> Validat
                 yield file.read(min(BLOCK_BYTES, stop - at))
 
         read_shard(fetch, path.stat().st_size, dataset.validator(reference), report)
-        return merged([report.finish()])
+        return merged([report.finish()], dataset.schema)

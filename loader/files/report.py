@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from ratesflow.loader.dataset import UNKNOWN_PORT, FileRejectedError, Reject, Violation, violation
+from ratesflow.loader.dataset import FileRejectedError, Reject, RowSchema, Violation, violation
 
 FIRST_ERRORS = 100
 # Further violations are counted but not listed.
 LISTED_ERRORS = 1_000_000
-# The most unknown ports that a report names, most frequent first, and that a shard counts.
-NAMED_PORTS = 100
-COUNTED_PORTS = 1000
+# The most unknown codes that a report names, most frequent first, and that a shard counts.
+NAMED_CODES = 100
+COUNTED_CODES = 1000
 COLUMNS = ("line", "column", "value", "reason", "message")
 
 
@@ -24,8 +24,8 @@ COLUMNS = ("line", "column", "value", "reason", "message")
 class ValidationReport:
     """The report as it is stored. `reasons` counts violations; a row with two counts once in `rejected_rows`.
 
-    `listed_errors` is the number of violations in the full report, which has the first LISTED_ERRORS. `unknown_ports`
-    counts violations by value, for the most frequent values; `more_unknown_ports` is the number of other values.
+    `listed_errors` is the number of violations in the full report, which has the first LISTED_ERRORS. `unknown_codes`
+    has the entries of the report that the dataset's UnknownCodes names.
     """
 
     accepted: bool
@@ -35,13 +35,14 @@ class ValidationReport:
     errors: list[dict[str, Any]]
     full_report: str | None = None
     listed_errors: int = 0
-    unknown_ports: dict[str, int] = field(default_factory=dict)
-    more_unknown_ports: int = 0
+    unknown_codes: dict[str, Any] = field(default_factory=dict)
     schema: str = field(default="ratesflow.report/1")
 
     def to_json(self) -> str:
         """Return the report as indented JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=2)
+        entries = asdict(self)
+        entries |= entries.pop("unknown_codes") | {"schema": entries.pop("schema")}
+        return json.dumps(entries, ensure_ascii=False, indent=2)
 
     @property
     def summary(self) -> str:
@@ -75,7 +76,7 @@ class ShardReport:
     first_line: int = 2
     empty_end: int = 0
     empty_line: dict[str, str] = field(default_factory=dict)
-    unknown_ports: dict[str, int] = field(default_factory=dict)
+    unknown_codes: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class NumberedShard:
 class ReportWriter:
     """Collects the violations of one shard in bounded memory; the full list goes to a temporary file."""
 
-    def __init__(self) -> None:
+    def __init__(self, schema: RowSchema) -> None:
         self.rows = 0
         self.rejected_rows = 0
         self.reasons: Counter[str] = Counter()
@@ -102,7 +103,8 @@ class ReportWriter:
         self.stopped = False
         self.first_line = 2
         self.expected_rows = 0  # if the file states it
-        self._unknown_ports: Counter[str] = Counter()
+        self._unknown_reason = schema.unknown_codes.reason
+        self._unknown_codes: Counter[str] = Counter()
         self._empty_end: tuple[int, dict[str, str]] = (0, {})
         self._file: IO[str] | None = None
         self._write: Callable[[list[Any]], Any]
@@ -154,9 +156,9 @@ class ReportWriter:
 
     def _add(self, line: int, wrong: Violation) -> None:
         self.reasons[wrong.reason] += 1
-        ports = self._unknown_ports
-        if wrong.reason == UNKNOWN_PORT and (wrong.value in ports or len(ports) < COUNTED_PORTS):
-            ports[wrong.value] += 1
+        codes = self._unknown_codes
+        if wrong.reason == self._unknown_reason and (wrong.value in codes or len(codes) < COUNTED_CODES):
+            codes[wrong.value] += 1
         if len(self.errors) < FIRST_ERRORS:
             self.errors.append({"line": line, **asdict(wrong)})
         if self.listed < LISTED_ERRORS:
@@ -185,7 +187,7 @@ class ReportWriter:
             self.stopped,
             self.first_line,
             *self._empty_end,
-            dict(self._unknown_ports),
+            dict(self._unknown_codes),
         )
 
 
@@ -215,16 +217,16 @@ def numbered(shards: list[ShardReport]) -> list[NumberedShard]:
     return found
 
 
-def merged(shards: list[ShardReport], full_report: str | None = None) -> ValidationReport:
+def merged(shards: list[ShardReport], schema: RowSchema, full_report: str | None = None) -> ValidationReport:
     """Return the report of a batch from those of its shards, in order; `full_report` is the address of the list."""
     reasons: Counter[str] = Counter()
     errors: list[dict[str, Any]] = []
-    ports: Counter[str] = Counter()
+    codes: Counter[str] = Counter()
     rows = rejected_rows = listed = 0
     for one in numbered(shards):
         shard, empty = one.report, len(one.empty)
         reasons.update(shard.reasons)
-        ports.update(shard.unknown_ports)
+        codes.update(shard.unknown_codes)
         errors += [{**error, "line": error["line"] + one.before} for error in shard.errors]
         if empty:
             reasons[shard.empty_line["reason"]] += empty
@@ -235,7 +237,6 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
     if not rows and not reasons:
         reasons["no_rows"] = 1
         errors = [_no_rows(shards[0].first_line)]
-    named = sorted(ports.items(), key=lambda item: (-item[1], item[0]))[:NAMED_PORTS]
     return ValidationReport(
         accepted=not reasons,
         rows=rows,
@@ -244,9 +245,13 @@ def merged(shards: list[ShardReport], full_report: str | None = None) -> Validat
         errors=errors[:FIRST_ERRORS],
         full_report=full_report,
         listed_errors=min(listed, LISTED_ERRORS),
-        unknown_ports=dict(named),
-        more_unknown_ports=len(ports) - len(named),
+        unknown_codes=_unknown_codes(codes, schema),
     )
+
+
+def _unknown_codes(codes: Counter[str], schema: RowSchema) -> dict[str, Any]:
+    named = sorted(codes.items(), key=lambda item: (-item[1], item[0]))[:NAMED_CODES]
+    return {schema.unknown_codes.counts: dict(named), schema.unknown_codes.others: len(codes) - len(named)}
 
 
 def _no_rows(first_line: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from datetime import date
 from typing import Any
 
 from ratesflow.database.reference import PORT_CODE
-from ratesflow.loader.dataset import UNKNOWN_PORT, Column, Kind, RowSchema, Violation, violation
+from ratesflow.loader.dataset import Column, Kind, RowSchema, UnknownCodes, Violation, violation
 from ratesflow.loader.files.jsonlines import members, wrong_type
 from ratesflow.loader.files.lines import EMPTY_LINE, unreadable, unsplittable
 
@@ -26,6 +26,7 @@ ROWS = RowSchema(
         Column("price", Kind.INTEGER, "invalid_price"),
     ),
     shortest_row=len("CNSHA,NLRTM,2021-01-31,5\n"),
+    unknown_codes=UnknownCodes("unknown_port", counts="unknown_ports", others="more_unknown_ports"),
 )
 COLUMNS = ROWS.names
 # The largest price: PostgreSQL's integer.
@@ -91,7 +92,8 @@ def check_value(column: str, value: str, ports: Container[str]) -> Violation | N
     if not PORT_CODE.fullmatch(value):
         return violation(column, value, "invalid_code", f"{column} must be a port's UN/LOCODE such as CNSHA")
     if value not in ports:
-        return violation(column, value, UNKNOWN_PORT, f"there is no port {value}; load it with `reference load`")
+        reason = ROWS.unknown_codes.reason
+        return violation(column, value, reason, f"there is no port {value}; load it with `reference load`")
     return None
 
 

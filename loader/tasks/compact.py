@@ -45,7 +45,7 @@ AND (SELECT true FROM {table} AS derived
 """)
 
 
-def compact(connection: "Connection", run: str, min_batches: int = 1, *, dataset: Dataset) -> Result:
+def compact(connection: "Connection", run_id: str, min_batches: int = 1, *, dataset: Dataset) -> Result:
     """Merge the derived rows of all visible batches if there are at least `min_batches`; return how many were merged.
 
     Then merge partitions while there are too many. Raises TaskError for a piece that no retry can do, after all other
@@ -54,7 +54,7 @@ def compact(connection: "Connection", run: str, min_batches: int = 1, *, dataset
     with connection, connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, 0)", (COMPACTION_LOCK,))
         if cursor.fetchone() != (True,):
-            return Result("compact", run, "done", 0, message="another compaction is running")
+            return Result("compact", run_id, "done", 0, message="another compaction is running")
         cursor.execute("SELECT batch_no FROM visible_batches WHERE batch_no <> 0 ORDER BY batch_no")
         batches = [number for (number,) in cursor.fetchall()]
     upkeep = Upkeep()
@@ -68,7 +68,7 @@ def compact(connection: "Connection", run: str, min_batches: int = 1, *, dataset
         message = f"merged the {dataset.rollup.table} of {merged} batches"
     if partitions:
         message += f"; {partitions} merges of tables of {dataset.table}"
-    return Result("compact", run, "done", merged, message=message + upkeep.finish())
+    return Result("compact", run_id, "done", merged, message=message + upkeep.finish())
 
 
 def _merge_all(connection: "Connection", rollup: Rollup, batches: list[int], upkeep: Upkeep) -> int:

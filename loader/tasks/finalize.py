@@ -51,7 +51,7 @@ def finalize_validation(
     `results` are the results of all shards, in order. The caller holds the lock of the ledger row.
     """
     reports = [ShardReport(**result["report"]) for result in results]
-    report = merged(reports, _full_report(batch, results, reports))
+    report = merged(reports, dataset.schema, _full_report(batch, results, reports))
     key = batch.report_key(REPORT)
     s3.put(batch.bucket, key, report.to_json().encode(), "application/json")
     incomplete = any(shard.stopped for shard in reports)

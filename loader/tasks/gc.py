@@ -60,7 +60,7 @@ SELECT batch_id, state FROM batches WHERE batch_id = ANY (%s) AND notified IS NU
 _SEEN = "SELECT key, version FROM batches WHERE bucket = %s AND key = ANY (%s)"
 
 
-def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL, *, dataset: Dataset) -> Result:
+def gc(connection: "Connection", run_id: str, bucket: str, batch: str = ALL, *, dataset: Dataset) -> Result:
     """Close abandoned batches (all, or the one named), drop leftovers, start lost objects; return how many.
 
     Each is a piece of its own, which cannot stop the others. Raises TaskError for a piece that no retry can do, after
@@ -80,10 +80,10 @@ def gc(connection: "Connection", run: str, bucket: str, batch: str = ALL, *, dat
         upkeep.work_off([("lost objects", lambda: _start_lost(connection, bucket, started))])
     metrics.note("Backlog", upkeep.backlog)
     message = f"{len(closed)} closed, {_count(dropped, 'leftover')} dropped, {_count(started, 'lost object')} started"
-    data = store_data("gc", run, bucket, {"closed": closed, "leftovers": len(dropped), "started": started})
+    data = store_data("gc", run_id, bucket, {"closed": closed, "leftovers": len(dropped), "started": started})
     message += upkeep.finish()
     metrics.note_end(FAILED, len(closed))
-    return Result("gc", run, "done", len(closed), message=message, data=data)
+    return Result("gc", run_id, "done", len(closed), message=message, data=data)
 
 
 def _count(things: Sized, name: str) -> str:

@@ -20,11 +20,11 @@ SELECT coalesce(json_agg(entry), '[]') FROM (
 
 
 def list_ledger(
-    connection: "Connection", run: str, bucket: str, limit: int = 100, state: str = "all", batch: str = "all"
+    connection: "Connection", run_id: str, bucket: str, limit: int = 100, state: str = "all", batch: str = "all"
 ) -> Result:
     """Store the newest rows of the ledger: of all batches, of those in one state, or of one batch and its reruns."""
     ((batches,),) = run_statement(connection, _LEDGER, {"limit": limit, "state": state, "batch": batch})
-    return Result("ledger", run, "done", rows=len(batches), data=store_data("ledger", run, bucket, batches))
+    return Result("ledger", run_id, "done", rows=len(batches), data=store_data("ledger", run_id, bucket, batches))
 
 
 TASK = Task(

@@ -10,7 +10,7 @@ from ratesflow.loader.runtime.session import open_session
 from ratesflow.loader.tasks.registry import Limits, Task
 
 
-def migrate(run: str, work: str = "") -> Result:
+def migrate(run_id: str, work: str = "") -> Result:
     """Bring the schema up to date. `work` is the argument of `open_session`.
 
     Raises UsageError when the database or the secret of a user is not set or cannot be read, and TaskError for a
@@ -34,7 +34,7 @@ def migrate(run: str, work: str = "") -> Result:
     except psycopg2.Error as error:
         raise task_error(error) from error
     message = f"up to date at {after}" if before == after else f"migrated from {before or 'nothing'} to {after}"
-    return Result("migrate", run, "done", message=message)
+    return Result("migrate", run_id, "done", message=message)
 
 
 TASK = Task(

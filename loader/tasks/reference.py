@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
 
-def load_reference(connection: "Connection", run: str, bucket: str, ports: str, regions: str) -> Result:
+def load_reference(connection: "Connection", run_id: str, bucket: str, ports: str, regions: str) -> Result:
     """Add and update ports and regions from two CSV objects, named by their keys.
 
     A file that violates a rule is rejected with its line and the reason; nothing changes. Raises UsageError when an
@@ -24,10 +24,10 @@ def load_reference(connection: "Connection", run: str, bucket: str, ports: str, 
             connection, reference.read_reference(_text(bucket, ports, "ports"), _text(bucket, regions, "regions"))
         )
     except reference.ReferenceDataError as error:
-        return Result("reference", run, "rejected", message=str(error))
-    data = store_data("reference", run, bucket, asdict(change))
+        return Result("reference", run_id, "rejected", message=str(error))
+    data = store_data("reference", run_id, bucket, asdict(change))
     message = f"{change.added} added, {change.changed} changed, {change.kept} not in the files, kept"
-    return Result("reference", run, "done", rows=change.ports + change.regions, message=message, data=data)
+    return Result("reference", run_id, "done", rows=change.ports + change.regions, message=message, data=data)
 
 
 def _text(bucket: str, key: str, what: str) -> TextIO:

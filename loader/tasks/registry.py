@@ -47,15 +47,15 @@ BATCH_ARGUMENTS = (
 )
 """The arguments of every task of a batch."""
 
-RUN = Argument("run", "the name under which the result is stored")
+RUN_ID = Argument("run_id", "the name under which the result is stored")
 """The argument of every other task."""
 
-PROVIDED = ("connection", "batch", "run", "bucket", "work", "dataset")
+PROVIDED = ("connection", "batch", "run_id", "bucket", "work", "dataset")
 """The parameters that are passed to a function that declares them.
 
-`connection` is an open connection to the database, `batch` the Batch, `run` the name under which the result is stored,
-`bucket` the bucket of results, `work` the identity of the job, the same for all its attempts (for a function that opens
-its own sessions), and `dataset` the Dataset.
+`connection` is an open connection to the database, `batch` the Batch, `run_id` the name under which the result is
+stored, `bucket` the bucket of results, `work` the identity of the job, the same for all its attempts (for a function
+that opens its own sessions), and `dataset` the Dataset.
 """
 
 
@@ -99,7 +99,7 @@ class Task:
     """Whether it writes metrics even if it fails: its backlog matters most then."""
 
     def __post_init__(self) -> None:
-        common = [argument.name for argument in (*BATCH_ARGUMENTS, RUN)]
+        common = [argument.name for argument in (*BATCH_ARGUMENTS, RUN_ID)]
         if found := declaration_rules.faults(self, PROVIDED, common):
             raise TypeError(f"The declaration of the task {self.name} in {self.name}.py is wrong: {'; '.join(found)}.")
 
@@ -127,7 +127,7 @@ class Task:
     @property
     def all_arguments(self) -> tuple[Argument, ...]:
         """All arguments of its command line."""
-        return (*(BATCH_ARGUMENTS if self.of_batch else (RUN,)), *self.own_arguments)
+        return (*(BATCH_ARGUMENTS if self.of_batch else (RUN_ID,)), *self.own_arguments)
 
     def _parameters(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self.function).parameters

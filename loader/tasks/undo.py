@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 
-def undo(connection: "Connection", run: str, batch_id: str, dataset: Dataset) -> Result:
+def undo(connection: "Connection", run_id: str, batch_id: str, dataset: Dataset) -> Result:
     """Remove a committed batch in one transaction; a batch that is already undone stays as it is.
 
     Raises UsageError when there is no such batch, ClosedError when it was never committed.
@@ -32,23 +32,23 @@ def undo(connection: "Connection", run: str, batch_id: str, dataset: Dataset) ->
     with connection, connection.cursor() as cursor:
         entry = _committed(cursor, batch_id)
     if entry.state == UNDONE:
-        return _already_undone(run, entry, batch_id)
+        return _already_undone(run_id, entry, batch_id)
     # The second of two concurrent undos of a batch waits, and then finds the batch undone.
     with advisory_lock(connection, UNDO_LOCK, entry.batch_no % (1 << 31), seconds=600):
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id)
             if entry.state == UNDONE:
-                return _already_undone(run, entry, batch_id)
+                return _already_undone(run_id, entry, batch_id)
         reference_version = _write_negative(connection, entry, dataset)
         with connection, connection.cursor() as cursor:
             entry = _committed(cursor, batch_id, "FOR UPDATE")
             dataset.rollup.match_reference(cursor, -entry.batch_no, reference_version)
             cursor.execute(
                 "UPDATE batches SET state = 'undone', closed_at = now(), message = %s WHERE batch_no = %s",
-                (f"undone by {run}", entry.batch_no),
+                (f"undone by {run_id}", entry.batch_no),
             )
             make_visible(cursor, -entry.batch_no)
-    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} is undone; its file may be sent again")
+    return Result("undo", run_id, UNDONE, entry.rows, message=f"batch {batch_id} is undone; its file may be sent again")
 
 
 def _committed(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
@@ -61,8 +61,8 @@ def _committed(cursor: "Cursor", batch_id: str, lock: str = "") -> Entry:
     return entry
 
 
-def _already_undone(run: str, entry: Entry, batch_id: str) -> Result:
-    return Result("undo", run, UNDONE, entry.rows, message=f"batch {batch_id} was already undone")
+def _already_undone(run_id: str, entry: Entry, batch_id: str) -> Result:
+    return Result("undo", run_id, UNDONE, entry.rows, message=f"batch {batch_id} was already undone")
 
 
 def _write_negative(connection: "Connection", entry: Entry, dataset: Dataset) -> int:
@@ -80,9 +80,9 @@ def _write_negative(connection: "Connection", entry: Entry, dataset: Dataset) ->
     return reference_version
 
 
-def undo_and_record(connection: "Connection", run: str, bucket: str, batch: str, dataset: Dataset) -> Result:
+def undo_and_record(connection: "Connection", run_id: str, bucket: str, batch: str, dataset: Dataset) -> Result:
     """Undo a committed batch, and store its outcome for the commands."""
-    result = undo(connection, run, batch, dataset)
+    result = undo(connection, run_id, batch, dataset)
     ledger_outcomes.keep(connection, bucket, batch)
     return result
 

@@ -64,7 +64,7 @@ def _check_shard(shard: ClaimedShard, dataset: Dataset, size: int) -> None:
     validator = dataset.validator(reference)
     span = shard_range(size, batch.shard, batch.shards)
     metrics.note("Bytes", span.stop - span.start)
-    with ReportWriter() as writer:
+    with ReportWriter(dataset.schema) as writer:
         progress = Progress()
         fetch = watched(lambda start, stop: s3.parts(batch, start, stop), span, writer, progress)
         scan = read_shard(fetch, size, validator, writer, batch.shard, batch.shards)

@@ -186,7 +186,7 @@ run "schedules" {
   }
 
   assert {
-    condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run == "${name}-<aws.scheduler.execution-id>"])
+    condition     = alltrue([for name, schedule in aws_scheduler_schedule.task : jsondecode(schedule.target[0].input).Parameters.run_id == "${name}-<aws.scheduler.execution-id>"])
     error_message = "each run has a unique name, from the placeholder that the scheduler replaces"
   }
 
@@ -198,6 +198,11 @@ run "schedules" {
   assert {
     condition     = jsondecode(aws_scheduler_schedule.task["compact"].target[0].input).Parameters.min_batches == "16"
     error_message = "a compaction is due at 16 uncompacted batches"
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.task["compact"].schedule_expression == "rate(5 minutes)"
+    error_message = "compactions keep the uncompacted batches of 1,000 batches per day below the threshold of their alarm"
   }
 
   assert {

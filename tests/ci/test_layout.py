@@ -108,3 +108,14 @@ def test_the_sdist_is_whole(tracked: list[str], built: tuple[Path, Path]) -> Non
     expected = {name for name in tracked if name not in LEFT_OUT} | set(BUILD_FILES)
     made = {"PKG-INFO"}
     assert {name for name in names if not name.startswith("ratesflow.egg-info/")} - made == expected
+
+
+def test_an_installed_copy_is_found_in_the_root_of_a_checkout(built: tuple[Path, Path], tmp_path: Path) -> None:
+    """Without `-P`, Python in a checkout's root runs the packages of the installed wheel."""
+    zipfile.ZipFile(built[1]).extractall(tmp_path)
+    code = "import ratesflow.loader.dataset as module; print(module.__file__)"
+    # Without site-packages, where the editable install is.
+    command = [sys.executable, "-S", "-c", code]
+    environ = {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.strip() == str(tmp_path / "ratesflow" / "loader" / "dataset.py"), done.stderr

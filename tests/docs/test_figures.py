@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from benchmarks.scale import Figures, report
+from benchmarks.scale import Figures, report, simulate
 
 ROOT = Path(__file__).parents[2]
 RESULTS = (ROOT / "benchmarks/results/results.md").read_text(encoding="utf-8")
@@ -36,6 +36,14 @@ def test_scale_assumes_the_schedule_of_production() -> None:
     assert least
     assert Figures().compact_every == 60 * int(schedule[1])
     assert Figures().compact_due == int(least[1])
+
+
+def test_a_thousand_batches_per_day_raise_no_alarm() -> None:
+    """At the peak of 1,000 batches per day, fewer batches are uncompacted than the alarm's threshold."""
+    text = (ROOT / "terraform/alarms_workflow.tf").read_text(encoding="utf-8")
+    threshold = re.search(r"uncompacted-batches = \{.*?threshold = (\d+)", text, re.S)
+    assert threshold
+    assert all(simulate(1000, 1_000_000, Figures(), seed).visible_batches <= int(threshold[1]) for seed in range(1, 6))
 
 
 def test_the_figures_of_the_benchmarks_page() -> None:

@@ -20,6 +20,7 @@ from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import read_shard
 from ratesflow.loader.files.report import ReportWriter, merged
 from ratesflow.loader.freight.dataset import FreightPrices
+from ratesflow.loader.freight.schema import ROWS
 from ratesflow.loader.freight.validator import PriceValidator
 from ratesflow.loader.runtime.connection import connected
 from ratesflow.loader.tasks.commit import commit
@@ -119,9 +120,9 @@ def test_rejection_message_has_no_control_characters() -> None:
     """The message about a Parquet file with control characters in a column name is printable."""
     sink = io.BytesIO()
     pa.parquet.write_table(pa.table({"\x1b[2J\x9b\n\u202e": [1]}), sink)
-    with ReportWriter() as writer:
+    with ReportWriter(ROWS) as writer:
         read_shard(fetch_from(sink.getvalue()), len(sink.getvalue()), PriceValidator(PORTS), writer)
-        report = merged([writer.finish()])
+        report = merged([writer.finish()], ROWS)
     assert report.errors[0]["reason"] == "wrong_header"
     assert report.errors[0]["message"].isprintable()
     assert report.summary.isprintable()

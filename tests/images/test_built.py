@@ -132,7 +132,7 @@ def test_image_migrates_the_schema(stack: Stack) -> None:
         "RATESFLOW_BUCKET": stack.environment["RATESFLOW_BUCKET"],
         "DATABASE_SECRET_ARN": "ratesflow/local/owner",
     }
-    lines = run(LOADER, "migrate", "--run", "migrate-from-the-image", environ=environ).splitlines()
+    lines = run(LOADER, "migrate", "--run-id", "migrate-from-the-image", environ=environ).splitlines()
     assert json.loads(lines[-1])["reason"].startswith("up to date at ")
 
 

@@ -39,10 +39,10 @@ class CountedScan(ShardScan):
 
 def validated(data: bytes) -> tuple[ValidationReport, CountedScan]:
     """Validate a file of prices between three ports."""
-    with ReportWriter() as report:
+    with ReportWriter(ROWS) as report:
         validator = PriceValidator(PORTS)
         scan = read_shard(fetch_from(data), len(data), validator, report)
-        return merged([report.finish()]), CountedScan(**vars(scan), counts=validator.counts)
+        return merged([report.finish()], ROWS), CountedScan(**vars(scan), counts=validator.counts)
 
 
 def counted(reading: CountedScan) -> Rates:

@@ -22,7 +22,7 @@ HEAD = """\
 from ratesflow.loader.tasks.registry import Limits, Task
 
 
-def vacuum(connection, run: str, least: int = 2):
+def vacuum(connection, run_id: str, least: int = 2):
     pass
 
 
@@ -53,7 +53,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 def declared(function: Callable[..., Any] | None = None, **fields: Any) -> Task:
     """Return a task of this file with some fields replaced."""
 
-    def vacuum(connection: object, run: str, least: int = 2) -> None: ...
+    def vacuum(connection: object, run_id: str, least: int = 2) -> None: ...
 
     return Task(
         **{"function": function or vacuum, "help": "h", "outcomes": ("done",), "limits": Limits(1, 1), **fields}
@@ -64,27 +64,27 @@ def of_batch(batch: object, count: int = 1) -> None:
     """A function of a task of a batch."""
 
 
-def of_bool(run: str, force: bool = False) -> None:
+def of_bool(run_id: str, force: bool = False) -> None:
     """A function with an argument that no flag expresses."""
 
 
-def of_float(run: str, share: float = 0.5) -> None:
+def of_float(run_id: str, share: float = 0.5) -> None:
     """A function with an argument of a type that job definitions do not have."""
 
 
-def of_number(run: str, least: int) -> None:
+def of_number(run_id: str, least: int) -> None:
     """A function with a number that has no default."""
 
 
-def of_wrong_default(run: str, least: int = True) -> None:
+def of_wrong_default(run_id: str, least: int = True) -> None:
     """A function whose default is not of its type."""
 
 
-def of_key(run: str, key: str = "x") -> None:
+def of_key(run_id: str, key: str = "x") -> None:
     """A function with an argument that has the name of a provided one."""
 
 
-def of_position(run: str, /) -> None:
+def of_position(run_id: str, /) -> None:
     """A function whose parameter cannot be passed by name."""
 
 
@@ -155,8 +155,8 @@ def test_names_of_files(write: Write, name: str, allowed: bool) -> None:
         ({"function": of_number, "arguments": {"least": "h"}}, "the argument least is a number: give it a default"),
         ({"function": of_wrong_default, "arguments": {"least": "h"}}, "the default of the argument least is not of"),
         ({"function": of_key, "arguments": {"key": "h"}}, "arguments: key is provided by the command line"),
-        ({"arguments": {"run": "h"}}, "arguments: run is provided by the command line"),
-        ({"function": of_position}, r"cannot be passed by name: \['run'\]"),
+        ({"arguments": {"run_id": "h"}}, "arguments: run_id is provided by the command line"),
+        ({"function": of_position}, r"cannot be passed by name: \['run_id'\]"),
     ],
 )
 def test_a_wrong_field_is_an_error(fields: dict[str, Any], message: str) -> None:
@@ -185,7 +185,7 @@ def test_help_may_contain_percent_signs(write: Write, capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nosuch"], [], ["ledger"], ["ledger", "--nosuch"], ["compact", "--run", "r", "--min-batches", "x"]],
+    [["nosuch"], [], ["ledger"], ["ledger", "--nosuch"], ["compact", "--run-id", "r", "--min-batches", "x"]],
 )
 def test_wrong_usage_exits_with_64(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown task, and a missing, unknown or wrong option, exit with 64 and the usage on standard error."""

@@ -23,17 +23,17 @@ def modules_after(code: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def sweep(connection: object, run: str, least: int = 2, state: str = "all", *, note: str = "") -> Result:
+def sweep(connection: object, run_id: str, least: int = 2, state: str = "all", *, note: str = "") -> Result:
     """A function of a task."""
-    return Result("sweep", run, "done", least, message=state + note)
+    return Result("sweep", run_id, "done", least, message=state + note)
 
 
 def test_arguments_come_from_the_function() -> None:
     """Types and defaults of arguments come from the function; a parameter that is not described is no argument."""
     task = Task(function=sweep, help="h", outcomes=("done",), limits=LIMITS, arguments={"least": "a", "state": "b"})
     assert task.own_arguments == (Argument("least", "a", 2), Argument("state", "b", "all"))
-    assert (task.provided, task.of_batch, task.name) == (("connection", "run"), False, "test_registry")
-    assert [each.flag for each in task.all_arguments] == ["--run", "--least", "--state"]
+    assert (task.provided, task.of_batch, task.name) == (("connection", "run_id"), False, "test_registry")
+    assert [each.flag for each in task.all_arguments] == ["--run-id", "--least", "--state"]
 
 
 def test_a_declaration_that_does_not_fit_its_function_is_an_error() -> None:
@@ -63,9 +63,9 @@ def test_a_task_is_named_as_its_file() -> None:
 
 def test_an_undeclared_outcome_is_a_defect(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose result has an outcome that it does not declare exits with 70, with the reason in its log."""
-    assert entry.main(["ledger", "--run", "declared"]) == 0
+    assert entry.main(["ledger", "--run-id", "declared"]) == 0
     monkeypatch.setattr(ledger, "TASK", replace(ledger.TASK, outcomes=("listed",)))
-    assert entry.main(["ledger", "--run", "undeclared"]) == 70
+    assert entry.main(["ledger", "--run-id", "undeclared"]) == 70
     key = "results/undeclared/ledger.error.json"
     reason = json.loads(harness18.aws("s3").get_object(Bucket=harness18.bucket, Key=key)["Body"].read())
     assert reason["message"] == "ledger returned the outcome done, which it does not declare"
@@ -74,4 +74,4 @@ def test_an_undeclared_outcome_is_a_defect(harness18: TaskHarness, monkeypatch: 
 def test_a_module_that_cannot_be_imported_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """A task whose module cannot be imported exits with 70, which is not retried."""
     monkeypatch.setitem(sys.modules, "ratesflow.loader.tasks.ledger", None)
-    assert entry.main(["ledger", "--run", "broken"]) == 70
+    assert entry.main(["ledger", "--run-id", "broken"]) == 70

@@ -36,7 +36,7 @@ def _run_other_tasks(stack: Stack) -> None:
     """Run every task without required arguments that was not run before."""
     roles = {call["role"] for call in calls_of(stack)}
     for task in TASKS.values():
-        if task.required == ("run",) and f"ratesflow-task-{task.name}" not in roles:
+        if task.required == ("run_id",) and f"ratesflow-task-{task.name}" not in roles:
             run_task(find_environment(stack.home), task.name)
 
 
@@ -143,10 +143,10 @@ def _read_missing_objects(stack: Stack) -> None:
     """Run discard and reference load with missing objects, which must not be AccessDenied."""
     batch, bucket = stack.aws("batch"), stack.environment["RATESFLOW_BUCKET"]
     nobody = {"bucket": bucket, "key": "incoming/nobody.csv", "batch_id": "nobody", "execution": "nobody"}
-    nowhere = {"run": "nowhere", "ports": "reference/nowhere.csv", "regions": "reference/nowhere.csv"}
+    nowhere = {"run_id": "nowhere", "ports": "reference/nowhere.csv", "regions": "reference/nowhere.csv"}
     for task, parameters in (("discard", nobody), ("reference", nowhere)):
         batch.submit_job(
-            jobName=parameters.get("run", "nobody"),
+            jobName=parameters.get("run_id", "nobody"),
             jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],
             jobDefinition=f"ratesflow-{task}",
             parameters=parameters,

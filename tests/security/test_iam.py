@@ -145,7 +145,7 @@ def test_denied_task_fails_its_batch(stack: Stack, part: str, sid: str, action: 
 @pytest.mark.parametrize("part", ["reference", "ledger", "migrate", "gc", "compact", "undo", "commit", "discard"])
 def test_task_without_its_secret_fails(stack: Stack, part: str) -> None:
     """The task fails at the first attempt, and its log names the denied action."""
-    batch, parameters = stack.aws("batch"), {"run": f"denied-{part}", "batch": "none", "ports": "p", "regions": "r"}
+    batch, parameters = stack.aws("batch"), {"run_id": f"denied-{part}", "batch": "none", "ports": "p", "regions": "r"}
     if part in ("commit", "discard"):
         parameters = {"bucket": "b", "key": "k", "batch_id": "denied", "execution": "e"}
     wanted = {"jobQueue": stack.environment["RATESFLOW_JOB_QUEUE"], "jobDefinition": f"ratesflow-{part}"}

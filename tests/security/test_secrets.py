@@ -118,7 +118,7 @@ def test_connection_error_contains_no_password() -> None:
     code = (
         "import sys, ratesflow.loader.runtime.connection as d, ratesflow.loader.__main__ as m; d.CONNECT_SECONDS = 1; "
     )
-    code += "m._store_error = lambda *_: None; sys.exit(m.main(['ledger', '--run', 'r']))"
+    code += "m._store_error = lambda *_: None; sys.exit(m.main(['ledger', '--run-id', 'r']))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env={**os.environ, **variables}, timeout=60
     )

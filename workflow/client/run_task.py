@@ -46,7 +46,7 @@ def run_task(
 
 def submit_task(environment: Environment, task: str, run_id: str, arguments: Mapping[str, str]) -> str:
     """Submit a maintenance task and return its job's id. Raises ValueError for arguments it does not take."""
-    given, required, defaults = {"run": run_id, **arguments}, TASKS[task].required, TASKS[task].defaults
+    given, required, defaults = {"run_id": run_id, **arguments}, TASKS[task].required, TASKS[task].defaults
     unknown = sorted(set(given) - {*required, *defaults})
     missing = sorted(name for name in required if not given.get(name))
     if unknown or missing:

@@ -215,7 +215,7 @@ class ChaosStack:
                 jobName=run_id,
                 jobQueue=self.environment["RATESFLOW_JOB_QUEUE"],
                 jobDefinition=f"ratesflow-{task}",
-                parameters={"run": run_id, **parameters},
+                parameters={"run_id": run_id, **parameters},
             )
             self.jobs.append(submitted["jobId"])
 

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["ratesflow.loader", "ratesflow.api.reso
     from ratesflow.api.resources.problems import ProblemError
     from ratesflow.loader.files.read_shard import read_shard
     from ratesflow.loader.files.report import ReportWriter, merged
-    from ratesflow.loader.freight.schema import Price, parse_line
+    from ratesflow.loader.freight.schema import ROWS, Price, parse_line
     from ratesflow.loader.freight.validator import PriceValidator
 from tests.loader.reading_files import PORTS, fetch_from
 
@@ -26,9 +26,9 @@ OBJECT = b'{"orig_code":"CNSHA","dest_code":"NLRTM","day":"2021-01-31","price":5
 
 def any_file(data: bytes) -> None:
     """Fuzz a file of any format."""
-    with ReportWriter() as writer:
+    with ReportWriter(ROWS) as writer:
         read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
-        report = merged([writer.finish()])
+        report = merged([writer.finish()], ROWS)
     if not report.accepted:
         assert report.errors
         first = report.errors[0]
@@ -40,9 +40,9 @@ def any_file(data: bytes) -> None:
 
 def csv_lines(data: bytes) -> None:
     """Fuzz lines of CSV; both parsers count the same rows."""
-    with ReportWriter() as writer:
+    with ReportWriter(ROWS) as writer:
         read_shard(fetch_from(HEADER + data), len(HEADER + data), PriceValidator(PORTS), writer)
-        report = merged([writer.finish()])
+        report = merged([writer.finish()], ROWS)
     if report.accepted:
         lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
         while not lines[-1]:

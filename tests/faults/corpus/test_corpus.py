@@ -9,6 +9,7 @@ import pytest
 from ratesflow.database.reference import builtin
 from ratesflow.loader.files.read_shard import read_shard
 from ratesflow.loader.files.report import FIRST_ERRORS, ReportWriter, ShardReport, merged
+from ratesflow.loader.freight.schema import ROWS
 from ratesflow.loader.freight.validator import PriceValidator
 from tests.faults.corpus.cases import Case, cases
 from tests.loader.reading_files import fetch_from
@@ -20,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 def validated(data: bytes) -> tuple[ShardReport, list[list[str]]]:
     """Validate a file; return its report and the rows of its list of errors, parsed as a spreadsheet does."""
-    with ReportWriter() as writer:
+    with ReportWriter(ROWS) as writer:
         read_shard(fetch_from(data, 997), len(data), PriceValidator(PORTS), writer)
         path = writer.full_report()
         listed = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))) if path else []
@@ -39,7 +40,7 @@ def test_invalid_files_are_rejected_with_line_and_reason(number: int) -> None:
     wrong = []
     for case in CASES[number : number + 25]:
         found, listed = validated(case.data)
-        report = merged([found])
+        report = merged([found], ROWS)
         first = report.errors[0] if report.errors else {"line": 0, "reason": "accepted", "column": "", "value": ""}
         actual = (first["line"], first["reason"], first["column"] if case.column else None)
         if report.accepted or actual != (case.line, case.reason, case.column):

@@ -68,7 +68,7 @@ def read(data: bytes, shards: int, block: int) -> list[tuple[ShardReport, ShardS
     """Validate a file in some number of shards."""
     found = []
     for shard in range(shards):
-        with ReportWriter() as writer:
+        with ReportWriter(ROWS) as writer:
             reading = read_shard(fetch_from(data, block), len(data), PriceValidator(PORTS), writer, shard, shards)
             found.append((writer.finish(), reading))
     return found
@@ -118,7 +118,7 @@ def test_rows_and_line_numbers_are_those_of_a_plain_reading_and_copy_takes_them(
         patch.setattr(byte_ranges.shard_range, "__defaults__", (part,))
         patch.setattr(digest.PartDigests.__init__, "__defaults__", (part,))
         found = read(data, shards, block)
-        combined = merged([one for one, _ in found])
+        combined = merged([one for one, _ in found], ROWS)
         if combined.accepted:
             stored = copied_by(connection, data, block, [reading for _, reading in found])
             assert stored == [(row.orig_code, row.dest_code, row.day, row.price) for row in rows]

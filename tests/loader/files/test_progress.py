@@ -10,6 +10,7 @@ from ratesflow.loader.batches.byte_ranges import ByteRange
 from ratesflow.loader.files import progress as module
 from ratesflow.loader.files.progress import Progress, watched
 from ratesflow.loader.files.report import ReportWriter
+from ratesflow.loader.freight.schema import ROWS
 
 
 class Clock:
@@ -45,7 +46,7 @@ def test_lines_are_frequent_at_first_and_rare_later(monkeypatch, capsys):
 
 def test_reading_tells_rows_and_share(monkeypatch, capsys):
     """Of a shard's bytes the share is how far reading is in its span; a look elsewhere in the file moves nothing."""
-    clock, report = Clock(monkeypatch), ReportWriter()
+    clock, report = Clock(monkeypatch), ReportWriter(ROWS)
 
     def fetch(start: int, stop: int) -> Iterator[bytes]:
         for at in range(start, stop, 10):
@@ -61,7 +62,7 @@ def test_reading_tells_rows_and_share(monkeypatch, capsys):
 
 def test_files_that_know_their_rows_tell_by_them(monkeypatch, capsys):
     """If the file states its number of rows, as Parquet does, the share is that of the rows."""
-    clock, report = Clock(monkeypatch), ReportWriter()
+    clock, report = Clock(monkeypatch), ReportWriter(ROWS)
     report.expected_rows = 200
     for _ in watched(lambda start, stop: iter([b"x"] * 2), ByteRange(0, 2), report, Progress(began=0.0))(0, 2):
         clock.now += 1

@@ -58,7 +58,7 @@ def scene(harness: TaskHarness, task: str) -> Scene:
             "ledger": "LOCK TABLE batches IN ACCESS EXCLUSIVE MODE",
             "migrate": "LOCK TABLE pg_namespace IN SHARE MODE",  # its roles are granted rights on a schema
         }
-        return Scene(task, ("--run", "run-1", *files), lock[task], owner=task == "migrate")
+        return Scene(task, ("--run-id", "run-1", *files), lock[task], owner=task == "migrate")
     batch = harness.send(csv(rows(3000)))
     before: dict[str, tuple[Callable[..., Any], ...]] = {
         "load": (validate,),
@@ -75,7 +75,7 @@ def scene(harness: TaskHarness, task: str) -> Scene:
     if task in ("undo", "compact", "gc"):
         named = ("--batch", batch.batch_id) if task == "undo" else ()
         lock = "LOCK TABLE data_version IN EXCLUSIVE MODE" if task == "compact" else batches
-        return Scene(task, ("--run", "run-1", *named), lock)
+        return Scene(task, ("--run-id", "run-1", *named), lock)
     object_ = ("--bucket", batch.bucket, "--key", batch.key, "--version", batch.version)
     arguments = (*object_, "--batch-id", batch.batch_id)
     if task == "load":
@@ -160,7 +160,7 @@ def test_a_task_that_connects_ends_at_sigterm(harness18: TaskHarness) -> None:
     """A task that connects to a server that does not respond ends at SIGTERM."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://loader:x@127.0.0.1:{silent.getsockname()[1]}/x"
-        process = start("ledger", "--run", "run-1", DATABASE_URL=url)
+        process = start("ledger", "--run-id", "run-1", DATABASE_URL=url)
         connected, _ = silent.accept()
         at = time.monotonic()
         process.terminate()

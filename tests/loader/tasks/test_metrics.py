@@ -63,7 +63,7 @@ def test_a_batch_is_counted_in_each_task(harness18: TaskHarness) -> None:
     assert 0 < committed["testing",]["CommitMilliseconds"] < 1000 * committed["testing",]["Seconds"]
     assert committed["testing",]["UncompactedBatches"] == 1
     assert committed["testing", "committed"] == {"Batches": 1}
-    compacted = values(run("compact", "--run", "compact-1", RATESFLOW_METRICS="true")[-1])
+    compacted = values(run("compact", "--run-id", "compact-1", RATESFLOW_METRICS="true")[-1])
     assert compacted["none", "compact"].keys() == {"Seconds", "UncompactedBatches", "Backlog"}
     assert compacted["none",]["UncompactedBatches"] == 0
 
@@ -81,11 +81,11 @@ def test_each_other_end_is_counted(harness18: TaskHarness) -> None:
     assert values(on_batch("validate", again))["testing", "duplicate"] == {"Batches": 1}
     assert ("testing", "failed") not in values(on_batch("validate", given_up))
     assert values(on_batch("discard", given_up))["testing", "failed"] == {"Batches": 1}
-    undone = run("undo", "--run", "undo-1", "--batch", good.batch_id, RATESFLOW_METRICS="true")[-1]
+    undone = run("undo", "--run-id", "undo-1", "--batch", good.batch_id, RATESFLOW_METRICS="true")[-1]
     assert values(undone)["none", "undone"] == {"Batches": 1}
     abandoned = harness18.send(csv(rows(20, seed=3)))
     on_batch("validate", abandoned)
-    closed = run("gc", "--run", "gc-1", "--batch", abandoned.batch_id, RATESFLOW_METRICS="true")[-1]
+    closed = run("gc", "--run-id", "gc-1", "--batch", abandoned.batch_id, RATESFLOW_METRICS="true")[-1]
     assert values(closed)["none", "failed"] == {"Batches": 1}
 
 

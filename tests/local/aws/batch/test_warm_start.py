@@ -33,7 +33,7 @@ def submit(jobs: Jobs, *arguments: str, **variables: str) -> str:
 def waiting_task(stack: Stack, jobs: Jobs, silent: socket.socket) -> tuple[str, psutil.Process, socket.socket]:
     """Start a task that waits for its database; return its job, its process and the connection."""
     url = f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/c"
-    job = submit(jobs, "compact", "--run", "one", DATABASE_URL=url, RATESFLOW_BUCKET="none")
+    job = submit(jobs, "compact", "--run-id", "one", DATABASE_URL=url, RATESFLOW_BUCKET="none")
     connection, _ = silent.accept()  # the task read its own environment
     wait_for((stack.data / "jobs" / f"{job}-1.json").exists)
     return job, psutil.Process(stack.record(job)["pid"]), connection
@@ -55,7 +55,7 @@ def test_a_task_is_forked_and_shows_its_command(stack: Stack, jobs: Jobs, silent
     job, process, connection = waiting_task(stack, jobs, silent)
     with connection:
         assert is_warm(process)
-        assert command_of(process) == [*TASK, "compact", "--run", "one"]
+        assert command_of(process) == [*TASK, "compact", "--run-id", "one"]
         assert os.getsid(process.pid) == process.pid
         stack.client("batch").terminate_job(jobId=job, reason="enough")
         ended = jobs.end(job)
