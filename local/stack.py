@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from ratesflow.local.processes import StackError, last_lines, python
+from ratesflow.local.processes import StackError, python
 from ratesflow.local.state_directory import StateDirectory
 
 __all__ = ["StackError", "down", "up"]
@@ -43,14 +43,16 @@ def up(
         on_ready(environment)
         return
     state.prepare()
+    state.environment_file.unlink(missing_ok=True)  # of a killed stack
     command = python("ratesflow.local", "--home", str(state.folder))
     command += ["--api-port", str(api_port), "--aws-port", str(aws_port), "--console-port", str(console_port)]
     log = state.logs / "stack.log"
     with log.open("ab") as output:
+        begin = output.tell()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    on_ready(_wait_until_up(state, process, log, on_progress))
+    on_ready(_wait_until_up(state, process, lambda: _start_failure(log, begin), on_progress))
     if not detach:
         _wait_until_ended(process)
 
@@ -66,7 +68,10 @@ def _running(home: StateDirectory) -> dict[str, str] | None:
 
 
 def _wait_until_up(
-    home: StateDirectory, process: "subprocess.Popen[bytes]", log: Path, on_progress: Callable[[str], None]
+    home: StateDirectory,
+    process: "subprocess.Popen[bytes]",
+    failure: Callable[[], str],
+    on_progress: Callable[[str], None],
 ) -> dict[str, str]:
     deadline, due = time.monotonic() + UP_SECONDS, time.monotonic() + PROGRESS_SECONDS
     while time.monotonic() < deadline:
@@ -76,15 +81,17 @@ def _wait_until_up(
         if environment := home.environment():
             return environment
         if process.poll() is not None:
-            raise StackError(_start_failure(log))
+            raise StackError(failure())
         time.sleep(0.05)
     process.terminate()
-    raise StackError(f"the stack was not up after {UP_SECONDS} seconds. The end of {log}:\n{last_lines(log)}")
+    raise StackError(f"the stack was not up after {UP_SECONDS} seconds: {failure()}")
 
 
-def _start_failure(log: Path) -> str:
-    """Return why a stack did not start: its last error message, or the end of its log."""
-    lines = last_lines(log, 40).splitlines()
+def _start_failure(log: Path, begin: int) -> str:
+    """Return why a stack did not start: its last error message, or the end of its log, which starts at `begin`."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        lines = file.read().decode(errors="replace").splitlines()[-40:]
     for at in range(len(lines) - 1, -1, -1):
         if lines[at].startswith("ratesflow: "):
             return "\n".join(lines[at:]).removeprefix("ratesflow: ")

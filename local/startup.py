@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
@@ -77,5 +78,5 @@ def responds(url: str) -> bool:
         if error.code == HTTPStatus.INTERNAL_SERVER_ERROR:
             raise NeverReadyError(f"is running, but {url} responds with {error.code}") from None
         return False
-    except (URLError, OSError):
+    except (URLError, OSError, HTTPException):
         return False

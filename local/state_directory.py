@@ -5,9 +5,12 @@ import json
 import os
 import secrets
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+LOCK_SECONDS = 1.0  # `pid` holds the lock for some microseconds
 
 
 @dataclass(frozen=True)
@@ -50,11 +53,12 @@ class StateDirectory:
         """Return the lock file, locked until it is closed or the process ends; None if another stack holds it."""
         self.prepare()
         file = self.pid_file.open("a+", encoding="ascii")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
+        deadline = time.monotonic() + LOCK_SECONDS
+        while not _locked(file):
+            if time.monotonic() > deadline:
+                file.close()
+                return None
+            time.sleep(0.01)
         # A killed stack leaves its file, with which `up` would take this one for up already.
         self.environment_file.unlink(missing_ok=True)
         file.truncate(0)
@@ -66,9 +70,7 @@ class StateDirectory:
         """Return the id of the process that holds the lock; None if the stack is not up."""
         try:
             with self.pid_file.open("r+", encoding="ascii") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
+                if not _locked(file):
                     return int(file.read().strip() or 0) or None
         except (FileNotFoundError, ValueError):
             return None
@@ -110,6 +112,15 @@ class StateDirectory:
             passwords[user] = secrets.token_urlsafe(24)
             write_private(file, json.dumps(passwords, indent=2) + "\n")
         return passwords[user]
+
+
+def _locked(file: IO[str]) -> bool:
+    """Lock a file if nobody else has locked it; return whether it is locked now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def write_private(path: Path, text: str) -> None:

@@ -180,6 +180,8 @@ class Stack:
         file = self.home.folder / "postgres.port"
         previous = int(file.read_text()) if file.exists() else 0
         port = free_port(previous)
+        while port in (self.ports.api, self.ports.aws, self.ports.console):  # nobody listens there yet
+            port = free_port()
         file.write_text(f"{port}\n")
         return port
 
