@@ -62,6 +62,8 @@ def compact(connection: "Connection", run_id: str, min_batches: int = 1, *, data
     partitions = upkeep.work_off(merges(connection))
     upkeep.work_off([("list of changes", partial(_prune, connection))])
     metrics.note_uncompacted_batches(connection)
+    # The end of the session would free it as well, but some time after the end of this run.
+    run_statement(connection, "SELECT pg_advisory_unlock(%s, 0)", (COMPACTION_LOCK,))
     metrics.note("Backlog", upkeep.backlog)
     message = f"visible batches: {len(batches)}; compaction starts at {min_batches}"
     if merged:

@@ -108,6 +108,7 @@ def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
     with closing(harness18.database.connect()) as holder, holder.cursor() as cursor:
         cursor.execute("SELECT FROM rates ORDER BY orig_code, dest_code LIMIT 1 FOR UPDATE")
         assert "1 pieces left for the next run" in run(harness18, compact).message
+        holder.rollback()  # a closed session may hold its locks for a moment
     assert "left for" not in run(harness18, compact).message
     assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
 
