@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from ratesflow.local.aws.lean_import import import_moto
 from tests.local.aws.aws_stack import Jobs, Machines, Stack, prepare_batch, running
+
+import_moto()  # before a test imports it whole
 
 
 @pytest.fixture(scope="session")
