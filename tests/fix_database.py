@@ -88,19 +88,19 @@ class Database:
         """Open a connection; the caller closes it."""
         return psycopg2.connect(url or self.url)
 
-    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run a statement in a transaction of its own, and return its rows."""
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run a statement in a transaction of its own; return its rows."""
         connection = self.connect()
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(query, values)
+                cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
 
     def one(self, query: str, *values: Any) -> Any:
         """Return the one value that a query gives."""
-        ((value,),) = self.ask(query, *values)
+        ((value,),) = self.query(query, *values)
         return value
 
     def snapshot(self) -> list[tuple[Any, ...]]:
@@ -109,11 +109,11 @@ class Database:
             "SELECT relname::text FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace"
         )
         return [
-            *self.ask(f"{tables} ORDER BY 1"),
-            *self.ask("SELECT * FROM rates ORDER BY batch_no, orig_code, dest_code, month"),
-            *self.ask("SELECT * FROM visible_batches ORDER BY 1"),
-            *self.ask("SELECT * FROM prices ORDER BY 1, 2, 3, 4, 5"),
-            *self.ask("SELECT version FROM data_version"),
+            *self.query(f"{tables} ORDER BY 1"),
+            *self.query("SELECT * FROM rates ORDER BY batch_no, orig_code, dest_code, month"),
+            *self.query("SELECT * FROM visible_batches ORDER BY 1"),
+            *self.query("SELECT * FROM prices ORDER BY 1, 2, 3, 4, 5"),
+            *self.query("SELECT version FROM data_version"),
         ]
 
 

@@ -229,9 +229,9 @@ def test_named_tests_and_files_exist() -> None:
 def test_sql_of_a_restore(database: Database) -> None:
     """The documented SQL, run as a member of the owner's role, changes the epoch and increments the version."""
     sessions, sql = re.findall(r"```sql\n(.*?)```", OPERATIONS, re.S)
-    database.ask(sessions.replace("%", "%%"))
-    ((before, number),) = database.ask("SELECT epoch::text, version FROM data_version")
-    database.ask(sql)
-    ((after, moved),) = database.ask("SELECT epoch::text, version FROM data_version")
+    database.query(sessions.replace("%", "%%"))
+    ((before, number),) = database.query("SELECT epoch::text, version FROM data_version")
+    database.query(sql)
+    ((after, moved),) = database.query("SELECT epoch::text, version FROM data_version")
     assert after != before
     assert moved == number + 1

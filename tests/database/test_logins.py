@@ -30,7 +30,7 @@ def secrets(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[dic
         made[role] = login
     yield made
     for user, _ in made.values():
-        database.ask(f'DROP ROLE IF EXISTS "{user}"')
+        database.query(f'DROP ROLE IF EXISTS "{user}"')
 
 
 def logged_in(database: Database, login: tuple[str, str], query: str) -> list[tuple]:
@@ -71,10 +71,10 @@ def two_users(database: Database, secrets: dict[str, tuple[str, str]]) -> Iterat
     migrate(database.url)
     first, password = secrets["loader"]
     users = first, rotate(database.url, first, password)
-    database.ask("INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b', 'b', 'k', 'v')")
+    database.query("INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b', 'b', 'k', 'v')")
     url = make_url(database.url)
     yield [url.set(username=user, password=password).render_as_string(hide_password=False) for user in users]
-    database.ask(f'DROP ROLE "{users[1]}"')
+    database.query(f'DROP ROLE "{users[1]}"')
 
 
 def attempts(urls: Iterable[str]) -> list[tuple[bool, bool]]:
@@ -114,7 +114,7 @@ def test_retry_continues_without_permission_to_terminate(database: Database, two
     """Without the grants, the first user cannot terminate the second's sessions and continues; so does a discard
     beside a commit."""
     granted = "pg_signal_backend, pg_monitor"
-    database.ask(f"REVOKE {granted} FROM ratesflow_loader")
+    database.query(f"REVOKE {granted} FROM ratesflow_loader")
     try:
         assert attempts(two_users[::-1]) == [(True, True), (True, True)]
         assert attempts(two_users) == [(False, False), (True, True)]
@@ -124,7 +124,7 @@ def test_retry_continues_without_permission_to_terminate(database: Database, two
                 cursor.execute("SELECT 1")
             assert is_alive(commits)
     finally:
-        database.ask(f"GRANT {granted} TO ratesflow_loader")
+        database.query(f"GRANT {granted} TO ratesflow_loader")
 
 
 def test_names_and_passwords_may_have_any_character(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,8 +44,8 @@ def test_other_transactions_continue_while_a_migration_waits(database: Database,
         longest, began = 0.0, time.monotonic()
         while time.monotonic() - began < 6:
             at = time.monotonic()
-            database.ask("UPDATE reference_version SET changed_at = now()")
-            database.ask(f"SET LOCAL lock_timeout = '4s'; {INSERT}", str(at))
+            database.query("UPDATE reference_version SET changed_at = now()")
+            database.query(f"SET LOCAL lock_timeout = '4s'; {INSERT}", str(at))
             longest = max(longest, time.monotonic() - at)
         assert longest < 3
         assert longest > 0.5, "the migration never requested its lock: this test proves nothing"
@@ -53,33 +53,33 @@ def test_other_transactions_continue_while_a_migration_waits(database: Database,
         loading.commit()
     thread.join(30)
     assert done == [("0001", "0002")]
-    assert database.ask("SELECT remark FROM batches WHERE batch_id = 'a'") == [(None,)]
+    assert database.query("SELECT remark FROM batches WHERE batch_id = 'a'") == [(None,)]
 
 
 def test_another_user_needs_the_rights_to_migrate(database: Database) -> None:
     """For a user that did not create the roles or does not own the database, the error has a remedy."""
     empty = f"empty_{database.name}"
     run_alone(database.server.url(), f"CREATE DATABASE {empty}")
-    database.ask(f"CREATE ROLE another LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
+    database.query(f"CREATE ROLE another LOGIN CREATEROLE PASSWORD '{PASSWORD}'")
     try:
         with pytest.raises(InsufficientPrivilege, match=r"did not make the role ratesflow_owner.*WITH ADMIN OPTION"):
             migrate(another(database.url))
-        database.ask("GRANT ratesflow_owner, ratesflow_loader, ratesflow_reader TO another WITH ADMIN OPTION")
+        database.query("GRANT ratesflow_owner, ratesflow_loader, ratesflow_reader TO another WITH ADMIN OPTION")
         assert migrate(another(database.url)) == ("0001", "0001")
         with pytest.raises(InsufficientPrivilege, match=f"another owns neither the database {empty}.*ALTER DATABASE"):
             migrate(another(database.server.url(database=empty)))
-        database.ask("GRANT another TO CURRENT_USER")
+        database.query("GRANT another TO CURRENT_USER")
         run_alone(database.server.url(), f"ALTER DATABASE {empty} OWNER TO another")
         assert migrate(another(database.server.url(database=empty))) == (None, "0001")
     finally:
         drop_database(database.server, empty)
-        database.ask("DROP ROLE another")
+        database.query("DROP ROLE another")
 
 
 def test_a_database_of_an_older_schema_is_named(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database whose revision lacks tables or columns is an error at once, which names them, of the task, too."""
-    database.ask("ALTER TABLE visible_batches RENAME TO open_batches")
-    database.ask("ALTER TABLE batches DROP COLUMN same_prices_as CASCADE")
+    database.query("ALTER TABLE visible_batches RENAME TO open_batches")
+    database.query("ALTER TABLE batches DROP COLUMN same_prices_as CASCADE")
     began = time.monotonic()
     message = "at revision 0001 but lacks batches.same_prices_as, visible_batches.batch_no"
     with pytest.raises(SchemaMismatchError, match=f"{re.escape(message)}.*an older version of ratesflow made it"):

@@ -132,9 +132,9 @@ def test_loading_adds_and_updates_and_never_removes(database: Database) -> None:
 def test_loading_the_same_data_again_changes_nothing(database: Database) -> None:
     """Loading identical data changes neither the data version nor the reference version."""
     load(database, read())
-    before = database.ask("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
+    before = database.query("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
     load(database, read())
-    after = database.ask("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
+    after = database.query("SELECT (SELECT version FROM data_version), (SELECT version FROM reference_version)")
     assert before == after
 
 
@@ -153,7 +153,7 @@ def _add_batch(database: Database, number: int, lanes: dict[tuple[str, str], int
 
 def _regions(database: Database) -> dict[tuple[str, str], int]:
     """Return the number of prices of each lane between regions on the first day of the month."""
-    found = database.ask(
+    found = database.query(
         "SELECT orig_code, dest_code, sum(counts[1])::integer FROM rates JOIN visible_batches USING (batch_no)"
         " WHERE orig_code IN (SELECT slug FROM regions) GROUP BY 1, 2 HAVING sum(counts[1]) <> 0"
     )
@@ -176,7 +176,7 @@ def test_prices_move_with_their_port(database: Database) -> None:
     assert set(change.rebuilt) == {"east", "far", "west"}
     lanes = {("west", "west"): 7, ("west", "world"): 7, ("world", "west"): 7, ("world", "world"): 7}
     assert _regions(database) == lanes
-    assert database.ask(DISAGREE) == []
+    assert database.query(DISAGREE) == []
 
 
 def test_prices_move_with_their_region(database: Database) -> None:
@@ -190,7 +190,7 @@ def test_prices_move_with_their_region(database: Database) -> None:
     assert ("asia", "west") not in _regions(database)
     _add_batch(database, 8, {("CNSHA", "NLRTM"): 5})
     assert _regions(database)["east", "west"] == 6
-    assert database.ask(DISAGREE) == []
+    assert database.query(DISAGREE) == []
 
 
 def test_batches_committed_during_a_tree_change_are_moved(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_batches_committed_during_a_tree_change_are_moved(database: Database, mo
     many = iter((10**9, 10**9))  # pretended remaining rows: two more rounds
     monkeypatch.setattr("ratesflow.database.reference_change._rows_of", lambda *_: next(many, 0))
     load(database, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
-    assert database.ask(DISAGREE) == []
+    assert database.query(DISAGREE) == []
     assert _regions(database)["west", "west"] == 10
 
 
@@ -226,9 +226,9 @@ def test_killed_tree_change_leaves_the_old_tree(database18: Database) -> None:
     assert _regions(database18) == seen
     assert database18.one("SELECT count(*) FROM changes WHERE version IS NULL") == 1
     load(database18, moved)
-    assert database18.ask("SELECT FROM changes WHERE version IS NULL") == []
-    assert database18.ask(DISAGREE) == []
-    assert database18.ask("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)") == []
+    assert database18.query("SELECT FROM changes WHERE version IS NULL") == []
+    assert database18.query(DISAGREE) == []
+    assert database18.query("SELECT FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)") == []
 
 
 def test_switch_does_little_work_under_its_lock(database18: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_switch_does_little_work_under_its_lock(database18: Database, monkeypatc
     load(database18, Reference({"CNSHA": Port("CNSHA", "Shanghai", "west")}, {}))
     assert len(switches) == 2
     assert _regions(database18)["west", "west"] == 3
-    assert database18.ask(DISAGREE) == []
+    assert database18.query(DISAGREE) == []
 
 
 def test_move_reads_only_new_batches(database18: Database) -> None:
@@ -257,18 +257,18 @@ def test_move_reads_only_new_batches(database18: Database) -> None:
     load(database18, read())
     codes = [f"QQ{chr(65 + number // 26)}{chr(65 + number % 26)}A" for number in range(150)]
     load(database18, Reference({code: Port(code, "Q", "east") for code in codes}, {}))
-    database18.ask(
+    database18.query(
         "INSERT INTO rates SELECT 0, make_date(year, 3, 1), orig.code, dest.code, array_fill(1::bigint, '{31}'),"
         " array_fill(9::bigint, '{31}') FROM ports AS orig, ports AS dest, generate_series(2015, 2017) AS year"
     )
     meanwhile = list(range(1, 151))
     for number in meanwhile:
-        database18.ask(
+        database18.query(
             "INSERT INTO rates VALUES (%s, '2021-02-01', 'CNSHA', 'NLRTM', array_fill(1::bigint, '{28}'),"
             " array_fill(9::bigint, '{28}'))",
             number,
         )
-    database18.ask("ANALYZE rates")
+    database18.query("ANALYZE rates")
     with closing(database18.connect()) as connection, connection.cursor(cursor_factory=PlanCursor) as cursor:
         old, _ = reference.stored(cursor)
         new = Reference({**old.ports, "CNSHA": Port("CNSHA", "Shanghai", "west")}, old.regions)

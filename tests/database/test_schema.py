@@ -136,18 +136,18 @@ def test_only_open_batches_can_be_staged(database: Database, state: str) -> None
     """The loader cannot create a staging table for a closed batch."""
     number = _open_batch(database, state)
     with pytest.raises(psycopg2.DatabaseError):
-        database.ask("SELECT stage_batch(%s)", number)
+        database.query("SELECT stage_batch(%s)", number)
 
 
 @pytest.mark.parametrize("state", ["committed", "open"])
 def test_prices_of_open_and_committed_batches_cannot_be_dropped(database: Database, state: str) -> None:
     """The loader cannot drop the table of an open or committed batch."""
     number = _open_batch(database)
-    database.ask("SELECT stage_batch(%s)", number)
-    database.ask("SELECT attach_batch(%s)", number)
-    database.ask("UPDATE batches SET state = %s WHERE batch_no = %s", state, number)
+    database.query("SELECT stage_batch(%s)", number)
+    database.query("SELECT attach_batch(%s)", number)
+    database.query("UPDATE batches SET state = %s WHERE batch_no = %s", state, number)
     with pytest.raises(psycopg2.DatabaseError):
-        database.ask("SELECT drop_batch(%s)", number)
+        database.query("SELECT drop_batch(%s)", number)
     assert database.one("SELECT to_regclass(%s)::text", f"staging_{number}") == f"staging_{number}"
 
 
@@ -156,8 +156,8 @@ def test_staging_functions_are_idempotent(database: Database) -> None:
     number = _open_batch(database)
     for function in ("stage_batch", "attach_batch"):
         for _ in range(2):
-            database.ask(f"SELECT {function}(%s)", number)
-    database.ask("UPDATE batches SET state = 'failed' WHERE batch_no = %s", number)
+            database.query(f"SELECT {function}(%s)", number)
+    database.query("UPDATE batches SET state = 'failed' WHERE batch_no = %s", number)
     for _ in range(2):
-        database.ask("SELECT drop_batch(%s)", number)
+        database.query("SELECT drop_batch(%s)", number)
     assert database.one("SELECT count(*) FROM pg_inherits WHERE inhparent = 'prices'::regclass") == 0

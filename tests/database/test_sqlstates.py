@@ -46,7 +46,7 @@ def test_errors_of_our_functions_mean_a_closed_batch(database: Database) -> None
     """The schema's functions reject a closed batch with a code that maps to exit code 65."""
     for function in ("stage_batch", "attach_batch", "drop_batch"):
         with pytest.raises(psycopg2.Error, match="batch 99 is") as failure:
-            database.ask(f"SELECT {function}(99)")
+            database.query(f"SELECT {function}(99)")
         assert kind_of(failure.value) is Kind.CLOSED
         assert task_error(failure.value).exit_code == 65
 

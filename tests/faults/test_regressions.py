@@ -75,7 +75,7 @@ def test_stack_survives_kills_during_its_recovery(own_stack: Stack, tmp_path: Pa
         return False
 
     wait_for(works)
-    assert own_stack.ask("SELECT count(*) FROM committed_prices") == [(200,)]
+    assert own_stack.query("SELECT count(*) FROM committed_prices") == [(200,)]
 
 
 def test_batch_closed_by_a_killed_gc_is_notified(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,10 +137,10 @@ def test_discard_after_undo_deletes_nothing(harness18: TaskHarness) -> None:
     with connected("undo") as connection:
         undo(connection, "run", batch.batch_id, FreightPrices())
     assert harness18.run(discard, batch).outcome == "undone"
-    assert harness18.database.ask(RATES) == []
+    assert harness18.database.query(RATES) == []
     with connected("compact") as connection:
         compact(connection, "run", dataset=FreightPrices())
-    assert harness18.database.ask(RATES) == []
+    assert harness18.database.query(RATES) == []
     assert harness18.database.one("SELECT count(*) FROM rates") == 0
 
 
@@ -149,7 +149,7 @@ def test_gc_drops_hidden_rates_of_a_killed_tree_change(harness18: TaskHarness) -
     batch = harness18.send(Content(1, rows=60).data)
     for task in (validate, load, commit):
         harness18.run(task, batch)
-    before = harness18.database.ask(RATES)
+    before = harness18.database.query(RATES)
     hidden = "SELECT count(*) FROM rates WHERE batch_no NOT IN (SELECT batch_no FROM visible_batches)"
     file = change(random.Random(2), builtin(), PORTS_WITH_PRICES, "ports")
     point = 11
@@ -161,8 +161,8 @@ def test_gc_drops_hidden_rates_of_a_killed_tree_change(harness18: TaskHarness) -
     with connected("gc") as connection:
         gc(connection, "run", harness18.bucket, dataset=FreightPrices())
     assert harness18.database.one(hidden) == 0
-    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
-    assert sorted(harness18.database.ask(RATES)) == sorted(before)
+    assert harness18.database.query("SELECT FROM changes WHERE version IS NULL") == []
+    assert sorted(harness18.database.query(RATES)) == sorted(before)
 
 
 def test_api_survives_workers_killed_during_their_replacement(database18: Database) -> None:

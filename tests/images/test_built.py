@@ -101,7 +101,7 @@ def test_image_loads_a_batch(stack: Stack, task: Callable[..., Any], data: Calla
         print(f"{step}: first line after {_moment(lines[0]) - began:.2f} s, all done after {time.time() - began:.2f} s")
         messages = [line["message"] for line in lines]
         assert (messages[0], messages[-2:]) == ("started", [outcome, "metrics"])
-    assert stack.ask("SELECT state, rows FROM batches WHERE batch_id = %s", name) == [("committed", 5000)]
+    assert stack.query("SELECT state, rows FROM batches WHERE batch_id = %s", name) == [("committed", 5000)]
     orig, dest, day, _ = prices[0]
     (found,) = stack.rates(orig_code=orig, dest_code=dest, date_from=day, date_to=day)
     assert found["count"] >= 1

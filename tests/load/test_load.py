@@ -67,7 +67,7 @@ def test_readers_are_unaffected_by_batches_and_a_deployment(own_stack: Stack, tm
     for name in names:
         assert ended(stack, name, seconds=150)["status"] == "SUCCEEDED"
     drained = time.monotonic() - began
-    assert stack.ask("SELECT state, count(*) FROM batches GROUP BY state") == [("committed", BURSTS * EACH)]
+    assert stack.query("SELECT state, count(*) FROM batches GROUP BY state") == [("committed", BURSTS * EACH)]
     for kind, found in zip(("steady", "bursty"), noted, strict=True):
         figures = ", ".join(f"p{percent} {found.milliseconds(percent):.1f} ms" for percent in (50, 95, 99))
         print(f"{kind}: {figures}; {dict(found.outcomes)}")
@@ -108,10 +108,10 @@ def _resources(stack: Stack) -> dict[str, float]:
             if "postgres" not in process.name():
                 processes += 1
                 memory += process.memory_info().rss
-    ((sessions,),) = stack.ask("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
-    ((tables,),) = stack.ask("SELECT count(*) FROM pg_class WHERE relkind = 'r'")
-    ((rates,),) = stack.ask("SELECT count(*) FROM rates")
-    ((disk,),) = stack.ask("SELECT pg_database_size(current_database())")
+    ((sessions,),) = stack.query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")
+    ((tables,),) = stack.query("SELECT count(*) FROM pg_class WHERE relkind = 'r'")
+    ((rates,),) = stack.query("SELECT count(*) FROM rates")
+    ((disk,),) = stack.query("SELECT pg_database_size(current_database())")
     files = sum(1 for path in (stack.home.parent / "tmp").rglob("*") if path.is_file())
     descriptors = sum(_descriptors(stack, module) for module in WATCHED)
     return {

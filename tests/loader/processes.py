@@ -36,7 +36,7 @@ def finish(process: "subprocess.Popen[str]") -> tuple[int, str]:
 
 def sessions(database: Database, task: str) -> list[tuple[Any, ...]]:
     """Return what each session of a task waits for."""
-    return database.ask(
+    return database.query(
         "SELECT wait_event_type, wait_event, query FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name ~ %s",
         f"^ratesflow-{task}(:|$)",

@@ -58,12 +58,12 @@ class Stack:
         """Clients of the embedded AWS."""
         return clients(self.environment["AWS_ENDPOINT_URL"])
 
-    def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+    def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query of the database."""
         connection = psycopg2.connect(self.environment["DATABASE_URL"])
         try:
             with connection, connection.cursor() as cursor:
-                cursor.execute(query, values)
+                cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()

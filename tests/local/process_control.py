@@ -139,15 +139,16 @@ class Signaller:
 
     def check(self, pid: int, command: list[str]) -> None:
         """Signal a process that has just started, if it is one of these."""
-        if _runs(command, self._task, self._batch):
-            with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+        with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
+            if _runs(command, self._task, self._batch):
                 self._signal(psutil.Process(pid))
 
     def _signal(self, process: psutil.Process) -> None:
-        if self._remaining > 0 and process.pid not in self.signalled:
-            process.send_signal(self._number)
-            self.signalled[process.pid] = process
-            self._remaining -= 1
+        with suppress(psutil.NoSuchProcess):
+            if self._remaining > 0 and process.pid not in self.signalled:
+                process.send_signal(self._number)
+                self.signalled[process.pid] = process
+                self._remaining -= 1
 
 
 class _Holder(threading.Thread):
@@ -234,16 +235,16 @@ def ended(stack: Stack, name: str, seconds: float = 90, machine: str = "ratesflo
 
 def state(stack: Stack, name: str) -> tuple[str, str | None]:
     """Return the state and the message of a batch in the ledger."""
-    ((found, message),) = stack.ask("SELECT state, message FROM batches WHERE batch_id = %s", name)
+    ((found, message),) = stack.query("SELECT state, message FROM batches WHERE batch_id = %s", name)
     return found, message
 
 
 def leftovers(stack: Stack, name: str) -> list[Any]:
     """Return what remains of a batch that was not committed: tables, rates and processes; normally nothing."""
-    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", name)
-    table = stack.ask("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
-    rates = stack.ask("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
-    opened = stack.ask("SELECT 1 FROM visible_batches WHERE batch_no = %s", number)
+    ((number,),) = stack.query("SELECT batch_no FROM batches WHERE batch_id = %s", name)
+    table = stack.query("SELECT relname FROM pg_class WHERE relname = %s", f"staging_{number}")
+    rates = stack.query("SELECT 1 FROM rates WHERE batch_no = %s LIMIT 1", number)
+    opened = stack.query("SELECT 1 FROM visible_batches WHERE batch_no = %s", number)
     running = [task for task in ("validate", "load", "commit", "discard") if tasks_of(stack, task, name)]
     return [*table, *rates, *opened, *running]
 

@@ -61,7 +61,7 @@ def test_every_batch_survives_a_crash(own_stack: Stack, tmp_path: Path) -> None:
         assert ended(stack, name)["status"] == "SUCCEEDED"
         assert state(stack, name)[0] == "committed"
         query = "SELECT count(*) FROM committed_prices JOIN batches USING (batch_no) WHERE batch_id = %s"
-        assert stack.ask(query, name) == [(count,)]
+        assert stack.query(query, name) == [(count,)]
     assert ended(stack, gone)["status"] == "FAILED"
     assert leftovers(stack, gone) == []
     assert "its version is no longer in the bucket, so it cannot be redone" in stack.run("show", gone).stdout

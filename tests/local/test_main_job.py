@@ -55,9 +55,9 @@ def test_second_delivery_is_a_duplicate(stack: Stack, tmp_path: Path) -> None:
     """A second delivery of a file ends with exit code 4 and does not change the data version."""
     path = write(tmp_path / "twice.csv", csv(rows(2000, seed=13)))
     stack.ingest(path)
-    before = stack.ask("SELECT version FROM data_version")
+    before = stack.query("SELECT version FROM data_version")
     assert stack.ingest(path, code=4)["outcome"] == "duplicate"
-    assert stack.ask("SELECT version FROM data_version") == before
+    assert stack.query("SELECT version FROM data_version") == before
 
 
 def test_standard_input_is_ingested_with_a_name(stack: Stack) -> None:
@@ -65,7 +65,7 @@ def test_standard_input_is_ingested_with_a_name(stack: Stack) -> None:
     text = csv(rows(30, seed=16)).decode()
     result = json.loads(stack.run("ingest", "-", "--name", "acme/piped.csv", "--json", stdin=text).stdout)
     assert (result["outcome"], result["rows"], result["file"]) == ("committed", 30, "standard input")
-    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [
+    assert stack.query("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [
         ("incoming/acme/piped.csv",)
     ]
 
@@ -81,7 +81,7 @@ def test_files_with_the_same_name_are_rejected_before_upload(stack: Stack, tmp_p
     bucket = stack.environment["RATESFLOW_BUCKET"]
     assert "Contents" not in stack.aws("s3").list_objects_v2(Bucket=bucket, Prefix="incoming/same.csv")
     result = json.loads(stack.run("ingest", paths[1], "--prefix", "b/", "--json").stdout)
-    assert stack.ask("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [("incoming/b/same.csv",)]
+    assert stack.query("SELECT key FROM batches WHERE batch_id = %s", result["batch_id"]) == [("incoming/b/same.csv",)]
 
 
 def test_ingest_timeout_does_not_fail_the_batch(stack: Stack, tmp_path: Path) -> None:
@@ -107,9 +107,9 @@ def test_one_bad_row_rejects_the_file(stack: Stack, tmp_path: Path) -> None:
     body = stack.aws("s3").get_object(Bucket=stack.environment["RATESFLOW_BUCKET"], Key=key)["Body"].read()
     (error,) = json.loads(body)["errors"]
     assert (error["line"], error["column"], error["value"], error["reason"]) == (701, "price", "12.5", "invalid_price")
-    ((number,),) = stack.ask("SELECT batch_no FROM batches WHERE batch_id = %s", result["batch_id"])
-    assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
-    assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
+    ((number,),) = stack.query("SELECT batch_no FROM batches WHERE batch_id = %s", result["batch_id"])
+    assert stack.query("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
+    assert stack.query("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
     shown = stack.run("ingest", str(path), code=3).stdout
     assert "701" in shown
     assert "price" in shown
@@ -173,7 +173,7 @@ def test_aws_command_reaches_every_service(stack: Stack) -> None:
 def copy_is_running(stack: Stack) -> bool:
     """Return whether a COPY into a staging table is running and has processed rows."""
     query = "SELECT 1 FROM pg_stat_progress_copy WHERE relid::regclass::text LIKE %s AND tuples_processed > 0"
-    return bool(stack.ask(query, "staging_%"))
+    return bool(stack.query(query, "staging_%"))
 
 
 def test_killed_load_is_retried_and_commits_once(stack: Stack, tmp_path: Path) -> None:
@@ -183,12 +183,12 @@ def test_killed_load_is_retried_and_commits_once(stack: Stack, tmp_path: Path) -
     wait_for(lambda: copy_is_running(stack), pause=0.01)
     signal_to(tasks_of(stack, "load", "killed-once-"), signal.SIGKILL)
     row = wait_for(
-        lambda: stack.ask(
+        lambda: stack.query(
             "SELECT batch_no, state FROM batches WHERE batch_id LIKE 'killed-once-%%' AND state <> 'open'"
         )
     )
     assert row[0][1] == "committed"
-    assert stack.ask("SELECT count(*) FROM prices WHERE batch_no = %s", row[0][0]) == [(400_000,)]
+    assert stack.query("SELECT count(*) FROM prices WHERE batch_no = %s", row[0][0]) == [(400_000,)]
     jobs = stack.aws("batch").list_jobs(
         jobQueue=stack.environment["RATESFLOW_JOB_QUEUE"],
         filters=[{"name": "JOB_NAME", "values": ["load-killed-once-*"]}],
@@ -200,20 +200,20 @@ def test_killed_load_is_retried_and_commits_once(stack: Stack, tmp_path: Path) -
 def test_load_killed_at_every_attempt_fails_with_a_cause(stack: Stack, tmp_path: Path) -> None:
     """The execution fails with a readable cause and leaves nothing behind; when the file is sent again, it commits."""
     path = write(tmp_path / "killed-always.csv", csv(rows(100_000, seed=17, lanes=200)))
-    before = stack.ask("SELECT version FROM data_version")
+    before = stack.query("SELECT version FROM data_version")
     query = "SELECT batch_id, batch_no, message FROM batches WHERE key LIKE '%%killed-always.csv' AND state = 'failed'"
     with Signaller(stack, "load", "killed-always-", signal.SIGKILL):
         stack.run("ingest", str(path), "--no-wait")
-        ((batch_id, number, message),) = wait_for(lambda: stack.ask(query))
+        ((batch_id, number, message),) = wait_for(lambda: stack.query(query))
     assert "load failed after 3 attempts with exit code 137" in message
     execution = ended(stack, batch_id)
     assert (execution["status"], execution["error"], execution["cause"]) == ("FAILED", "BatchFailed", message)
-    assert stack.ask("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
-    assert stack.ask("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
-    assert stack.ask("SELECT version FROM data_version") == before
+    assert stack.query("SELECT to_regclass(%s)", f"staging_{number}") == [(None,)]
+    assert stack.query("SELECT count(*) FROM rates WHERE batch_no = %s", number) == [(0,)]
+    assert stack.query("SELECT version FROM data_version") == before
     assert "exit code 137" in stack.run("show", batch_id).stdout
     assert stack.ingest(path)["outcome"] == "committed"
-    assert stack.ask("SELECT version FROM data_version")[0][0] == before[0][0] + 1
+    assert stack.query("SELECT version FROM data_version")[0][0] == before[0][0] + 1
 
 
 def test_every_outcome_is_notified(stack: Stack, tmp_path: Path) -> None:
@@ -242,9 +242,9 @@ def test_reference_load_command(stack: Stack, tmp_path: Path) -> None:
     ports = write(tmp_path / "ports.csv", b"code,name,parent_slug\nISREY,Reykjavik,iceland\n")
     regions = write(tmp_path / "regions.csv", b"slug,name,parent_slug\niceland,Iceland,northern_europe\n")
     assert "2 added" in stack.run("reference", "load", str(ports), str(regions)).stdout
-    assert stack.ask("SELECT name FROM ports WHERE code = 'ISREY'") == [("Reykjavik",)]
+    assert stack.query("SELECT name FROM ports WHERE code = 'ISREY'") == [("Reykjavik",)]
     orphan = write(tmp_path / "orphan.csv", b"code,name,parent_slug\nISAKU,Akureyri,nowhere\n")
     rejected = stack.run("reference", "load", str(orphan), str(regions), code=None)
     assert rejected.returncode != 0
     assert "nowhere" in rejected.stdout + rejected.stderr
-    assert stack.ask("SELECT count(*) FROM ports WHERE code = 'ISAKU'") == [(0,)]
+    assert stack.query("SELECT count(*) FROM ports WHERE code = 'ISAKU'") == [(0,)]

@@ -38,7 +38,7 @@ def test_up_after_a_kill_restores_ledger_objects_and_rates(own_stack: Stack, tmp
     os.kill(pid, signal.SIGKILL)
     wait_for(lambda: not own_stack.processes())
     own_stack.up()
-    assert own_stack.ask("SELECT state FROM batches WHERE batch_id = %s", result["batch_id"]) == [("committed",)]
+    assert own_stack.query("SELECT state FROM batches WHERE batch_id = %s", result["batch_id"]) == [("committed",)]
     bucket = own_stack.environment["RATESFLOW_BUCKET"]
     assert own_stack.aws("s3").get_object(Bucket=bucket, Key="incoming/prices.csv")["Body"].read() == path.read_bytes()
     assert own_stack.ingest(path, code=4)["outcome"] == "duplicate"
@@ -61,12 +61,12 @@ def test_batch_interrupted_by_a_crash_is_committed_once(own_stack: Stack, tmp_pa
     path = tmp_path / "interrupted.csv"
     path.write_bytes(csv(rows(200_000, seed=22, lanes=100)))
     own_stack.run("ingest", str(path), "--no-wait")
-    wait_for(lambda: own_stack.ask("SELECT 1 FROM batches WHERE state = 'open' AND rows > 0"))
+    wait_for(lambda: own_stack.query("SELECT 1 FROM batches WHERE state = 'open' AND rows > 0"))
     os.kill(int((own_stack.home / "stack.pid").read_text()), signal.SIGKILL)
     wait_for(lambda: not own_stack.processes())
     own_stack.up()
-    wait_for(lambda: own_stack.ask("SELECT 1 FROM batches WHERE state = 'committed'"))
-    assert own_stack.ask("SELECT count(*), count(DISTINCT batch_no) FROM prices") == [(200_000, 1)]
+    wait_for(lambda: own_stack.query("SELECT 1 FROM batches WHERE state = 'committed'"))
+    assert own_stack.query("SELECT count(*), count(DISTINCT batch_no) FROM prices") == [(200_000, 1)]
 
 
 @pytest.mark.parametrize("option", ["api_port", "aws_port"])

@@ -105,7 +105,7 @@ def _preflight(given: argparse.Namespace, stage: Stage) -> None:
     for line in preflight.check(stage, begun="environment" in stage.progress.created):
         _print_line(line)
     if not given.yes:
-        preflight.ask(stage, input)
+        preflight.confirm_account(stage, input)
     stage.progress.save()
 
 

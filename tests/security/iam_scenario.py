@@ -98,7 +98,7 @@ def _stop_and_delete(stack: Stack, folder: Path) -> None:
         theirs = send(stack, folder, csv(rows(50, seed=956)), "held-theirs")
         wait_for(lambda: len(signaller.signalled) == 2)
         stack.run("stop", mine)
-        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", theirs)[0][0]
+        arn = stack.query("SELECT execution_arn FROM batches WHERE batch_id = %s", theirs)[0][0]
         stack.aws("stepfunctions").stop_execution(executionArn=arn)
         wait_for(lambda: not tasks_of(stack, "load", "held"))
         start(stack, csv(rows(50, seed=957)), "held-versioned", 1)

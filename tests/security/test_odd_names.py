@@ -61,7 +61,7 @@ def test_hostile_names_are_ordinary_batches(stack: Stack, arrived: dict[str, str
     assert sorted(set(outcomes.values())) == ["committed", "duplicate"], outcomes
     assert list(outcomes.values()).count("committed") == 1
     assert not Path("/tmp/mine").exists()
-    keys = {key for (key,) in stack.ask("SELECT key FROM batches WHERE batch_id = ANY (%s)", list(arrived.values()))}
+    keys = {key for (key,) in stack.query("SELECT key FROM batches WHERE batch_id = ANY (%s)", list(arrived.values()))}
     assert keys == {f"incoming/{name}" for name in NAMES}
 
 

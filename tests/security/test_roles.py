@@ -84,7 +84,7 @@ LOADER = [
 def staged(database: Database) -> Database:
     """A database with a committed batch 1 and an open batch 2, each with its table of prices."""
     for number in (1, 2):
-        database.ask(f"INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b{number}', 'b', 'k', 'v')")
+        database.query(f"INSERT INTO batches (batch_id, bucket, key, version) VALUES ('b{number}', 'b', 'k', 'v')")
         loader = database.connect(database.loader_url)
         with loader, loader.cursor() as cursor:
             cursor.execute("SELECT stage_batch(%s)", (number,))
@@ -92,7 +92,7 @@ def staged(database: Database) -> Database:
             cursor.execute(f"INSERT INTO staging_{number} {row}", (number,))
             cursor.execute("SELECT attach_batch(%s)", (number,))
         loader.close()
-    database.ask("UPDATE batches SET state = 'committed' WHERE batch_no = 1")
+    database.query("UPDATE batches SET state = 'committed' WHERE batch_no = 1")
     return database
 
 
@@ -156,5 +156,5 @@ def test_functions_accept_only_numbers(staged: Database, function: str) -> None:
 def test_users_cannot_create_in_the_schema(database: Database) -> None:
     """Only the owners of schema and database can create in `public`, also on PostgreSQL 16."""
     query = "SELECT rolname FROM pg_roles WHERE has_schema_privilege(rolname, 'public', 'CREATE') AND NOT rolsuper"
-    found = {name for (name,) in database.ask(query)} - {"ratesflow_owner", "pg_database_owner", MASTER}
+    found = {name for (name,) in database.query(query)} - {"ratesflow_owner", "pg_database_owner", MASTER}
     assert found == set()

@@ -85,7 +85,7 @@ def test_command_lines_contain_no_password(busy: Stack, tmp_path: Path) -> None:
             line = "\0".join(process.info["cmdline"] or []).encode()
             seen += b"loader\0validate\0" in line and name.encode() in line
             assert not any(secret in line for secret in passwords), process
-        return bool(busy.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
+        return bool(busy.query("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
 
     with cold_starts(busy):
         name = send(busy, tmp_path, csv(rows(100, seed=932)), "secret-lines")

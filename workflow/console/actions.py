@@ -18,7 +18,7 @@ from ratesflow.workflow.console.background import Background, Work
 
 STATES = ("all", "open", "committed", "rejected", "duplicate", "failed", "undone")
 WAIT_SECONDS = 6.0
-QUESTIONS = {
+CONFIRMATIONS = {
     "redo": ("Redo this batch?", "The same file goes through every step again, under a new name."),
     "stop": (
         "Stop this execution?",
@@ -32,7 +32,7 @@ def add_actions(app: Flask, environment: Callable[[], Environment], background: 
     """Add the pages that act to the application."""
     _add_upload(app, environment)
     _add_ledger(app, environment, background)
-    _add_questions(app, environment, background)
+    _add_confirmations(app, environment, background)
 
 
 def _add_upload(app: Flask, environment: Callable[[], Environment]) -> None:
@@ -81,20 +81,20 @@ def _add_ledger(app: Flask, environment: Callable[[], Environment], background: 
         return render_template("work.html", work=found, message=_message(found), pause=1)
 
 
-def _add_questions(app: Flask, environment: Callable[[], Environment], background: Background) -> None:
-    @app.get("/ask/<action>/<name>")
-    def ask(action: str, name: str) -> str:
-        if action not in QUESTIONS:
+def _add_confirmations(app: Flask, environment: Callable[[], Environment], background: Background) -> None:
+    @app.get("/confirm/<action>/<name>")
+    def confirm(action: str, name: str) -> str:
+        if action not in CONFIRMATIONS:
             abort(404)
-        title, explanation = QUESTIONS[action]
-        return render_template("ask.html", action=action, name=name, title=title, explanation=explanation)
+        title, explanation = CONFIRMATIONS[action]
+        return render_template("confirm.html", action=action, name=name, title=title, explanation=explanation)
 
     @app.post("/do/<action>/<name>")
     def do(action: str, name: str) -> Response:
         target = environment()
         if action == "redo":
             return redirect(url_for("execution", name=rerun(target, name), new=1), 303)
-        if action not in QUESTIONS:
+        if action not in CONFIRMATIONS:
             abort(404)
         call: Callable[[Callable[[str], None]], Any] = lambda report: _undo(target, name, report)  # noqa: E731
         if action == "stop":

@@ -58,6 +58,15 @@ def _prepare_child(server_pid: int) -> None:
     die_with_parent(signal.SIGKILL, server_pid)
 
 
+def _look_up(pid: int) -> tuple[psutil.Process | None, float]:
+    """Return a process and when it was created; None and now if it was killed and its fork server has reaped it."""
+    try:
+        process = psutil.Process(pid)
+        return process, process.create_time()
+    except psutil.NoSuchProcess:
+        return None, time.time()
+
+
 class Attempt:
     """A process group that runs one attempt.
 
@@ -84,12 +93,12 @@ class Attempt:
         )
         self._started_at = time.monotonic()
         self._descendants_due = self._started_at + _DESCENDANTS_SECONDS
-        self._psutil_process = psutil.Process(self._process.pid)  # exists even if it has ended: it was not reaped yet
+        self._psutil_process, created = _look_up(self._process.pid)
         self._record = JobRecord(
             self._spec.job_id,
             self._spec.attempt,
             self._process.pid,
-            self._psutil_process.create_time(),
+            created,
             self._spec.command,
             dict(self._spec.environment),
             time.time(),
@@ -149,6 +158,8 @@ class Attempt:
 
     def _check_memory(self) -> None:
         resident, now = 0, time.monotonic()
+        if self._psutil_process is None:
+            return
         with contextlib.suppress(psutil.Error):
             if now >= self._descendants_due:
                 self._descendants = self._psutil_process.children(recursive=True)

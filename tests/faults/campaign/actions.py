@@ -106,7 +106,7 @@ def set_read_only(database: Database, value: str) -> None:
 def demote(database: Database) -> None:
     """Make the server read-only, terminate the tasks' sessions, and make it writable again at once."""
     set_read_only(database, "on")
-    database.ask(
+    database.query(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
         " WHERE starts_with(application_name, 'ratesflow-') AND datname = current_database()"
     )

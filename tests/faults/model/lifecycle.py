@@ -291,4 +291,4 @@ class BatchLifecycle(RuleBasedStateMachine):
         perform(gc, "run", self.harness.bucket, "all")
         perform(compact, "run")
         self.invariants_hold()
-        assert self.harness.database.ask(LEFTOVERS) == []
+        assert self.harness.database.query(LEFTOVERS) == []

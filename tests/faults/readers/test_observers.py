@@ -108,9 +108,9 @@ def test_reader_detects_whole_partial_and_missing_batches(harness18: TaskHarness
     reader.read(content)
     assert (reader.reads, reader.violations) == ({"none": 1, "whole": 1, "snapshots": 2}, [])
     lane = random.Random(1).choice(sorted(content.port_sums))
-    harness18.database.ask("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
+    harness18.database.query("DELETE FROM rates WHERE orig_code = %s AND dest_code = %s", *lane)
     reader.read(content)
-    harness18.database.ask("DELETE FROM rates")
+    harness18.database.query("DELETE FROM rates")
     reader.read(content)
     words = [violation.split(":")[1].split()[0] for violation in reader.violations]
     assert [word for word in words if word != "regions"] == ["part", "content"]
@@ -124,22 +124,22 @@ def test_recount_and_leftovers_detect_violations(harness18: TaskHarness) -> None
     for task in (validate, load):
         harness18.run(task, batch)
     number = harness18.database.one("SELECT batch_no FROM batches")
-    assert {what for (what,) in harness18.database.ask(LEFTOVERS)} == {
+    assert {what for (what,) in harness18.database.query(LEFTOVERS)} == {
         f"table staging_{number}",
         f"rates of batch {number}",
         f"hidden rates of {number}",
     }
     harness18.run(commit, batch)
-    assert harness18.database.ask(LEFTOVERS) == []
+    assert harness18.database.query(LEFTOVERS) == []
     expected = {(*lane, content.day): sums for lane, sums in content.sums.items()}
-    found = {(orig, dest, day): (count, total) for orig, dest, day, count, total in harness18.database.ask(RATES)}
+    found = {(orig, dest, day): (count, total) for orig, dest, day, count, total in harness18.database.query(RATES)}
     assert found == expected
     holder = psycopg2.connect(harness18.database.url)
     with holder.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(7)")
         assert visible_sums(cursor, content) == content.port_sums
     holder.commit()
-    assert [what for (what,) in harness18.database.ask(LEFTOVERS)] == ["lock advisory ExclusiveLock"]
+    assert [what for (what,) in harness18.database.query(LEFTOVERS)] == ["lock advisory ExclusiveLock"]
     holder.close()
 
 

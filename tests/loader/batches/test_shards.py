@@ -95,21 +95,21 @@ def test_a_batch_comes_out_the_same_however_it_was_split(harness: TaskHarness, c
     assert "loaded" in run_all(harness, load, batch, count)
     assert harness.run(commit, replace(batch, shards=count)).outcome == "committed"
     facts = "SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s"
-    entry = harness.database.ask(facts, batch.batch_id)
-    assert harness.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+    entry = harness.database.query(facts, batch.batch_id)
+    assert harness.database.query("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
         PRICES
     )
-    visible = harness.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+    visible = harness.database.query("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
     whole = harness.send(csv(PRICES), key="incoming/whole.csv", force=True)
     harness.run(validate, whole)
     assert (
-        harness.database.ask("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)
+        harness.database.query("SELECT digest, rows, rejected_rows FROM batches WHERE batch_id = %s", whole.batch_id)
         == entry
     )
     harness.run(load, whole)
-    harness.database.ask("DELETE FROM visible_batches WHERE batch_no <> 0")
+    harness.database.query("DELETE FROM visible_batches WHERE batch_no <> 0")
     harness.run(commit, whole)
-    assert harness.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
+    assert harness.database.query("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == visible
 
 
 def _report(harness: TaskHarness, result) -> tuple[dict, list[list[str]]]:
@@ -158,7 +158,7 @@ def test_a_report_is_the_same_however_the_batch_was_split(
         outcome = run_all(harness18, validate, batch := harness18.send(data), count)
         assert outcome[0] == "rejected"
         query = "SELECT report, rows, rejected_rows, message FROM batches WHERE batch_id = %s"
-        ((url, *entry),) = harness18.database.ask(query, batch.batch_id)
+        ((url, *entry),) = harness18.database.query(query, batch.batch_id)
         stored, full = _report(harness18, Result("validate", batch.batch_id, "rejected", report=url))
         found.append((entry, full, stored | {"full_report": None}, list(stored["unknown_ports"])))
     assert found[0] == found[1]
@@ -248,7 +248,7 @@ def test_a_half_that_fails_is_all_that_is_copied_again(
     assert harness.run(load, batch).rows == len(PRICES)
     assert len(ran) == (1 if side == "first" else 2)
     assert harness.run(commit, batch).outcome == "committed"
-    assert harness.database.ask("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
+    assert harness.database.query("SELECT orig_code, dest_code, day, price FROM prices ORDER BY 1, 2, 3, 4") == sorted(
         PRICES
     )
 

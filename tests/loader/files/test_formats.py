@@ -71,9 +71,9 @@ def test_every_format_commits_the_same_prices(harness: TaskHarness, name: str, s
     assert (result.outcome, result.rows) == ("accepted", len(PRICES))
     assert run_all(harness, load, batch, shards).rows == len(PRICES)
     assert harness.run(commit, replace(batch, shards=shards)).outcome == "committed"
-    stored = harness.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
+    stored = harness.database.query("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
     assert stored == sorted(PRICES)
-    counts = harness.database.ask("SELECT orig_code, dest_code, day, count FROM daily_rates")
+    counts = harness.database.query("SELECT orig_code, dest_code, day, count FROM daily_rates")
     expected = samples.daily(PRICES, reference.builtin())
     assert {tuple(row[:3]): row[3] for row in counts} == {key: count for key, (count, _) in expected.items()}
 

@@ -80,7 +80,7 @@ def scene(harness: TaskHarness, task: str) -> Scene:
     arguments = (*object_, "--batch-id", batch.batch_id)
     if task == "load":
         number = harness.database.one("SELECT batch_no FROM batches")
-        harness.database.ask("SELECT stage_batch(%s)", number)
+        harness.database.query("SELECT stage_batch(%s)", number)
         return Scene(task, arguments, f"LOCK TABLE staging_{number} IN SHARE MODE", sessions=2)
     return Scene(task, arguments, batches)
 

@@ -36,7 +36,7 @@ def logins(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> Iterator[di
     yield users
     for user in users.values():
         for name in (f"{user}_clone", user):
-            harness.database.ask(f'DROP ROLE IF EXISTS "{name}"')
+            harness.database.query(f'DROP ROLE IF EXISTS "{name}"')
 
 
 def address(harness: TaskHarness, user: str, password: str = PASSWORD) -> str:
@@ -73,7 +73,7 @@ def test_everything_is_done_as_each_of_two_rotated_users(
     assert database.one("SELECT rolsuper OR rolreplication OR rolbypassrls FROM pg_roles WHERE rolname = user") is False
     migrate(database.url)
     master = make_url(database.url)
-    database.ask("ALTER USER CURRENT_USER PASSWORD 'another'")
+    database.query("ALTER USER CURRENT_USER PASSWORD 'another'")
     try:
         migrate(address(harness, str(master.username), "another"))
     finally:

@@ -86,13 +86,13 @@ class _Breaking:
 @pytest.mark.parametrize("failure", [True, False], ids=["fails", "ends"])
 def test_a_copy_whose_socket_is_full_stops_no_other_thread(harness18: TaskHarness, failure: bool) -> None:
     """While the server waits for a lock of another thread, that thread continues and releases the lock."""
-    harness18.database.ask("CREATE TABLE held (day date, price integer)")
-    harness18.database.ask("GRANT INSERT ON held TO loader")
-    harness18.database.ask(
+    harness18.database.query("CREATE TABLE held (day date, price integer)")
+    harness18.database.query("GRANT INSERT ON held TO loader")
+    harness18.database.query(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END'"
     )
-    harness18.database.ask("CREATE TRIGGER held BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION wait()")
+    harness18.database.query("CREATE TRIGGER held BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION wait()")
     holder = harness18.database.connect()
     holder.cursor().execute("SELECT pg_advisory_xact_lock(1)")
     freed: list[float] = []
@@ -175,7 +175,7 @@ def test_a_task_that_hangs_in_a_statement_is_ended(harness18: TaskHarness) -> No
     code, output = finish(start("validate", *named, patches=limits + "; watchdog.GRACE_SECONDS = 0"))
     assert code == watchdog.EXIT_CODE
     assert "open_entry" in output
-    wait_until(lambda: not harness18.database.ask("SELECT FROM pg_locks WHERE NOT granted"), 5)
+    wait_until(lambda: not harness18.database.query("SELECT FROM pg_locks WHERE NOT granted"), 5)
     holder.close()
 
 

@@ -110,7 +110,7 @@ def test_commits_undos_and_compactions_at_once(harness: TaskHarness) -> None:
     merge(0)
     assert harness.database.one(TOTAL) == 8 * ROWS
     expected = sorted(price for number in range(8) for price in rows(ROWS, seed=200 + number))
-    assert harness.database.ask(
+    assert harness.database.query(
         "SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4"
     ) == sorted(expected)
 

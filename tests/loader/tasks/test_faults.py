@@ -67,7 +67,7 @@ class Work:
 
     def state(self) -> str | None:
         """Return the state of the batch in the ledger, None if it has no row."""
-        found = self.harness.database.ask("SELECT state FROM batches WHERE batch_id = %s", self.current().batch_id)
+        found = self.harness.database.query("SELECT state FROM batches WHERE batch_id = %s", self.current().batch_id)
         return found[0][0] if found else None
 
 
@@ -144,14 +144,14 @@ def test_compaction_never_changes_what_is_visible(harness18: TaskHarness, monkey
     before = None
     for died in until_dead(compact, "run"):
         assert work.visible() == work.total
-        assert before is None or harness18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == before
+        assert before is None or harness18.database.query("SELECT * FROM daily_rates ORDER BY 1, 2, 3") == before
         with connected("compact") as connection:
             compact(connection, "run", dataset=FreightPrices())
         assert work.visible() == work.total
-        assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+        assert harness18.database.query("SELECT DISTINCT batch_no FROM rates") == [(0,)]
         if died:
             work.next()
-            before = harness18.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+            before = harness18.database.query("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
     assert work.count > 10
 
 
@@ -175,5 +175,5 @@ def test_a_large_load_is_killed_and_done_again(harness18: TaskHarness) -> None:
     assert died > 5
     assert harness18.run(load, batch).rows == LARGE
     assert harness18.run(commit, batch).outcome == "committed"
-    assert harness18.database.ask("SELECT count(*), sum(price) FROM prices") == [(LARGE, LARGE * (LARGE + 1) // 2)]
+    assert harness18.database.query("SELECT count(*), sum(price) FROM prices") == [(LARGE, LARGE * (LARGE + 1) // 2)]
     assert harness18.database.one(TOTAL) == LARGE

@@ -46,7 +46,7 @@ def move_ports(harness: TaskHarness, chance: random.Random, count: int = 2) -> R
 def seen(harness: TaskHarness) -> dict:
     return {
         (orig, dest, day): (count, total)
-        for orig, dest, day, count, total in harness.database.ask(
+        for orig, dest, day, count, total in harness.database.query(
             "SELECT orig_code, dest_code, month + (nth - 1)::integer, sum(count)::integer, sum(sum)::integer"
             " FROM rates CROSS JOIN LATERAL unnest(counts, sums) WITH ORDINALITY AS days (count, sum, nth)"
             " WHERE batch_no IN (SELECT batch_no FROM visible_batches) GROUP BY 1, 2, 3 HAVING sum(count) <> 0"
@@ -67,7 +67,7 @@ def test_regions_are_right_when_ports_move_between_the_shards_tasks(harness: Tas
     assert "loaded" in run_all(harness, load, batch, SHARDS)
     tree = move_ports(harness, chance)
     assert harness.run(commit, replace(batch, shards=SHARDS)).outcome == "committed"
-    assert harness.database.ask(DISAGREE) == []
+    assert harness.database.query(DISAGREE) == []
     assert seen(harness) == daily(PRICES, tree)
     tree = move_ports(harness, chance)
     assert seen(harness) == daily(PRICES, tree)
@@ -75,7 +75,7 @@ def test_regions_are_right_when_ports_move_between_the_shards_tasks(harness: Tas
     move_ports(harness, chance)
     run(harness, compact)
     assert seen(harness) == {}
-    assert harness.database.ask("SELECT FROM rates") == []
+    assert harness.database.query("SELECT FROM rates") == []
 
 
 def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(harness18: TaskHarness) -> None:
@@ -116,7 +116,7 @@ def test_no_snapshot_shows_regions_that_are_not_the_sum_of_their_ports(harness18
             other.result(60)
     assert len(looks) > 5
     assert wrong == []
-    assert harness18.database.ask(DISAGREE) == []
+    assert harness18.database.query(DISAGREE) == []
 
 
 def test_a_load_never_waits_for_reference_data(harness18: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_a_forced_and_an_unforced_batch_that_race_end_as_asked(harness18: TaskHa
     assert harness18.run(commit, strong).outcome == "committed"
     assert harness18.run(commit, plain).outcome == "duplicate"
     assert harness18.database.one("SELECT count(*) FROM committed_prices") == 100
-    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [
+    assert harness18.database.query("SELECT DISTINCT batch_no FROM rates") == [
         (harness18.database.one("SELECT batch_no FROM batches WHERE batch_id = %s", strong.batch_id),)
     ]
 
@@ -220,7 +220,7 @@ def test_a_server_that_takes_no_writes_is_waited_for(harness18: TaskHarness, mon
     batch = harness18.send(csv(rows(100)))
     monkeypatch.setattr("ratesflow.loader.runtime.connection.PAUSE_SECONDS", 0.05)
     name = harness18.database.name
-    harness18.database.ask(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    harness18.database.query(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(harness18.run, validate, batch)
         with pytest.raises(TimeoutError):

@@ -95,13 +95,13 @@ def life(harness: TaskHarness, prices: list[Row], name: str, *, analyse: bool) -
     harness.run(validate, batch)
     harness.run(load, batch)
     if analyse:
-        harness.database.ask("ANALYZE")
+        harness.database.query("ANALYZE")
     move(harness, "CNGGZ", "china_main")  # so that the commit counts the regions once more
     harness.run(commit, batch)
     move(harness, "CNGGZ", "scandinavia")
     run(harness, compact)
     if analyse:
-        harness.database.ask("ANALYZE")
+        harness.database.query("ANALYZE")
     run(harness, undo, batch.batch_id)
     run(harness, compact)
     run(harness, gc, harness.bucket)

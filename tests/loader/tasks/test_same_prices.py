@@ -83,7 +83,7 @@ def taken(harness: TaskHarness, data: bytes, key: str, shards: int = 1, **sendin
 
 def noted(harness: TaskHarness) -> list[int | None]:
     """Return for each batch in the ledger the other batch with the same prices."""
-    return [same for (same,) in harness.database.ask("SELECT same_prices_as FROM batches ORDER BY batch_no")]
+    return [same for (same,) in harness.database.query("SELECT same_prices_as FROM batches ORDER BY batch_no")]
 
 
 @pytest.mark.usefixtures("small_parts")

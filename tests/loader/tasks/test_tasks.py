@@ -33,18 +33,20 @@ def visible(harness: TaskHarness) -> dict[tuple[str, str, date], int]:
     """Return what readers see, by lane and day."""
     return {
         (orig, dest, day): count
-        for orig, dest, day, count in harness.database.ask("SELECT orig_code, dest_code, day, count FROM daily_rates")
+        for orig, dest, day, count in harness.database.query("SELECT orig_code, dest_code, day, count FROM daily_rates")
     }
 
 
 def test_a_committed_batch_is_visible_whole_and_exact(harness: TaskHarness) -> None:
     """After the commit prices and rates hold every row, and every rate between ports and regions is right."""
     committed(harness, csv(PRICES))
-    stored = harness.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
+    stored = harness.database.query("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
     assert stored == sorted(PRICES)
     expected = daily(PRICES, reference.builtin())
     assert visible(harness) == {key: count for key, (count, _) in expected.items()}
-    averages = harness.database.ask("SELECT orig_code, dest_code, day, price FROM daily_rates WHERE price IS NOT NULL")
+    averages = harness.database.query(
+        "SELECT orig_code, dest_code, day, price FROM daily_rates WHERE price IS NOT NULL"
+    )
     assert {(o, d, day): price for o, d, day, price in averages} == {
         key: pytest.approx(total / count, rel=1e-15) for key, (count, total) in expected.items() if count >= 3
     }
@@ -238,12 +240,12 @@ def test_both_ways_to_count_regions_agree(harness: TaskHarness) -> None:
     harness.run(validate, batch)
     harness.run(load, batch)
     every = "SELECT month, orig_code, dest_code, counts, sums FROM rates ORDER BY 1, 2, 3"
-    counted = harness.database.ask(every)
+    counted = harness.database.query(every)
     connection = harness.database.connect()
     with connection, connection.cursor() as cursor:
         fit_tree(cursor, harness.database.one("SELECT max(batch_no) FROM rates"), None)
     connection.close()
-    assert harness.database.ask(every) == counted
+    assert harness.database.query(every) == counted
 
 
 def test_crlf_bom_quotes_and_order_load_the_same_rows(harness: TaskHarness) -> None:
@@ -251,5 +253,5 @@ def test_crlf_bom_quotes_and_order_load_the_same_rows(harness: TaskHarness) -> N
     text = "\ufeff" + "price,day,dest_code,orig_code\r\n"
     text += "".join(f'"{price}",{day},"{dest}",{orig}\r\n' for orig, dest, day, price in PRICES)
     committed(harness, text.encode())
-    stored = harness.database.ask("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
+    stored = harness.database.query("SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4")
     assert stored == sorted(PRICES)

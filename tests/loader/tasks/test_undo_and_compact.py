@@ -36,7 +36,7 @@ def run(harness: TaskHarness, task, *arguments):
 
 
 def visible(harness: TaskHarness) -> list[tuple]:
-    return harness.database.ask("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
+    return harness.database.query("SELECT * FROM daily_rates ORDER BY 1, 2, 3")
 
 
 def expected(*batches: list) -> dict:
@@ -69,7 +69,7 @@ def test_undo_removes_exactly_one_batch(harness: TaskHarness, before: bool) -> N
     assert harness.database.one("SELECT count(*) FROM committed_prices") == len(A)
     run(harness, compact)
     assert visible(harness) == only_a
-    assert harness.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert harness.database.query("SELECT DISTINCT batch_no FROM rates") == [(0,)]
 
 
 def test_undo_of_everything_leaves_no_row(harness: TaskHarness) -> None:
@@ -78,7 +78,7 @@ def test_undo_of_everything_leaves_no_row(harness: TaskHarness) -> None:
     run(harness, undo, batch.batch_id)
     run(harness, compact)
     assert harness.database.one("SELECT count(*) FROM rates") == 0
-    assert harness.database.ask("SELECT batch_no FROM visible_batches") == [(0,)]
+    assert harness.database.query("SELECT batch_no FROM visible_batches") == [(0,)]
 
 
 def test_a_second_undo_changes_nothing(harness: TaskHarness) -> None:
@@ -143,8 +143,8 @@ def test_compaction_changes_nothing_that_is_visible(harness: TaskHarness) -> Non
     assert run(harness, compact).rows == 2
     assert visible(harness) == before
     assert harness.database.one("SELECT version FROM data_version") == version
-    assert harness.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
-    assert harness.database.ask("SELECT batch_no FROM visible_batches") == [(0,)]
+    assert harness.database.query("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert harness.database.query("SELECT batch_no FROM visible_batches") == [(0,)]
     assert run(harness, compact).rows == 0
 
 
@@ -198,7 +198,7 @@ def test_readers_see_whole_batches_during_compaction_and_undo(harness: TaskHarne
 
 def tables(harness: TaskHarness) -> list[str]:
     query = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'prices'::regclass"
-    return [name for (name,) in harness.database.ask(query)]
+    return [name for (name,) in harness.database.query(query)]
 
 
 def merge_partitions(connection: Any, **limits: int) -> int:
@@ -216,13 +216,13 @@ def test_old_tables_of_prices_become_one(harness: TaskHarness) -> None:
     harness.run(validate, waiting)
     harness.run(load, waiting)
     prices = "SELECT orig_code, dest_code, day, price FROM committed_prices ORDER BY 1, 2, 3, 4"
-    before, seen = harness.database.ask(prices), visible(harness)
+    before, seen = harness.database.query(prices), visible(harness)
     with connected("compact") as connection:
         assert merge_partitions(connection, most=2) == 0  # the batches are too young
-        harness.database.ask("UPDATE batches SET opened_at = opened_at - interval '1 day' WHERE state <> 'open'")
+        harness.database.query("UPDATE batches SET opened_at = opened_at - interval '1 day' WHERE state <> 'open'")
         assert merge_partitions(connection, most=2) == 1
     assert len(tables(harness)) == 2
-    assert harness.database.ask(prices) == before
+    assert harness.database.query(prices) == before
     assert visible(harness) == seen
     harness.run(commit, waiting)
     assert harness.database.one("SELECT count(*) FROM committed_prices") == len(before) + len(B)
@@ -231,7 +231,7 @@ def test_old_tables_of_prices_become_one(harness: TaskHarness) -> None:
 def test_a_batch_in_a_merged_table_can_be_undone(harness: TaskHarness) -> None:
     """Undo and gc work the same when the prices are in a merged table."""
     batches = [committed(harness, rows(200, seed=number), str(number)) for number in range(3)]
-    harness.database.ask("UPDATE batches SET opened_at = opened_at - interval '1 day'")
+    harness.database.query("UPDATE batches SET opened_at = opened_at - interval '1 day'")
     with connected("compact") as connection:
         merge_partitions(connection, most=1)
     assert len(tables(harness)) == 1
@@ -248,4 +248,4 @@ def test_tables_of_an_open_batch_are_never_merged(harness18: TaskHarness) -> Non
     waiting = harness18.send(csv(B), key="incoming/b.csv")
     harness18.run(validate, waiting)
     with pytest.raises(psycopg2.DatabaseError, match="is open"):
-        harness18.database.ask("SELECT merge_prices(1, 100)")
+        harness18.database.query("SELECT merge_prices(1, 100)")

@@ -47,7 +47,7 @@ $$
 def many_tables(harness: TaskHarness, count: int, at_once: int = 150) -> None:
     """Make as many committed batches with a table each, of one price; some in a transaction, for their locks."""
     for _ in range(count // at_once):
-        harness.database.ask(MANY.format(count=at_once).replace("i::text", "gen_random_uuid()::text"))
+        harness.database.query(MANY.format(count=at_once).replace("i::text", "gen_random_uuid()::text"))
 
 
 @pytest.mark.parametrize("analysed", [False, True], ids=["no-statistics", "analysed"])
@@ -56,7 +56,7 @@ def test_tables_are_merged_whatever_is_known_of_the_catalogues(harness: TaskHarn
     many_tables(harness, 150)
     if analysed:
         for catalogue in ("pg_class", "pg_inherits", "pg_namespace"):
-            harness.database.ask(f"ANALYZE {catalogue}")
+            harness.database.query(f"ANALYZE {catalogue}")
     assert "merges of tables" in run(harness, compact).message
     assert len(tables(harness)) <= 128
     assert harness.database.one("SELECT count(*) FROM committed_prices") == 150
@@ -93,7 +93,7 @@ def test_a_piece_that_fails_stops_no_other(harness18: TaskHarness, monkeypatch: 
     assert harness18.database.one(lanes) == 20
     assert counts(harness18) == before
     run(harness18, compact)
-    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert harness18.database.query("SELECT DISTINCT batch_no FROM rates") == [(0,)]
     assert counts(harness18) == before
 
 
@@ -110,7 +110,7 @@ def test_a_lock_is_tried_again_and_then_left_to_the_next_run(
         assert "1 pieces left for the next run" in run(harness18, compact).message
         holder.rollback()  # a closed session may hold its locks for a moment
     assert "left for" not in run(harness18, compact).message
-    assert harness18.database.ask("SELECT DISTINCT batch_no FROM rates") == [(0,)]
+    assert harness18.database.query("SELECT DISTINCT batch_no FROM rates") == [(0,)]
 
 
 def test_two_that_drop_the_same_batch_both_succeed(harness: TaskHarness) -> None:
@@ -162,8 +162,8 @@ def test_two_of_each_at_once_do_all_of_it_once(harness18: TaskHarness) -> None:
         for each in working:
             each.result(60)
     assert counts(harness18) == expected(*(rows(300, seed=number) for number in (1, 3, 5)))
-    assert harness18.database.ask("SELECT count(*) FROM prices") == [(900,)]
-    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert harness18.database.query("SELECT count(*) FROM prices") == [(900,)]
+    assert harness18.database.query("SELECT FROM changes WHERE version IS NULL") == []
 
 
 def test_what_gc_reads_does_not_grow_with_the_prices(harness18: TaskHarness) -> None:
@@ -173,7 +173,7 @@ def test_what_gc_reads_does_not_grow_with_the_prices(harness18: TaskHarness) -> 
     run(harness18, undo, undone.batch_id)
     run(harness18, gc, harness18.bucket)
     scans = "SELECT sum(seq_scan + coalesce(idx_scan, 0)) FROM pg_stat_user_tables WHERE relname ~ '^(staging|prices)_'"
-    harness18.database.ask("SELECT pg_stat_force_next_flush()")
+    harness18.database.query("SELECT pg_stat_force_next_flush()")
     before = harness18.database.one(scans)
     run(harness18, gc, harness18.bucket)
     assert harness18.database.one(scans) == before
@@ -197,16 +197,16 @@ def test_counts_beyond_two_thousand_million_are_merged(harness: TaskHarness) -> 
     """A lane and day takes more prices than a number of 32 bits holds, through commit, compaction and reading."""
     lots = 1_200_000_000
     for number in (101, 102):
-        harness.database.ask(
+        harness.database.query(
             "INSERT INTO rates VALUES (%s, '2021-02-01', 'CNSHA', 'NLRTM', array_fill(%s::bigint, '{28}'),"
             " array_fill(%s::bigint, '{28}'))",
             number,
             lots,
             lots * 2_000_000_000,
         )
-        harness.database.ask("INSERT INTO visible_batches VALUES (%s, 1)", number)
+        harness.database.query("INSERT INTO visible_batches VALUES (%s, 1)", number)
     run(harness, compact)
-    assert harness.database.ask("SELECT DISTINCT batch_no, counts[1], sums[1] FROM rates") == [
+    assert harness.database.query("SELECT DISTINCT batch_no, counts[1], sums[1] FROM rates") == [
         (0, 2 * lots, 4 * lots * 10**9)
     ]
     assert harness.database.one("SELECT DISTINCT price FROM daily_rates") == 2_000_000_000
@@ -219,7 +219,7 @@ def test_old_changes_are_deleted(harness18: TaskHarness, monkeypatch: pytest.Mon
         committed(harness18, rows(50, seed=number), str(number))
     run(harness18, compact)
     version = harness18.database.one("SELECT version FROM data_version")
-    assert harness18.database.ask("SELECT version FROM changes ORDER BY 1") == [(version - 1,), (version,)]
+    assert harness18.database.query("SELECT version FROM changes ORDER BY 1") == [(version - 1,), (version,)]
 
 
 def test_merging_gives_up_when_readers_of_prices_do_not_end(
@@ -259,5 +259,5 @@ def test_a_query_on_prices_delays_no_outcome(harness18: TaskHarness, monkeypatch
     run(harness18, gc, harness18.bucket)
     assert tables(harness18) == []
     run(harness18, compact)
-    assert harness18.database.ask("SELECT FROM rates") == []
-    assert harness18.database.ask("SELECT FROM changes WHERE version IS NULL") == []
+    assert harness18.database.query("SELECT FROM rates") == []
+    assert harness18.database.query("SELECT FROM changes WHERE version IS NULL") == []

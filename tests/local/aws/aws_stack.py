@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,8 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from ratesflow.local.processes import free_port
 
 ROLE = "arn:aws:iam::123456789012:role/test"
 EVERYTHING = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
@@ -59,13 +60,6 @@ class Stack:
         document = json.loads((self.data / "jobs" / f"{job_id.replace(':', '-')}-{attempt}.json").read_text())
         assert isinstance(document, dict)
         return document
-
-
-def free_port() -> int:
-    """Return a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def launch(data: Path, port: int | None = None, *options: str) -> Stack:

@@ -35,7 +35,7 @@ def start_second_process(stack: Stack, process: psutil.Process, **variables: str
 def visible_prices(stack: Stack, name: str) -> int:
     """Return how many prices of a batch are visible to readers."""
     query = "SELECT count(*) FROM committed_prices JOIN batches USING (batch_no) WHERE batch_id = %s"
-    return int(stack.ask(query, name)[0][0])
+    return int(stack.query(query, name)[0][0])
 
 
 def test_suspended_attempt_changes_nothing_after_its_retry(stack: Stack, tmp_path: Path) -> None:
@@ -49,15 +49,15 @@ def test_suspended_attempt_changes_nothing_after_its_retry(stack: Stack, tmp_pat
         wait_for(lambda: psutil.Process(suspended.pid).status() == psutil.STATUS_STOPPED)
         load.send_signal(signal.SIGCONT)
         assert ended(stack, name)["status"] == "SUCCEEDED"
-        before = stack.ask("SELECT version FROM data_version")
+        before = stack.query("SELECT version FROM data_version")
         suspended.send_signal(signal.SIGCONT)
         assert suspended.wait(60) in (65, 75)
     finally:
         suspended.kill()
     assert visible_prices(stack, name) == 400
-    assert stack.ask("SELECT version FROM data_version") == before
+    assert stack.query("SELECT version FROM data_version") == before
     query = "SELECT count(*) FROM shards JOIN batches USING (batch_no) WHERE batch_id = %s AND done_at IS NOT NULL"
-    assert stack.ask(query, name) == [(2,)]
+    assert stack.query(query, name) == [(2,)]
 
 
 def lost_commit_response(stack: Stack, tmp_path: Path, name: str, seed: int) -> str:

@@ -52,7 +52,7 @@ def test_execution_stopped_before_its_first_task_is_closed_by_gc(
         wait_for(lambda: _has_started(states, arn, "Validate"))
         reason = ("--error", "Tired", "--cause", "of waiting")
         aws(stack, "stepfunctions", "stop-execution", "--execution-arn", arn, *reason)
-    assert stack.ask("SELECT 1 FROM batches WHERE batch_id = %s", name) == []
+    assert stack.query("SELECT 1 FROM batches WHERE batch_id = %s", name) == []
     stack.run("gc")
     stack.run("gc")
     assert state(stack, name) == ("failed", "the execution was stopped: Tired: of waiting")
@@ -84,7 +84,7 @@ def test_execution_that_times_out_is_closed_by_gc(stack: Stack, mailbox: Mailbox
         name = start(stack, csv(rows(100, seed=861)), "out-of-time", 1, arn)
         assert ended(stack, name, machine="five-seconds")["status"] == "TIMED_OUT"
     stack.run("gc")
-    found = stack.ask("SELECT state FROM batches WHERE batch_id = %s", name)
+    found = stack.query("SELECT state FROM batches WHERE batch_id = %s", name)
     assert found in ([], [("failed",)])  # stopped before or after it created its row
     if found:
         assert "ran out of time" in str(state(stack, name)[1])

@@ -65,7 +65,7 @@ def test_stop_after_the_commit_is_too_late(stack: Stack, mailbox: Mailbox) -> No
     """A batch that is stopped after its commit is shown as committed, and `stop` prints how to undo it."""
     with replaced_state(stack, "ReadCommitResult", "Committed?"):
         name = start(stack, csv(rows(40, seed=880)), "too-late", 1)
-        wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
+        wait_for(lambda: stack.query("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'committed'", name))
     for _ in range(2):  # the second time it has already ended
         done = stack.run("stop", name, code=5)
         assert done.stdout == f"too late: {name} is committed; roll it back with `ratesflow undo {name}`\n"
@@ -83,7 +83,7 @@ def test_stop_after_the_rejection_is_too_late(stack: Stack, mailbox: Mailbox) ->
     """A rejected batch that is stopped before its notification stays rejected, and is notified once."""
     with replaced_state(stack, "Notify", "Done"):
         name = start(stack, csv(rows(40, seed=881)) + b"x,y,z,0\n", "rejected-late", 1)
-        wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'rejected'", name))
+        wait_for(lambda: stack.query("SELECT 1 FROM batches WHERE batch_id = %s AND state = 'rejected'", name))
     assert stack.run("stop", name).stdout == f"too late: {name} is rejected already; none of its rows are visible\n"
     assert set(outcomes(stack, name).values()) == {"rejected"}
     assert json.loads(stack.run("show", name, "--json").stdout)["rejected_rows"] == 1
@@ -94,7 +94,7 @@ def test_stop_before_the_commit_fails_the_batch(stack: Stack, mailbox: Mailbox) 
     """A batch that is stopped before its commit has failed; its outcome is open until `stop` closes it."""
     with replaced_state(stack, "Commit", "ReadCommitResult"):
         name = start(stack, csv(rows(40, seed=882)), "in-time", 1)
-        wait_for(lambda: stack.ask("SELECT 1 FROM batches WHERE batch_id = %s", name))
+        wait_for(lambda: stack.query("SELECT 1 FROM batches WHERE batch_id = %s", name))
         arn = stack.execution(name)["executionArn"]
         stack.aws("stepfunctions").stop_execution(executionArn=arn)
         ended(stack, name)
@@ -135,7 +135,7 @@ def test_start_of_a_failed_batch_is_a_redo(stack: Stack, monkeypatch: pytest.Mon
     name = execution_name(bucket, key, put["VersionId"])
     insert = "INSERT INTO batches (batch_id, bucket, key, version, state, closed_at) VALUES (%s, %s, %s, %s, %s, now())"
     for existing in (name, f"{name}-r1"):
-        stack.ask(insert, existing, bucket, key, put["VersionId"], "failed")
+        stack.query(insert, existing, bucket, key, put["VersionId"], "failed")
     monkeypatch.setattr(starting, "RETENTION", timedelta())
     environment = find_environment(stack.home)
     uri = f"s3://{bucket}/{key}"

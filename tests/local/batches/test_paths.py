@@ -114,7 +114,7 @@ def test_sigterm_of_a_load_is_retried(stack: Stack, mailbox: Mailbox, tmp_path: 
     """SIGTERM, as when a Spot instance is reclaimed, ends a load with exit code 75; the next attempt commits."""
     name = send(stack, tmp_path, csv(rows(300_000, seed=803)), "retried")
     loading = "SELECT 1 FROM shards JOIN batches USING (batch_no) WHERE batch_id = %s AND task = 'load'"
-    wait_for(lambda: stack.ask(loading, name))
+    wait_for(lambda: stack.query(loading, name))
     signal_to(tasks_of(stack, "load", "retried-"), signal.SIGTERM)
     execution = ended(stack, name)
     assert execution["status"] == "SUCCEEDED"
@@ -148,7 +148,7 @@ def test_execution_stopped_through_aws_is_closed_by_gc(stack: Stack, mailbox: Ma
     with Signaller(stack, "commit", "abandoned-", signal.SIGSTOP) as signaller:
         name = send(stack, tmp_path, csv(rows(500, seed=805)), "abandoned")
         wait_for(lambda: signaller.signalled)
-        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
+        arn = stack.query("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
         stack.aws("stepfunctions").stop_execution(executionArn=arn, error="Tired", cause="of waiting")
         ended(stack, name)
     assert state(stack, name)[0] == "open"
@@ -170,7 +170,7 @@ def test_two_batches_with_the_same_bytes_commit_once(stack: Stack, mailbox: Mail
     (loser,) = [name for name in names if state(stack, name)[0] == "duplicate"]
     assert leftovers(stack, loser) == []
     assert [message["outcome"] for message in mailbox.of(loser)] == ["duplicate"]
-    assert stack.ask(
+    assert stack.query(
         "SELECT count(*) FROM committed_prices JOIN batches USING (batch_no) WHERE batch_id = ANY (%s)", names
     ) == [(700,)]
 
@@ -192,7 +192,7 @@ def test_twenty_deliveries_of_one_event_start_one_execution(stack: Stack, tmp_pa
         stateMachineArn=stack.environment["RATESFLOW_STATE_MACHINE_ARN"], maxResults=1000
     )["executions"]
     assert [each["name"] for each in executions].count(name) == 1
-    assert stack.ask("SELECT count(*) FROM batches WHERE key = 'incoming/twenty.csv'") == [(1,)]
+    assert stack.query("SELECT count(*) FROM batches WHERE key = 'incoming/twenty.csv'") == [(1,)]
 
 
 def _waiting(stack: Stack, queue: str) -> int:
@@ -227,9 +227,9 @@ def test_array_with_a_killed_child_commits_every_row_once(stack: Stack, mailbox:
         execution = ended(stack, name)
     assert len(signaller.signalled) == 1
     assert execution["status"] == "SUCCEEDED", execution
-    ((number, count),) = stack.ask("SELECT batch_no, rows FROM batches WHERE batch_id = %s", name)
+    ((number, count),) = stack.query("SELECT batch_no, rows FROM batches WHERE batch_id = %s", name)
     assert count == data.count(b"\n") - 1
-    assert stack.ask("SELECT count(*) FROM prices WHERE batch_no = %s", number) == [(count,)]
+    assert stack.query("SELECT count(*) FROM prices WHERE batch_no = %s", number) == [(count,)]
     assert json.loads(execution["output"])["rows"] == count
     assert [message["outcome"] for message in mailbox.of(name)] == ["committed"]
 
@@ -264,7 +264,7 @@ def test_suspended_child_changes_nothing_after_discard(stack: Stack) -> None:
     with Signaller(stack, "load", name, signal.SIGSTOP, times=1) as signaller:
         start(stack, csv(rows(5000, seed=821)), name, 2)
         wait_for(lambda: signaller.signalled)
-        arn = stack.ask("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
+        arn = stack.query("SELECT execution_arn FROM batches WHERE batch_id = %s", name)[0][0]
         stack.aws("stepfunctions").stop_execution(executionArn=arn)
         stack.run("gc")
     signal_to(tasks_of(stack, "load", name), signal.SIGCONT)

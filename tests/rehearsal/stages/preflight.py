@@ -56,7 +56,7 @@ def check(stage: Stage, *, begun: bool) -> list[str]:
     return [message, *unknown, *costs.describe(stage.variables)]
 
 
-def ask(stage: Stage, read: Callable[[str], str]) -> None:
+def confirm_account(stage: Stage, read: Callable[[str], str]) -> None:
     """Ask the user to type the account ID. Raises PreflightError for any other input."""
     account = stage.progress.values["account"]
     try:

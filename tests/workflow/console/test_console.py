@@ -31,7 +31,7 @@ class Browser:
     address: str
     cookies: dict[str, str] = field(default_factory=dict)
 
-    def ask(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Response:
+    def request(self, path: str, form: dict[str, str] | None = None, **headers: str) -> Response:
         """Request a page, or submit a form."""
         connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=60)
         sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
@@ -50,7 +50,7 @@ class Browser:
 
     def token(self, path: str) -> str:
         """Return the token of the form on a page."""
-        match = re.search(r'name="token" value="([^"]+)"', self.ask(path).text)
+        match = re.search(r'name="token" value="([^"]+)"', self.request(path).text)
         assert match
         return match[1]
 
@@ -79,16 +79,16 @@ def committed(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_committed_batch_is_listed_and_drawn(browser: Browser, committed: str) -> None:
     """The list finds a batch by its name and outcome; its page has steps, graph, events and logs."""
-    listed = browser.ask(f"/?outcome=committed&text={committed}").text
+    listed = browser.request(f"/?outcome=committed&text={committed}").text
     assert committed in listed
     assert "2,000" in listed
-    assert committed not in browser.ask("/?outcome=rejected").text
-    page = browser.ask(f"/executions/{committed}").text
+    assert committed not in browser.request("/?outcome=rejected").text
+    page = browser.request(f"/executions/{committed}").text
     assert "accepted · " in page
     assert '<g class="good">' in page
     (log, *_) = re.findall(rf'href="(/executions/{committed}/jobs/[^"]+)"', page)
-    assert "accepted" in browser.ask(log).text
-    assert "ExecutionSucceeded" in browser.ask(f"/executions/{committed}/events").text
+    assert "accepted" in browser.request(log).text
+    assert "ExecutionSucceeded" in browser.request(f"/executions/{committed}/events").text
 
 
 def test_rejected_batch_shows_its_line(browser: Browser, stack: Stack, tmp_path: Path) -> None:
@@ -99,12 +99,12 @@ def test_rejected_batch_shows_its_line(browser: Browser, stack: Stack, tmp_path:
     path = tmp_path / "console-bad.csv"
     path.write_bytes(b"\n".join(lines))
     name = stack.ingest(path, code=3)["batch_id"]
-    page = re.sub(r"<td[^>]*>", "<td>", browser.ask(f"/executions/{name}").text)
+    page = re.sub(r"<td[^>]*>", "<td>", browser.request(f"/executions/{name}").text)
     assert "<td>301</td><td>price</td><td><code>&lt;b&gt;12&lt;/b&gt;</code>" in page
     assert "Unknown ports: ZZAAA (1)" in page
     assert "All errors as CSV" in page
     assert "Correct the lines" in page
-    assert "<b>12</b>" in browser.ask(f"/executions/{name}/errors.csv").text
+    assert "<b>12</b>" in browser.request(f"/executions/{name}/errors.csv").text
 
 
 def test_failed_batch_shows_the_log_of_its_task(browser: Browser, stack: Stack) -> None:
@@ -112,7 +112,7 @@ def test_failed_batch_shows_the_log_of_its_task(browser: Browser, stack: Stack) 
     machine, bucket = stack.environment["RATESFLOW_STATE_MACHINE_ARN"], stack.environment["RATESFLOW_BUCKET"]
     lost = f'{{"bucket": "{bucket}", "key": "incoming/lost.csv", "version": "null", "etag": "x", "bytes": 9}}'
     stack.aws("stepfunctions").start_execution(stateMachineArn=machine, name="lost-1", input=lost)
-    page = until(lambda: browser.ask("/executions/lost-1"), 'lost-1 <span class="badge failed"').text
+    page = until(lambda: browser.request("/executions/lost-1"), 'lost-1 <span class="badge failed"').text
     assert "Log of the failed task" in page
     assert "exit code" in page
     assert "Ingest the file again: its version is no longer in the bucket" in page
@@ -131,21 +131,21 @@ def test_file_is_uploaded_by_its_form(browser: Browser) -> None:
     connection.request("POST", "/send", body.encode(), headers)
     answer = connection.getresponse()
     assert answer.status == 303, answer.read()
-    until(lambda: browser.ask(answer.getheader("Location") or ""), 'badge committed">')
+    until(lambda: browser.request(answer.getheader("Location") or ""), 'badge committed">')
 
 
 def test_undo_asks_for_confirmation(browser: Browser, stack: Stack, committed: str) -> None:
     """The question changes nothing; the confirmation undoes the batch, and the ledger then offers to redo it."""
-    question = browser.ask(f"/ask/undo/{committed}").text
+    question = browser.request(f"/confirm/undo/{committed}").text
     assert "Undo this batch?" in question
     state = "SELECT state FROM batches WHERE batch_id = %s"
-    assert stack.ask(state, committed) == [("committed",)]
-    form = {"token": browser.token(f"/ask/undo/{committed}")}
-    work = browser.ask(f"/do/undo/{committed}", form, Origin=browser.address.rstrip("/"))
+    assert stack.query(state, committed) == [("committed",)]
+    form = {"token": browser.token(f"/confirm/undo/{committed}")}
+    work = browser.request(f"/do/undo/{committed}", form, Origin=browser.address.rstrip("/"))
     assert work.status == 303
-    until(lambda: browser.ask(work.headers["Location"]), "Done.")
-    assert stack.ask(state, committed) == [("undone",)]
-    assert f"/ask/redo/{committed}" in browser.ask("/ledger?state=undone").text
+    until(lambda: browser.request(work.headers["Location"]), "Done.")
+    assert stack.query(state, committed) == [("undone",)]
+    assert f"/confirm/redo/{committed}" in browser.request("/ledger?state=undone").text
 
 
 @pytest.mark.parametrize(
@@ -154,18 +154,18 @@ def test_undo_asks_for_confirmation(browser: Browser, stack: Stack, committed: s
 )
 def test_other_sites_are_rejected(browser: Browser, headers: dict[str, str]) -> None:
     """A form from another origin, even with a right token, is rejected before anything happens."""
-    form = {"token": browser.token("/ask/redo/nothing")}
-    assert browser.ask("/do/redo/nothing", form, **headers).status in (403, 421)
-    assert browser.ask("/do/redo/nothing", form).status == 404
+    form = {"token": browser.token("/confirm/redo/nothing")}
+    assert browser.request("/do/redo/nothing", form, **headers).status in (403, 421)
+    assert browser.request("/do/redo/nothing", form).status == 404
 
 
 def test_forms_need_their_token(browser: Browser) -> None:
     """A form without the token, or with that of another browser, is rejected; the cookie is strict."""
     other = Browser(browser.address)
     token = other.token("/send")
-    assert browser.ask("/do/redo/nothing", {}).status == 403
-    assert browser.ask("/do/redo/nothing", {"token": token}).status == 403
-    cookie = other.ask("/send").headers.get("Set-Cookie", "SameSite=Strict; HttpOnly")
+    assert browser.request("/do/redo/nothing", {}).status == 403
+    assert browser.request("/do/redo/nothing", {"token": token}).status == 403
+    cookie = other.request("/send").headers.get("Set-Cookie", "SameSite=Strict; HttpOnly")
     assert "SameSite=Strict" in cookie
     assert "HttpOnly" in cookie
 
@@ -174,15 +174,15 @@ def test_foreign_hosts_are_rejected(browser: Browser) -> None:
     """A foreign name that resolves to loopback gets no page; a name of this machine gets one with a policy."""
     port = urlsplit(browser.address).port
     for host in (f"evil.example:{port}", "127.0.0.1:1", f"127.0.0.1.evil.example:{port}"):
-        assert browser.ask("/", Host=host).status == 421
-    answer = browser.ask("/", Host=f"localhost:{port}")
+        assert browser.request("/", Host=host).status == 421
+    answer = browser.request("/", Host=f"localhost:{port}")
     assert answer.status == 200
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
 def test_unknown_names_are_reported(browser: Browser) -> None:
     """The page of an execution that does not exist reports that and links back."""
-    answer = browser.ask("/executions/never-was")
+    answer = browser.request("/executions/never-was")
     assert answer.status == 404
     assert "no execution 'never-was'" in unescape(answer.text)
 

@@ -64,18 +64,18 @@ def test_commands_work_by_the_name_of_an_environment(caller, stack, tmp_path):
     assert "https://eu-central-2.console.aws.amazon.com/states/home" in shown
     assert batch in ratesflow(caller, tmp_path, "batches")
     ratesflow(caller, tmp_path, "undo", batch)
-    assert stack.ask("SELECT state FROM batches WHERE batch_id = %s", batch) == [("undone",)]
+    assert stack.query("SELECT state FROM batches WHERE batch_id = %s", batch) == [("undone",)]
 
 
 def test_console_needs_its_key(console):
     """Only a browser that opens the printed address is served; the key does not stay in its address."""
     stranger = Browser(console)
-    assert stranger.ask("/").status == 403
-    assert stranger.ask("/?key=guessed").status == 403
+    assert stranger.request("/").status == 403
+    assert stranger.request("/?key=guessed").status == 403
     browser = Browser(console)
-    answer = browser.ask(f"/?{urlsplit(console).query}")
+    answer = browser.request(f"/?{urlsplit(console).query}")
     assert (answer.status, answer.headers["Location"]) == (302, "/")
-    assert browser.ask("/").status == 200
+    assert browser.request("/").status == 200
 
 
 def test_console_shows_and_acts_with_the_callers_credentials(console, caller, stack, tmp_path):
@@ -84,16 +84,16 @@ def test_console_shows_and_acts_with_the_callers_credentials(console, caller, st
     path.write_bytes(csv(rows(500, seed=62)))
     name = stack.ingest(path)["batch_id"]
     browser = Browser(console)
-    browser.ask(f"/?{urlsplit(console).query}")
-    assert name in browser.ask("/").text
-    page = browser.ask(f"/executions/{name}").text
+    browser.request(f"/?{urlsplit(console).query}")
+    assert name in browser.request("/").text
+    page = browser.request(f"/executions/{name}").text
     assert '<g class="good">' in page
     (log, *_) = re.findall(rf'href="(/executions/{name}/jobs/[^"]+)"', page)
-    assert "accepted" in browser.ask(log).text
-    work = browser.ask(f"/do/undo/{name}", {"token": browser.token(f"/ask/undo/{name}")})
+    assert "accepted" in browser.request(log).text
+    work = browser.request(f"/do/undo/{name}", {"token": browser.token(f"/confirm/undo/{name}")})
     assert work.status == 303
-    until(lambda: browser.ask(work.headers["Location"]), "Done.")
-    assert stack.ask("SELECT state FROM batches WHERE batch_id = %s", name) == [("undone",)]
+    until(lambda: browser.request(work.headers["Location"]), "Done.")
+    assert stack.query("SELECT state FROM batches WHERE batch_id = %s", name) == [("undone",)]
 
 
 def test_console_that_cannot_start_reports_why(caller, stack, tmp_path):

@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 
 import psutil
@@ -100,6 +102,31 @@ def test_a_killed_task_ends_its_job(stack: Stack, jobs: Jobs, silent: socket.soc
     with connection:
         process.kill()
         assert jobs.end(job)["container"]["exitCode"] == 137
+
+
+def test_task_that_is_killed_at_once_ends_its_job(stack: Stack, jobs: Jobs) -> None:
+    """A warm task that is gone before the server has looked at it ends its job with the same code."""
+    folder = stack.data / HELD
+    folder.mkdir()
+    over = threading.Event()
+
+    def kill_all() -> None:
+        while not over.is_set():
+            for file in folder.iterdir():
+                if file.name.isdigit():
+                    os.kill(int(file.name), signal.SIGKILL)
+                    file.unlink()
+
+    killer = threading.Thread(target=kill_all)
+    killer.start()
+    try:
+        submitted = [submit(jobs, "--help") for _ in range(20)]
+        ended = [jobs.end(job) for job in submitted]
+    finally:
+        over.set()
+        killer.join()
+        folder.rename(stack.data / "killed")
+    assert {job["container"].get("exitCode") for job in ended} == {137}
 
 
 def test_a_killed_fork_server_is_replaced(stack: Stack, jobs: Jobs, silent: socket.socket) -> None:
