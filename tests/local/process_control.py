@@ -1,19 +1,16 @@
 """Controls running batches from tests: finds their tasks, sends signals to them, and reads their outcomes."""
 
 import json
-import shutil
 import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import psutil
 from sqlalchemy import make_url
 
-from ratesflow.local.aws.batch import warm_start
 from ratesflow.local.deploy import Databases
 from tests.local.conftest import Stack
 
@@ -48,10 +45,11 @@ def tasks_of(stack: Stack, task: str, batch: str) -> list[psutil.Process]:
 
 
 def _is(process: psutil.Process, command: list[str], home: Path, task: str, batch: str) -> bool:
-    return _runs(command, task, batch) and any(str(home / "aws") in parent.cmdline() for parent in process.parents())
+    return runs(command, task, batch) and any(str(home / "aws") in parent.cmdline() for parent in process.parents())
 
 
-def _runs(command: list[str], task: str, batch: str) -> bool:
+def runs(command: list[str], task: str, batch: str) -> bool:
+    """Return whether a command is a task of a batch."""
     return command[1:5] == ["-P", "-m", "ratesflow.loader", task] and any(part.startswith(batch) for part in command)
 
 
@@ -69,133 +67,6 @@ def signal_to(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-
-
-@contextmanager
-def slow_motion(
-    stack: Stack, batch: str, runs: float = 0.03, rests: float = 0.15, observed: threading.Event | None = None
-) -> Iterator[None]:
-    """Let validate and load of a batch run for `runs` seconds at a time, with pauses between.
-
-    A pause lasts `rests` seconds, or, with `observed`, until the observer sets that event: however busy the
-    machine is, the observer then sees the tasks many times before they end.
-    """
-    over = threading.Event()
-
-    def alternate() -> None:
-        while not over.is_set():
-            tasks = [*validating.signalled.values(), *loading.signalled.values()]
-            signal_to(tasks, signal.SIGCONT)
-            over.wait(runs if tasks else 0.01)
-            signal_to(tasks, signal.SIGSTOP)
-            if observed is None or not tasks:
-                over.wait(rests if tasks else 0)
-                continue
-            observed.clear()
-            while not over.is_set() and not observed.wait(0.05):
-                pass
-
-    with (
-        Signaller(stack, "validate", batch, signal.SIGSTOP) as validating,
-        Signaller(stack, "load", batch, signal.SIGSTOP) as loading,
-    ):
-        thread = threading.Thread(target=alternate)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-    signal_to([*validating.signalled.values(), *loading.signalled.values()], signal.SIGCONT)
-
-
-@contextmanager
-def cold_starts(stack: Stack) -> Iterator[None]:
-    """Let each task that starts meanwhile be a new interpreter, as on AWS."""
-    switch = stack.home / "aws" / warm_start.SWITCH
-    switch.touch()
-    try:
-        yield
-    finally:
-        switch.unlink(missing_ok=True)
-
-
-class Signaller:
-    """Sends a signal once to each process of a task of a batch, at most `times` times; new ones have not begun yet."""
-
-    def __init__(self, stack: Stack, task: str, batch: str, number: signal.Signals, times: int = 1000) -> None:
-        self._stack, self._home, self._task, self._batch = stack, stack.home, task, batch
-        self._number, self._remaining = number, times
-        self.signalled: dict[int, psutil.Process] = {}
-
-    def __enter__(self) -> "Signaller":
-        _Holder.add(self._home, self)
-        for process in tasks_of(self._stack, self._task, self._batch):
-            self._signal(process)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _Holder.remove(self._home, self)
-
-    def check(self, pid: int, command: list[str]) -> None:
-        """Signal a process that has just started, if it is one of these."""
-        with suppress(psutil.NoSuchProcess):  # it was killed meanwhile
-            if _runs(command, self._task, self._batch):
-                self._signal(psutil.Process(pid))
-
-    def _signal(self, process: psutil.Process) -> None:
-        with suppress(psutil.NoSuchProcess):
-            if self._remaining > 0 and process.pid not in self.signalled:
-                process.send_signal(self._number)
-                self.signalled[process.pid] = process
-                self._remaining -= 1
-
-
-class _Holder(threading.Thread):
-    """Holds each new task of a stack until all its signallers have seen it."""
-
-    _of: ClassVar[dict[Path, "_Holder"]] = {}
-    _lock = threading.Lock()
-
-    def __init__(self, home: Path) -> None:
-        super().__init__(daemon=True)
-        self._folder = home / "aws" / warm_start.HELD
-        self._signallers: list[Signaller] = []
-        self._end = threading.Event()
-        self._folder.mkdir()
-
-    @classmethod
-    def add(cls, home: Path, signaller: Signaller) -> None:
-        """Let a signaller see the tasks that start from now on."""
-        with cls._lock:
-            if is_first := home not in cls._of:
-                cls._of[home] = cls(home)
-            cls._of[home]._signallers.append(signaller)
-            if is_first:
-                cls._of[home].start()
-
-    @classmethod
-    def remove(cls, home: Path, signaller: Signaller) -> None:
-        """Let no signaller see further tasks; after the last one, tasks start freely again."""
-        with cls._lock:
-            holder = cls._of[home]
-            holder._signallers.remove(signaller)
-            if holder._signallers:
-                return
-            del cls._of[home]
-        holder._end.set()
-        holder.join()
-        over = holder._folder.rename(holder._folder.with_suffix(f".{time.monotonic_ns()}"))  # frees who waits there
-        shutil.rmtree(over)
-
-    def run(self) -> None:
-        """Show each held task to the signallers, and let it go."""
-        while not self._end.wait(0.01):
-            for file in self._folder.iterdir():
-                if file.name.isdigit():
-                    for signaller in list(self._signallers):
-                        signaller.check(int(file.name), file.read_text().split("\n"))
-                    file.unlink()
 
 
 def send(stack: Stack, path: Path, data: bytes, name: str) -> str:

@@ -11,7 +11,8 @@ import psutil
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Signaller, ended, leftovers, send, start, state, wait_for
+from tests.local.process_control import ended, leftovers, send, start, state, wait_for
+from tests.local.signaller import Signaller
 
 
 def kill(stack: Stack) -> None:

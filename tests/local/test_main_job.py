@@ -13,7 +13,8 @@ import pytest
 
 from tests.loader.samples import csv, daily, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Signaller, ended, signal_to, tasks_of, wait_for
+from tests.local.process_control import ended, signal_to, tasks_of, wait_for
+from tests.local.signaller import Signaller
 
 
 def write(path: Path, data: bytes) -> Path:

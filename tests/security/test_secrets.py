@@ -14,7 +14,8 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Signaller, cold_starts, ended, send, wait_for
+from tests.local.process_control import ended, send, wait_for
+from tests.local.signaller import Signaller, cold_starts
 
 # Files with secrets, which only their owner can read.
 PRIVATE = {"passwords.json", "environment.json"}

@@ -270,7 +270,7 @@ class BatchLifecycle(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Run gc, after which only committed batches remain; undo them, after which nothing remains."""
-        query = self.harness.database.ask
+        query = self.harness.database.query
         try:
             self.close_all()
             assert "open" not in self.states.values()

@@ -12,17 +12,8 @@ import psutil
 from tests.loader.samples import csv, rows
 from tests.local.batches.test_schemas import check
 from tests.local.conftest import Stack
-from tests.local.process_control import (
-    Mailbox,
-    Signaller,
-    ended,
-    record_of,
-    send,
-    signal_to,
-    state,
-    tasks_of,
-    wait_for,
-)
+from tests.local.process_control import Mailbox, ended, record_of, send, signal_to, state, tasks_of, wait_for
+from tests.local.signaller import Signaller
 
 
 def start_second_process(stack: Stack, process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":

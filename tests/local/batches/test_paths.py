@@ -12,18 +12,8 @@ import pytest
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import (
-    Mailbox,
-    Signaller,
-    ended,
-    leftovers,
-    send,
-    signal_to,
-    start,
-    state,
-    tasks_of,
-    wait_for,
-)
+from tests.local.process_control import Mailbox, ended, leftovers, send, signal_to, start, state, tasks_of, wait_for
+from tests.local.signaller import Signaller
 
 
 @pytest.fixture(scope="module")

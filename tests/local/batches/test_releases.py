@@ -15,7 +15,6 @@ from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.process_control import (
     Mailbox,
-    Signaller,
     databases,
     ended,
     leftovers,
@@ -26,6 +25,7 @@ from tests.local.process_control import (
     state,
     wait_for,
 )
+from tests.local.signaller import Signaller
 
 
 def test_running_execution_keeps_its_version_during_a_deployment(stack: Stack, tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from ratesflow.loader.runtime.texts import plain
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, Signaller, ended, start, state
+from tests.local.process_control import Mailbox, ended, start, state
+from tests.local.signaller import Signaller
 
 NASTY = (
     'message: <?xml version="1.0"?>\n<Error><Code>X</Code><RequestId>1</RequestId></Error> \'one\' "two" {} {0} $.a '

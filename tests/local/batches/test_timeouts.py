@@ -16,7 +16,6 @@ from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
 from tests.local.process_control import (
     Mailbox,
-    Signaller,
     databases,
     ended,
     leftovers,
@@ -27,6 +26,7 @@ from tests.local.process_control import (
     state,
     wait_for,
 )
+from tests.local.signaller import Signaller
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.local.conftest import Stack
-from tests.local.process_control import slow_motion
+from tests.local.signaller import slow_motion
 from tests.rehearsal.conftest import Rehearsal, new_rehearsal
 from tests.rehearsal.settings import ROOT
 from tests.rehearsal.stages.steps import NAMES

@@ -15,7 +15,8 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.process_control import Signaller, ended, slow_motion
+from tests.local.process_control import ended
+from tests.local.signaller import Signaller, slow_motion
 
 SIGNS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

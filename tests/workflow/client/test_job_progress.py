@@ -13,7 +13,8 @@ from ratesflow.workflow.client.job_logs import format_log_line, last_lines
 from ratesflow.workflow.client.job_progress import JobPoller, JobProgress, failed_attempts, read_progress
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import slow_motion, start
+from tests.local.process_control import start
+from tests.local.signaller import slow_motion
 
 ROWS = 2_400_000
 
