@@ -17,6 +17,7 @@ from ratesflow.database import reference, reference_change
 from ratesflow.database.migrate import migrate
 from ratesflow.local.postgres.server import VERSION, Postgres, start_postgres
 from ratesflow.local.processes import free_port
+from tests.sessions import Sessions
 
 PASSWORD = "only-for-tests"
 _numbers = itertools.count(1)
@@ -83,6 +84,7 @@ class Database:
         self.url = server.url(database=name)
         self.loader_url = server.url("loader", PASSWORD, name)
         self.reader_url = server.url("api", PASSWORD, name)
+        self._sessions = Sessions()
 
     def connect(self, url: str | None = None) -> Any:
         """Open a connection; the caller closes it."""
@@ -90,13 +92,7 @@ class Database:
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Run a statement in a transaction of its own; return its rows."""
-        connection = self.connect()
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return self._sessions.query(self.url, statement, values)
 
     def one(self, query: str, *values: Any) -> Any:
         """Return the one value that a query gives."""

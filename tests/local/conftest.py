@@ -5,18 +5,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
 import psutil
-import psycopg2
 import pytest
 
 from ratesflow.local.deploy import clients
 from ratesflow.local.processes import free_port
 from ratesflow.workflow.client.aws_clients import AwsClients
+from tests.sessions import Sessions
 
 RATESFLOW = str(Path(sys.executable).with_name("ratesflow"))
 
@@ -28,6 +28,7 @@ class Stack:
     home: Path
     api_port: int
     aws_port: int
+    _sessions: Sessions = field(default_factory=Sessions, repr=False)
 
     def run(
         self, *arguments: str, code: int | None = 0, stdin: str | None = None
@@ -60,13 +61,7 @@ class Stack:
 
     def query(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query of the database."""
-        connection = psycopg2.connect(self.environment["DATABASE_URL"])
-        try:
-            with connection, connection.cursor() as cursor:
-                cursor.execute(statement, values)
-                return cursor.fetchall() if cursor.description else []
-        finally:
-            connection.close()
+        return self._sessions.query(self.environment["DATABASE_URL"], statement, values)
 
     def rates(self, **query: str) -> list[dict[str, Any]]:
         """Return the rates that the API responds with."""
