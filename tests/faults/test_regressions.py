@@ -42,7 +42,7 @@ from tests.loader.conftest import TaskHarness
 from tests.loader.reading_files import PORTS, fetch_from
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import wait_for
+from tests.waiting import wait_for
 
 
 def part(stack: Stack, module: str) -> psutil.Process | None:

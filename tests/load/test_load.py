@@ -21,7 +21,8 @@ from ratesflow.workflow.cli import main
 from tests.faults.campaign.contents import FIRST_DAY, Content
 from tests.load.flood import Flood, bursts, steady
 from tests.local.conftest import Stack
-from tests.local.process_control import databases, ended, send, wait_for
+from tests.local.process_control import databases, ended, send
+from tests.waiting import wait_for
 
 SECONDS = float(os.environ.get("RATESFLOW_LOAD_SECONDS", "12"))
 WATCHED = ("ratesflow.api", "ratesflow.local.aws", "ratesflow.local.event_source_mapping")

@@ -19,6 +19,7 @@ from ratesflow.local.postgres.server import Postgres
 from ratesflow.workflow.client.aws_clients import AwsClients
 from tests.fix_database import Database
 from tests.loader.task_calls import call_task
+from tests.waiting import wait_for
 
 _numbers = itertools.count(1)
 PART = 8192
@@ -39,9 +40,14 @@ class TaskHarness:
         return Batch(batch_id or f"batch-{next(_numbers)}", self.bucket, key, version)
 
     def run(self, task: Callable, batch: Batch):
-        """Run a task as its process would."""
-        with connected(task.__name__) as connection:
-            return call_task(task, connection, batch)
+        """Run a task as its process would, and wait until its session, which may hold locks, has ended."""
+        session = 0
+        try:
+            with connected(task.__name__) as connection:
+                session = connection.info.backend_pid
+                return call_task(task, connection, batch)
+        finally:
+            wait_for(lambda: not self.database.query("SELECT FROM pg_stat_activity WHERE pid = %s", session), pause=0)
 
     def state(self, batch: Batch) -> str:
         """Return the state of a batch in the ledger."""

@@ -2,8 +2,6 @@
 
 import json
 import signal
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,16 +11,7 @@ from sqlalchemy import make_url
 
 from ratesflow.local.deploy import Databases
 from tests.local.conftest import Stack
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60, pause: float = 0.05) -> Any:
-    """Call a condition every `pause` seconds until it returns a true value, and return that value."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(pause)
-    raise AssertionError("timed out")
+from tests.waiting import wait_for
 
 
 def command_of(process: psutil.Process) -> list[str]:

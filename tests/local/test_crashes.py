@@ -11,8 +11,9 @@ import psutil
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import ended, leftovers, send, start, state, wait_for
+from tests.local.process_control import ended, leftovers, send, start, state
 from tests.local.signaller import Signaller
+from tests.waiting import wait_for
 
 
 def kill(stack: Stack) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from tests.loader.samples import csv, daily, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import ended, signal_to, tasks_of, wait_for
+from tests.local.process_control import ended, signal_to, tasks_of
 from tests.local.signaller import Signaller
+from tests.waiting import wait_for
 
 
 def write(path: Path, data: bytes) -> Path:

@@ -13,7 +13,7 @@ from ratesflow.local.state_directory import StateDirectory
 from ratesflow.workflow.cli import main
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import wait_for
+from tests.waiting import wait_for
 
 
 def test_up_twice_and_down_twice_are_harmless(own_stack: Stack) -> None:

@@ -13,9 +13,10 @@ from ratesflow.workflow.client.run_task import run_task
 from ratesflow.workflow.job_definitions import TASKS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import RATESFLOW, Stack
-from tests.local.process_control import ended, send, signal_to, start, tasks_of, wait_for
+from tests.local.process_control import ended, send, signal_to, start, tasks_of
 from tests.local.signaller import Signaller
 from tests.security.iam_figure import calls_of
+from tests.waiting import wait_for
 
 BAD = b"DEHAM,CNSGH,2026-01-01,abc\n"
 

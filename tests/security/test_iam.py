@@ -15,9 +15,10 @@ from ratesflow.local.names import ACCOUNT, PREFIX, REGION, arn
 from ratesflow.local.roles import FILE, roles
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack, new_stack
-from tests.local.process_control import ended, send, start, state, wait_for
+from tests.local.process_control import ended, send, start, state
 from tests.security import iam_scenario
 from tests.security.iam_figure import Figure, acting, calls_of, figure
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

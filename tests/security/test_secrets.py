@@ -14,8 +14,9 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import ended, send, wait_for
+from tests.local.process_control import ended, send
 from tests.local.signaller import Signaller, cold_starts
+from tests.waiting import wait_for
 
 # Files with secrets, which only their owner can read.
 PRIVATE = {"passwords.json", "environment.json"}

@@ -12,8 +12,9 @@ import psutil
 from tests.loader.samples import csv, rows
 from tests.local.batches.test_schemas import check
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, ended, record_of, send, signal_to, state, tasks_of, wait_for
+from tests.local.process_control import Mailbox, ended, record_of, send, signal_to, state, tasks_of
 from tests.local.signaller import Signaller
+from tests.waiting import wait_for
 
 
 def start_second_process(stack: Stack, process: psutil.Process, **variables: str) -> "subprocess.Popen[bytes]":

@@ -14,9 +14,10 @@ from ratesflow.local.aws.settings import default_slots
 from ratesflow.local.event_source_mapping import WAIT_SECONDS
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, ended, leftovers, own_role, send, start, state, wait_for
+from tests.local.process_control import Mailbox, ended, leftovers, own_role, send, start, state
 from tests.local.signaller import Signaller
 from tests.local.test_main_job import aws
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

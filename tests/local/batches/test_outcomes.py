@@ -16,7 +16,8 @@ from ratesflow.workflow.client.environment import find_environment
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, ended, leftovers, start, state, wait_for
+from tests.local.process_control import Mailbox, ended, leftovers, start, state
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ import pytest
 from ratesflow.workflow.trigger import execution_name
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, ended, leftovers, send, signal_to, start, state, tasks_of, wait_for
+from tests.local.process_control import Mailbox, ended, leftovers, send, signal_to, start, state, tasks_of
 from tests.local.signaller import Signaller
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")

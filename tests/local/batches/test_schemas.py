@@ -9,7 +9,8 @@ from jsonschema import Draft202012Validator
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import Mailbox, ended, send, start, wait_for
+from tests.local.process_control import Mailbox, ended, send, start
+from tests.waiting import wait_for
 
 SCHEMAS = {path.stem: json.loads(path.read_text()) for path in Path("docs/schemas").glob("*.json")}
 

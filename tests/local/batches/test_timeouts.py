@@ -14,19 +14,9 @@ from ratesflow.workflow.placeholders import substitute
 from ratesflow.workflow.settings import WorkflowSettings
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import (
-    Mailbox,
-    databases,
-    ended,
-    leftovers,
-    own_role,
-    revisions,
-    send,
-    start,
-    state,
-    wait_for,
-)
+from tests.local.process_control import Mailbox, databases, ended, leftovers, own_role, revisions, send, start, state
 from tests.local.signaller import Signaller
+from tests.waiting import wait_for
 
 
 @pytest.fixture

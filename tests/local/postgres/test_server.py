@@ -20,7 +20,7 @@ from ratesflow.local.processes import free_port
 from ratesflow.local.state_directory import StateDirectory
 from ratesflow.local.supervisor import DATABASE, LOGINS, Ports, Stack
 from tests.fix_database import run_alone
-from tests.local.process_control import wait_for
+from tests.waiting import wait_for
 
 KILLED = """
 import os, signal, sys, time

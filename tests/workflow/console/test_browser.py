@@ -12,8 +12,8 @@ import pytest
 
 from tests.loader.samples import csv, rows
 from tests.local.conftest import Stack
-from tests.local.process_control import wait_for
 from tests.local.signaller import slow_motion
+from tests.waiting import wait_for
 
 playwright = pytest.importorskip("playwright.sync_api", reason="run `make setup`, which installs playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
