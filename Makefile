@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/.ready
 # Tests wait more than they compute: a few more at once than a small machine has cores.
-WORKERS := 4
+WORKERS := 3
 # The minutes that `make soak` takes.
 MINUTES := 10
 # The environment that `make rehearsal` creates and destroys.
