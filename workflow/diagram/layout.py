@@ -1,17 +1,33 @@
-"""The layout of a graph: layers from top to bottom, by igraph's Sugiyama layout."""
+"""The layout of a graph by the method of Sugiyama: layers from top to bottom, few crossings, straight lines.
+
+An edge that spans layers passes a dummy vertex in each layer between its ends, so that all connections are between
+neighbouring layers. Positions are the averages of those of connected vertices.
+"""
 
 import itertools
+from bisect import bisect, bisect_right, insort
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from math import inf
 
-from ratesflow.workflow.client.errors import RatesflowError
 from ratesflow.workflow.diagram.graph import Edge, Graph
 
 Point = tuple[float, float]
 
+Vertex = tuple[str, int, int]
+"""A state: its name, 0, and its layer. Or a dummy: the target of its edges, 1 if they lead down or -1 if up, and its
+layer."""
 
-class LayoutMissingError(RatesflowError):
-    """The layout library is not installed; the text names the package."""
+Links = Mapping[Vertex, Mapping[Vertex, float]]
+"""The vertices of the next layer that a vertex is connected to, each with the weight of the connection."""
+
+Distances = Mapping[int, Mapping[int, float]]
+"""The columns next to a column on one side, each with the least distance."""
+
+SWEEPS = 24
+"""How often the rows are sorted, and how often the columns are moved."""
 
 
 @dataclass(frozen=True)
@@ -26,53 +42,22 @@ class Layout:
 
 
 def lay_out(graph: Graph) -> Layout:
-    """Return a layout in which edges lead down; one that closes a cycle leads up. Raises LayoutMissingError."""
-    try:
-        import igraph
-    except ImportError as error:
-        raise LayoutMissingError(
-            "The SVG graph needs igraph, which is not installed: pip install 'ratesflow[workflow]', or write Mermaid "
-            "instead (-o FILE.mmd)."
-        ) from error
+    """Return a layout in which edges lead down; an edge that closes a cycle leads up.
+
+    The same graph always gives the same layout.
+    """
     names = [node.name for node in graph.nodes]
     layers = _layers(names, graph.edges)
-    vertices: list[tuple[str, int]] = [(name, layers[name]) for name in names]
-    number = {vertex: place for place, vertex in enumerate(vertices)}
-    chains: dict[tuple[str, str], list[int]] = {}
-    for edge in graph.edges:
-        start, end = layers[edge.source], layers[edge.target]
-        way = 1 if end >= start else -1
-        # Edges to one state share their points, so that nine edges to the same target are drawn as one.
-        lane = [(f"to {edge.target} by {way}", layer) for layer in range(start + way, end, way)]
-        for point in lane:
-            if point not in number:
-                number[point] = len(vertices)
-                vertices.append(point)
-        chain = [(edge.source, start), *lane, (edge.target, end)]
-        chains[edge.source, edge.target] = [number[vertex] for vertex in chain]
-    depths = [layer for _, layer in vertices]
-    pairs = {(min(pair, key=depths.__getitem__), max(pair, key=depths.__getitem__)) for pair in _pairs(chains.values())}
-    drawn = igraph.Graph(n=len(depths), edges=sorted(pairs), directed=True)
-    found = drawn.layout_sugiyama(layers=depths, hgap=1, vgap=1, maxiter=500)
-    points = _apart([(float(x), float(depth)) for (x, _), depth in zip(found, depths, strict=False)])
-    routes = {pair: [points[place] for place in chain] for pair, chain in chains.items()}
-    return Layout({name: points[number[name, layers[name]]] for name in names}, routes)
-
-
-def _apart(points: Sequence[Point]) -> list[Point]:
-    """Move the points of each layer right until they are a column apart: igraph's averages can overlap."""
-    moved = list(points)
-    for layer in {y for _, y in points}:
-        free = float("-inf")
-        for place in sorted((p for p, (_, y) in enumerate(points) if y == layer), key=points.__getitem__):
-            moved[place] = (max(points[place][0], free), layer)
-            free = moved[place][0] + 1
-    return moved
-
-
-def _pairs(chains: Iterable[Sequence[int]]) -> Iterable[tuple[int, int]]:
-    for chain in chains:
-        yield from ((one, two) for one, two in itertools.pairwise(chain) if one != two)
+    states: list[Vertex] = [(name, 0, layers[name]) for name in names]
+    chains = {(edge.source, edge.target): _chain(edge, layers) for edge in graph.edges}
+    rows: list[list[Vertex]] = [[] for _ in range(max(layers.values(), default=-1) + 1)]
+    for vertex in dict.fromkeys(itertools.chain(states, *chains.values())):
+        rows[vertex[2]].append(vertex)
+    above, below = _links(graph.edges, chains)
+    across = _across(_sorted(rows, above, below), above, below)
+    points = {vertex: (across[vertex], float(vertex[2])) for vertex in across}
+    routes = {pair: [points[vertex] for vertex in chain] for pair, chain in chains.items()}
+    return Layout({vertex[0]: points[vertex] for vertex in states}, routes)
 
 
 def _layers(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
@@ -91,21 +76,159 @@ def _layers(names: Sequence[str], edges: Sequence[Edge]) -> dict[str, int]:
 
 def _order(names: Sequence[str], after: Mapping[str, Sequence[str]]) -> tuple[list[str], set[tuple[str, str]]]:
     """Return the states, each after its predecessors, and the edges that close a cycle."""
-    done: list[str] = []
+    done: dict[str, None] = {}
     closing: set[tuple[str, str]] = set()
-    open_states: set[str] = set()
-
-    def visit(name: str) -> None:
-        open_states.add(name)
-        for target in after[name]:
-            if target in open_states:
+    for start in names:
+        path = {} if start in done else {start: iter(after[start])}
+        while path:
+            name, targets = next(reversed(path.items()))
+            target = next((one for one in targets if one in path or one not in done), None)
+            if target is None:
+                del path[name]
+                done[name] = None
+            elif target in path:
                 closing.add((name, target))
-            elif target not in done:
-                visit(target)
-        open_states.remove(name)
-        done.append(name)
+            else:
+                path[target] = iter(after[target])
+    return list(done)[::-1], closing
 
-    for name in names:
-        if name not in done:
-            visit(name)
-    return done[::-1], closing
+
+def _chain(edge: Edge, layers: Mapping[str, int]) -> list[Vertex]:
+    """Return the vertices of an edge. Edges to one state share their dummies, and so are drawn as one line."""
+    start, end = layers[edge.source], layers[edge.target]
+    way = 1 if end >= start else -1
+    dummies = [(edge.target, way, layer) for layer in range(start + way, end, way)]
+    return [(edge.source, 0, start), *dummies, (edge.target, 0, end)]
+
+
+def _links(edges: Iterable[Edge], chains: Mapping[tuple[str, str], Sequence[Vertex]]) -> tuple[Links, Links]:
+    """Return the connections of each vertex to the layer above, and to the layer below.
+
+    Connections of dummies weigh most, which keeps long edges straight; edges that follow an error weigh least.
+    """
+    above: dict[Vertex, dict[Vertex, float]] = defaultdict(dict)
+    below: dict[Vertex, dict[Vertex, float]] = defaultdict(dict)
+    for edge in edges:
+        for pair in itertools.pairwise(chains[edge.source, edge.target]):
+            upper, lower = sorted(pair, key=lambda vertex: vertex[2])
+            if upper != lower:
+                dummies = _is_dummy(upper) + _is_dummy(lower)
+                weight = (0.2, 0.1, 8.0)[dummies] if edge.caught else (2.0, 1.0, 8.0)[dummies]
+                below[upper][lower] = above[lower][upper] = below[upper].get(lower, 0) + weight
+    return above, below
+
+
+def _is_dummy(vertex: Vertex) -> bool:
+    return vertex[1] != 0
+
+
+def _sorted(rows: Sequence[Sequence[Vertex]], above: Links, below: Links) -> Sequence[Sequence[Vertex]]:
+    """Return the rows in the order with the fewest crossings among those that were tried.
+
+    Each row is sorted by the average position of its neighbours, from top to bottom and from bottom to top in turn.
+    """
+    best, fewest = rows, _crossings(rows, below)
+    for sweep in range(SWEEPS):
+        links, way = (below, -1) if sweep % 2 else (above, 1)
+        ties = -1 if sweep // 2 % 2 else 1  # equal averages keep their order, or reverse it
+        order: dict[Vertex, int] = {}
+        found: list[Sequence[Vertex]] = []
+        for row in rows[::way]:
+            averages = {vertex: _average(vertex, number, links, order) for number, vertex in enumerate(row)}
+            found.append(sorted(row[::ties], key=averages.__getitem__))
+            order = {vertex: number for number, vertex in enumerate(found[-1])}
+        rows = found[::way]
+        count = _crossings(rows, below)
+        if count < fewest:
+            best, fewest = rows, count
+    return best
+
+
+def _average(vertex: Vertex, number: int, links: Links, order: Mapping[Vertex, int]) -> float:
+    """Return the average position of the neighbours of a vertex, or its own number without neighbours."""
+    near = [order[one] for one in links.get(vertex, ())]
+    return sum(near) / len(near) if near else number
+
+
+def _crossings(rows: Sequence[Sequence[Vertex]], below: Links) -> int:
+    """Return how many pairs of connections cross."""
+    count = 0
+    for upper, lower in itertools.pairwise(rows):
+        order = {vertex: number for number, vertex in enumerate(lower)}
+        ends: list[int] = []
+        for vertex in upper:
+            for end in sorted(order[one] for one in below.get(vertex, ())):
+                count += len(ends) - bisect_right(ends, end)
+                insort(ends, end)
+    return count
+
+
+def _across(rows: Sequence[Sequence[Vertex]], above: Links, below: Links) -> dict[Vertex, float]:
+    """Return the horizontal position of each vertex, which is that of its column.
+
+    Each column moves in turn to the average position of the columns that it is connected to, as far as the columns to
+    its left and right leave room.
+    """
+    columns = _columns(rows, above, below)
+    left, right = _distances(rows, columns)
+    near: dict[int, list[tuple[int, float]]] = defaultdict(list)
+    for upper, lower, weight in _each(below):
+        one, two = columns[upper], columns[lower]
+        if one != two:
+            near[one].append((two, weight))
+            near[two].append((one, weight))
+    order = list(TopologicalSorter(left).static_order())
+    place: dict[int, float] = {}
+    for column in order:
+        place[column] = max((place[one] + distance for one, distance in left[column].items()), default=0.0)
+    for sweep in range(SWEEPS):
+        for column in order if sweep % 2 else reversed(order):
+            lowest = max((place[one] + distance for one, distance in left[column].items()), default=-inf)
+            highest = min((place[one] - distance for one, distance in right[column].items()), default=inf)
+            total = sum(weight for _, weight in near[column])
+            if total:
+                average = sum(place[one] * weight for one, weight in near[column]) / total
+                place[column] = max(lowest, min(highest, average))
+    return {vertex: place[column] for vertex, column in columns.items()}
+
+
+def _columns(rows: Sequence[Sequence[Vertex]], above: Links, below: Links) -> dict[Vertex, int]:
+    """Return the column of each vertex: vertices on one vertical line, which follows the heaviest connections.
+
+    Connections that cross one another are not all in columns. Where several edges join a long edge, none of them is in
+    its column.
+    """
+    order = {vertex: number for row in rows for number, vertex in enumerate(row)}
+    lines: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    upwards: dict[Vertex, Vertex] = {}
+    continued: set[Vertex] = set()
+    for upper, lower, _ in sorted(_each(below), key=lambda link: -link[2]):
+        line, others = (order[upper], order[lower]), lines[upper[2]]
+        place = bisect(others, line)
+        crosses = any(end > line[1] for _, end in others[:place]) or any(end < line[1] for _, end in others[place:])
+        ends = above[lower] if _is_dummy(lower) else below[upper]
+        joins = _is_dummy(upper) != _is_dummy(lower) and len(ends) > 1
+        if not (crosses or joins or lower in upwards or upper in continued):
+            others.insert(place, line)
+            continued.add(upper)
+            upwards[lower] = upper
+    columns: dict[Vertex, int] = {}
+    for vertex in itertools.chain(*rows):
+        columns[vertex] = columns[upwards[vertex]] if vertex in upwards else len(columns)
+    return columns
+
+
+def _distances(rows: Sequence[Sequence[Vertex]], columns: Mapping[Vertex, int]) -> tuple[Distances, Distances]:
+    """Return the least distances of each column to its left, and to its right. Dummies need less room than boxes."""
+    left: dict[int, dict[int, float]] = {column: {} for column in columns.values()}
+    right: dict[int, dict[int, float]] = {column: {} for column in columns.values()}
+    for row in rows:
+        for pair in itertools.pairwise(row):
+            one, two = (columns[vertex] for vertex in pair)
+            distance = (1.0, 0.7, 0.3)[sum(map(_is_dummy, pair))]
+            left[two][one] = right[one][two] = max(distance, left[two].get(one, 0))
+    return left, right
+
+
+def _each(links: Links) -> Iterable[tuple[Vertex, Vertex, float]]:
+    return [(upper, lower, weight) for upper, lowers in links.items() for lower, weight in lowers.items()]

@@ -124,16 +124,18 @@ def _edge(edge: Edge, points: Sequence[Point]) -> str:
     kind = " ".join(
         word for word, holds in (("caught", edge.caught), ("taken", edge.taken), ("untaken", not edge.taken)) if holds
     )
-    (x0, y0), (x1, y1) = points[0], points[-1]
-    down = 1 if y1 >= y0 else -1
-    ends = [(x0, y0 + down * BOX_HEIGHT / 2), *points[1:-1], (x1, y1 - down * (BOX_HEIGHT / 2 + 7))]
-    path = f"M{ends[0][0]:.1f},{ends[0][1]:.1f}"
-    for (ax, ay), (bx, by) in itertools.pairwise(ends):
-        middle = (ay + by) / 2
-        path += f" C{ax:.1f},{middle:.1f} {bx:.1f},{middle:.1f} {bx:.1f},{by:.1f}"
-    tip_x, tip_y = ends[-1]
+    last_x, last_y = points[-1]
+    down = 1 if last_y >= points[0][1] else -1
+    half = down * BOX_HEIGHT / 2
+    tip_x, tip_y = last_x, last_y - half - down * 7
+    path = []
+    for (ax, ay), (bx, by) in itertools.pairwise(points):
+        # Curves are between the layers; in a layer, an edge is vertical, so that it does not touch the boxes beside it.
+        start, end = ay + half, tip_y if by == last_y else by - half
+        middle = (start + end) / 2
+        path.append(f"{ax:.1f},{start:.1f} C{ax:.1f},{middle:.1f} {bx:.1f},{middle:.1f} {bx:.1f},{end:.1f}")
     arrow = f"{tip_x - 4:.1f},{tip_y:.1f} {tip_x + 4:.1f},{tip_y:.1f} {tip_x:.1f},{tip_y + down * 7:.1f}"
-    return f'<path class="edge {kind}" d="{path}"/><polygon class="head {kind}" points="{arrow}"/>'
+    return f'<path class="edge {kind}" d="M{" L".join(path)}"/><polygon class="head {kind}" points="{arrow}"/>'
 
 
 def _label(edge: Edge, points: Sequence[Point]) -> str:
