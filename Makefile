@@ -58,7 +58,7 @@ format: $(READY)  ## ruff fixes and formats the code
 	@$(BIN)/ruff format .
 
 lock: $(READY)  ## pin every dependency again, with hashes (needs the package index)
-	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,test; do \
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,sdk,test; do \
 	  extras=; for extra in $$(tr , ' ' <<<"$${lock#*:}"); do extras+=" --extra $$extra"; done; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-package ratesflow $$extras setup.cfg --output-file requirements/$${lock%%:*}.txt $(LOCKFLAGS); done

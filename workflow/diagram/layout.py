@@ -31,7 +31,7 @@ def lay_out(graph: Graph) -> Layout:
         import igraph
     except ImportError as error:
         raise LayoutMissingError(
-            "The SVG graph needs igraph, which is not installed: pip install 'ratesflow[workflow]', or write Mermaid "
+            "The SVG graph needs igraph, which is not installed: pip install 'ratesflow[cli]', or write Mermaid "
             "instead (-o FILE.mmd)."
         ) from error
     names = [node.name for node in graph.nodes]
