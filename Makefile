@@ -11,7 +11,7 @@ MINUTES := 10
 # The environment that `make rehearsal` creates and destroys.
 WORKSPACE := sandbox
 
-.PHONY: help setup demo test test-quick lint format bench soak rehearsal audit lock clean
+.PHONY: help setup demo test test-quick test-wheel test-lowest lint format bench soak rehearsal audit lock clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,6 +42,35 @@ test: $(READY)  ## the tests, against real PostgreSQL servers and the embedded s
 test-quick: $(READY)  ## the tests that need no server, in a minute
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "unit and not slow" $(ARGS)
 
+# The tools of the next two: pytest and what the tests import, in the locked versions.
+TOOLS = grep -oE '^(hypothesis|pytest|pytest-timeout|pytest-xdist)==[0-9.]+' requirements/dev.txt
+
+test-wheel: $(READY)  ## the wheel in new environments, one for each Python (needs the package index)
+	@rm -rf build/wheel && mkdir -p build/wheel && $(TOOLS) >build/wheel/tools.txt
+	@$(BIN)/uv build --quiet --out-dir build/wheel/dist
+	@for version in 3.11 3.12 3.13; do \
+	  python=$$($(BIN)/uv python find --no-python-downloads $$version 2>/dev/null) || { echo "no Python $$version"; continue; }; \
+	  environment=$$(mktemp -d); trap 'rm -rf "$$environment"' EXIT; \
+	  $(BIN)/uv venv --quiet --python "$$python" "$$environment/venv"; \
+	  $(BIN)/uv pip install --quiet --python "$$environment/venv" --requirement build/wheel/tools.txt \
+	    "ratesflow[local] @ file://$$(ls $(CURDIR)/build/wheel/dist/*.whl)"; \
+	  "$$environment/venv/bin/python" -m pytest -p no:cacheprovider tests/local/test_hostile_directory.py; \
+	  rm -rf "$$environment"; done
+
+# What depends on the versions of other packages: the SDK, pandas and pyarrow, migrations, Granian's workers, a stack.
+LOWEST_TESTS := tests/workflow/test_definition.py tests/loader/files tests/database/test_migrate.py \
+  tests/api/server tests/api/resources/test_rates.py tests/local/test_hostile_directory.py
+
+test-lowest: $(READY)  ## some tests on the lowest versions that setup.cfg allows (needs the package index)
+	@rm -rf build/lowest && mkdir -p build/lowest && $(TOOLS) >build/lowest/tools.txt
+	@$(BIN)/uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra local --extra sdk setup.cfg \
+	  --output-file build/lowest/requirements.txt
+	@$(BIN)/uv venv --quiet --python 3.11 build/lowest/venv
+	@$(BIN)/uv pip install --quiet --python build/lowest/venv --requirement build/lowest/requirements.txt \
+	  --requirement build/lowest/tools.txt
+	@$(BIN)/uv pip install --quiet --python build/lowest/venv --no-deps --editable .
+	@build/lowest/venv/bin/python -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(LOWEST_TESTS)
+
 # One folder in the layout of the installed package: mypy and import-linter do not follow the mapping of setup.cfg.
 LINKS := build/links
 
@@ -58,7 +87,7 @@ format: $(READY)  ## ruff fixes and formats the code
 	@$(BIN)/ruff format .
 
 lock: $(READY)  ## pin every dependency again, with hashes (needs the package index)
-	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,test; do \
+	@export UV_CUSTOM_COMPILE_COMMAND="make lock"; for lock in api:api loader:loader dev:local,sdk,test; do \
 	  extras=; for extra in $$(tr , ' ' <<<"$${lock#*:}"); do extras+=" --extra $$extra"; done; \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --no-emit-package ratesflow $$extras setup.cfg --output-file requirements/$${lock%%:*}.txt $(LOCKFLAGS); done

@@ -14,13 +14,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
+from ratesflow.extras import exit_without_extra
 
-from ratesflow.api.server.granian_workers import DRAIN, RatesServer, listen, stop_accepting
-from ratesflow.api.server.logs import configuration
-from ratesflow.api.server.service import Service
-from ratesflow.api.server.wsgi import SettingsError, get_app, setting, threads
+with exit_without_extra("api", "The API"):
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+
+    from ratesflow.api.server.granian_workers import DRAIN, RatesServer, listen, stop_accepting
+    from ratesflow.api.server.logs import configuration
+    from ratesflow.api.server.service import Service
+    from ratesflow.api.server.wsgi import SettingsError, get_app, setting, threads
 
 KILL_AFTER_SECONDS = 25  # ECS kills after 30
 # Also how long an idle connection is kept: longer than a load balancer keeps it (60 s), so that the server never

@@ -15,12 +15,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ratesflow.loader.batches.batch import Batch, result_key
-from ratesflow.loader.runtime import metrics, termination, watchdog
-from ratesflow.loader.runtime.arguments import ArgumentParser
-from ratesflow.loader.runtime.errors import TaskError, UsageError
-from ratesflow.loader.runtime.log import log
-from ratesflow.loader.tasks.registry import Task, all_tasks, find_task
+from ratesflow.extras import MissingExtraError, exit_without_extra, requires_extra
+
+with exit_without_extra("loader", "The loader", exit_code=70):
+    from ratesflow.loader.batches.batch import Batch, result_key
+    from ratesflow.loader.runtime import metrics, termination, watchdog
+    from ratesflow.loader.runtime.arguments import ArgumentParser
+    from ratesflow.loader.runtime.errors import TaskError, UsageError
+    from ratesflow.loader.runtime.log import log
+    from ratesflow.loader.tasks.registry import Task, all_tasks, find_task
 
 if TYPE_CHECKING:
     from ratesflow.loader.batches.results import Result
@@ -35,24 +38,35 @@ def main(arguments: list[str] | None = None) -> int:
     if is_process := __name__ == "__main__":  # not a call from a test
         watchdog.start(watchdog.DEFAULT_LIMITS)
     try:
-        options = _parse(sys.argv[1:] if arguments is None else arguments)
+        with requires_extra("loader", "The loader"):
+            options = _parse(sys.argv[1:] if arguments is None else arguments)
     except Exception as error:  # noqa: BLE001 a module that cannot be imported: a retry cannot help
-        log.exception(f"a defect: {type(error).__name__}: {error}")
+        _log_defect(error)
         return TaskError.exit_code
     task: Task = options.task
     log.bind(task=task.name, batch_id=_run_id(options))
     if is_process:
         watchdog.start(task.limits)
     try:
-        return _run(task, options, began)
+        with requires_extra("loader", "The loader"):
+            return _run(task, options, began)
     except TaskError as error:
         log.error(str(error), exit_code=error.exit_code)
         _store_error(task, options, str(error))
         return error.exit_code
     except Exception as error:  # noqa: BLE001 every error becomes a log line and an exit code here
-        log.exception(f"a defect: {type(error).__name__}: {error}")
-        _store_error(task, options, f"a defect: {type(error).__name__}: {error}")
+        _store_error(task, options, _log_defect(error))
         return TaskError.exit_code
+
+
+def _log_defect(error: Exception) -> str:
+    """Log an error that no task expects, and return its text."""
+    if isinstance(error, MissingExtraError):
+        log.error(str(error), exit_code=TaskError.exit_code)
+        return str(error)
+    text = f"a defect: {type(error).__name__}: {error}"
+    log.exception(text)
+    return text
 
 
 def _run(task: Task, options: argparse.Namespace, began: float) -> int:

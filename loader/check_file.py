@@ -8,18 +8,21 @@ import os
 import sys
 from pathlib import Path
 
-import psycopg2
+from ratesflow.extras import exit_without_extra
 
-from ratesflow.database import reference
-from ratesflow.database.connect import connect
-from ratesflow.database.reference import Reference
-from ratesflow.loader.files.read_shard import validate_file
-from ratesflow.loader.freight.dataset import FreightPrices
-from ratesflow.loader.runtime import termination
-from ratesflow.loader.runtime.arguments import ArgumentParser
-from ratesflow.loader.runtime.connection import task_error
-from ratesflow.loader.runtime.errors import TaskError, UsageError
-from ratesflow.loader.runtime.log import log
+with exit_without_extra("loader", "Validation", exit_code=64):
+    import psycopg2
+
+    from ratesflow.database import reference
+    from ratesflow.database.connect import connect
+    from ratesflow.database.reference import Reference
+    from ratesflow.loader.files.read_shard import validate_file
+    from ratesflow.loader.freight.dataset import FreightPrices
+    from ratesflow.loader.runtime import termination
+    from ratesflow.loader.runtime.arguments import ArgumentParser
+    from ratesflow.loader.runtime.connection import task_error
+    from ratesflow.loader.runtime.errors import TaskError, UsageError
+    from ratesflow.loader.runtime.log import log
 
 REJECTED = 3
 # A local stack answers at once, and a person waits.
@@ -33,7 +36,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reference", type=Path, help="a folder with ports.csv and regions.csv")
     options = parser.parse_args(arguments)
     try:
-        report = validate_file(options.file, FreightPrices(), _reference(options.reference))
+        with exit_without_extra("loader", "Validation", UsageError.exit_code):
+            report = validate_file(options.file, FreightPrices(), _reference(options.reference))
     except (OSError, reference.ReferenceDataError) as error:
         sys.stderr.write(f"cannot validate {options.file}: {error}\n")
         return UsageError.exit_code

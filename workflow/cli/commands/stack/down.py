@@ -2,6 +2,7 @@
 
 import click
 
+from ratesflow.extras import requires_extra
 from ratesflow.workflow.cli.context import CliContext
 from ratesflow.workflow.cli.output import notice
 
@@ -19,7 +20,8 @@ def down(context: CliContext) -> None:
 
     Exit codes: 0 stopped, or not running, 1 it could not be stopped.
     """
-    from ratesflow.local.stack import down as stop
+    with requires_extra("local", "The embedded stack"):
+        from ratesflow.local.stack import down as stop
 
     running = stop(context.home_folder())
     notice("The stack is down." if running else f"No stack was running in {context.home_folder()}.")

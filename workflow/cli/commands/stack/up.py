@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import click
 
+from ratesflow.extras import requires_extra
 from ratesflow.workflow.cli.context import PORT, CliContext
 from ratesflow.workflow.cli.output import notice
 
@@ -28,7 +29,8 @@ def up(context: CliContext, detach: bool, api_port: int, aws_port: int, console_
 
     Exit codes: 0 it is up, 1 it could not start (the message has the reason).
     """
-    from ratesflow.local.stack import up as start
+    with requires_extra("local", "The embedded stack"):
+        from ratesflow.local.stack import up as start
 
     ports = {"api_port": api_port, "aws_port": aws_port, "console_port": console_port}
     home = context.home_folder()
