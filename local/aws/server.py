@@ -12,6 +12,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing.util import get_temp_dir
 from typing import IO, Any
 
 from ratesflow.local.aws.settings import HOST, Settings
@@ -21,6 +22,8 @@ EX_UNAVAILABLE = 69
 _STOP_POLL_SECONDS = 0.1
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _LARGE_BYTES = 1024 * 1024
+_LONGEST_SOCKET_BYTES = 103  # of the path of a Unix socket: 107 on Linux, 103 on macOS
+_FORK_SERVER_BYTES = len("/pymp-12345678/listener-12345678")
 
 
 class StartError(RuntimeError):
@@ -105,6 +108,8 @@ def _keep_temporary_files_in(settings: Settings) -> None:
     """Keep temporary files, such as parts of uploads, beside the objects, since /tmp is often in memory."""
     directory = settings.data_dir / "tmp"
     directory.mkdir(exist_ok=True)
+    if len(os.fsencode(directory)) > _LONGEST_SOCKET_BYTES - _FORK_SERVER_BYTES:
+        get_temp_dir()  # of multiprocessing, for the socket of its fork server: it remembers the system's folder
     tempfile.tempdir = str(directory)
 
 

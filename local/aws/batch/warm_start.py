@@ -10,6 +10,7 @@ until its file in that folder, named by its process ID, is deleted.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import runpy
@@ -43,6 +44,7 @@ _PRELOADED = [
 _GROUP_SECONDS = 5.0
 _HELD_POLL_SECONDS = 0.005
 _SERVER_ENDED = 255  # multiprocessing's exit code of a process whose fork server ended, and which that kills
+_log = logging.getLogger(__name__)
 _context = multiprocessing.get_context("forkserver")
 # Starting a process looks at all the others, too, and only one thread may read how a process ended.
 _lock = threading.Lock()
@@ -90,7 +92,8 @@ def start_warm(command: list[str], environment: Mapping[str, str], data: Path) -
             with _lock:
                 _context.set_forkserver_preload(_PRELOADED)
                 process.start()
-        except (OSError, EOFError):  # the fork server was killed: the next start begins another
+        except (OSError, EOFError) as error:  # the fork server was killed: the next start begins another
+            _log.warning("a task starts cold: %s: %s", type(error).__name__, error)
             output.close()
             return None
     _await_session(process)

@@ -146,6 +146,18 @@ def test_a_killed_fork_server_is_replaced(stack: Stack, jobs: Jobs, silent: sock
         jobs.end(job)
 
 
+def test_tasks_start_warm_in_a_folder_with_a_long_path(tmp_path, silent: socket.socket) -> None:
+    """The path of a Unix socket has at most 107 bytes, but the folder of a stack may have a longer one."""
+    with running(tmp_path / ("long" * 25)) as own:
+        prepare_batch(own)
+        jobs = Jobs(own)
+        job, process, connection = waiting_task(own, jobs, silent)
+        with connection:
+            assert is_warm(process)
+            process.kill()
+            jobs.end(job)
+
+
 def test_tasks_and_fork_server_die_with_the_server(tmp_path, silent: socket.socket) -> None:
     """A server that is killed leaves neither tasks nor a fork server behind."""
     with running(tmp_path) as own:
