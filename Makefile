@@ -49,7 +49,7 @@ test-wheel: $(READY)  ## the wheel in new environments, one for each Python (nee
 	@rm -rf build/wheel && mkdir -p build/wheel && $(TOOLS) >build/wheel/tools.txt
 	@$(BIN)/uv build --quiet --out-dir build/wheel/dist
 	@for version in 3.11 3.12 3.13; do \
-	  python=$$($(BIN)/uv python find --no-python-downloads $$version 2>/dev/null) || { echo "no Python $$version"; continue; }; \
+	  python=$$($(BIN)/uv python find --system --no-python-downloads $$version 2>/dev/null) || { echo "no Python $$version"; continue; }; \
 	  environment=$$(mktemp -d); trap 'rm -rf "$$environment"' EXIT; \
 	  $(BIN)/uv venv --quiet --python "$$python" "$$environment/venv"; \
 	  $(BIN)/uv pip install --quiet --python "$$environment/venv" --requirement build/wheel/tools.txt \
