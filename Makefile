@@ -58,7 +58,7 @@ test-wheel: $(READY)  ## the wheel in new environments, one for each Python (nee
 	  rm -rf "$$environment"; done
 
 # What depends on the versions of other packages: the SDK, pandas and pyarrow, migrations, Granian's workers, a stack.
-# Without a test that writes columns of string_view, which the lowest pyarrow only reads.
+# Without a test that writes columns of string_view, which the lowest pyarrow cannot write.
 LOWEST_TESTS := tests/workflow/test_definition.py tests/loader/files tests/database/test_migrate.py \
   tests/api/server tests/api/resources/test_rates.py tests/local/test_hostile_directory.py
 
