@@ -49,7 +49,7 @@ test-wheel: $(READY)  ## the wheel in new environments, one for each Python (nee
 	@rm -rf build/wheel && mkdir -p build/wheel && $(TOOLS) >build/wheel/tools.txt
 	@$(BIN)/uv build --quiet --out-dir build/wheel/dist
 	@for version in 3.11 3.12 3.13; do \
-	  python=$$($(BIN)/uv python find --no-python-downloads $$version 2>/dev/null) || { echo "no Python $$version"; continue; }; \
+	  python=$$($(BIN)/uv python find --system --no-python-downloads $$version 2>/dev/null) || { echo "no Python $$version"; continue; }; \
 	  environment=$$(mktemp -d); trap 'rm -rf "$$environment"' EXIT; \
 	  $(BIN)/uv venv --quiet --python "$$python" "$$environment/venv"; \
 	  $(BIN)/uv pip install --quiet --python "$$environment/venv" --requirement build/wheel/tools.txt \
@@ -58,6 +58,7 @@ test-wheel: $(READY)  ## the wheel in new environments, one for each Python (nee
 	  rm -rf "$$environment"; done
 
 # What depends on the versions of other packages: the SDK, pandas and pyarrow, migrations, Granian's workers, a stack.
+# Without a test that writes columns of string_view, which the lowest pyarrow cannot write.
 LOWEST_TESTS := tests/workflow/test_definition.py tests/loader/files tests/database/test_migrate.py \
   tests/api/server tests/api/resources/test_rates.py tests/local/test_hostile_directory.py
 
@@ -69,7 +70,8 @@ test-lowest: $(READY)  ## some tests on the lowest versions that setup.cfg allow
 	@$(BIN)/uv pip install --quiet --python build/lowest/venv --requirement build/lowest/requirements.txt \
 	  --requirement build/lowest/tools.txt
 	@$(BIN)/uv pip install --quiet --python build/lowest/venv --no-deps --editable .
-	@build/lowest/venv/bin/python -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(LOWEST_TESTS)
+	@build/lowest/venv/bin/python -m pytest -p no:cacheprovider --numprocesses $(WORKERS) --dist loadfile $(LOWEST_TESTS) \
+	  -k "not test_columns_are_read_as_the_contract_says_and_copied"
 
 # One folder in the layout of the installed package: mypy and import-linter do not follow the mapping of setup.cfg.
 LINKS := build/links
